@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Configuration of the documentation."""
+
+import os
+import warnings
+from typing import Any
+
+import matplotlib
+from sphinx.application import Sphinx
+
+import skastro
+
+matplotlib.use("agg")
+# A gallery example that warns would print the warning into the page: stop instead.
+warnings.filterwarnings("error", module="__main__")
+
+project = "skastro"
+author = "skastro developers"
+project_copyright = "2026, skastro developers"
+release = version = skastro.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.extlinks",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
+default_role = "py:obj"
+
+extlinks = {
+    "arxiv": ("https://arxiv.org/abs/%s", "arXiv:%s"),
+    "doi": ("https://doi.org/%s", "doi:%s"),
+}
+
+# The docstrings state the types, with shapes and units.
+autodoc_typehints = "none"
+# The template of the generated pages lists the members itself.
+numpydoc_show_class_members = False
+
+# Links into other projects' documentation need the network: only on demand.
+if os.environ.get("SKASTRO_DOCS_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "astropy": ("https://docs.astropy.org/en/stable", None),
+        "imblearn": ("https://imbalanced-learn.org/stable", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "python": ("https://docs.python.org/3", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
+        "skorch": ("https://skorch.readthedocs.io/en/stable", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+    }
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    # The other scripts there are jobs of minutes: they are shown, not run.
+    "filename_pattern": r"/plot_",
+    "abort_on_example_error": True,
+    "backreferences_dir": "api/generated/backreferences",
+    "doc_module": ("skastro",),
+    "reference_url": {"skastro": None},
+    "download_all_examples": False,
+    "min_reported_time": 5,
+    "show_memory": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skastro"
+html_static_path = ["_static"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": False,
+}
+
+
+def skip_members_of_others(
+    app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any
+) -> bool | None:
+    """Leave out the members that scikit-learn, skorch and imbalanced-learn document.
+
+    The generated pages list them by name: autosummary, which makes these lists, passes
+    no options.
+    """
+    if not options:
+        return None
+    function = member.fget if isinstance(member, property) else member
+    module = getattr(function, "__module__", None) or "skastro"
+    return None if module.startswith("skastro") else True
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the hooks above."""
+    app.connect("autodoc-skip-member", skip_members_of_others)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Neural networks for astronomy behind scikit-learn's interface.
+
+The names listed in ``__all__`` are loaded on first use, so that reading or simulating
+spectra does not pay for importing PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skastro.estimators import SpectrumClassifier
+    from skastro.pipeline import Pipeline, make_pipeline
+    from skastro.preprocessing import MinMaxSpectra, RebinSpectra, StandardizeSpectra
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "MinMaxSpectra",
+    "Pipeline",
+    "RebinSpectra",
+    "SpectrumClassifier",
+    "StandardizeSpectra",
+    "make_pipeline",
+]
+
+_ROOM_OF_NAME = {
+    "MinMaxSpectra": "preprocessing",
+    "Pipeline": "pipeline",
+    "RebinSpectra": "preprocessing",
+    "SpectrumClassifier": "estimators",
+    "StandardizeSpectra": "preprocessing",
+    "make_pipeline": "pipeline",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its room, once."""
+    if name not in _ROOM_OF_NAME:
+        raise AttributeError(f"module 'skastro' has no attribute {name!r}")
+    value = getattr(import_module(f"skastro.{_ROOM_OF_NAME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names whether they are loaded yet or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The one door through which data reaches an estimator, at fit and at predict."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    validate_data,
+)
+
+from skastro.utils import check_finite, plain_array
+
+
+def check_X_y(
+    estimator: Any, X: Any, y: Any = "no_validation", *, reset: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Validate X, and y where given, as scikit-learn does, for any number of axes.
+
+    Parameters
+    ----------
+    estimator : StrictNet
+        The estimator; gets ``n_features_in_``, ``feature_names_in_`` and
+        ``sample_shape_`` where ``reset`` is true, and is held against them otherwise.
+    X : array-like of shape (n_samples, ...)
+        The input.
+    y : array-like of shape (n_samples,) or None, default="no_validation"
+        The target; None is refused by estimators that need one.
+    reset : bool
+        Whether X defines the shape (``fit``) or must have it (``predict``).
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, ...)
+        In the machine's byte order and the estimator's dtype; the very array that was
+        given where there was nothing to change.
+    y : ndarray of shape (n_samples,) or None
+        The target.
+
+    Raises
+    ------
+    ValueError
+        If X is not numeric, holds NaN or infinity, or has another shape than in fit,
+        or if y is missing or has another length.
+    """
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu().numpy()
+    if isinstance(y, torch.Tensor):
+        y = y.detach().cpu().numpy()
+    if not reset and hasattr(X, "shape"):
+        _check_sample_shape(estimator, X.shape)
+    validated = validate_data(
+        estimator,
+        plain_array(X),
+        plain_array(y),
+        reset=reset,
+        allow_nd=True,
+        dtype=list(estimator._input_dtypes),
+        ensure_all_finite=False,
+    )
+    X, y = validated if isinstance(validated, tuple) else (validated, None)
+    check_finite(X, advice=estimator._finite_advice)
+    if X.ndim not in estimator._input_ndims:
+        allowed = " or ".join(f"{ndim}-D" for ndim in estimator._input_ndims)
+        raise ValueError(
+            f"{type(estimator).__name__} takes {allowed} X, but got {X.ndim}-D X of "
+            f"shape {X.shape}."
+        )
+    if reset:
+        estimator.sample_shape_ = X.shape[1:]
+    else:
+        _check_sample_shape(estimator, X.shape)
+    return X, y
+
+
+def _check_sample_shape(estimator: Any, shape: tuple[int, ...]) -> None:
+    """Hold the shape of X against the fitted one, where scikit-learn's check cannot.
+
+    Rows of numbers are left to scikit-learn, whose message names both lengths.
+    """
+    fitted = getattr(estimator, "sample_shape_", None)
+    if fitted is None or len(shape) < 2 or (len(shape) == 2 and len(fitted) == 1):
+        return
+    if tuple(shape[1:]) != tuple(fitted):
+        raise ValueError(
+            f"X has samples of shape {tuple(shape[1:])}, but "
+            f"{type(estimator).__name__} was fitted on samples of shape "
+            f"{tuple(fitted)}."
+        )
+
+
+def check_weights(
+    sample_weight: Any, X: np.ndarray, class_weight: np.ndarray | None
+) -> np.ndarray | None:
+    """Join sample and class weights to one weight a sample.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+        The user's weights.
+    X : ndarray of shape (n_samples, ...)
+        The validated input.
+    class_weight : ndarray of shape (n_samples,) or None
+        Each sample's class weight.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_samples,), float32, or None
+        The product, scaled to mean 1 over the samples, so that a weighted loss is as
+        large as an unweighted one and the learning rate keeps its meaning. None where
+        there is neither.
+
+    Raises
+    ------
+    ValueError
+        If weights are negative, not finite, of another length, or all zero.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weight = np.ones(len(X)) if class_weight is None else class_weight.astype(float)
+    if sample_weight is not None:
+        check_consistent_length(X, sample_weight)
+        given = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if (given < 0).any():
+            raise ValueError(
+                f"sample_weight has {np.count_nonzero(given < 0)} negative values; "
+                "give weights of zero or more."
+            )
+        weight = weight * given
+    if not weight.sum() > 0:
+        raise ValueError(
+            "All sample weights are zero, so there is nothing to fit; give at least "
+            "one sample a positive weight."
+        )
+    return (weight / weight.mean()).astype(np.float32)

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The strict net: a skorch net that keeps scikit-learn's contract."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from skorch.utils import is_dataset, to_device
+
+from skastro.base._contract import ParameterContract
+from skastro.base._door import check_weights, check_X_y
+from skastro.base._parts import PartsBuilder
+from skastro.base._random import draw_seed, torch_generator
+from skastro.training import resolve_precision
+
+
+class StrictNet(ParameterContract, PartsBuilder):
+    """Mixin over :class:`skorch.NeuralNet` that adds scikit-learn's contract.
+
+    A class that derives from it (and, to the right of it, from one of skorch's nets)
+    writes its parameters into the signature of its ``__init__`` and hands them over
+    with ``self._set_init_params(locals())``. All else is shared:
+
+    - parameters: see ``ParameterContract``;
+    - sizes: ``n_channels``, ``n_outputs`` and ``input_size`` are inferred at each fit
+      and passed to those modules that take them; they are never written to parameters;
+    - data: one validation for ``fit`` and ``predict``, see ``check_X_y``; a torch
+      ``Dataset`` is taken as it is;
+    - seeds: ``random_state`` governs weights, split, order and dropout, and leaves the
+      global generators alone;
+    - training: batches by index, schedule, precision, best weights.
+    """
+
+    # What kinds of estimators differ in.
+    _input_ndims: ClassVar = (2, 3)
+    _input_dtypes: ClassVar = (np.float32,)
+    _finite_advice = ""
+
+    def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
+        """Name the sizes of one sample, as modules take them."""
+        if len(sample_shape) == 1:
+            return {"n_channels": 1, "input_size": sample_shape[0]}
+        return {"n_channels": sample_shape[0], "input_size": sample_shape[1]}
+
+    def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
+        """Bring a batch into the layout ``(batch, channels, length)``."""
+        return X[:, None] if X.ndim == 2 else X
+
+    # Fitting --------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+        """Fit the network; with ``warm_start`` and an initialized net, train it on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input. A data set is passed on to skorch as it is.
+        y : array-like of shape (n_samples, ...), default=None
+            The target; None where X is a data set that holds it.
+        **fit_params : dict
+            ``sample_weight``, array-like of shape (n_samples,): weights in the loss, on
+            training and validation samples alike; samples of weight zero are left
+            out. All others go to the module's ``forward``, as in skorch.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Notes
+        -----
+        ``sample_weight`` is not in the signature because scikit-learn would take that
+        for the promise that a weight of two equals a sample given twice, which holds
+        for no network trained on batches. With metadata routing it is requested by
+        ``set_fit_request(sample_weight=True)``.
+        """
+        reset = not (self.warm_start and self.initialized_)
+        return self._train(X, y, fit_params, method="fit", reset=reset)
+
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
+    ) -> Self:
+        """Train for another ``max_epochs`` epochs without starting anew.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input.
+        y : array-like of shape (n_samples, ...), default=None
+            The target.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that later calls may bring; at the first call only, and by
+            classifiers only.
+        **fit_params : dict
+            As in ``fit``.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        reset = not hasattr(self, "sample_shape_")
+        return self._train(
+            X, y, fit_params, method="partial_fit", reset=reset, classes=classes
+        )
+
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        fit_params: dict[str, Any],
+        *,
+        method: str,
+        reset: bool,
+        classes: Any = None,
+    ) -> Self:
+        self._validate_params()
+        fit_params = dict(fit_params)
+        weight = fit_params.pop("sample_weight", None)
+        if is_dataset(X):
+            if weight is not None:
+                raise ValueError(
+                    "sample_weight cannot be given beside a data set; give X and y as "
+                    "arrays."
+                )
+            if reset:
+                self._inspect_dataset(X, y)
+        else:
+            X, y = check_X_y(self, X, y, reset=reset)
+            y = self._encode_target(y, reset=reset, classes=classes)
+            X, y = self._attach_weights(X, y, weight)
+        if reset:
+            self.module_sizes_ = {
+                **self._infer_sizes(self.sample_shape_),
+                **self._infer_output_size(y),
+            }
+        seed = draw_seed(self.random_state)
+        state = None if reset else getattr(self, "_generator_state", None)
+        with (
+            torch_generator(torch.device(self.device or "cpu"), seed, state),
+            self._on_encoded_targets(),
+        ):
+            if method == "fit" and reset:
+                # A fresh start: skorch then does not announce what it builds anew.
+                self.initialized_ = False
+                self.initialize()
+            super().partial_fit(X, y, _routing_method=method, **fit_params)
+            if seed is not None:
+                self._generator_state = torch.get_rng_state()
+        return self
+
+    def _attach_weights(self, X: np.ndarray, y: Any, sample_weight: Any) -> tuple:
+        """Let weights travel with X to the loss, and leave out samples of weight 0."""
+        weight = check_weights(sample_weight, X, self._class_weight_per_sample(y))
+        if weight is None:
+            return X, y
+        kept = weight > 0
+        if not kept.all():
+            X, y, weight = X[kept], y[kept], weight[kept]
+        return {"X": X, "sample_weight": weight}, y
+
+    def _inspect_dataset(self, dataset: Any, y: Any) -> None:
+        """Learn the shape of a sample from a data set, as ``check_X_y`` does."""
+        sample = np.asarray(dataset[0][0])
+        self.sample_shape_ = sample.shape
+        self.n_features_in_ = sample.shape[0] if sample.ndim else 1
+
+    def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> Any:
+        """Turn the target into what the criterion takes."""
+        return y
+
+    def _class_weight_per_sample(self, y: Any) -> np.ndarray | None:
+        return None
+
+    @contextmanager
+    def _on_encoded_targets(self) -> Iterator[None]:
+        """Mark the time when callbacks compare predictions with encoded targets."""
+        self._training = True
+        try:
+            yield
+        finally:
+            del self._training
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the mark of a running training out of a pickle."""
+        state = super().__getstate__()
+        state.pop("_training", None)
+        return state
+
+    # Computing ------------------------------------------------------------------
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Run the module on a batch.
+
+        Parameters
+        ----------
+        x : Tensor or dict
+            The batch; a dict where weights travel with it.
+        **fit_params : dict
+            Further arguments of the module's ``forward``.
+
+        Returns
+        -------
+        y_pred : Tensor or tuple of Tensor
+            The module's output, float32.
+        """
+        if isinstance(x, dict):
+            x = x["X"]
+        x = to_device(torch.as_tensor(x), self.device)
+        if self._sizes_taken():
+            x = self._to_module_layout(x)
+        device = torch.device(self.device)
+        dtype = resolve_precision(self.precision, device, x[0].numel())
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            output = self.module_(x, **fit_params)
+        if isinstance(output, tuple):
+            return tuple(part.float() for part in output)
+        return output.float()
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
+        """Compute a batch's loss, weighted where weights travel with X.
+
+        Parameters
+        ----------
+        y_pred : Tensor
+            The module's output.
+        y_true : Tensor
+            The encoded target.
+        X : Tensor or dict, default=None
+            The batch.
+        **kwargs : dict
+            ``training``, whether the step is one of training.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+            The mean over the batch.
+        """
+        if not isinstance(X, dict):
+            return super().get_loss(y_pred, y_true, X=X, **kwargs)
+        reduction = getattr(self.criterion_, "reduction", None)
+        if reduction is None:
+            raise TypeError(
+                f"Sample and class weights need a criterion with a 'reduction', as "
+                f"torch's losses have; {type(self.criterion_).__name__} has none."
+            )
+        self.criterion_.reduction = "none"
+        try:
+            loss = super().get_loss(y_pred, y_true, X=X["X"], **kwargs)
+        finally:
+            self.criterion_.reduction = reduction
+        loss = loss.reshape(len(loss), -1).mean(dim=1)
+        return (loss * to_device(X["sample_weight"], self.device)).mean()

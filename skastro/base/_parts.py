@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Building the parts of a strict net: callbacks, module, criterion, optimizer, data."""
+
+import inspect
+from typing import Any, Self
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from skastro.base._parameters import accepted_names, check_part_names
+from skastro.networks import get_module
+from skastro.training import (
+    BatchIterator,
+    BestWeights,
+    EpochLog,
+    EpochProgress,
+    Schedule,
+    ValidationSplit,
+)
+
+_SIZES = ("n_channels", "n_outputs", "input_size")
+
+
+class PartsBuilder(NeuralNet):
+    """Parts of a net, built from parameters and from the sizes that the data have."""
+
+    # What kinds of estimators differ in.
+    _module_ndim = 1
+    _stratify = False
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        callbacks = dict(super()._default_callbacks)
+        callbacks["lr_schedule"] = Schedule(vars(self).get("schedule"))
+        callbacks["best_weights"] = BestWeights(
+            restore=vars(self).get("restore_best_weights", True)
+        )
+        callbacks["progress"] = EpochProgress()
+        callbacks["print_log"] = EpochLog()
+        return list(callbacks.items())
+
+    def initialize(self) -> Self:
+        """Build all parts anew: callbacks, module, criterion, optimizer, history.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        self._validate_params()
+        super().initialize()
+        return self
+
+    def initialize_callbacks(self) -> Self:
+        """Build the callbacks.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        names = {name for name, _ in self._uniquely_named_callbacks()}
+        for name in self.get_params_for("callbacks"):
+            callback = name.split("__")[0]
+            if callback not in names:
+                raise ValueError(
+                    f"callbacks__{name} was given, but there is no callback {callback!r}; the "
+                    f"callbacks are {', '.join(map(repr, sorted(names)))}."
+                )
+        return super().initialize_callbacks()
+
+    def _module_class(self) -> Any:
+        """Give the module's class, or the instance where the user gave one."""
+        module = vars(self)["module"]
+        if isinstance(module, str):
+            return get_module(module, self._module_ndim)
+        return module
+
+    def _sizes_taken(self) -> set[str]:
+        """Tell which inferred sizes the module takes."""
+        module = self._module_class()
+        if isinstance(module, torch.nn.Module):
+            module = type(module)
+        return set(_SIZES) & (accepted_names(module) or set())
+
+    def get_params_for(self, prefix: str) -> dict[str, Any]:
+        """Collect the parameters of a part; for the module, the inferred sizes too.
+
+        Parameters
+        ----------
+        prefix : str
+            The part's name.
+
+        Returns
+        -------
+        params : dict
+            Names without the prefix, and values.
+        """
+        params = super().get_params_for(prefix)
+        if prefix == "module" and not isinstance(self.module, torch.nn.Module):
+            sizes = getattr(self, "module_sizes_", {})
+            taken = self._sizes_taken()
+            params = {**{k: v for k, v in sizes.items() if k in taken}, **params}
+        return params
+
+    def initialize_module(self) -> Self:
+        """Build the module, with the sizes that fit inferred.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        module = self._module_class()
+        params = self.get_params_for("module")
+        factory = type(module) if isinstance(module, torch.nn.Module) else module
+        check_part_names("module", factory, params)
+        if factory is module:
+            required = {
+                name
+                for name, parameter in inspect.signature(module).parameters.items()
+                if name in _SIZES and parameter.default is parameter.empty
+            }
+            if missing := sorted(required - set(params)):
+                raise ValueError(
+                    f"The module needs {', '.join(missing)}, which fit infers from "
+                    "the data. To initialize without data, give them yourself: "
+                    + ", ".join(f"module__{name}=..." for name in missing)
+                )
+        self.module_ = self.initialized_instance(module, params)
+        return self
+
+    def initialize_criterion(self) -> Self:
+        """Build the criterion.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_part_names("criterion", self.criterion, self.get_params_for("criterion"))
+        return super().initialize_criterion()
+
+    def initialize_optimizer(self) -> Self:
+        """Build the optimizer.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        given = self.get_params_for("optimizer")
+        check_part_names("optimizer", self.optimizer, given, also=["param_groups"])
+        return super().initialize_optimizer()
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Make the iterator over batches; in training it shuffles.
+
+        Parameters
+        ----------
+        dataset : torch.utils.data.Dataset
+            The data.
+        training : bool, default=False
+            Whether the batches are for training.
+
+        Returns
+        -------
+        iterator : object
+            An ``iterator_train`` or ``iterator_valid``.
+        """
+        if not training:
+            return super().get_iterator(dataset, training=False)
+        options = self.get_params_for("iterator_train")
+        options.setdefault("batch_size", self.batch_size)
+        if options["batch_size"] == -1:
+            options["batch_size"] = len(dataset)
+        if self.sampler == "balanced":
+            self._check_can_sample(dataset)
+            labels = np.unique(_targets_of(dataset), return_inverse=True)[1]
+            options["sampling_weights"] = 1.0 / np.bincount(labels)[labels]
+        elif self._shuffles(dataset, options):
+            options.setdefault("shuffle", True)
+        return self.iterator_train(dataset, **options)
+
+    def _shuffles(self, dataset: Any, options: dict[str, Any]) -> bool:
+        loader = self.iterator_train
+        return (
+            isinstance(loader, type)
+            and issubclass(loader, BatchIterator | DataLoader)
+            and not isinstance(dataset, IterableDataset)
+            and not {"sampler", "batch_sampler"} & set(options)
+        )
+
+    def _check_can_sample(self, dataset: Any) -> None:
+        batches = self.iterator_train
+        ours = isinstance(batches, type) and issubclass(batches, BatchIterator)
+        if not ours or _targets_of(dataset) is None:
+            raise ValueError(
+                "sampler='balanced' needs X and y as arrays and the default "
+                f"iterator_train, but got {type(dataset).__name__} and {batches!r}; "
+                "give your iterator a sampler of its own (iterator_train__sampler)."
+            )
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple:
+        """Split the data into a training and a validation part.
+
+        Parameters
+        ----------
+        X : array or dataset
+            The input.
+        y : array, default=None
+            The encoded target.
+        **fit_params : dict
+            Parameters for the split.
+
+        Returns
+        -------
+        dataset_train, dataset_valid : datasets
+            The parts; the second may be None.
+        """
+        if not isinstance(self.train_split, float):
+            return super().get_split_datasets(X, y, **fit_params)
+        split = ValidationSplit(
+            self.train_split, self._stratify, random_state=self.random_state
+        )
+        return split(self.get_dataset(X, y), y)
+
+
+def _targets_of(dataset: Any) -> np.ndarray | None:
+    """Find the encoded targets of a data set made from arrays."""
+    if isinstance(dataset, Subset):
+        targets = _targets_of(dataset.dataset)
+        return None if targets is None else targets[np.asarray(dataset.indices)]
+    return getattr(dataset, "y", None)

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The estimators: one file a subject."""
+
+from skastro.estimators.spectrum import SpectrumClassifier
+
+__all__ = ["SpectrumClassifier"]

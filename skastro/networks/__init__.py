@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks: PyTorch modules that are told their sizes, and their names."""
+
+from skastro.networks.densenet import SEDenseNet
+from skastro.networks.mlp import MLP
+from skastro.networks.registry import available_modules, get_module, register
+from skastro.networks.resnet import ResNet
+
+__all__ = [
+    "MLP",
+    "ResNet",
+    "SEDenseNet",
+    "available_modules",
+    "get_module",
+    "register",
+]

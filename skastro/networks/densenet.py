@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The multi-scale DenseNet with squeeze-and-excitation for spectra."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from skastro.networks._checks import check_count, check_dropout, check_kernel_size
+from skastro.networks.layers import (
+    AvgPool1d,
+    BatchNorm1d,
+    Conv1d,
+    Head,
+    SqueezeExcitation,
+    enter_maps,
+    global_average,
+    leave_maps,
+)
+
+
+def _activation(n_channels: int, reduction: int) -> nn.Sequential:
+    """Return what stands before every convolution on feature maps, in its order."""
+    return nn.Sequential(
+        OrderedDict(
+            norm=BatchNorm1d(n_channels),
+            gate=SqueezeExcitation(n_channels, reduction),
+            relu=nn.ReLU(inplace=True),
+        )
+    )
+
+
+class MultiScaleConv(nn.Module):
+    """Convolutions of several widths side by side, mixed by one of width 1.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Numbers of feature maps read and written.
+    branch_width : int
+        Feature maps that each of the parallel convolutions writes.
+    kernel_sizes : sequence of int
+        Odd widths of the parallel convolutions, in samples.
+    reduction : int
+        Reduction of the squeeze-and-excitation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        branch_width: int,
+        kernel_sizes: Sequence[int],
+        reduction: int,
+    ) -> None:
+        super().__init__()
+        n_parallel = branch_width * len(kernel_sizes)
+        self.activation1 = _activation(in_channels, reduction)
+        self.branches = nn.ModuleList(
+            Conv1d(in_channels, branch_width, size) for size in kernel_sizes
+        )
+        self.activation2 = _activation(n_parallel, reduction)
+        self.mix = Conv1d(n_parallel, out_channels, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map ``(batch, in_channels, ...)`` to ``(batch, out_channels, ...)``."""
+        maps = self.activation1(maps)
+        parallel = torch.cat([branch(maps) for branch in self.branches], dim=1)
+        return self.mix(self.activation2(parallel))
+
+
+class DenseBlock(nn.ModuleList):
+    """Convolutional blocks, each of which reads the input and all blocks before it.
+
+    Parameters
+    ----------
+    blocks : iterable of nn.Module
+        They map ``(batch, channels, ...)`` to further channels of the same length.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the input and all that the blocks computed, side by side."""
+        for block in self:
+            maps = torch.cat([maps, block(maps)], dim=1)
+        return maps
+
+
+class Transition(nn.Sequential):
+    """Fewer feature maps by a convolution of width 1, of half the length by pooling.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Numbers of feature maps read and written.
+    reduction : int
+        Reduction of the squeeze-and-excitation.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, reduction: int) -> None:
+        super().__init__(
+            OrderedDict(
+                activation=_activation(in_channels, reduction),
+                conv=Conv1d(in_channels, out_channels, 1),
+                pool=AvgPool1d(2),
+            )
+        )
+
+
+class SEDenseNet(nn.Module):
+    """Multi-scale DenseNet with squeeze-and-excitation for spectra [1]_.
+
+    A first convolution, then dense blocks [2]_ with a transition behind each but the
+    last, which reduces the number of feature maps and halves the length; global
+    average pooling and a linear layer. A dense block holds convolutional blocks that
+    run kernels of several widths side by side, from single samples to broad features,
+    and mix them by a convolution of width 1. Batch norm, squeeze-and-excitation [3]_
+    and ReLU, in that order, stand before every convolution that reads feature maps.
+    Extra transitions lead from each transition to the next, past the dense block
+    between them, so that the features of one scale reach the next scale directly.
+
+    The default has the 36 layers of the paper, counted along the deepest path: the
+    first convolution, 2 convolutions in each of 2 convolutional blocks in each of 7
+    dense blocks, 6 transitions, and the linear layer. Spectra of 2600 samples are 40
+    samples long before pooling. Any length of at least 1 will do.
+
+    Parameters
+    ----------
+    n_channels : int
+        Channels of the input.
+    n_outputs : int
+        Outputs: classes, or numbers to regress.
+    n_dense_blocks : int, default=7
+        Dense blocks, one for each scale.
+    n_conv_blocks : int, default=2
+        Convolutional blocks in each dense block.
+    growth_rate : int, default=8
+        Feature maps that each convolutional block adds.
+    kernel_sizes : sequence of int, default=(1, 11, 25, 41)
+        Odd widths of the convolutions side by side, in samples.
+    branch_width : int, default=None
+        Feature maps of each of these convolutions; `growth_rate` if None.
+    n_initial : int, default=None
+        Feature maps of the first convolution; twice `growth_rate` if None.
+    initial_kernel_size : int, default=7
+        Odd width of the first convolution, in samples.
+    compression : float, default=0.5
+        Feature maps that a transition writes over those it reads.
+    reduction : int, default=4
+        Feature maps over hidden units in squeeze-and-excitation.
+    dropout : float, default=0.0
+        Probability with which a feature is zeroed before the last layer in training.
+
+    Attributes
+    ----------
+    fc : torch.nn.Linear
+        The last layer; its ``weight`` has shape ``(n_outputs, n_features)``, where
+        `n_features` is the number of feature maps.
+
+    Notes
+    -----
+    The paper names the order of the layers, the four kernel widths, two convolutional
+    blocks to a dense block, and 36 layers. The rest is inferred:
+
+    - 7 dense blocks, since they make 36 layers;
+    - growth rate, width of the branches, first convolution and compression: the paper
+      gives none. Twice the growth rate at the start and compression by one half are
+      DenseNet's; the growth rate is as small as it is because kernels of 78 samples in
+      all run at full resolution;
+    - the convolutions side by side share one batch norm, squeeze-and-excitation and
+      ReLU, because they read the same maps;
+    - the first convolution reads the spectrum itself, as in DenseNet: a ReLU would
+      drop all that lies below the mean before anything is learnt. As in DenseNet, too,
+      the activation stands once more before global pooling;
+    - an extra transition reads what the transition before it wrote, and its result
+      stands beside that of the next transition;
+    - the reduction of squeeze-and-excitation: 16 in its paper, for networks of more
+      than ten times as many feature maps.
+
+    Convolutions start from He's uniform distribution, within ±sqrt(6 / fan-in) [4]_.
+
+    The paper trains with Adam and cross-entropy for 60 epochs, learning rate 0.01,
+    divided by ten at epochs 10, 30 and 50, on min-max normalised spectra.
+
+    The output holds no softmax: the criterion applies it.
+
+    References
+    ----------
+    .. [1] Q. Wang, H. Zhao, D. Fan, 2020, Astronomical Research and Technology
+       17(1), 85-95.
+    .. [2] G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, "Densely Connected
+       Convolutional Networks", CVPR 2017, doi:10.1109/CVPR.2017.243.
+    .. [3] J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018,
+       doi:10.1109/CVPR.2018.00745.
+    .. [4] K. He, X. Zhang, S. Ren, J. Sun, "Delving Deep into Rectifiers", ICCV 2015,
+       doi:10.1109/ICCV.2015.123.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.networks import SEDenseNet
+    >>> network = SEDenseNet(n_channels=1, n_outputs=3, growth_rate=4)
+    >>> network(torch.zeros(2, 1, 2600)).shape
+    torch.Size([2, 3])
+    >>> network.forward_features(torch.zeros(2, 1, 2600)).shape[2]
+    40
+    """
+
+    def __init__(
+        self,
+        n_channels: int,
+        n_outputs: int,
+        *,
+        n_dense_blocks: int = 7,
+        n_conv_blocks: int = 2,
+        growth_rate: int = 8,
+        kernel_sizes: Sequence[int] = (1, 11, 25, 41),
+        branch_width: int | None = None,
+        n_initial: int | None = None,
+        initial_kernel_size: int = 7,
+        compression: float = 0.5,
+        reduction: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        branch_width = growth_rate if branch_width is None else branch_width
+        n_initial = 2 * growth_rate if n_initial is None else n_initial
+        for name, value in {
+            "n_channels": n_channels,
+            "n_outputs": n_outputs,
+            "n_dense_blocks": n_dense_blocks,
+            "n_conv_blocks": n_conv_blocks,
+            "growth_rate": growth_rate,
+            "branch_width": branch_width,
+            "n_initial": n_initial,
+            "reduction": reduction,
+        }.items():
+            check_count(name, value)
+        check_kernel_size("initial_kernel_size", initial_kernel_size)
+        if len(kernel_sizes) == 0:
+            raise ValueError("kernel_sizes must name at least one width, but is empty.")
+        for size in kernel_sizes:
+            check_kernel_size("each of kernel_sizes", size)
+        if not 0 < compression <= 1:
+            raise ValueError(
+                f"compression must be above 0 and at most 1, but got {compression!r}."
+            )
+        check_dropout(dropout)
+
+        self.conv = Conv1d(n_channels, n_initial, initial_kernel_size)
+        self.blocks = nn.ModuleList()
+        self.transitions = nn.ModuleList()
+        self.skips = nn.ModuleList()
+        n_maps = n_initial
+        n_written = 0
+        for scale in range(n_dense_blocks):
+            if scale > 0:
+                n_skipped = 0
+                if scale > 1:
+                    n_skipped = max(1, int(compression * n_written))
+                    self.skips.append(Transition(n_written, n_skipped, reduction))
+                n_written = max(1, int(compression * n_maps))
+                self.transitions.append(Transition(n_maps, n_written, reduction))
+                n_maps = n_written + n_skipped
+            block = DenseBlock()
+            for _ in range(n_conv_blocks):
+                block.append(
+                    MultiScaleConv(
+                        n_maps, growth_rate, branch_width, kernel_sizes, reduction
+                    )
+                )
+                n_maps += growth_rate
+            self.blocks.append(block)
+        self.activation = _activation(n_maps, reduction)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = Head(n_maps, n_outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d):
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Compute the feature maps before pooling.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, n_channels, length)
+            Spectra.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_features, length')
+            The maps, never negative; the length is halved ``n_dense_blocks - 1``
+            times, rounded down, and is at least 1.
+        """
+        maps = self.blocks[0](self.conv(enter_maps(x, ndim=1)))
+        written = None
+        for scale, transition in enumerate(self.transitions):
+            skipped = [] if written is None else [self.skips[scale - 1](written)]
+            written = transition(maps)
+            maps = self.blocks[scale + 1](torch.cat([written, *skipped], dim=1))
+        return leave_maps(self.activation(maps), ndim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the outputs.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, n_channels, length)
+            Spectra.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_outputs)
+            Logits, or the numbers regressed.
+        """
+        features = global_average(self.forward_features(x), self.fc.weight.dtype)
+        return self.fc(self.dropout(features))

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The multi-layer perceptron."""
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import Tensor, nn
+
+from skastro.networks._checks import check_count, check_dropout, check_option
+from skastro.networks.layers import BatchNorm1d, Head
+
+_ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+class MLP(nn.Module):
+    """Multi-layer perceptron on flattened spectra or images.
+
+    Parameters
+    ----------
+    input_size : int or sequence of int
+        Length of the spectra, or height and width of the images.
+    n_outputs : int
+        Outputs: classes, or numbers to regress.
+    n_channels : int, default=1
+        Channels of the input.
+    hidden : sequence of int, default=(128,)
+        Units of each hidden layer. Empty for a linear model.
+    activation : {"relu", "leaky_relu", "gelu", "silu", "tanh"}, default="relu"
+        Function behind each hidden layer.
+    batch_norm : bool, default=False
+        Normalise each hidden layer before its activation.
+    dropout : float, default=0.0
+        Probability with which a hidden unit is zeroed in training.
+
+    Attributes
+    ----------
+    fc : torch.nn.Linear
+        The last layer.
+
+    Notes
+    -----
+    The default on 69 x 69 pixels of three channels and 10 classes has 1 829 642
+    parameters: the usual baseline for Galaxy10.
+
+    The output holds no softmax: the criterion applies it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.networks import MLP
+    >>> network = MLP(input_size=(69, 69), n_outputs=10, n_channels=3)
+    >>> network(torch.zeros(4, 3, 69, 69)).shape
+    torch.Size([4, 10])
+    """
+
+    def __init__(
+        self,
+        input_size: int | Sequence[int],
+        n_outputs: int,
+        n_channels: int = 1,
+        *,
+        hidden: Sequence[int] = (128,),
+        activation: str = "relu",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = input_size if isinstance(input_size, Sequence) else (input_size,)
+        for size in sizes:
+            check_count("input_size", size)
+        check_count("n_outputs", n_outputs)
+        check_count("n_channels", n_channels)
+        check_option("activation", activation, _ACTIVATIONS)
+        check_dropout(dropout)
+        for n_units in hidden:
+            check_count("each of hidden", n_units)
+
+        layers: list[nn.Module] = [nn.Flatten()]
+        n_features = n_channels * prod(sizes)
+        for n_units in hidden:
+            layers.append(nn.Linear(n_features, n_units))
+            if batch_norm:
+                layers.append(BatchNorm1d(n_units))
+            layers += [_ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            n_features = n_units
+        self.hidden = nn.Sequential(*layers)
+        self.fc = Head(n_features, n_outputs)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Compute the values of the last hidden layer.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, n_channels, length), \
+                (batch, n_channels, height, width) or (batch, n_features)
+            Spectra, images, or either of them flattened.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_units)
+            One value for each unit; these features have no axis of pixels.
+        """
+        return self.hidden(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the outputs.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, n_channels, length), \
+                (batch, n_channels, height, width) or (batch, n_features)
+            Spectra, images, or either of them flattened.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_outputs)
+            Logits, or the numbers regressed.
+        """
+        return self.fc(self.forward_features(x))

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pipelines of transformers, samplers and an estimator, whose steps need no names."""
+
+from collections import Counter
+from itertools import count
+from typing import Any
+
+import imblearn.pipeline
+
+__all__ = ["Pipeline", "make_pipeline"]
+
+
+class Pipeline(imblearn.pipeline.Pipeline):
+    """Chain of transformers, samplers and a final estimator.
+
+    This is imbalanced-learn's pipeline, hence scikit-learn's with samplers that act
+    in ``fit`` only, and its steps may go without names.
+
+    Parameters
+    ----------
+    steps : list of estimators or of (str, estimator) pairs
+        The steps in their order. All but the last must be transformers (``fit`` and
+        ``transform``), samplers (``fit_resample``), or ``"passthrough"``. Steps with
+        and without names may be mixed. A step without a name is named after its class
+        in lower case, as :func:`make_pipeline` does, with ``-1``, ``-2``, ... appended
+        where a class occurs several times.
+
+    transform_input : list of str, default=None
+        Names of the arguments of ``fit``, besides `X`, that are passed through the
+        steps before the one that requests them, such as a validation set. Needs
+        metadata routing to be enabled.
+
+    memory : str or object with the joblib.Memory interface, default=None
+        Where fitted transformers are cached. A string is the path of a folder. None
+        caches nothing.
+
+    verbose : bool, default=False
+        Print the time that each step took to fit.
+
+    Attributes
+    ----------
+    named_steps : :class:`~sklearn.utils.Bunch`
+        The steps by name.
+
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, where the last step is a classifier.
+
+    n_features_in_ : int
+        Number of features that the first step saw in ``fit``.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features that the first step saw in ``fit``, where they had names.
+
+    See Also
+    --------
+    make_pipeline : The same with the steps as arguments.
+    imblearn.pipeline.Pipeline : The pipeline without automatic names.
+
+    Notes
+    -----
+    ``get_params`` returns the steps with their names, so clones, grid searches and
+    pickles know them.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skastro.pipeline import Pipeline
+    >>> from skastro.preprocessing import MinMaxSpectra
+    >>> pipe = Pipeline([MinMaxSpectra(), LogisticRegression()])
+    >>> pipe
+    Pipeline(steps=[('minmaxspectra', MinMaxSpectra()),
+                    ('logisticregression', LogisticRegression())])
+    >>> pipe.set_params(minmaxspectra__clip=True)["minmaxspectra"]
+    MinMaxSpectra(clip=True)
+    """
+
+    @property
+    def steps(self) -> list[tuple[str, Any]]:
+        """The steps as (name, estimator) pairs."""
+        return self._steps
+
+    # Both `__init__` and `set_params(steps=...)` assign to this property. A list in
+    # which all steps have names is kept as it is: `sklearn.base.clone` insists on
+    # getting back the very object that it passed.
+    @steps.setter
+    def steps(self, steps: list[Any]) -> None:
+        self._steps = _name_steps(steps)
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        _check_steps(self.steps)
+
+
+def make_pipeline(
+    *steps: Any,
+    transform_input: list[str] | None = None,
+    memory: Any = None,
+    verbose: bool = False,
+) -> Pipeline:
+    """Construct a :class:`Pipeline` from the given steps.
+
+    Parameters
+    ----------
+    *steps : estimators
+        The steps in their order.
+
+    transform_input : list of str, default=None
+        Names of the arguments of ``fit``, besides `X`, that are passed through the
+        steps before the one that requests them. Needs metadata routing to be enabled.
+
+    memory : str or object with the joblib.Memory interface, default=None
+        Where fitted transformers are cached. None caches nothing.
+
+    verbose : bool, default=False
+        Print the time that each step took to fit.
+
+    Returns
+    -------
+    pipeline : Pipeline
+        The pipeline, its steps named after their classes.
+
+    Examples
+    --------
+    >>> from skastro.pipeline import make_pipeline
+    >>> from skastro.preprocessing import MinMaxSpectra, RebinSpectra
+    >>> make_pipeline(RebinSpectra(n_bins=100), MinMaxSpectra())
+    Pipeline(steps=[('rebinspectra', RebinSpectra(n_bins=100)),
+                    ('minmaxspectra', MinMaxSpectra())])
+    """
+    return Pipeline(
+        list(steps), transform_input=transform_input, memory=memory, verbose=verbose
+    )
+
+
+def _name_steps(steps: Any) -> Any:
+    """Give names to the steps that have none; leave what is no list of steps."""
+    if not isinstance(steps, list | tuple) or any(map(_is_mistaken, steps)):
+        return steps
+    if isinstance(steps, list) and all(map(_is_named, steps)):
+        return steps
+    taken = {step[0] for step in steps if _is_named(step)}
+    bare = [None if _is_named(step) else _class_name(step) for step in steps]
+    occurrences = Counter(bare)
+
+    named = []
+    for step, name in zip(steps, bare, strict=True):
+        if name is None:
+            named.append(tuple(step))
+            continue
+        if occurrences[name] > 1 or name in taken:
+            numbered = (f"{name}-{number}" for number in count(1))
+            name = next(candidate for candidate in numbered if candidate not in taken)
+        taken.add(name)
+        named.append((name, step))
+    return named
+
+
+def _is_named(step: Any) -> bool:
+    """Whether a step is a (name, estimator) pair."""
+    is_pair = isinstance(step, list | tuple) and len(step) == 2
+    return is_pair and isinstance(step[0], str)
+
+
+def _is_mistaken(step: Any) -> bool:
+    """Whether something is neither an estimator nor a (name, estimator) pair."""
+    return isinstance(step, list | tuple | type) and not _is_named(step)
+
+
+def _class_name(step: Any) -> str:
+    """Return the name that a step without one gets, before numbers are appended."""
+    return step if isinstance(step, str) else type(step).__name__.lower()
+
+
+def _check_steps(steps: Any) -> None:
+    """Say what is wrong with steps that `_name_steps` had to leave."""
+    if not isinstance(steps, list | tuple):
+        raise TypeError(
+            "steps must be a list of estimators or of (name, estimator) pairs, got "
+            f"{steps!r}."
+        )
+    if not steps:
+        raise ValueError("The pipeline is empty: give it at least one step.")
+    for step in steps:
+        estimator = step[1] if _is_named(step) else step
+        if isinstance(estimator, type):
+            raise TypeError(
+                f"Each step must be an estimator, got the class {estimator.__name__}: "
+                f"write {estimator.__name__}()."
+            )
+        if _is_mistaken(step):
+            raise TypeError(
+                "Each step must be an estimator or a (name, estimator) pair, got "
+                f"{step!r}."
+            )

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A fine logarithmic wavelength grid, on which the forward models work."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import fft
+from scipy.special import ndtr
+
+LIGHT_SPEED = 299792.458  # km/s
+
+# Standard deviations per FWHM of a Gaussian.
+SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
+
+
+class LogGrid:
+    """Pixels of equal width in ln(wavelength).
+
+    On such a grid a redshift is a shift and a constant resolving power or a velocity
+    dispersion is a convolution with one kernel.
+
+    Parameters
+    ----------
+    low, high : float
+        Range of wavelengths that the pixels cover at least, in Å.
+    step : float
+        Width of a pixel in ln(wavelength).
+    instrument_sigma : float, default=0
+        Standard deviation of the instrumental profile in ln(wavelength).
+
+    Attributes
+    ----------
+    ln_wavelength : ndarray of shape (size,), float64
+        Pixel centres.
+    wavelength : ndarray of shape (size,), float64
+        Pixel centres in Å.
+    size : int
+        Number of pixels: one for which Fourier transforms are fast.
+    """
+
+    def __init__(
+        self, low: float, high: float, step: float, instrument_sigma: float = 0.0
+    ) -> None:
+        self.step = step
+        self.instrument_sigma = instrument_sigma
+        needed = int(np.ceil(np.log(high / low) / step)) + 1
+        self.size = fft.next_fast_len(needed, real=True)
+        self.ln_wavelength = np.log(low) + step * np.arange(self.size)
+        self.wavelength = np.exp(self.ln_wavelength)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Pixel edges in Å, shape (size + 1,)."""
+        first = self.ln_wavelength[0] - 0.5 * self.step
+        return np.exp(first + self.step * np.arange(self.size + 1))
+
+    def sigma(self, velocity: ArrayLike = 0.0) -> np.ndarray:
+        """Width of a line of given velocity dispersion after the instrument.
+
+        Lines and templates are averaged over pixels, which widens them by step²/12;
+        that is taken off here, so that the width on the grid comes out right.
+
+        Parameters
+        ----------
+        velocity : array-like, default=0
+            Velocity dispersion in km/s.
+
+        Returns
+        -------
+        sigma : ndarray
+            Standard deviation in ln(wavelength).
+        """
+        variance = (
+            self.instrument_sigma**2
+            + (np.asarray(velocity) / LIGHT_SPEED) ** 2
+            - self.step**2 / 12
+        )
+        return np.sqrt(np.maximum(variance, 0.0))
+
+    def profile(
+        self, centres: ArrayLike, strengths: ArrayLike, velocity: float
+    ) -> np.ndarray:
+        """Sum of Gaussians of given peak, averaged over pixels.
+
+        Parameters
+        ----------
+        centres, strengths : array-like of shape (n_lines,)
+            Wavelengths in Å and peak values.
+        velocity : float
+            Standard deviation of all of them, in km/s.
+
+        Returns
+        -------
+        profile : ndarray of shape (size,), float64
+        """
+        total = np.zeros((1, self.size))
+        sigma = velocity / LIGHT_SPEED
+        for centre, strength in zip(centres, strengths, strict=True):
+            area = strength * sigma * np.sqrt(2 * np.pi)
+            self._add(total, np.log([centre]), np.array([sigma]), np.array([area]))
+        return total[0]
+
+    def add_lines(
+        self,
+        flux: np.ndarray,
+        centres: np.ndarray,
+        sigma: np.ndarray,
+        line_flux: np.ndarray,
+    ) -> None:
+        """Add one Gaussian emission line to each spectrum, in place.
+
+        Parameters
+        ----------
+        flux : ndarray of shape (n, size)
+            Flux densities per Å.
+        centres : ndarray of shape (n,)
+            Wavelengths in Å; lines beyond the grid are left out.
+        sigma : ndarray of shape (n,)
+            Standard deviations in ln(wavelength).
+        line_flux : ndarray of shape (n,)
+            Integrated fluxes, flux density times Å; negative ones take away.
+        """
+        # F dλ = F λ dlnλ: dividing by λ at the centre keeps the Gaussian symmetric.
+        self._add(flux, np.log(centres), sigma, line_flux / centres)
+
+    def _add(
+        self,
+        rows: np.ndarray,
+        ln_centres: np.ndarray,
+        sigma: np.ndarray,
+        area: np.ndarray,
+    ) -> None:
+        position = (ln_centres - self.ln_wavelength[0]) / self.step
+        width = np.maximum(sigma / self.step, 1e-3)
+        half = int(np.ceil(5 * width.max())) + 1
+        active = (position > -half) & (position < self.size + half) & (area != 0)
+        (index,) = np.nonzero(active)
+        if not index.size:
+            return
+        first = np.rint(position[index]).astype(int) - half
+        edges = first[:, None] - 0.5 + np.arange(2 * half + 2)
+        cumulative = ndtr((edges - position[index, None]) / width[index, None])
+        values = np.diff(cumulative, axis=1) * (area[index] / self.step)[:, None]
+        columns = first[:, None] + np.arange(2 * half + 1)
+        inside = (columns >= 0) & (columns < self.size)
+        row_index = np.broadcast_to(index[:, None], columns.shape)
+        # Each spectrum appears once, so that no pixel is addressed twice.
+        rows[row_index[inside], columns[inside]] += values[inside]
+
+    def blur(
+        self, flux: np.ndarray, sigma: ArrayLike, shift: ArrayLike = 0.0
+    ) -> np.ndarray:
+        """Convolve spectra with Gaussians and move them, in the Fourier domain.
+
+        The grid is taken as periodic: what lies within five standard deviations or
+        within the shift of an end is not to be used.
+
+        Parameters
+        ----------
+        flux : ndarray of shape (n, size)
+            Flux densities.
+        sigma : float or array-like of shape (n,)
+            Standard deviations in ln(wavelength).
+        shift : float or array-like of shape (n,), default=0
+            Displacement towards longer wavelengths, in ln(wavelength).
+
+        Returns
+        -------
+        blurred : ndarray of shape (n, size)
+            In the precision of `flux`.
+        """
+        frequency = 2 * np.pi * fft.rfftfreq(self.size)
+        width = np.atleast_1d(np.asarray(sigma) / self.step)[:, None]
+        transfer = np.exp(-0.5 * (width * frequency) ** 2)
+        if np.any(shift):
+            pixels = np.atleast_1d(np.asarray(shift) / self.step)[:, None]
+            transfer = transfer * np.exp(-1j * frequency * pixels)
+        spectrum = fft.rfft(flux, axis=1)
+        return fft.irfft(spectrum * transfer.astype(spectrum.dtype), self.size, axis=1)
+
+
+def mix(bank: np.ndarray, weights: np.ndarray, start: np.ndarray, size: int):
+    """Sum templates with weights, each row from its own first pixel.
+
+    Parameters
+    ----------
+    bank : ndarray of shape (n_templates, n_pixels)
+        Templates on a log grid.
+    weights : ndarray of shape (n, n_templates)
+        Weight of each template in each row.
+    start : ndarray of shape (n,), int
+        First pixel of each row.
+    size : int
+        Pixels in a row.
+
+    Returns
+    -------
+    mixed : ndarray of shape (n, size)
+        In the precision of `bank`.
+    """
+    weights = weights.astype(bank.dtype)
+    mixed = np.empty((len(weights), size), dtype=bank.dtype)
+    for row, (weight, first) in enumerate(zip(weights, start, strict=True)):
+        np.dot(weight, bank[:, first : first + size], out=mixed[row])
+    return mixed

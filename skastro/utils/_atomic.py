@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files that appear under their name only once they are complete."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def atomic_write(
+    path: str | os.PathLike,
+    mode: str = "w",
+    *,
+    encoding: str | None = None,
+    newline: str | None = None,
+) -> Iterator[IO]:
+    """Open a file that takes its name only when it has been written to the end.
+
+    The content goes to a temporary file in the same folder, with the same suffix,
+    which is renamed to `path` when the block ends, and removed when the block raises.
+    So a reader never sees half a file, and an interrupted run leaves an older file of
+    that name as it was.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write; an existing file is replaced and its permissions are kept.
+    mode : {"w", "wb"}, default="w"
+        Text or binary.
+    encoding : str, default=None
+        Encoding of text; None means UTF-8.
+    newline : str, default=None
+        Treatment of line ends in text, as in :func:`open`; use ``""`` with
+        :mod:`csv`.
+
+    Yields
+    ------
+    file : file object
+        The open temporary file. Its ``name`` is the temporary path, for writers that
+        want a path instead of a file object.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is neither "w" nor "wb".
+    FileNotFoundError
+        If the folder of `path` does not exist.
+    IsADirectoryError
+        If `path` is a folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skastro.utils import atomic_write
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     target = Path(folder) / "table.csv"
+    ...     with atomic_write(target) as file:
+    ...         _ = file.write("id,class")
+    ...         seen_while_writing = target.exists()
+    ...     target.read_text(), seen_while_writing
+    ('id,class', False)
+    """
+    if mode not in ("w", "wb"):
+        raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}.")
+    # A link keeps pointing where it did: the file behind it is replaced.
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"Cannot write {path}: the folder {target.parent} does not exist."
+        )
+    temporary = target.with_name(
+        f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}"
+    )
+    if mode == "w":
+        encoding = encoding or "utf-8"
+    try:
+        with open(temporary, mode, encoding=encoding, newline=newline) as file:
+            yield file
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

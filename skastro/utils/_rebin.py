@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Flux-conserving rebinning of spectra from one wavelength grid to another."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
+
+from skastro.utils._batches import row_batches
+
+# Overlaps below this fraction of the narrower bin are round-off of edges that were
+# meant to coincide; kept, they would let a NaN pixel spoil its neighbour's bin.
+_SLIVER = 1e-9
+
+
+def bin_edges(centres: ArrayLike) -> np.ndarray:
+    """Edges of the wavelength bins that have the given centres.
+
+    Inner edges lie midway between neighbouring centres; each end bin reaches as far
+    beyond its centre as its inner edge lies before it. A single bin is taken to be
+    one unit wide.
+
+    Parameters
+    ----------
+    centres : array-like of shape (n_bins,)
+        Bin centres, strictly ascending and finite, in any unit.
+
+    Returns
+    -------
+    edges : ndarray of shape (n_bins + 1,), float64
+        Bin edges in the unit of `centres`.
+
+    Raises
+    ------
+    ValueError
+        If `centres` is empty, not one-dimensional, not finite or not strictly
+        ascending.
+
+    Examples
+    --------
+    >>> from skastro.utils import bin_edges
+    >>> bin_edges([1.0, 2.0, 4.0])
+    array([0.5, 1.5, 3. , 5. ])
+    """
+    centres = _check_ascending(centres, "centres")
+    if centres.size == 1:
+        return centres[0] + np.array([-0.5, 0.5])
+    inner = 0.5 * (centres[1:] + centres[:-1])
+    first = 2 * centres[0] - inner[0]
+    last = 2 * centres[-1] - inner[-1]
+    return np.concatenate([[first], inner, [last]])
+
+
+def rebin_matrix(edges: ArrayLike, new_edges: ArrayLike) -> csr_array:
+    """Matrix that rebins a flux density from one set of bins to another.
+
+    Row ``i`` holds the part that each old bin has in the new bin ``i``, as a fraction
+    of the width of the new bin that the old bins cover. So every row sums to 1, or to
+    0 where less than half of the new bin is covered. The variance of the rebinned
+    flux, where the pixels are independent, is ``matrix.power(2) @ variance``.
+
+    Parameters
+    ----------
+    edges : array-like of shape (n_bins + 1,)
+        Edges of the old bins, strictly ascending.
+    new_edges : array-like of shape (n_new_bins + 1,)
+        Edges of the new bins, strictly ascending, in the unit of `edges`.
+
+    Returns
+    -------
+    matrix : scipy.sparse.csr_array of shape (n_new_bins, n_bins), float64
+        The weights; only overlapping pairs of bins are stored.
+
+    Raises
+    ------
+    ValueError
+        If either set of edges is not one-dimensional, finite and strictly ascending,
+        or holds fewer than two edges.
+
+    Examples
+    --------
+    >>> from skastro.utils import rebin_matrix
+    >>> rebin_matrix([0, 1, 2, 3, 4], [0, 2, 4]).toarray()
+    array([[0.5, 0.5, 0. , 0. ],
+           [0. , 0. , 0.5, 0.5]])
+    """
+    edges = _check_ascending(edges, "edges", minimum=2)
+    new_edges = _check_ascending(new_edges, "new_edges", minimum=2)
+    shape = (new_edges.size - 1, edges.size - 1)
+
+    # Every interval between neighbours in the union of both sets of edges lies in one
+    # old bin and one new bin at most.
+    union = np.union1d(edges, new_edges)
+    overlap = np.diff(union)
+    middle = union[:-1] + 0.5 * overlap
+    old = np.searchsorted(edges, middle) - 1
+    new = np.searchsorted(new_edges, middle) - 1
+    inside = (old >= 0) & (old < shape[1]) & (new >= 0) & (new < shape[0])
+    old, new, overlap = old[inside], new[inside], overlap[inside]
+
+    new_width = np.diff(new_edges)
+    narrower = np.minimum(np.diff(edges)[old], new_width[new])
+    real = overlap > _SLIVER * narrower
+    old, new, overlap = old[real], new[real], overlap[real]
+
+    covered = np.bincount(new, weights=overlap, minlength=shape[0])
+    keep = (covered >= (0.5 - _SLIVER) * new_width)[new]
+    old, new, overlap = old[keep], new[keep], overlap[keep]
+    return csr_array((overlap / covered[new], (new, old)), shape=shape)
+
+
+def apply_rebin_matrix(
+    matrix: csr_array, flux: np.ndarray, *, fill_value: float = np.nan
+) -> np.ndarray:
+    """Multiply spectra by a matrix of :func:`rebin_matrix`, a batch at a time.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse.csr_array of shape (n_new_bins, n_bins)
+        The weights.
+    flux : ndarray of shape (..., n_bins)
+        Flux densities, of a real floating-point dtype.
+    fill_value : float, default=nan
+        Value of the bins whose row in `matrix` is empty.
+
+    Returns
+    -------
+    rebinned : ndarray of shape (..., n_new_bins)
+        In the precision of `flux` and native byte order.
+    """
+    spectra = flux.reshape(-1, flux.shape[-1])
+    rebinned = np.empty(
+        (len(spectra), matrix.shape[0]), dtype=flux.dtype.newbyteorder("=")
+    )
+    for rows in row_batches((len(spectra), max(matrix.shape))):
+        columns = spectra[rows].T.astype(np.float64, order="C")
+        rebinned[rows] = (matrix @ columns).T
+    rebinned[:, np.diff(matrix.indptr) == 0] = fill_value
+    return rebinned.reshape(*flux.shape[:-1], matrix.shape[0])
+
+
+def rebin(
+    flux: ArrayLike,
+    wavelength: ArrayLike,
+    new_wavelength: ArrayLike,
+    *,
+    fill_value: float = np.nan,
+) -> np.ndarray:
+    """Rebin spectra to another wavelength grid, conserving the flux.
+
+    A new bin takes the mean of the flux density over its width: each old pixel counts
+    by the length of its overlap with the new bin. So the integral of the flux over
+    fully covered bins is the same before and after. A new bin that reaches beyond the
+    old grid takes the mean over its covered part if that is at least half of the bin,
+    else `fill_value`.
+
+    Parameters
+    ----------
+    flux : array-like of shape (..., n_pixels)
+        Flux densities per unit of wavelength (not counts per pixel). NaN pixels make
+        those new bins NaN that they touch, and no others.
+    wavelength : array-like or Quantity of shape (n_pixels,)
+        Centres of the pixels, strictly ascending, evenly spaced or not. Pixels are
+        taken to meet midway between their centres, see :func:`bin_edges`.
+    new_wavelength : array-like or Quantity of shape (n_new_pixels,)
+        Centres of the new pixels, strictly ascending. Plain numbers are in the unit
+        of `wavelength`; quantities are converted to it.
+    fill_value : float, default=nan
+        Value of new pixels of which less than half is covered by `wavelength`.
+
+    Returns
+    -------
+    rebinned : ndarray of shape (..., n_new_pixels)
+        float32 or float64 as `flux`; other dtypes give float64.
+
+    Raises
+    ------
+    ValueError
+        If the length of the last axis of `flux` is not that of `wavelength`, a grid
+        is not one-dimensional, finite and strictly ascending, or only one of the
+        grids has a unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skastro.utils import rebin
+    >>> rebin([1.0, 3.0, 5.0, 7.0], [0.5, 1.5, 2.5, 3.5], [1.0, 3.0])
+    array([2., 6.])
+    >>> rebin([1.0, 3.0], [0.5, 1.5], [1.0, 3.0], fill_value=0.0)
+    array([2., 0.])
+    """
+    flux = np.asarray(flux)
+    if flux.dtype.newbyteorder("=") not in (np.float32, np.float64):
+        flux = flux.astype(np.float64)
+    new_wavelength = to_unit_of(wavelength, new_wavelength)
+    wavelength = _check_ascending(wavelength, "wavelength")
+    new_wavelength = _check_ascending(new_wavelength, "new_wavelength")
+    if flux.ndim == 0 or flux.shape[-1] != wavelength.size:
+        raise ValueError(
+            f"flux has shape {flux.shape}, but wavelength has {wavelength.size} values:"
+            " the last axis of flux must be the wavelength axis and of the same length."
+        )
+    matrix = rebin_matrix(bin_edges(wavelength), bin_edges(new_wavelength))
+    return apply_rebin_matrix(matrix, flux, fill_value=fill_value)
+
+
+def to_unit_of(wavelength: Any, new_wavelength: Any) -> Any:
+    """Convert one wavelength grid to the unit of another.
+
+    Parameters
+    ----------
+    wavelength : array-like or Quantity
+        The grid whose unit counts.
+    new_wavelength : array-like or Quantity
+        The grid to convert.
+
+    Returns
+    -------
+    converted : array-like
+        `new_wavelength` in the unit of `wavelength`, or as it is where neither has a
+        unit.
+
+    Raises
+    ------
+    ValueError
+        If only one of the grids has a unit.
+    """
+    unit = getattr(wavelength, "unit", None)
+    new_unit = getattr(new_wavelength, "unit", None)
+    if unit == new_unit:
+        return new_wavelength
+    if unit is None or new_unit is None:
+        raise ValueError(
+            f"wavelength has {f'the unit {unit}' if unit else 'no unit'}, but "
+            f"new_wavelength has {f'the unit {new_unit}' if new_unit else 'none'}: "
+            "give both of them a unit, or neither."
+        )
+    return new_wavelength.to(unit).value
+
+
+def _check_ascending(values: ArrayLike, name: str, minimum: int = 1) -> np.ndarray:
+    """Return a grid as float64 after checking that it is a grid."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or values.size < minimum:
+        raise ValueError(
+            f"{name} must be one-dimensional with at least {minimum} value(s); got "
+            f"shape {values.shape}."
+        )
+    if not np.isfinite(values).all():
+        count = np.count_nonzero(~np.isfinite(values))
+        raise ValueError(f"{name} must be finite; {count} of its values are not.")
+    steps = np.diff(values)
+    if (steps <= 0).any():
+        if (steps < 0).all():
+            hint = "It is descending: reverse it, and the flux with it."
+        else:
+            at = int(np.argmax(steps <= 0))
+            hint = (
+                f"{name}[{at}] = {values[at]:g} is followed by {values[at + 1]:g}: "
+                "sort the grid, and the flux with it, and drop repeated values."
+            )
+        raise ValueError(f"{name} must be strictly ascending. {hint}")
+    return values

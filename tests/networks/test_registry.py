@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Names of networks."""
+
+import inspect
+import pickle
+
+import pytest
+from torch import nn
+
+from skastro.networks import available_modules, get_module, register, registry
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch):
+    monkeypatch.setattr(registry, "_MODULES", dict(registry._MODULES))
+
+
+class Tiny(nn.Module):
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.fc = nn.Linear(1, n_outputs)
+
+
+BUILT_IN = {"densenet", "mlp", "resnet18", "resnet34", "resnet50", "resnet101"}
+
+
+def test_built_in_names():
+    assert set(available_modules(1)) >= BUILT_IN
+    assert set(available_modules(2)) >= BUILT_IN - {"densenet"}
+    assert "densenet" not in available_modules(2)
+
+
+@pytest.mark.parametrize("ndim", [1, 2])
+@pytest.mark.parametrize("name", sorted(BUILT_IN - {"densenet"}))
+def test_built_in_modules_pickle_and_name_their_parameters(name, ndim):
+    module = pickle.loads(pickle.dumps(get_module(name, ndim)))
+    parameters = inspect.signature(module).parameters
+    assert "n_outputs" in parameters
+    assert "dropout" in parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+
+
+def test_registered_module_is_found_for_its_ndim_only():
+    assert register("tiny", ndim=1)(Tiny) is Tiny
+    assert get_module("tiny", ndim=1) is Tiny
+    assert "tiny" in available_modules(1)
+    with pytest.raises(ValueError, match=r"'tiny' for 2-D.*one for 1-D input"):
+        get_module("tiny", ndim=2)
+
+
+def test_name_of_another_module_is_kept():
+    with pytest.raises(ValueError, match=r"'resnet18' belongs to .*choose another"):
+        register("resnet18", ndim=1)(Tiny)
+    assert get_module("resnet18", ndim=1) is not Tiny
+
+
+def test_class_defined_again_replaces_itself():
+    register("tiny", ndim=1)(Tiny)
+    again = type("Tiny", (Tiny,), {"__module__": Tiny.__module__})
+    register("tiny", ndim=1)(again)
+    assert get_module("tiny", ndim=1) is again
+
+
+@pytest.mark.parametrize(
+    ("name", "close"),
+    [("resnet-18", "resnet18"), ("ResNet34", "resnet34"), ("densent", "densenet")],
+)
+def test_unknown_name_names_a_close_one(name, close):
+    with pytest.raises(ValueError, match=f"no network '{name}'.*mean '{close}'.*Known"):
+        get_module(name, ndim=1)
+
+
+def test_unknown_name_like_no_other_names_all():
+    with pytest.raises(ValueError, match=r"no network 'xyz' for 2-D.*Known are 'mlp'"):
+        get_module("xyz", ndim=2)
+
+
+@pytest.mark.parametrize("ndim", [0, 3, None])
+def test_unknown_ndim_is_refused(ndim):
+    for function in (available_modules, lambda ndim: get_module("mlp", ndim)):
+        with pytest.raises(ValueError, match=r"ndim must be 1 .* or 2 .*but got"):
+            function(ndim)
+    with pytest.raises(ValueError, match="ndim must be 1"):
+        register("tiny", ndim)
+
+
+def test_what_cannot_be_registered_is_refused():
+    with pytest.raises(TypeError, match="must be a string, but got 3 of type int"):
+        register(3, ndim=1)
+    with pytest.raises(TypeError, match="can be registered, but got 'Tiny'"):
+        register("tiny", ndim=1)("Tiny")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every public name has a complete numpydoc docstring with an example."""
+
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+
+import pytest
+from numpydoc.validate import validate
+
+import skastro
+
+# numpydoc's checks that are left out: the form of lines and sentences, which is the
+# linter's task, and sections that not every object needs (ES01 extended summary,
+# SA01 See Also).
+LEFT_OUT = {"GL01", "GL02", "GL03", "SS05", "SS06", "ES01", "SA01"}
+LEFT_OUT |= {"PR08", "PR09", "RT02", "RT04", "RT05"}
+# What these rooms list serves the other rooms, not users.
+INNER_ROOMS = {"base", "training", "utils"}
+
+
+def public_objects() -> Iterator[tuple[str, object]]:
+    """Yield the classes and functions that the rooms list, by their public path."""
+    rooms = {room.name for room in pkgutil.iter_modules(skastro.__path__)}
+    rooms -= INNER_ROOMS
+    for path in sorted(f"skastro.{room}" for room in rooms):
+        module = import_module(path)
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                yield f"{path}.{name}", value
+
+
+def public_methods() -> Iterator[str]:
+    """Yield the methods and properties of public classes that skastro defines."""
+    for path, value in public_objects():
+        for name in dir(value) if inspect.isclass(value) else ():
+            member = inspect.getattr_static(value, name)
+            member = getattr(member, "fget", None) or getattr(
+                member, "__func__", member
+            )
+            if name.startswith("_") or not inspect.isfunction(member):
+                continue
+            if member.__module__.startswith("skastro."):
+                yield f"{path}.{name}"
+
+
+def complaints(path: str, left_out: set[str]) -> list[str]:
+    """Return what numpydoc finds wrong with the docstring of an object."""
+    errors = validate(path)["errors"]
+    return [f"{code}: {text}" for code, text in errors if code not in left_out]
+
+
+@pytest.mark.parametrize("path", [path for path, _ in public_objects()])
+def test_class_or_function(path):
+    assert complaints(path, LEFT_OUT) == []
+
+
+@pytest.mark.parametrize("path", list(public_methods()))
+def test_method(path):
+    assert complaints(path, LEFT_OUT | {"EX01"}) == []

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What ``import skastro`` offers, and what it costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import skastro
+
+
+def test_every_public_name_loads():
+    namespace = {}
+    exec("from skastro import *", namespace)
+    assert set(skastro.__all__) <= set(namespace)
+
+
+def test_all_names_have_a_room():
+    assert set(skastro.__all__) == set(skastro._ROOM_OF_NAME)
+
+
+def test_unloaded_names_are_listed():
+    code = "import skastro; assert set(skastro.__all__) <= set(dir(skastro))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'SpectrumClasifier'"):
+        skastro.SpectrumClasifier  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import skastro",
+        "from skastro import MinMaxSpectra, RebinSpectra, StandardizeSpectra",
+        "from skastro import Pipeline",
+        "import skastro.datasets",
+    ],
+)
+def test_torch_is_not_imported_before_it_is_needed(statement):
+    code = f"{statement}\nimport sys\nsys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

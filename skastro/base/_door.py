@@ -107,10 +107,8 @@ def check_weights(
 
     Returns
     -------
-    weight : ndarray of shape (n_samples,), float32, or None
-        The product, scaled to mean 1 over the samples, so that a weighted loss is as
-        large as an unweighted one and the learning rate keeps its meaning. None where
-        there is neither.
+    weight : ndarray of shape (n_samples,) or None
+        The product; None where there is neither.
 
     Raises
     ------
@@ -129,9 +127,9 @@ def check_weights(
                 "give weights of zero or more."
             )
         weight = weight * given
-    if not weight.sum() > 0:
+    if not weight.any():
         raise ValueError(
             "All sample weights are zero, so there is nothing to fit; give at least "
             "one sample a positive weight."
         )
-    return (weight / weight.mean()).astype(np.float32)
+    return weight

@@ -159,6 +159,9 @@ class StrictNet(ParameterContract, PartsBuilder):
         kept = weight > 0
         if not kept.all():
             X, y, weight = X[kept], y[kept], weight[kept]
+        # Of mean 1, so that a weighted loss is as large as an unweighted one and the
+        # learning rate keeps its meaning.
+        weight = (weight / weight.mean()).astype(np.float32)
         return {"X": X, "sample_weight": weight}, y
 
     def _inspect_dataset(self, dataset: Any, y: Any) -> None:

@@ -69,7 +69,7 @@ def unknown_name(estimator: Any, name: str) -> str | None:
 
 
 def accepted_names(function: Callable) -> set[str] | None:
-    """List the keyword names a callable takes; None where it takes any or hides them."""
+    """List the keyword names a callable takes; None where it takes any."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

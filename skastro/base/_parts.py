@@ -65,9 +65,10 @@ class PartsBuilder(NeuralNet):
         for name in self.get_params_for("callbacks"):
             callback = name.split("__")[0]
             if callback not in names:
+                known = ", ".join(map(repr, sorted(names)))
                 raise ValueError(
-                    f"callbacks__{name} was given, but there is no callback {callback!r}; the "
-                    f"callbacks are {', '.join(map(repr, sorted(names)))}."
+                    f"callbacks__{name} was given, but there is no callback "
+                    f"{callback!r}; the callbacks are {known}."
                 )
         return super().initialize_callbacks()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Checks of the networks' hyperparameters, made before any layer is built."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from numbers import Integral, Real
 
 
@@ -26,6 +26,21 @@ def check_kernel_size(name: str, value: object) -> int:
             f"take {size - 1} or {size + 1}."
         )
     return size
+
+
+def check_each(
+    name: str, values: object, check: Callable[[str, object], int], min_size: int = 0
+) -> tuple[int, ...]:
+    """Return what `check` makes of each value, or refuse what is no sequence."""
+    if not isinstance(values, Iterable):
+        raise TypeError(
+            f"{name} must be a sequence of integers, but got {values!r}; for a single "
+            f"one write ({values!r},)."
+        )
+    checked = tuple(check(f"each of {name}", value) for value in values)
+    if len(checked) < min_size:
+        raise ValueError(f"{name} must hold at least {min_size} integer, but is empty.")
+    return checked
 
 
 def check_dropout(value: object) -> float:

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skastro.networks._checks import check_count, check_dropout, check_kernel_size
+from skastro.networks._checks import (
+    check_count,
+    check_dropout,
+    check_each,
+    check_kernel_size,
+)
 from skastro.networks.layers import (
     AvgPool1d,
     BatchNorm1d,
@@ -237,10 +242,9 @@ class SEDenseNet(nn.Module):
         }.items():
             check_count(name, value)
         check_kernel_size("initial_kernel_size", initial_kernel_size)
-        if len(kernel_sizes) == 0:
-            raise ValueError("kernel_sizes must name at least one width, but is empty.")
-        for size in kernel_sizes:
-            check_kernel_size("each of kernel_sizes", size)
+        kernel_sizes = check_each(
+            "kernel_sizes", kernel_sizes, check_kernel_size, min_size=1
+        )
         if not 0 < compression <= 1:
             raise ValueError(
                 f"compression must be above 0 and at most 1, but got {compression!r}."

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The multi-layer perceptron."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 
 from torch import Tensor, nn
 
-from skastro.networks._checks import check_count, check_dropout, check_option
+from skastro.networks._checks import (
+    check_count,
+    check_dropout,
+    check_each,
+    check_option,
+)
 from skastro.networks.layers import BatchNorm1d, Head
 
 _ACTIVATIONS = {
@@ -71,15 +76,15 @@ class MLP(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        sizes = input_size if isinstance(input_size, Sequence) else (input_size,)
-        for size in sizes:
-            check_count("input_size", size)
+        if isinstance(input_size, Iterable):
+            sizes = check_each("input_size", input_size, check_count, min_size=1)
+        else:
+            sizes = (check_count("input_size", input_size),)
         check_count("n_outputs", n_outputs)
         check_count("n_channels", n_channels)
         check_option("activation", activation, _ACTIVATIONS)
         check_dropout(dropout)
-        for n_units in hidden:
-            check_count("each of hidden", n_units)
+        hidden = check_each("hidden", hidden, check_count)
 
         layers: list[nn.Module] = [nn.Flatten()]
         n_features = n_channels * prod(sizes)

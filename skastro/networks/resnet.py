@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from skastro.networks._checks import (
     check_count,
     check_dropout,
+    check_each,
     check_kernel_size,
     check_option,
 )
@@ -211,10 +212,7 @@ class ResNet(nn.Module):
         check_count("width", width)
         check_kernel_size("kernel_size", kernel_size)
         check_dropout(dropout)
-        if len(n_blocks) == 0:
-            raise ValueError("n_blocks must name at least one stage, but is empty.")
-        for count in n_blocks:
-            check_count("each of n_blocks", count)
+        n_blocks = check_each("n_blocks", n_blocks, check_count, min_size=1)
 
         self.ndim = ndim
         self.n_stages = len(n_blocks)

@@ -40,6 +40,11 @@ def tiny(**params):
     return SpectrumClassifier(**(defaults | params))
 
 
+def legacy_state():
+    """Copy the state of numpy's global generator."""
+    return np.random.get_state()[1].copy()  # noqa: NPY002
+
+
 @pytest.fixture
 def spectra():
     """Make three classes of bumpy spectra, in 2-D, with string labels."""
@@ -57,7 +62,7 @@ def spectra():
         SpectrumClassifier(
             max_epochs=15, module__width=8, verbose=0, batch_size=16, lr=3e-3
         ),
-        tiny(module="densenet", module__growth_rate=4, module__n_blocks=1),
+        tiny(module="densenet", module__growth_rate=4, module__n_dense_blocks=2),
         tiny(class_weight="balanced", sampler="balanced"),
     ]
 )
@@ -187,7 +192,7 @@ def test_unfitted():
 
 def test_same_seed_same_result_and_global_generators_untouched(spectra):
     X, y = spectra
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    torch_state, numpy_state = torch.get_rng_state(), legacy_state()
     params = {"module": "resnet18", "module__width": 4, "module__dropout": 0.5}
     first = tiny(**params).fit(X, y).predict_proba(X)
     np.testing.assert_array_equal(tiny(**params).fit(X, y).predict_proba(X), first)
@@ -201,7 +206,7 @@ def test_same_seed_same_result_and_global_generators_untouched(spectra):
     )
     assert not np.array_equal(other, first)
     assert torch.equal(torch.get_rng_state(), torch_state)
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
+    np.testing.assert_array_equal(legacy_state(), numpy_state)
 
 
 def test_random_state_none_follows_torchs_global_seed(spectra):
@@ -224,7 +229,7 @@ def test_clone_of_a_fitted_net_refits_on_another_shape(spectra):
 
 def test_fit_changes_no_parameter(spectra):
     X, y = spectra
-    clf = tiny(module__hidden_sizes=(7,))
+    clf = tiny(module__hidden=(7,))
     before = clf.get_params()
     clf.fit(X, y)
     after = clf.get_params()
@@ -253,7 +258,7 @@ def test_weights_reach_the_loss(spectra):
     # Labels are noise, so that only the weights tell what to answer.
     y = rng.permutation(y)
     weight = np.where(y == "QSO", 50.0, 1.0)
-    params = {"train_split": None, "module__hidden_sizes": (2,)}
+    params = {"train_split": None, "module__hidden": (2,)}
     weighted = tiny(**params).fit(X, y, sample_weight=weight)
     by_class = tiny(**params, class_weight={"QSO": 50.0}).fit(X, y)
     assert np.mean(weighted.predict(X) == "QSO") > 0.9
@@ -278,7 +283,7 @@ def test_weighted_loss_is_the_weighted_mean(spectra):
     ("weight", "message"),
     [
         (-np.ones(N_SAMPLES), "60 negative"),
-        (np.zeros(N_SAMPLES), "All sample weights are zero"),
+        (np.zeros(N_SAMPLES), "zero"),
         (np.ones(N_SAMPLES - 1), "inconsistent"),
     ],
 )
@@ -293,6 +298,7 @@ def test_metadata_routing_hands_weights_on(spectra):
     weight = np.where(y == "QSO", 1.0, 0.0) + np.where(y == "STAR", 1.0, 0.0)
     with config_context(enable_metadata_routing=True):
         clf = tiny().set_fit_request(sample_weight=True)
+        clf.set_score_request(sample_weight=False)
         search = GridSearchCV(clf, {"lr": [1e-2]}, cv=2)
         search.fit(X, y, sample_weight=weight)
     # Without a single galaxy in the loss its class keeps a low probability.
@@ -306,7 +312,7 @@ def test_balanced_sampler_draws_classes_evenly():
     y = np.repeat([0, 1], [190, 10])
     X = rng.normal(size=(200, 5)).astype(np.float32)
     # The labels cannot be learnt, so that the mean probability shows what was drawn.
-    settings = {"max_epochs": 20, "train_split": None, "module__hidden_sizes": (1,)}
+    settings = {"max_epochs": 20, "train_split": None, "module__hidden": (1,)}
     plain = tiny(**settings).fit(X, y).predict_proba(X)[:, 1].mean()
     balanced = tiny(**settings, sampler="balanced").fit(X, y)
     assert plain < 0.15

@@ -158,7 +158,7 @@ def test_head_over_average_of_features_gives_the_output():
     ("settings", "message"),
     [
         ({"kernel_sizes": (1, 10)}, "each of kernel_sizes must be odd.*take 9 or 11"),
-        ({"kernel_sizes": ()}, "kernel_sizes must name at least one width"),
+        ({"kernel_sizes": ()}, "kernel_sizes must hold at least 1 integer"),
         ({"initial_kernel_size": 2}, "initial_kernel_size must be odd"),
         ({"growth_rate": 0}, "growth_rate must be at least 1, but got 0"),
         ({"n_dense_blocks": 0}, "n_dense_blocks must be at least 1"),

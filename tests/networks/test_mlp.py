@@ -54,6 +54,8 @@ def test_batch_norm_and_dropout():
 def test_numpy_sizes_are_integers():
     network = MLP(np.int64(7), np.int64(2), np.int32(3))
     assert network(torch.zeros(2, 3, 7)).shape == (2, 2)
+    network = MLP(np.array([4, 5]), 2, hidden=np.array([3]))
+    assert network(torch.zeros(2, 1, 4, 5)).shape == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,9 @@ def test_numpy_sizes_are_integers():
     [
         ({"activation": "rely"}, ValueError, "activation must be one of 'relu'"),
         ({"hidden": (8, 0)}, ValueError, "each of hidden must be at least 1"),
-        ({"input_size": (4, 0)}, ValueError, "input_size must be at least 1"),
+        ({"hidden": 8}, TypeError, r"hidden must be a sequence.*got 8.*write \(8,\)"),
+        ({"input_size": (4, 0)}, ValueError, "each of input_size must be at least 1"),
+        ({"input_size": ()}, ValueError, "input_size must hold at least 1 integer"),
         ({"input_size": 4.5}, TypeError, "input_size must be an integer, but got 4.5"),
         ({"dropout": 2}, ValueError, "dropout must be a probability"),
     ],

@@ -219,7 +219,7 @@ def test_dropout_acts_in_training_only():
         ({"block": "basics"}, "block must be one of 'basic', 'bottleneck'"),
         ({"ndim": 3}, "ndim must be one of 1, 2, but got 3"),
         ({"width": 0}, "width must be at least 1, but got 0"),
-        ({"n_blocks": ()}, "n_blocks must name at least one stage"),
+        ({"n_blocks": ()}, "n_blocks must hold at least 1 integer"),
         ({"n_blocks": (2, 0)}, "each of n_blocks must be at least 1"),
         ({"dropout": 1.0}, "dropout must be a probability"),
         ({"n_outputs": 0}, "n_outputs must be at least 1"),

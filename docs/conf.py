@@ -2,6 +2,7 @@
 """Configuration of the documentation."""
 
 import os
+import re
 import warnings
 from typing import Any
 
@@ -79,6 +80,13 @@ html_theme_options = {
 }
 
 
+def is_of_others(member: Any) -> bool:
+    """Tell whether another project defines the member of a class."""
+    function = member.fget if isinstance(member, property) else member
+    module = getattr(function, "__module__", None) or "skastro"
+    return not module.startswith("skastro")
+
+
 def skip_members_of_others(
     app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any
 ) -> bool | None:
@@ -89,11 +97,19 @@ def skip_members_of_others(
     """
     if not options:
         return None
-    function = member.fget if isinstance(member, property) else member
-    module = getattr(function, "__module__", None) or "skastro"
-    return None if module.startswith("skastro") else True
+    return True if is_of_others(member) else None
+
+
+def unlink_references_of_others(
+    app: Sphinx, what: str, name: str, member: Any, options: Any, lines: list[str]
+) -> None:
+    """Make plain text of references to pages that only other projects have."""
+    if is_of_others(member):
+        reference = r":(?:ref|term):`([^`<]+?)(?: <[^`]+>)?`"
+        lines[:] = [re.sub(reference, r"\1", line) for line in lines]
 
 
 def setup(app: Sphinx) -> None:
     """Connect the hooks above."""
     app.connect("autodoc-skip-member", skip_members_of_others)
+    app.connect("autodoc-process-docstring", unlink_references_of_others)

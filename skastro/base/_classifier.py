@@ -117,12 +117,20 @@ class StrictClassifier(StrictNet):
         NotFittedError
             If the net is neither fitted nor initialized.
         ValueError
-            If X has another shape than in ``fit``, or holds NaN or infinity.
+            If X has another shape than in ``fit``, or holds NaN or infinity, or if the
+            module's outputs do not match the classes.
         """
         self.check_is_fitted()
         if not (is_dataset(X) or isinstance(X, dict)):
             X, _ = check_X_y(self, X, reset=False)
-        return super().predict_proba(X)
+        probability = super().predict_proba(X)
+        if hasattr(self, "classes_") and probability.shape[1:] != self.classes_.shape:
+            raise ValueError(
+                f"The module gives outputs of shape {probability.shape[1:]} for "
+                f"{len(self.classes_)} classes. Give it one output a class, or name "
+                "all classes with the parameter classes."
+            )
+        return probability
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the most probable class.

@@ -258,7 +258,12 @@ def test_weights_reach_the_loss(spectra):
     # Labels are noise, so that only the weights tell what to answer.
     y = rng.permutation(y)
     weight = np.where(y == "QSO", 50.0, 1.0)
-    params = {"train_split": None, "module__hidden": (2,)}
+    params = {
+        "train_split": None,
+        "module__hidden": (2,),
+        "max_epochs": 60,
+        "lr": 0.05,
+    }
     weighted = tiny(**params).fit(X, y, sample_weight=weight)
     by_class = tiny(**params, class_weight={"QSO": 50.0}).fit(X, y)
     assert np.mean(weighted.predict(X) == "QSO") > 0.9
@@ -312,7 +317,7 @@ def test_balanced_sampler_draws_classes_evenly():
     y = np.repeat([0, 1], [190, 10])
     X = rng.normal(size=(200, 5)).astype(np.float32)
     # The labels cannot be learnt, so that the mean probability shows what was drawn.
-    settings = {"max_epochs": 20, "train_split": None, "module__hidden": (1,)}
+    settings = {"train_split": None, "module__hidden": (1,), "lr": 0.1}
     plain = tiny(**settings).fit(X, y).predict_proba(X)[:, 1].mean()
     balanced = tiny(**settings, sampler="balanced").fit(X, y)
     assert plain < 0.15

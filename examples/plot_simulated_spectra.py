@@ -46,7 +46,7 @@ if real is None:
 # :data:`skastro.simulation.SPECTRAL_LINES`.
 
 
-def draw(axes, spectra, index, source):
+def draw(axes, spectra, index, source) -> None:
     """Draw one spectrum with the lines of its class."""
     wavelength, flux = spectra.wavelength, spectra.flux[index]
     scaled = flux / np.nanmedian(flux)
@@ -66,7 +66,7 @@ def draw(axes, spectra, index, source):
     )
 
 
-def type_number(subclasses):
+def type_number(subclasses) -> np.ndarray:
     """Spectral types as numbers, ten a letter from O0 = 0; NaN for other names."""
     found = [re.match(r"[dg]?([OBAFGKM])(\d)", name) for name in subclasses]
     return np.array(
@@ -74,7 +74,7 @@ def type_number(subclasses):
     )
 
 
-def most_alike(index):
+def most_alike(index) -> int:
     """Find the simulated spectrum that is most like a real one."""
     if real.target[index] == "STAR":
         kind = type_number(real.subclass[[index]])
@@ -89,14 +89,14 @@ def most_alike(index):
     return int(np.nanargmin(distance + 0.3 * noise))
 
 
-def blue_to_red(flux):
+def blue_to_red(flux) -> np.ndarray:
     """Ratio of the blue to the red half of spectra."""
     half = flux.shape[1] // 2
     blue, red = np.median(flux[:, :half], axis=1), np.median(flux[:, half:], axis=1)
     return np.maximum(blue, 1e-3) / np.maximum(red, 1e-3)
 
 
-def draw_class(target, n_rows=6):
+def draw_class(target, n_rows=6) -> None:
     """Draw spectra of one class, real ones on the left where there are any."""
     spectra = simulated if real is None else real
     good = (spectra.target == target) & np.isfinite(spectra.flux).all(axis=1)
@@ -154,7 +154,7 @@ draw_class("QSO")
 # the sky.
 
 
-def noise_profile(flux, width=12):
+def noise_profile(flux, width=12) -> tuple[np.ndarray, np.ndarray]:
     """Noise in windows of `width` pixels, relative to that at 6400 to 6600 Å."""
     difference = np.abs(flux[:, 4:] - flux[:, :-4]) * 1.4826 / np.sqrt(2)
     windows = difference.shape[1] // width

@@ -16,6 +16,10 @@ TARGETS = ("GALAXY", "QSO", "STAR")
 # Wavelengths (Å) for which the sky, the dust and the lines are modelled.
 _RANGE = (3000.0, 10500.0)
 
+# Below, the profile reaches beyond those wavelengths; above, the internal grid would
+# not fit into memory.
+_RESOLUTION_RANGE = (20.0, 100_000.0)
+
 _DESCRIPTION = """\
 Simulated spectra of stars, galaxies and quasars
 ------------------------------------------------
@@ -52,7 +56,7 @@ def make_spectra(
     intermediate, post-starburst and young populations of these stars with dust and
     nebular lines on the sequences of the BPT diagram. Quasars are broken power laws
     with broad and narrow lines, Fe II, Balmer continuum, host galaxies, broad
-    absorption, Lyα forest, damped and Lyman-limit systems. All are seen at their
+    absorption, Lyman forest, damped and Lyman-limit systems. All are seen at their
     redshifts, through dust of the Milky Way, by a fibre spectrograph of the given
     resolving power with errors of flux calibration, photon noise of object and night
     sky, read noise, residuals of sky lines, cosmic rays and bad pixels.
@@ -81,8 +85,9 @@ def make_spectra(
     snr : tuple of (float, float), default=(3, 50)
         Range of the mean signal-to-noise ratio per pixel, drawn log-uniformly.
     resolution : float, default=1800
-        Resolving power λ/FWHM, the same at all wavelengths. Stellar lines are about
-        60 km/s wide by themselves, so that more than 5000 shows little more.
+        Resolving power λ/FWHM, the same at all wavelengths, from 20 to 100000.
+        Stellar lines are about 60 km/s wide by themselves, so that more than 5000
+        shows little more.
     sky_residuals : float, default=1
         Strength of what imperfect subtraction leaves of the sky's emission lines,
         above all at 5579 Å and of OH beyond 6900 Å. 1 is like BOSS, 0 is none.
@@ -160,7 +165,7 @@ def make_spectra(
     wavelength = _check_wavelength(wavelength)
     counts = _class_counts(n_samples, class_proportions)
     snr = _check_snr(snr)
-    resolution = _check_number(resolution, "resolution", positive=True)
+    resolution = _check_resolution(resolution)
     rates = {
         "sky_residuals": _check_number(sky_residuals, "sky_residuals"),
         "cosmic_rays": _check_number(cosmic_rays, "cosmic_rays"),
@@ -260,12 +265,24 @@ def _check_snr(snr: tuple[float, float]) -> tuple[float, float]:
     try:
         low, high = snr
     except (TypeError, ValueError):
-        raise ValueError(f"snr must be a pair (lowest, highest); got {snr!r}.") from None
+        raise ValueError(
+            f"snr must be a pair (lowest, highest); got {snr!r}."
+        ) from None
     low = _check_number(low, "the lowest snr", positive=True)
     high = _check_number(high, "the highest snr", positive=True)
     if low > high:
         raise ValueError(f"snr must be (lowest, highest); got ({low:g}, {high:g}).")
     return low, high
+
+
+def _check_resolution(resolution: float) -> float:
+    resolution = _check_number(resolution, "resolution", positive=True)
+    low, high = _RESOLUTION_RANGE
+    if not low <= resolution <= high:
+        raise ValueError(
+            f"resolution must lie from {low:g} to {high:g}; got {resolution:g}."
+        )
+    return resolution
 
 
 def _check_number(value: float, name: str, positive: bool = False) -> float:

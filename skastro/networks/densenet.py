@@ -139,7 +139,7 @@ class SEDenseNet(nn.Module):
         Dense blocks, one for each scale.
     n_conv_blocks : int, default=2
         Convolutional blocks in each dense block.
-    growth_rate : int, default=8
+    growth_rate : int, default=12
         Feature maps that each convolutional block adds.
     kernel_sizes : sequence of int, default=(1, 11, 25, 41)
         Odd widths of the convolutions side by side, in samples.
@@ -169,9 +169,9 @@ class SEDenseNet(nn.Module):
 
     - 7 dense blocks, since they make 36 layers;
     - growth rate, width of the branches, first convolution and compression: the paper
-      gives none. Twice the growth rate at the start and compression by one half are
-      DenseNet's; the growth rate is as small as it is because kernels of 78 samples in
-      all run at full resolution;
+      gives none. A growth rate of 12, twice the growth rate at the start and
+      compression by one half are DenseNet's; 12 is its smallest, chosen because
+      kernels of 78 samples in all run at full resolution;
     - the convolutions side by side share one batch norm, squeeze-and-excitation and
       ReLU, because they read the same maps;
     - the first convolution reads the spectrum itself, as in DenseNet: a ReLU would
@@ -218,7 +218,7 @@ class SEDenseNet(nn.Module):
         *,
         n_dense_blocks: int = 7,
         n_conv_blocks: int = 2,
-        growth_rate: int = 8,
+        growth_rate: int = 12,
         kernel_sizes: Sequence[int] = (1, 11, 25, 41),
         branch_width: int | None = None,
         n_initial: int | None = None,

@@ -28,6 +28,7 @@ _STEMS = {
     "imagenet": (7, 2, True),
     "stride2": (7, 2, False),
     "stride1": (None, 1, False),
+    "stride4": (15, 4, True),
 }
 
 
@@ -141,12 +142,13 @@ class ResNet(nn.Module):
         Blocks in each stage; the default makes ResNet-18.
     width : int, default=64
         Feature maps of the stem and of the first stage.
-    stem : {"imagenet", "stride2", "stride1"}, default="imagenet"
+    stem : {"imagenet", "stride2", "stride1", "stride4"}, default="imagenet"
         The first convolution. ``"imagenet"``: width 7, stride 2, then a max-pool of
         width 3, stride 2, as in the paper; ``"stride2"``: the same without max-pool;
         ``"stride1"``: width `kernel_size`, stride 1, no max-pool, which keeps the
         full resolution at four times the cost of ``"imagenet"`` in 1-D, sixteen times
-        in 2-D.
+        in 2-D; ``"stride4"``: width 15, stride 4, then the max-pool, for spectra of
+        thousands of samples.
     kernel_size : int, default=3
         Odd width of the kernels in the blocks.
     dropout : float, default=0.0

@@ -12,12 +12,12 @@ LYMAN_LIMIT = 911.75
 _SCATTER = 1.8
 _CORRELATIONS = ((45.0, 0.8), (250.0, 0.6))
 
-# Optical depth of Lyβ over that of Lyα: ratio of f λ (Morton 2003).
+# Optical depth of Lyman beta over that of Lyman alpha: ratio of f λ (Morton 2003).
 _BETA_OVER_ALPHA = 0.16
 
 
 def effective_optical_depth(redshift: np.ndarray) -> np.ndarray:
-    """Effective optical depth of the Lyα forest (Becker et al. 2013, eq. 5).
+    """Effective optical depth of the Lyman forest (Becker et al. 2013).
 
     The fit holds for 2.15 < z < 4.85; it is continued to other redshifts, and does not
     fall below 0.02.
@@ -41,7 +41,7 @@ def effective_optical_depth(redshift: np.ndarray) -> np.ndarray:
 
 
 class IntergalacticMedium:
-    """Lyα and Lyβ forests, damped systems and Lyman-limit systems.
+    """Forests of Lyman alpha and beta, damped and Lyman-limit systems.
 
     The optical depth of the forest is a log-normal random field, as in the
     approximation of Bi and Davidsen (1997), scaled so that its mean transmission is
@@ -103,7 +103,7 @@ class IntergalacticMedium:
         for velocity, share in _CORRELATIONS:
             noise = rng.standard_normal((n, self.grid.size), dtype=np.float32)
             sigma = velocity / LIGHT_SPEED
-            # Smoothing leaves 1 / (2 √π σ) of the variance of white noise.
+            # Smoothing leaves 1 / (2 √π sigma) of the variance of white noise.
             kept = 1 / (2 * np.sqrt(np.pi) * sigma / self.grid.step)
             total += self.grid.blur(noise, sigma) * np.float32(share / np.sqrt(kept))
         return total
@@ -113,7 +113,7 @@ class IntergalacticMedium:
     ) -> np.ndarray:
         """Damping wings τ = (a / Δλ)², with a in Å at rest = 2.06 √(N / 1e20 cm⁻²).
 
-        That is the equivalent width of 7.3 Å at 1e20 cm⁻² (Draine 2011, §9.4).
+        That is the equivalent width of 7.3 Å at 1e20 cm⁻² (Draine 2011).
         """
         n = len(redshift)
         alpha = SPECTRAL_LINES["Ly alpha"].wavelength

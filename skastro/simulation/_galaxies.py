@@ -6,7 +6,8 @@ import numpy as np
 from skastro.simulation._extinction import extinction_curve
 from skastro.simulation._grid import LogGrid, mix
 from skastro.simulation._lines import SPECTRAL_LINES
-from skastro.simulation._stars import _GIANT_FACTORS, StellarLibrary
+from skastro.simulation._stars import StellarLibrary
+from skastro.simulation._stellar_strengths import GIANT_FACTORS
 
 # Light of stellar populations at 5500 Å as (temperature in K, share, is it a giant?).
 _POPULATIONS = {
@@ -46,8 +47,8 @@ _POPULATIONS = {
 }
 
 # Types: share, concentration of the Dirichlet distribution of the populations' light
-# at 5500 Å, median and scatter (ln) of the equivalent width of Hα (Å), mean colour
-# excess of the stars.
+# at 5500 Å, median and scatter (ln) of the equivalent width of H alpha (Å), mean
+# colour excess of the stars.
 _TYPES = {
     "PASSIVE": (0.36, (14.0, 1.6, 0.15, 0.05), 0.5, 0.5, 0.03),
     "INTERMEDIATE": (0.16, (6.0, 4.0, 1.2, 0.8), 4.0, 0.5, 0.10),
@@ -78,7 +79,7 @@ class GalaxyModel:
 
     def __init__(self, grid: LogGrid, max_redshift: float = _MAX_REDSHIFT) -> None:
         self.grid = grid
-        # Hα and 5500 Å belong to the rest-frame grid, whatever is observed: the
+        # H alpha and 5500 Å belong to the rest-frame grid, whatever is observed: the
         # strengths of the lines are set there.
         low = min(grid.wavelength[0] / (1 + max_redshift), 3600.0) * 0.99
         high = max(grid.wavelength[-1], 6800.0) * 1.01
@@ -96,7 +97,7 @@ class GalaxyModel:
             # Galaxies are richer in metals than the stars around the Sun.
             strengths[:, library.is_metal] *= 1.15
             giant = np.array([is_giant for _, _, is_giant in stars])
-            strengths[giant] *= library.group_factors(**_GIANT_FACTORS)
+            strengths[giant] *= library.group_factors(**GIANT_FACTORS)
             flux = library.flux(temperature, strengths)
             reference = self._around(flux, 5500.0)
             share = np.array([light for _, light, _ in stars])
@@ -209,8 +210,8 @@ class GalaxyModel:
         """Fluxes of the nebular lines, in units of the continuum times Å.
 
         Their ratios lie on the sequences of the diagram of Baldwin, Phillips and
-        Terlevich: that of star formation as Kewley et al. (2013, eq. 5) give it for
-        the present, that of Seyfert nuclei and LINERs above it.
+        Terlevich: that of star formation as Kewley et al. (2013, ApJ 774, 100) give
+        it for the present, that of Seyfert nuclei and LINERs above it.
         """
         n = len(subclass)
         active = np.isin(subclass, ("AGN", "PASSIVE"))
@@ -218,11 +219,13 @@ class GalaxyModel:
             active, rng.normal(0.05, 0.15, n), rng.normal(-0.5, 0.2, n).clip(-1.4, -0.2)
         )
         nitrogen = np.where(subclass == "STARBURST", nitrogen - 0.35, nitrogen)
-        sequence = 0.61 / (np.minimum(nitrogen, -0.15) + 0.08) + 1.1
+        sequence = np.maximum(0.61 / (np.minimum(nitrogen, -0.2) + 0.08) + 1.1, -0.9)
         oxygen = np.where(
             active, rng.normal(0.55, 0.25, n), sequence + rng.normal(0.0, 0.12, n)
         )
-        alpha = alpha_width * self.continuum(weights, SPECTRAL_LINES["H alpha"].wavelength)
+        alpha = alpha_width * self.continuum(
+            weights, SPECTRAL_LINES["H alpha"].wavelength
+        )
         excess = dust / _STARS_OVER_GAS
         ratios = {name: np.full(n, r) for name, r in _HYDROGEN_RATIOS.items()}
         ratios["[O III] 5008"] = 10**oxygen
@@ -244,7 +247,7 @@ class GalaxyModel:
         rest = np.array([SPECTRAL_LINES[name].wavelength for name in ratios])
         dimming = 10 ** (-0.4 * excess[:, None] * _magnitudes_per_excess(rest))
         at_alpha = dimming[:, list(ratios).index("H alpha")]
-        # The width of Hα is the observed one, of dimmed gas over dimmed stars.
+        # The width of H alpha is the observed one, of dimmed gas over dimmed stars.
         alpha = alpha * at_alpha**_STARS_OVER_GAS
         beta = alpha / (_HYDROGEN_RATIOS["H alpha"] * at_alpha)
         return {

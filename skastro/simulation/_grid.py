@@ -172,7 +172,9 @@ class LogGrid:
         return fft.irfft(spectrum * transfer.astype(spectrum.dtype), self.size, axis=1)
 
 
-def mix(bank: np.ndarray, weights: np.ndarray, start: np.ndarray, size: int):
+def mix(
+    bank: np.ndarray, weights: np.ndarray, start: np.ndarray, size: int
+) -> np.ndarray:
     """Sum templates with weights, each row from its own first pixel.
 
     Parameters

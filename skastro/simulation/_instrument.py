@@ -90,6 +90,9 @@ class Spectrograph:
     def __init__(self, wavelength: np.ndarray, resolution: float) -> None:
         self.wavelength = wavelength
         edges = bin_edges(wavelength)
+        # The ends of a very coarse grid must not reach far beyond it.
+        edges[0] = max(edges[0], 0.97 * wavelength[0])
+        edges[-1] = min(edges[-1], 1.03 * wavelength[-1])
         sigma = SIGMA_PER_FWHM / resolution
         step = min(sigma / 3, _MAX_STEP)
         margin = np.exp(6 * sigma + _MAX_SHIFT + step)
@@ -256,7 +259,7 @@ class Spectrograph:
         rate: float,
         rng: np.random.Generator,
     ) -> None:
-        """Runs of bad pixels, in place: flux and inverse variance are zero there.
+        """Set flux and inverse variance to zero in runs of bad pixels, in place.
 
         Parameters
         ----------

@@ -97,7 +97,7 @@ class QuasarModel:
     def __init__(self, grid: LogGrid) -> None:
         self.grid = grid
         low, high = grid.wavelength[[0, -1]]
-        # Redder than Lyα, at least a twentieth of the wavelengths must be observed.
+        # At least a twentieth of the wavelengths must be redder than Lyman alpha.
         self.max_redshift = min(_MAX_REDSHIFT, high / _LYMAN_ALPHA / 1.05 - 1)
         self.rest = LogGrid(low / (1 + _MAX_REDSHIFT) * 0.99, high * 1.01, grid.step)
         self.blends = np.array(
@@ -220,7 +220,9 @@ class QuasarModel:
             depth = rng.uniform(0.5, 3.0, rows.size)
             for name, relative in _TROUGHS.items():
                 wavelength = SPECTRAL_LINES[name].wavelength
-                centre = np.log(wavelength * (1 + chosen) * (1 - velocity / LIGHT_SPEED))
+                centre = np.log(
+                    wavelength * (1 + chosen) * (1 - velocity / LIGHT_SPEED)
+                )
                 distance = self.grid.ln_wavelength - centre[:, None]
                 scaled = distance / (width / LIGHT_SPEED)[:, None]
                 profile = np.exp(-0.5 * scaled**2)
@@ -257,11 +259,10 @@ class QuasarModel:
 
 
 class _Continuum:
-    """Broken power laws F_λ ∝ λ^α, one at 5000 Å, redder beyond it.
+    """Powers of the wavelength that change at 5000 Å, where they are one.
 
-    The slopes are those of Vanden Berk et al. (2001): α_ν = -0.44 in the ultraviolet,
-    that is α_λ = -1.56; the flatter optical slope leaves out the host galaxies, which
-    are added by themselves.
+    Vanden Berk et al. (2001) find F_λ ∝ λ^-1.56 in the ultraviolet. The optical slope
+    is flatter, but steeper than theirs: host galaxies are added by themselves.
     """
 
     def __init__(self, n: int, rng: np.random.Generator) -> None:

@@ -21,7 +21,7 @@ LINE_VELOCITY = 25.0
 # Rydberg constant of hydrogen in 1/Å (CODATA, reduced by the electron's mass).
 RYDBERG = 1.09677583e-3
 
-# Relative strength of the Balmer lines Hα, Hβ, … in their wings.
+# Relative strength of the Balmer lines in their wings, H alpha first.
 _BALMER = (0.62, 0.95, 1.0, 1.0, 0.95, 0.85, 0.72, 0.6, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15)
 
 # Molecular band heads: wavelength (vacuum, Å), decay length (Å, negative where the
@@ -64,11 +64,11 @@ def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
     -------
     templates : dict of str to ndarray of shape (grid.size,), float64
         Optical depth of each absorber, in the order in which the strengths of
-        :mod:`skastro.simulation._stars` name them.
+        :mod:`skastro.simulation._stellar_strengths` name them.
     """
     wavelength = grid.wavelength
 
-    def lines(pairs, velocity=LINE_VELOCITY):
+    def lines(pairs: tuple, velocity: float = LINE_VELOCITY) -> np.ndarray:
         air, strength = np.transpose(pairs)
         return grid.profile(air_to_vacuum(air), strength, velocity)
 
@@ -131,7 +131,7 @@ def _bump(wavelength: np.ndarray, centre: float, sigma: float) -> np.ndarray:
 def hydrogen_wavelength(lower: int, upper: int) -> float:
     """Vacuum wavelength (Å) of a hydrogen line, by Rydberg's formula.
 
-    Fine structure moves Hα by 0.1 Å and the others by less.
+    Fine structure moves H alpha by 0.1 Å and the others by less.
     """
     return 1 / (RYDBERG * (lower**-2 - upper**-2))
 

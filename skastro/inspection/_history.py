@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A figure of how a training went."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from sklearn.pipeline import Pipeline
+
+_SCORES = {"train_acc": "training", "valid_acc": "validation"}
+_LOSSES = {"train_loss": "training", "valid_loss": "validation"}
+
+
+class HistoryDisplay:
+    """Losses and scores over the epochs of a training.
+
+    It is recommended to use :meth:`from_estimator` to create one. All parameters are
+    stored as attributes.
+
+    Parameters
+    ----------
+    epochs : sequence of int, of shape (n_epochs,)
+        Numbers of the epochs.
+    losses : dict of str to sequence of float
+        Name and values, of shape (n_epochs,), of each loss.
+    scores : dict of str to sequence of float, default=None
+        Name and values, of shape (n_epochs,), of each score.
+    best_epoch : int, default=None
+        The epoch whose weights the estimator keeps.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the losses.
+    score_ax_ : matplotlib Axes or None
+        Axes with the scores, which share the epochs with `ax_`.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+
+    See Also
+    --------
+    sklearn.model_selection.LearningCurveDisplay : Scores over the training set's size.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from skastro import SpectrumClassifier
+    >>> from skastro.datasets import make_spectra
+    >>> from skastro.inspection import HistoryDisplay
+    >>> spectra = make_spectra(60, wavelength=range(4000, 9000, 50), random_state=0)
+    >>> clf = SpectrumClassifier("mlp", max_epochs=3, verbose=0, random_state=0)
+    >>> clf = clf.fit(spectra.flux, spectra.target)
+    >>> display = HistoryDisplay.from_estimator(clf)
+    >>> sorted(display.losses)
+    ['training', 'validation']
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self,
+        epochs: Sequence[int],
+        losses: dict[str, Sequence[float]],
+        scores: dict[str, Sequence[float]] | None = None,
+        best_epoch: int | None = None,
+    ) -> None:
+        self.epochs = epochs
+        self.losses = losses
+        self.scores = scores
+        self.best_epoch = best_epoch
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Axes | None = None) -> Self:
+        """Draw the history of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator or Pipeline
+            A fitted estimator with a ``history``, or a pipeline that ends in one.
+        ax : matplotlib Axes, default=None
+            Axes to draw the losses on; None makes a figure.
+
+        Returns
+        -------
+        display : HistoryDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator keeps no history.
+        ValueError
+            If it has none yet.
+        """
+        net = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+        if not hasattr(net, "history"):
+            raise TypeError(
+                f"{type(net).__name__} keeps no history of its training; give an "
+                "estimator of skastro or skorch."
+            )
+        if not net.history:
+            raise ValueError(
+                f"This {type(net).__name__} has no history yet; call fit first."
+            )
+        best = dict(net.callbacks_).get("best_weights")
+        return cls(
+            epochs=net.history[:, "epoch"],
+            losses=_columns(net.history, _LOSSES),
+            scores=_columns(net.history, _SCORES),
+            best_epoch=getattr(best, "best_epoch_", None),
+        ).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw the losses on; None makes a figure.
+
+        Returns
+        -------
+        display : HistoryDisplay
+            The display itself.
+        """
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        self.ax_, self.figure_, self.score_ax_ = ax, ax.figure, None
+        lines = []
+        for number, (name, values) in enumerate(self.losses.items()):
+            lines += ax.plot(
+                self.epochs, values, color=f"C{number}", label=f"{name} loss"
+            )
+        ax.set(xlabel="Epoch", ylabel="Loss", ylim=(0, None))
+        if self.scores:
+            self.score_ax_ = ax.twinx()
+            for name, values in self.scores.items():
+                color = (
+                    f"C{list(self.losses).index(name)}" if name in self.losses else None
+                )
+                lines += self.score_ax_.plot(
+                    self.epochs, values, "--", color=color, label=f"{name} accuracy"
+                )
+            self.score_ax_.set(ylabel="Accuracy", ylim=(None, 1.0))
+        if self.best_epoch is not None:
+            lines.append(
+                ax.axvline(
+                    self.best_epoch, color="0.6", linewidth=1, zorder=0, label="kept"
+                )
+            )
+        ax.legend(handles=lines, loc="center right")
+        return self
+
+
+def _columns(history: Any, names: dict[str, str]) -> dict[str, list[float]]:
+    """Pick those columns that every epoch has."""
+    return {
+        label: history[:, name]
+        for name, label in names.items()
+        if all(name in row for row in history)
+    }

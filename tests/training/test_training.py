@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The plug-ins of the training loop."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skorch.dataset import Dataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
+
+from skastro import SpectrumClassifier
+from skastro.training import BatchIterator, ValidationSplit, resolve_precision
+
+
+@pytest.fixture
+def dataset():
+    """Make ten samples that tell their number."""
+    X = np.arange(30, dtype=np.float32).reshape(10, 3)
+    return Dataset(X, np.arange(10))
+
+
+def rows(iterator):
+    """Collect the targets of an iteration."""
+    return torch.cat([y for _, y in iterator]).tolist()
+
+
+def test_batches_equal_those_of_a_data_loader(dataset):
+    nested = Subset(Subset(dataset, [9, 1, 3, 5, 7, 8]), [5, 0, 2])
+    for data in (dataset, nested):
+        ours, loader = BatchIterator(data, 4), DataLoader(data, 4)
+        assert len(ours) == len(loader)
+        for (X, y), (X_loader, y_loader) in zip(ours, loader, strict=True):
+            assert torch.equal(X, X_loader)
+            assert torch.equal(y, y_loader)
+
+
+def test_batches_share_memory_and_keep_the_last(dataset):
+    batches = list(BatchIterator(dataset, 4))
+    assert [len(y) for _, y in batches] == [4, 4, 2]
+    assert batches[0][0].data_ptr() == dataset.X.ctypes.data
+
+
+def test_shuffling_follows_torchs_seed(dataset):
+    iterator = BatchIterator(dataset, 4, shuffle=True)
+    torch.manual_seed(0)
+    first, second = rows(iterator), rows(iterator)
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+    torch.manual_seed(0)
+    assert rows(iterator) == first
+
+
+def test_sampling_weights(dataset):
+    weights = np.zeros(10)
+    weights[[2, 6]] = 1, 3
+    drawn = [
+        row
+        for _ in range(50)
+        for row in rows(BatchIterator(dataset, 4, sampling_weights=weights))
+    ]
+    assert len(drawn) == 500
+    assert set(drawn) == {2, 6}
+    assert np.mean(np.equal(drawn, 6)) == pytest.approx(0.75, abs=0.08)
+
+
+def test_dictionaries_and_missing_targets():
+    X = {"X": np.zeros((5, 2), np.float32), "sample_weight": np.arange(5.0)}
+    batches = list(BatchIterator(Dataset(X), 2))
+    assert [x["sample_weight"].tolist() for x, _ in batches] == [[0, 1], [2, 3], [4]]
+    assert [y.tolist() for _, y in batches] == [[0, 0], [0, 0], [0]]
+
+
+def test_other_data_sets_go_through_a_loader(dataset):
+    class Doubled(Dataset):
+        def transform(self, X, y):
+            return 2 * X, y
+
+    doubled = Doubled(dataset.X, dataset.y)
+    X = torch.cat([X for X, _ in BatchIterator(doubled, 4)])
+    np.testing.assert_array_equal(X, 2 * dataset.X)
+    tensors = TensorDataset(torch.arange(6.0), torch.arange(6))
+    assert sorted(rows(BatchIterator(tensors, 4, shuffle=True))) == list(range(6))
+    weights = [0, 0, 0, 1, 0, 0]
+    assert rows(BatchIterator(tensors, 4, sampling_weights=weights)) == [3] * 6
+    assert rows(BatchIterator(dataset, 4, num_workers=0)) == list(range(10))
+
+
+def test_read_only_arrays(dataset):
+    dataset.X.setflags(write=False)
+    assert rows(BatchIterator(dataset, 3)) == list(range(10))
+
+
+@pytest.mark.parametrize(("n", "fraction"), [(40, 0.25), (200, 0.1), (21, 0.05)])
+def test_split_is_stratified(n, fraction):
+    y = np.repeat(["a", "b", "c"], [n // 2, n // 4, n - n // 2 - n // 4])
+    train, valid = ValidationSplit(fraction, stratify=True, random_state=0)(range(n), y)
+    assert sorted([*train.indices, *valid.indices]) == list(range(n))
+    assert len(valid) == max(round(fraction * n), 3)
+    assert set(y[train.indices]) == set(y[valid.indices]) == {"a", "b", "c"}
+    again = ValidationSplit(fraction, stratify=True, random_state=0)(range(n), y)[1]
+    np.testing.assert_array_equal(again.indices, valid.indices)
+
+
+def test_split_keeps_singles_in_training():
+    y = np.array([0] * 20 + [1] * 20 + [2])
+    train, valid = ValidationSplit(0.2, stratify=True, random_state=0)(range(41), y)
+    assert 40 in train.indices
+    assert len(valid) == 8
+
+
+def test_split_of_few_samples_sets_none_aside():
+    data = range(19)
+    assert ValidationSplit(0.5)(data) == (data, None)
+    data, y = range(24), np.repeat(np.arange(12), 2)
+    assert ValidationSplit(0.9, stratify=True)(data, y) == (data, None)
+
+
+@pytest.fixture
+def spectra():
+    """Make noise with noisy labels, on which a network overfits."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 20)).astype(np.float32)
+    return X, (X[:, 0] + rng.normal(size=80) > 0).astype(int)
+
+
+def fit(spectra, **params):
+    """Fit an estimator that overfits."""
+    settings = {"max_epochs": 30, "lr": 0.02, "verbose": 0, "random_state": 0}
+    return SpectrumClassifier("mlp", **(settings | params)).fit(*spectra)
+
+
+def test_best_weights_are_restored(spectra):
+    clf = fit(spectra, train_split=0.3)
+    losses = clf.history[:, "valid_loss"]
+    best = int(np.argmin(losses))
+    assert best < len(losses) - 1
+    assert dict(clf.callbacks_)["best_weights"].best_epoch_ == best + 1
+    # The split is drawn from the seed, so that it can be drawn again.
+    X, y = spectra
+    _, valid = ValidationSplit(0.3, stratify=True, random_state=0)(X, y)
+    probability = clf.predict_proba(X[valid.indices])
+    loss = -np.log(probability[np.arange(len(valid)), y[valid.indices]]).mean()
+    assert loss == pytest.approx(losses[best], rel=1e-5)
+    kept = fit(spectra, train_split=0.3, restore_best_weights=False)
+    probability = kept.predict_proba(X[valid.indices])
+    loss = -np.log(probability[np.arange(len(valid)), y[valid.indices]]).mean()
+    assert loss == pytest.approx(losses[-1], rel=1e-5)
+
+
+def test_interrupted_training_keeps_the_best_weights(spectra):
+    class Interrupt(pytest.importorskip("skorch.callbacks").Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 12:
+                raise KeyboardInterrupt
+
+    clf = fit(spectra, train_split=0.3, callbacks=[Interrupt()])
+    assert len(clf.history) == 12
+    best = dict(clf.callbacks_)["best_weights"].best_epoch_
+    assert best == 1 + int(np.argmin(clf.history[:, "valid_loss"]))
+
+
+def test_cosine_schedule_warms_up_and_ends_at_zero(spectra):
+    rates = []
+
+    class Recorder(pytest.importorskip("skorch.callbacks").Callback):
+        def on_grad_computed(self, net, *args, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    clf = fit(spectra, max_epochs=10, batch_size=8, callbacks=[Recorder()])
+    assert len(rates) == 90
+    assert rates[8] == max(rates) == pytest.approx(0.02)
+    assert rates[0] == pytest.approx(0.02 / 9)
+    middle = 8 + 81 / 2
+    expected = 0.01 * (1 + math.cos(math.pi * (41 / 81)))
+    assert rates[8 + 41] == pytest.approx(expected), middle
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    assert clf.optimizer_.param_groups[0]["lr"] == 0.02
+
+
+def test_schedule_may_be_a_function(spectra):
+    clf = fit(spectra, max_epochs=4, schedule=lambda progress: 1 - progress / 2)
+    np.testing.assert_allclose(
+        clf.history[:, "lr"], 0.02 * (1 - np.arange(1, 5) / 8), rtol=1e-6
+    )
+
+
+def test_precision():
+    cpu = torch.device("cpu")
+    assert resolve_precision("float32", cpu, 10**6) is None
+    assert resolve_precision("bfloat16", cpu, 3) is torch.bfloat16
+    assert resolve_precision("auto", cpu, 100) is None
+    assert resolve_precision("auto", cpu, 3000) in (None, torch.bfloat16)
+
+
+def test_precisions_agree():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 600)).astype(np.float32)
+    y = np.arange(60) % 2
+    X[y == 1, 100:200] += 1
+    settings = {"module__width": 4, "max_epochs": 5, "verbose": 0, "random_state": 0}
+    results = []
+    for precision in ("float32", "bfloat16"):
+        clf = SpectrumClassifier("resnet18", precision=precision, **settings)
+        probability = clf.fit(X, y).predict_proba(X)
+        assert probability.dtype == np.float32
+        results.append(probability)
+    assert np.abs(results[0] - results[1]).mean() < 0.05
+    fitted = SpectrumClassifier("resnet18", precision="float32", **settings).fit(X, y)
+    exact = fitted.predict_proba(X)
+    fitted.set_params(precision="bfloat16")
+    np.testing.assert_allclose(fitted.predict_proba(X), exact, atol=0.02)

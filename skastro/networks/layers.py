@@ -2,7 +2,7 @@
 """Layers that the networks share, for spectra (1-D) and images (2-D).
 
 A 1-D network runs on maps of shape ``(batch, channels, 1, length)`` in channels-last
-memory: convolutions, batch norm and pooling are up to half as fast again there as on
+memory: convolutions, batch norm and pooling are up to twice as fast there as on
 ``(batch, channels, length)``, and give the same numbers (``benchmarks/bench_conv1d.py``
 prints the comparison). :func:`enter_maps` and :func:`leave_maps` stand at the two ends
 of a network; the 1-D layers between them keep the parameter shapes of ``torch.nn`` and

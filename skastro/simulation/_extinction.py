@@ -38,7 +38,7 @@ def extinction_curve(wavelength: ArrayLike, r_v: float = 3.1) -> np.ndarray:
     --------
     >>> from skastro.simulation import extinction_curve
     >>> extinction_curve([4400.0, 5494.5, 7000.0]).round(2)
-    array([1.33, 1.  , 0.75])
+    array([1.32, 1.  , 0.75])
     """
     x = 1e4 / np.asarray(wavelength, dtype=np.float64)
     if not ((x >= 0.3) & (x <= 5.9)).all():

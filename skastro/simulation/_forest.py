@@ -135,7 +135,7 @@ class IntergalacticMedium:
         incidence = 2.8 * ((1 + redshift) / 4.5) ** 1.94
         gas_redshift = np.maximum(redshift - rng.exponential(1 / incidence), 0.0)
         rest = wavelength / (1 + gas_redshift)[:, None]
-        depth = np.exp(rng.normal(0.7, 0.7, len(redshift)))[:, None]
+        depth = np.exp(rng.normal(1.3, 0.8, len(redshift)))[:, None]
         return np.where(rest < LYMAN_LIMIT, depth * (rest / LYMAN_LIMIT) ** 3, 0.0)
 
 

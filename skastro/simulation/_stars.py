@@ -208,7 +208,7 @@ class StarModel:
             "flux": flux,
             "subclass": subclass,
             "redshift": redshift,
-            "reddening": np.minimum(rng.exponential(0.08, n), 1.0),
+            "reddening": np.minimum(rng.exponential(0.06, n), 1.0),
         }
 
     def _draw_strengths(

@@ -11,6 +11,7 @@ import torch
 from skastro.networks import get_module
 
 TINY = {
+    "resnet10": {"width": 2},
     "resnet18": {"width": 2},
     "resnet34": {"width": 2},
     "resnet50": {"width": 1},
@@ -19,7 +20,7 @@ TINY = {
     "mlp": {"hidden": (3, 2), "batch_norm": True},
 }
 NETWORKS = [(name, 1) for name in TINY] + [
-    (name, 2) for name in TINY if name != "densenet"
+    (name, 2) for name in TINY if name not in ("densenet", "resnet10")
 ]
 LENGTHS = [1, 2, 3, 5, 17, 100, 2600, 10_000]
 IMAGES = [(1, 1), (1, 7), (5, 2), (33, 64)]

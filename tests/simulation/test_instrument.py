@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The spectrograph: resolution, noise, sky, cosmic rays, bad pixels."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from skastro.simulation._instrument import Spectrograph
+
+WAVELENGTH = np.linspace(3900.0, 9000.0, 3000)
+
+
+@pytest.fixture(scope="module")
+def spectrograph():
+    return Spectrograph(WAVELENGTH, 1800.0)
+
+
+def fwhm(wavelength, profile):
+    above = np.flatnonzero(profile > profile.max() / 2)
+    left, right = above[0], above[-1]
+    half = profile.max() / 2
+    low = np.interp(half, profile[[left - 1, left]], wavelength[[left - 1, left]])
+    high = np.interp(half, profile[[right + 1, right]], wavelength[[right + 1, right]])
+    return high - low
+
+
+@pytest.mark.parametrize("resolution", [300.0, 1800.0, 10000.0])
+@pytest.mark.parametrize("how", ["added line", "blurred spike"])
+def test_unresolved_line_has_the_instrument_s_width(resolution, how):
+    centre = 6000.0
+    width = centre / resolution
+    wavelength = np.arange(centre - 4 * width, centre + 4 * width, width / 60)
+    spectrograph = Spectrograph(wavelength, resolution)
+    grid = spectrograph.grid
+    flux = np.zeros((1, grid.size))
+    if how == "added line":
+        grid.add_lines(flux, np.array([centre]), grid.sigma()[None], np.ones(1))
+    else:
+        flux[0, np.searchsorted(grid.edges, centre) - 1] = 1.0
+        flux = grid.blur(flux, grid.sigma())
+    profile = spectrograph.to_pixels(flux)[0]
+    assert fwhm(wavelength, profile) == pytest.approx(width, rel=0.02)
+    peak = wavelength[profile.argmax()]
+    assert peak == pytest.approx(centre, abs=0.6 * grid.step * centre + width / 60)
+
+
+def test_pixels_conserve_flux(spectrograph):
+    grid = spectrograph.grid
+    flux = np.ones((1, grid.size))
+    grid.add_lines(flux, np.array([6564.6]), grid.sigma()[None], np.array([50.0]))
+    pixels = spectrograph.to_pixels(flux)[0]
+    step = WAVELENGTH[1] - WAVELENGTH[0]
+    assert ((pixels - 1) * step).sum() == pytest.approx(50.0, rel=1e-3)
+    np.testing.assert_allclose(pixels[:500], 1.0, rtol=1e-9)
+
+
+def test_noise_is_what_the_inverse_variance_says(spectrograph):
+    rng = np.random.default_rng(0)
+    model = 1 + 0.5 * np.sin(np.tile(WAVELENGTH / 300, (200, 1)))
+    snr = np.geomspace(1.0, 100.0, 200)
+    flux, truth, ivar = spectrograph.observe(model, snr, rng)
+    pull = (flux - truth) * np.sqrt(ivar)
+    assert stats.kstest(pull.ravel()[::7], "norm").pvalue > 1e-3
+    np.testing.assert_allclose(pull.std(axis=1), 1.0, atol=0.08)
+    np.testing.assert_allclose((truth * np.sqrt(ivar)).mean(axis=1), snr, rtol=1e-6)
+    # The model comes back but for its scale.
+    ratio = truth / model
+    np.testing.assert_allclose(ratio, ratio[:, :1] * np.ones_like(ratio), rtol=1e-9)
+
+
+def test_noise_grows_at_the_ends_and_on_sky_lines(spectrograph):
+    rng = np.random.default_rng(0)
+    _, _, ivar = spectrograph.observe(np.ones((1, 3000)), np.array([3.0]), rng)
+    noise = 1 / np.sqrt(ivar[0])
+
+    def at(wavelength):
+        return noise[np.abs(WAVELENGTH - wavelength).argmin()]
+
+    middle = at(6700.0)
+    assert at(3910.0) > 2 * middle
+    assert at(8995.0) > middle
+    assert at(5578.9) > 2 * at(5540.0)
+    assert at(8829.5) > 1.5 * at(8720.0)
+
+
+def test_bright_objects_outshine_the_sky(spectrograph):
+    rng = np.random.default_rng(0)
+    snr = np.array([2.0, 200.0])
+    _, truth, ivar = spectrograph.observe(np.ones((2, 3000)), snr, rng)
+    noise = 1 / np.sqrt(ivar)
+    line = np.abs(WAVELENGTH - 5578.9).argmin()
+    contrast = noise[:, line] / noise[:, line - 30]
+    assert contrast[0] > 2 * contrast[1]
+    assert truth[1].mean() > 20 * truth[0].mean()
+
+
+def test_residuals_lie_on_sky_lines(spectrograph):
+    rng = np.random.default_rng(0)
+    ivar = np.ones((400, 3000))
+    flux = np.zeros((400, 3000))
+    spectrograph.add_sky_residuals(flux, ivar, 1.0, rng)
+    scatter = np.abs(flux).mean(axis=0)
+    assert WAVELENGTH[scatter.argmax()] == pytest.approx(5578.9, abs=4)
+    clear = (WAVELENGTH > 4700) & (WAVELENGTH < 5300)
+    hydroxyl = (WAVELENGTH > 8340) & (WAVELENGTH < 8470)
+    assert scatter[clear].max() < 1e-3
+    assert scatter[hydroxyl].max() > 0.3
+    # They leave no net flux on average.
+    assert np.abs(flux.mean(axis=0)).max() < 0.3 * scatter.max()
+
+
+def test_residuals_scale_with_strength_and_noise(spectrograph):
+    def residuals(strength, ivar):
+        flux = np.zeros((5, 3000))
+        ivar = np.full((5, 3000), ivar)
+        spectrograph.add_sky_residuals(flux, ivar, strength, np.random.default_rng(3))
+        return flux
+
+    once = residuals(1.0, 1.0)
+    np.testing.assert_allclose(residuals(2.0, 1.0), 2 * once)
+    np.testing.assert_allclose(residuals(1.0, 0.25), 2 * once)
+
+
+def test_cosmic_rays(spectrograph):
+    rng = np.random.default_rng(0)
+    flux, ivar = np.zeros((2000, 3000)), np.full((2000, 3000), 4.0)
+    spectrograph.add_cosmic_rays(flux, ivar, 1.5, rng)
+    struck = (flux != 0).sum()
+    # One or two pixels each.
+    assert struck == pytest.approx(2000 * 1.5 * 1.4, rel=0.06)
+    assert flux.min() == 0
+    assert np.median(flux[flux > 0]) > 4 * 0.5
+    assert (ivar == 4.0).all()
+
+
+def test_bad_pixels(spectrograph):
+    rng = np.random.default_rng(0)
+    flux, ivar = np.ones((2000, 3000)), np.ones((2000, 3000))
+    spectrograph.blank_bad_pixels(flux, ivar, 0.8, rng)
+    np.testing.assert_array_equal(flux == 0, ivar == 0)
+    assert (flux == 0).sum() == pytest.approx(2000 * 0.8 * 3, rel=0.1)
+
+
+def test_miscalibration_is_smooth_and_of_a_few_per_cent(spectrograph):
+    flux = np.ones((300, 3000))
+    spectrograph.miscalibrate(flux, np.random.default_rng(0))
+    assert 0.05 < np.log(flux).std() < 0.2
+    clear = (WAVELENGTH > 4000) & (WAVELENGTH < 5700)
+    assert np.abs(np.diff(flux[:, clear], axis=1)).max() < 2e-3
+    # The telluric A band is left in absorption more often than not.
+    band = flux[:, np.abs(WAVELENGTH - 7615).argmin()]
+    beside = flux[:, np.abs(WAVELENGTH - 7500).argmin()]
+    assert 0.6 < (band < beside).mean() < 0.95
+
+
+@pytest.mark.parametrize("wavelength", [[5000.0], [3000.0, 10500.0], [4000.0, 4001.0]])
+def test_few_pixels(wavelength):
+    spectrograph = Spectrograph(np.array(wavelength), 1800.0)
+    flux = spectrograph.to_pixels(np.ones((2, spectrograph.grid.size)))
+    np.testing.assert_allclose(flux, 1.0)
+    spectrograph.miscalibrate(flux, np.random.default_rng(0))
+    assert np.isfinite(flux).all()

@@ -137,7 +137,7 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
     n_features_in_ : int
         Length of the second axis of X in ``fit``.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where X was a data frame.
 
     sample_shape_ : tuple of int

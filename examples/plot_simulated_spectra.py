@@ -29,7 +29,7 @@ import numpy as np
 from skastro.datasets import make_spectra, read_spectra
 from skastro.simulation import lines_of
 
-simulated = make_spectra(1500, snr=(2, 80), random_state=0)
+simulated = make_spectra(3000, snr=(2, 80), random_state=0)
 print(simulated.DESCR)
 
 folder = os.environ.get("SKASTRO_DATA", "")
@@ -83,7 +83,7 @@ def most_alike(index) -> int:
         # The shape of the continuum stands for the type of the galaxy.
         colour = np.log(blue_to_red(simulated.flux) / blue_to_red(real.flux[[index]]))
         stretch = np.log((1 + simulated.redshift) / (1 + real.redshift[index]))
-        distance = np.abs(colour) + 5 * np.abs(stretch)
+        distance = np.abs(colour) + 20 * np.abs(stretch)
     distance[simulated.target != real.target[index]] = np.nan
     noise = np.abs(np.log(simulated.snr / np.clip(real.snr[index], 2, 80)))
     return int(np.nanargmin(distance + 0.3 * noise))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from sklearn.utils import Tags
 from skorch.utils import is_dataset, to_device
 
 from skastro.base._contract import ParameterContract
@@ -118,38 +119,54 @@ class StrictNet(ParameterContract, PartsBuilder):
     ) -> Self:
         self._validate_params()
         fit_params = dict(fit_params)
-        weight = fit_params.pop("sample_weight", None)
-        if is_dataset(X):
-            if weight is not None:
-                raise ValueError(
-                    "sample_weight cannot be given beside a data set; give X and y as "
-                    "arrays."
-                )
-            if reset:
-                self._inspect_dataset(X, y)
-        else:
+        seed = draw_seed(self.random_state)
+        state = None if reset else getattr(self, "_generator_state", None)
+        with torch_generator(torch.device(self.device or "cpu"), seed, state):
+            with self._unchanged_on_error():
+                weight = fit_params.pop("sample_weight", None)
+                X, y = self._check_training_data(X, y, weight, classes, reset=reset)
+                if method == "fit" and reset:
+                    # A fresh start: skorch does not announce what it builds anew.
+                    self.initialized_ = False
+                    self.initialize()
+            with self._on_encoded_targets():
+                super().partial_fit(X, y, _routing_method=method, **fit_params)
+            if seed is not None:
+                self._generator_state = torch.get_rng_state()
+        return self
+
+    def _check_training_data(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any, *, reset: bool
+    ) -> tuple[Any, Any]:
+        """Validate, learn shapes and labels, and encode for skorch's loop."""
+        if not is_dataset(X):
             X, y = check_X_y(self, X, y, reset=reset)
             y = self._encode_target(y, reset=reset, classes=classes)
-            X, y = self._attach_weights(X, y, weight)
+            X, y = self._attach_weights(X, y, sample_weight)
+        elif sample_weight is not None:
+            raise ValueError(
+                "sample_weight cannot be given beside a data set; give X and y as "
+                "arrays."
+            )
+        elif reset:
+            self._inspect_dataset(X, y)
         if reset:
             self.module_sizes_ = {
                 **self._infer_sizes(self.sample_shape_),
                 **self._infer_output_size(y),
             }
-        seed = draw_seed(self.random_state)
-        state = None if reset else getattr(self, "_generator_state", None)
-        with (
-            torch_generator(torch.device(self.device or "cpu"), seed, state),
-            self._on_encoded_targets(),
-        ):
-            if method == "fit" and reset:
-                # A fresh start: skorch then does not announce what it builds anew.
-                self.initialized_ = False
-                self.initialize()
-            super().partial_fit(X, y, _routing_method=method, **fit_params)
-            if seed is not None:
-                self._generator_state = torch.get_rng_state()
-        return self
+        return X, y
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Leave a fitted net as it was where new data or parameters are refused."""
+        before = dict(vars(self))
+        try:
+            yield
+        except Exception:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     def _attach_weights(self, X: np.ndarray, y: Any, sample_weight: Any) -> tuple:
         """Let weights travel with X to the loss, and leave out samples of weight 0."""
@@ -176,6 +193,12 @@ class StrictNet(ParameterContract, PartsBuilder):
 
     def _class_weight_per_sample(self, y: Any) -> np.ndarray | None:
         return None
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say what input the estimator takes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = 3 in self._input_ndims
+        return tags
 
     @contextmanager
     def _on_encoded_targets(self) -> Iterator[None]:

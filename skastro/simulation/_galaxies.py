@@ -131,16 +131,11 @@ class GalaxyModel:
         -------
         flux : ndarray of shape (n, grid.size), float32
         """
-        step = self.grid.step
-        rest_start = self.grid.ln_wavelength[0] - np.log1p(redshift)
-        position = (rest_start - self.rest.ln_wavelength[0]) / step
-        start = np.rint(position).astype(int)
+        start, shift = self.grid.window(self.rest, redshift)
         flux = mix(self.populations, weights, start, self.grid.size)
         magnitudes = mix(self.dimming, excess[:, None], start, self.grid.size)
         flux *= 10 ** (-0.4 * magnitudes)
-        return self.grid.blur(
-            flux, self.grid.sigma(velocity), shift=(start - position) * step
-        )
+        return self.grid.blur(flux, self.grid.sigma(velocity), shift=shift)
 
     def continuum(self, weights: np.ndarray, wavelength: float) -> np.ndarray:
         """Starlight (n,) at a rest wavelength from 3600 to 6800 Å."""

@@ -76,6 +76,30 @@ class LogGrid:
         )
         return np.sqrt(np.maximum(variance, 0.0))
 
+    def window(
+        self, rest: "LogGrid", redshift: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where this grid of observed wavelengths begins on one at rest.
+
+        Parameters
+        ----------
+        rest : LogGrid
+            Rest wavelengths, in the same steps.
+        redshift : ndarray of shape (n,)
+            Redshifts.
+
+        Returns
+        -------
+        start : ndarray of shape (n,), int
+            Pixel of `rest` nearest to the first observed one.
+        shift : ndarray of shape (n,)
+            What is left to shift, in ln(wavelength): less than half a pixel.
+        """
+        first = self.ln_wavelength[0] - np.log1p(redshift)
+        position = (first - rest.ln_wavelength[0]) / self.step
+        start = np.rint(position).astype(int)
+        return start, (start - position) * self.step
+
     def profile(
         self, centres: ArrayLike, strengths: ArrayLike, velocity: float
     ) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 class SpectralLine(NamedTuple):
     """A spectral line as it is drawn and simulated.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Species and, where a species has several lines, the vacuum wavelength in whole
@@ -20,6 +20,12 @@ class SpectralLine(NamedTuple):
         Short label for figures, in matplotlib's mathtext.
     source : str
         Key of `LINE_SOURCES`.
+
+    Examples
+    --------
+    >>> from skastro.simulation import SPECTRAL_LINES
+    >>> SPECTRAL_LINES["Ly alpha"].wavelength
+    1215.67
     """
 
     name: str

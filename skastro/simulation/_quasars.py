@@ -154,9 +154,7 @@ class QuasarModel:
         n = len(redshift)
         median = np.array([0.22, 0.16, 0.12])
         strength = median * np.exp(rng.normal(0.0, 0.45, (n, median.size)))
-        rest_start = self.grid.ln_wavelength[0] - np.log1p(redshift)
-        position = (rest_start - self.rest.ln_wavelength[0]) / self.grid.step
-        start = np.rint(position).astype(int)
+        start, _ = self.grid.window(self.rest, redshift)
         return mix(self.blends, strength, start, self.grid.size)
 
     def _add_emission_lines(

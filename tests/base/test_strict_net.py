@@ -181,8 +181,16 @@ def test_failed_fit_keeps_the_fitted_net(spectra):
     clf = tiny().fit(X, y)
     before = clf.predict_proba(X)
     with pytest.raises(ValueError, match="NaN"):
-        clf.fit(np.full_like(X, np.nan), y)
+        clf.fit(np.full((N_SAMPLES, 3), np.nan), y)
+    with pytest.raises(ValueError, match="one class"):
+        clf.fit(X[:, :3], ["STAR"] * N_SAMPLES)
     np.testing.assert_array_equal(clf.predict_proba(X), before)
+    clf.lr = 1e-3
+    clf.optimizer__weight_decai = 0.1
+    with pytest.raises(ValueError, match="weight_decai"):
+        clf.fit(X[:, :3], y)
+    np.testing.assert_array_equal(clf.predict_proba(X), before)
+    assert len(clf.history) == 8
 
 
 def test_unfitted():

@@ -34,7 +34,7 @@ class HistoryDisplay:
     ax_ : matplotlib Axes
         Axes with the losses.
     score_ax_ : matplotlib Axes or None
-        Axes with the scores, which share the epochs with `ax_`.
+        Axes with the scores, below the losses.
     figure_ : matplotlib Figure
         The figure that holds them.
 
@@ -78,7 +78,8 @@ class HistoryDisplay:
         estimator : estimator or Pipeline
             A fitted estimator with a ``history``, or a pipeline that ends in one.
         ax : matplotlib Axes, default=None
-            Axes to draw the losses on; None makes a figure.
+            Axes to draw the losses on, and nothing else. None makes a figure, with the
+            scores below the losses.
 
         Returns
         -------
@@ -116,40 +117,43 @@ class HistoryDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw the losses on; None makes a figure.
+            Axes to draw the losses on, and nothing else. None makes a figure, with the
+            scores below the losses.
 
         Returns
         -------
         display : HistoryDisplay
             The display itself.
         """
-        if ax is None:
+        self.score_ax_ = None
+        if ax is None and self.scores:
+            _, (ax, self.score_ax_) = plt.subplots(
+                2, 1, sharex=True, layout="constrained"
+            )
+        elif ax is None:
             _, ax = plt.subplots(layout="constrained")
-        self.ax_, self.figure_, self.score_ax_ = ax, ax.figure, None
-        lines = []
-        for number, (name, values) in enumerate(self.losses.items()):
-            lines += ax.plot(
-                self.epochs, values, color=f"C{number}", label=f"{name} loss"
-            )
-        ax.set(xlabel="Epoch", ylabel="Loss", ylim=(0, None))
-        if self.scores:
-            self.score_ax_ = ax.twinx()
-            for name, values in self.scores.items():
-                color = (
-                    f"C{list(self.losses).index(name)}" if name in self.losses else None
-                )
-                lines += self.score_ax_.plot(
-                    self.epochs, values, "--", color=color, label=f"{name} accuracy"
-                )
+        self.ax_, self.figure_ = ax, ax.figure
+        self._draw(ax, self.losses)
+        ax.set(ylabel="Loss", ylim=(0, None))
+        ax.legend()
+        if self.score_ax_ is not None:
+            self._draw(self.score_ax_, self.scores)
             self.score_ax_.set(ylabel="Accuracy", ylim=(None, 1.0))
-        if self.best_epoch is not None:
-            lines.append(
-                ax.axvline(
-                    self.best_epoch, color="0.6", linewidth=1, zorder=0, label="kept"
-                )
-            )
-        ax.legend(handles=lines, loc="center right")
+        (self.score_ax_ or ax).set_xlabel("Epoch")
         return self
+
+    def _draw(self, ax: Axes, curves: dict[str, Sequence[float]]) -> None:
+        colors = {name: f"C{number}" for number, name in enumerate(self.losses)}
+        for name, values in curves.items():
+            ax.plot(self.epochs, values, color=colors.get(name), label=name)
+        if self.best_epoch is not None:
+            ax.axvline(
+                self.best_epoch,
+                color="0.6",
+                linewidth=1,
+                zorder=0,
+                label=f"kept: epoch {self.best_epoch}",
+            )
 
 
 def _columns(history: Any, names: dict[str, str]) -> dict[str, list[float]]:

@@ -23,7 +23,7 @@ def test_curves_are_the_history():
     display = HistoryDisplay.from_estimator(pipe)
     loss_lines = {line.get_label(): line for line in display.ax_.get_lines()}
     np.testing.assert_array_equal(
-        loss_lines["training loss"].get_ydata(), pipe[-1].history[:, "train_loss"]
+        loss_lines["training"].get_ydata(), pipe[-1].history[:, "train_loss"]
     )
     np.testing.assert_array_equal(
         display.score_ax_.get_lines()[0].get_ydata(), pipe[-1].history[:, "valid_acc"]
@@ -32,12 +32,15 @@ def test_curves_are_the_history():
     plt.close(display.figure_)
 
 
-def test_without_validation_and_on_given_axes():
+def test_on_given_axes_and_without_validation():
     _, ax = plt.subplots()
-    display = HistoryDisplay.from_estimator(fitted(train_split=None)[-1], ax=ax)
+    display = HistoryDisplay.from_estimator(fitted()[-1], ax=ax)
     assert display.ax_ is ax
     assert display.score_ax_ is None
+    plt.close(display.figure_)
+    display = HistoryDisplay.from_estimator(fitted(train_split=None))
     assert display.best_epoch is None
+    assert list(display.losses) == ["training"]
     plt.close(display.figure_)
 
 

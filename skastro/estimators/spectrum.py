@@ -190,7 +190,7 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
     >>> test = make_spectra(100, wavelength=range(3900, 9000, 20), random_state=1)
     >>> pipe.score(test.flux, test.target) > 0.5
     True
-    >>> list(pipe.classes_)
+    >>> pipe.classes_.tolist()
     ['GALAXY', 'QSO', 'STAR']
     """
 

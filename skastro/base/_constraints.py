@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import torch
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 
+from skastro.augmentation import AUGMENTATIONS
 from skastro.training import PRECISIONS, SCHEDULES
 
 SHARED_CONSTRAINTS: dict[str, list] = {
@@ -30,6 +31,7 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "class_weight": [None, dict, StrOptions({"balanced"})],
     "classes": [None, "array-like"],
     "sampler": [None, StrOptions({"balanced"})],
+    "augment": [None, callable, StrOptions(set(AUGMENTATIONS))],
     "precision": [StrOptions({"auto", *PRECISIONS})],
     "schedule": [None, callable, StrOptions(set(SCHEDULES))],
     "restore_best_weights": ["boolean"],

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.utils import Tags
+from skorch.dataset import unpack_data
 from skorch.utils import is_dataset, to_device
 
+from skastro.augmentation import AUGMENTATIONS
 from skastro.base._contract import ParameterContract
 from skastro.base._door import check_weights, check_X_y
 from skastro.base._parts import PartsBuilder
@@ -216,6 +218,33 @@ class StrictNet(ParameterContract, PartsBuilder):
         return state
 
     # Computing ------------------------------------------------------------------
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Vary a training batch, then compute its loss and gradients.
+
+        Parameters
+        ----------
+        batch : tuple
+            X and y.
+        **fit_params : dict
+            Further arguments of the module's ``forward``.
+
+        Returns
+        -------
+        step : dict
+            ``loss`` and ``y_pred``.
+        """
+        augment = self.augment
+        if isinstance(augment, str):
+            augment = AUGMENTATIONS[augment]
+        if augment is not None:
+            X, y = unpack_data(batch)
+            if isinstance(X, dict):
+                X = {**X, "X": augment(to_device(X["X"], self.device))}
+            else:
+                X = augment(to_device(torch.as_tensor(X), self.device))
+            batch = X, y
+        return super().train_step_single(batch, **fit_params)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Run the module on a batch.

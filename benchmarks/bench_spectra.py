@@ -9,6 +9,7 @@ scaling. Prints a Markdown table of means over the seeds::
 """
 
 import argparse
+import ast
 import os
 import time
 from pathlib import Path
@@ -42,7 +43,7 @@ def candidates(parameters: list[str]) -> dict[str, Pipeline]:
     """Make the pipelines; ``parameters`` are name=value pairs of the network."""
     scaler = StandardizeSpectra(robust=True, clip=8.0, nan_policy="interpolate")
     given = dict(item.split("=", 1) for item in parameters)
-    given = {name: _number(value) for name, value in given.items()}
+    given = {name: _value(value) for name, value in given.items()}
     return {
         "random forest": Pipeline([scaler, RandomForestClassifier(500, n_jobs=2)]),
         "PCA + logistic regression": Pipeline(
@@ -54,13 +55,12 @@ def candidates(parameters: list[str]) -> dict[str, Pipeline]:
     }
 
 
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def _value(text: str) -> object:
+    """Read numbers, None and the like; anything else is a string."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def main() -> None:

@@ -8,4 +8,4 @@ from skastro.augmentation._shift import ShiftSpectra
 __all__ = ["AUGMENTATIONS", "Compose", "GaussianNoise", "ShiftSpectra"]
 
 # What ``augment="..."`` means on an estimator.
-AUGMENTATIONS = {"spectra": Compose([GaussianNoise(), ShiftSpectra()])}
+AUGMENTATIONS = {"noise": GaussianNoise()}

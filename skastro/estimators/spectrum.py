@@ -73,13 +73,13 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
         ``"balanced"`` draws training samples with replacement such that all classes
         come equally often.
 
-    augment : {"spectra"}, callable or None, default="spectra"
+    augment : {"noise"}, callable or None, default="noise"
         How training batches are varied before the network sees them; validation and
-        prediction are not. ``"spectra"``: white noise of up to half the spectrum's
-        standard deviation, and shifts of up to 0.67 % of its length to either side. A
-        callable takes a Tensor of the shape of X and gives one, on its device: see
-        ``skastro.augmentation``. Draws come from torch's global generator, which
-        ``random_state`` governs during ``fit``.
+        prediction are not. ``"noise"``: white noise of up to half the spectrum's
+        standard deviation, :class:`skastro.augmentation.GaussianNoise`. A callable
+        takes a Tensor of the shape of X and gives one, on its device;
+        ``skastro.augmentation`` has some. Draws come from torch's global generator,
+        which ``random_state`` governs during ``fit``.
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Number format of the network's computations. ``"auto"``: bfloat16 where the
@@ -221,7 +221,7 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
         restore_best_weights: bool = True,
         class_weight: dict | str | None = None,
         sampler: str | None = None,
-        augment: str | Callable | None = "spectra",
+        augment: str | Callable | None = "noise",
         precision: str = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,

@@ -115,13 +115,10 @@ def without_rare_classes(spectra: Bunch) -> Bunch:
     rare = (counts < SMALLEST_CLASS) | (names == "")
     if rare.any():
         listed = ", ".join(
-            f"{name or '(none)'}: {count}"
+            f"{name or 'unlabelled'} {count}"
             for name, count in zip(names[rare], counts[rare], strict=True)
         )
-        print(
-            f"Left out: labels of fewer than {SMALLEST_CLASS} spectra, and none at all "
-            f"({listed})"
-        )
+        print(f"Left out, fewer than {SMALLEST_CLASS} or unlabelled: {listed}")
     return select(spectra, ~np.isin(spectra.target, names[rare]))
 
 

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The strict net: a skorch net that keeps scikit-learn's contract."""
 
+import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from skorch.dataset import unpack_data
 from skorch.utils import is_dataset, to_device
@@ -195,6 +198,27 @@ class StrictNet(ParameterContract, PartsBuilder):
 
     def _class_weight_per_sample(self, y: Any) -> np.ndarray | None:
         return None
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        """Warn where the training came to nothing.
+
+        Parameters
+        ----------
+        net : StrictNet
+            The estimator itself.
+        X : array or dataset
+            The input.
+        y : array
+            The encoded target.
+        """
+        loss = self.history[-1].get("train_loss", 0.0) if self.history else 0.0
+        if not math.isfinite(loss):
+            warnings.warn(
+                f"The training loss of the last epoch is {loss}: the weights diverged. "
+                f"Lower lr (it is {self.lr}), scale X, or take precision='float32'.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
 
     def __sklearn_tags__(self) -> Tags:
         """Say what input the estimator takes."""

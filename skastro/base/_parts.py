@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Building the parts of a strict net: callbacks, module, criterion, optimizer, data."""
 
+import copy
 import inspect
 from typing import Any, Self
 
@@ -130,6 +131,9 @@ class PartsBuilder(NeuralNet):
                     "the data. To initialize without data, give them yourself: "
                     + ", ".join(f"module__{name}=..." for name in missing)
                 )
+        elif not params:
+            # fit must not train the parameter itself: every fit starts from it.
+            module = copy.deepcopy(module)
         self.module_ = self.initialized_instance(module, params)
         return self
 

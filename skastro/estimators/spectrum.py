@@ -29,7 +29,8 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
     ----------
     module : str, torch.nn.Module class or instance, default="resnet10"
         The network: a name that ``skastro.networks.available_modules(1)`` lists, or any
-        module. Modules whose ``__init__`` takes ``n_channels``, ``n_outputs`` or
+        module; an instance is copied, so that each ``fit`` starts from its weights.
+        Modules whose ``__init__`` takes ``n_channels``, ``n_outputs`` or
         ``input_size`` get these sizes from the data, and then batches of shape
         ``(batch, n_channels, length)``; a module that takes none of them gets X in
         the shape in which it was given. It returns one logit a class.

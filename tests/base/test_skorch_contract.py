@@ -83,8 +83,13 @@ def test_toy_module_on_flat_input(data):
 def test_module_instance(data):
     X, y = data
     net = nn.Sequential(nn.Linear(LENGTH, 2))
+    weight = net[0].weight.clone()
     clf = tiny(net).fit(X, y)
-    assert clf.module_ is net
+    expected = clf.predict_proba(X)
+    # It is a parameter: training works on a copy, and starts from it each time.
+    assert torch.equal(net[0].weight, weight)
+    assert not torch.equal(clf.module_[0].weight, weight)
+    np.testing.assert_array_equal(clf.fit(X, y).predict_proba(X), expected)
 
 
 def test_dunder_parameters_of_every_part(data):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The strict net's side for classifiers: labels in, labels out."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils import column_or_1d, compute_sample_weight
@@ -22,6 +22,12 @@ class StrictClassifier(StrictNet):
     """
 
     _stratify = True
+    # Of a growing confidence the loss suffers long before the classes do.
+    _monitored: ClassVar = {
+        "monitor": "valid_acc",
+        "lower_is_better": False,
+        "start": 0.5,
+    }
 
     @property
     def classes_(self) -> np.ndarray:

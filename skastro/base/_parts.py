@@ -3,7 +3,7 @@
 
 import copy
 import inspect
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -30,13 +30,14 @@ class PartsBuilder(NeuralNet):
     # What kinds of estimators differ in.
     _module_ndim = 1
     _stratify = False
+    _monitored: ClassVar[dict[str, Any]] = {}
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         callbacks = dict(super()._default_callbacks)
         callbacks["lr_schedule"] = Schedule(vars(self).get("schedule"))
         callbacks["best_weights"] = BestWeights(
-            restore=vars(self).get("restore_best_weights", True)
+            restore=vars(self).get("restore_best_weights", True), **self._monitored
         )
         callbacks["progress"] = EpochProgress()
         callbacks["print_log"] = EpochLog()

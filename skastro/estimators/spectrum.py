@@ -63,8 +63,10 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
         :class:`~skorch.dataset.ValidSplit` does. None: no validation.
 
     restore_best_weights : bool, default=True
-        Keep the weights of the epoch with the lowest validation loss. Without
-        validation those of the last epoch stay.
+        Keep the weights of the epoch with the highest validation accuracy, the later
+        one of equals, in the second half of the training, where the scheduled rate is
+        low. Without validation those of the last epoch stay.
+        ``callbacks__best_weights__monitor`` and its kin choose otherwise.
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, by label; ``"balanced"`` makes them

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from skorch.callbacks import Callback
 from skorch.dataset import Dataset
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
@@ -131,40 +132,62 @@ def fit(spectra, **params):
     return SpectrumClassifier("mlp", **(settings | params)).fit(*spectra)
 
 
-def test_best_weights_are_restored(spectra):
-    clf = fit(spectra, train_split=0.3)
+def validation_scores(clf, X, y, fraction):
+    """Score a fitted net on its validation split, which its seed draws again."""
+    _, valid = ValidationSplit(fraction, stratify=True, random_state=0)(X, y)
+    probability = clf.predict_proba(X[valid.indices])
+    truth = y[valid.indices]
+    loss = -np.log(probability[np.arange(len(truth)), truth]).mean()
+    return loss, np.mean(probability.argmax(axis=1) == truth)
+
+
+def test_best_weights_by_loss(spectra):
+    by_loss = {
+        "callbacks__best_weights__monitor": "valid_loss",
+        "callbacks__best_weights__lower_is_better": True,
+        "callbacks__best_weights__start": 0.0,
+    }
+    clf = fit(spectra, train_split=0.3, **by_loss)
     losses = clf.history[:, "valid_loss"]
     best = int(np.argmin(losses))
     assert best < len(losses) - 1
     assert dict(clf.callbacks_)["best_weights"].best_epoch_ == best + 1
-    # The split is drawn from the seed, so that it can be drawn again.
-    X, y = spectra
-    _, valid = ValidationSplit(0.3, stratify=True, random_state=0)(X, y)
-    probability = clf.predict_proba(X[valid.indices])
-    loss = -np.log(probability[np.arange(len(valid)), y[valid.indices]]).mean()
+    loss, _ = validation_scores(clf, *spectra, 0.3)
     assert loss == pytest.approx(losses[best], rel=1e-5)
-    kept = fit(spectra, train_split=0.3, restore_best_weights=False)
-    probability = kept.predict_proba(X[valid.indices])
-    loss = -np.log(probability[np.arange(len(valid)), y[valid.indices]]).mean()
-    assert loss == pytest.approx(losses[-1], rel=1e-5)
+    last = fit(spectra, train_split=0.3, restore_best_weights=False)
+    loss, _ = validation_scores(last, *spectra, 0.3)
+    assert loss == pytest.approx(last.history[-1, "valid_loss"], rel=1e-5)
+
+
+def test_classifiers_keep_the_last_best_accuracy_of_the_second_half(spectra):
+    clf = fit(spectra, train_split=0.3, schedule=None, lr=0.1)
+    scores = np.array(clf.history[:, "valid_acc"])
+    best = len(scores) - 1 - int(np.argmax(scores[:14:-1]))
+    assert best >= 15
+    assert dict(clf.callbacks_)["best_weights"].best_epoch_ == best + 1
+    _, accuracy = validation_scores(clf, *spectra, 0.3)
+    assert accuracy == pytest.approx(scores[best])
 
 
 def test_interrupted_training_keeps_the_best_weights(spectra):
-    class Interrupt(pytest.importorskip("skorch.callbacks").Callback):
+    class Interrupt(Callback):
         def on_epoch_end(self, net, **kwargs):
             if len(net.history) == 12:
                 raise KeyboardInterrupt
 
     clf = fit(spectra, train_split=0.3, callbacks=[Interrupt()])
     assert len(clf.history) == 12
-    best = dict(clf.callbacks_)["best_weights"].best_epoch_
-    assert best == 1 + int(np.argmin(clf.history[:, "valid_loss"]))
+    scores = np.array(clf.history[:, "valid_acc"])
+    best = len(scores) - int(np.argmax(scores[::-1]))
+    assert dict(clf.callbacks_)["best_weights"].best_epoch_ == best
+    _, accuracy = validation_scores(clf, *spectra, 0.3)
+    assert accuracy == pytest.approx(scores[best - 1])
 
 
 def test_cosine_schedule_warms_up_and_ends_at_zero(spectra):
     rates = []
 
-    class Recorder(pytest.importorskip("skorch.callbacks").Callback):
+    class Recorder(Callback):
         def on_grad_computed(self, net, *args, **kwargs):
             rates.append(net.optimizer_.param_groups[0]["lr"])
 

@@ -69,7 +69,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--module", help="name of the network, such as resnet18 or densenet")
     add("--epochs", type=int, help="passes over the training spectra")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    add("--n-spectra", type=int, default=2400, help="how many to simulate")
+    add("--n-spectra", type=int, default=1800, help="how many to simulate")
     add("--seed", type=int, default=0, help="seed of simulation, splits and training")
     add("--out", type=Path, default=Path("classify_spectra_output"), help="folder")
     options = parser.parse_args(arguments)

@@ -26,7 +26,7 @@ class StrictClassifier(StrictNet):
     _monitored: ClassVar = {
         "monitor": "valid_acc",
         "lower_is_better": False,
-        "start": 0.5,
+        "start": 0.75,
     }
 
     @property

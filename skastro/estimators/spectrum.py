@@ -64,7 +64,7 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
 
     restore_best_weights : bool, default=True
         Keep the weights of the epoch with the highest validation accuracy, the later
-        one of equals, in the second half of the training, where the scheduled rate is
+        one of equals, in the last quarter of the training, where the scheduled rate is
         low. Without validation those of the last epoch stay.
         ``callbacks__best_weights__monitor`` and its kin choose otherwise.
 

@@ -33,6 +33,7 @@ _MODULES: dict[tuple[str, int], ModuleFactory] = {
         width=32,
         kernel_size=7,
         stem="stride4",
+        dropout=0.5,
     ),
     ("mlp", 2): MLP,
     **{

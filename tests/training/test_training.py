@@ -159,11 +159,11 @@ def test_best_weights_by_loss(spectra):
     assert loss == pytest.approx(last.history[-1, "valid_loss"], rel=1e-5)
 
 
-def test_classifiers_keep_the_last_best_accuracy_of_the_second_half(spectra):
+def test_classifiers_keep_the_last_best_accuracy_of_the_last_quarter(spectra):
     clf = fit(spectra, train_split=0.3, schedule=None, lr=0.1)
     scores = np.array(clf.history[:, "valid_acc"])
-    best = len(scores) - 1 - int(np.argmax(scores[:14:-1]))
-    assert best >= 15
+    best = len(scores) - 1 - int(np.argmax(scores[:22:-1]))
+    assert best >= 23
     assert dict(clf.callbacks_)["best_weights"].best_epoch_ == best + 1
     _, accuracy = validation_scores(clf, *spectra, 0.3)
     assert accuracy == pytest.approx(scores[best])

@@ -30,7 +30,7 @@ class EpochProgress(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the bar behind: it belongs to a terminal, not to a file."""
-        return {k: v for k, v in vars(self).items() if k not in ("_bar", "_n_batches")}
+        return {name: v for name, v in vars(self).items() if name != "_bar"}
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Make no bar yet: the number of batches is not known."""
@@ -40,19 +40,20 @@ class EpochProgress(Callback):
         """Open the bar at the first epoch."""
         if not net.verbose or getattr(self, "_bar", None) is not None:
             return
-        self._n_batches = len(net.get_iterator(dataset_train, training=True))
+        n_batches = len(net.get_iterator(dataset_train, training=True))
         self._bar = tqdm(
-            total=net.max_epochs,
+            total=net.max_epochs * n_batches,
             desc=type(net).__name__,
             unit="epoch",
-            bar_format="{l_bar}{bar}| {n:.1f}/{total_fmt} [{elapsed}<{remaining}"
+            unit_scale=1 / n_batches,
+            bar_format="{l_bar}{bar}| {n:.1f}/{total:.0f} [{elapsed}<{remaining}"
             "{postfix}]",
         )
 
     def on_batch_end(self, net: Any, training: bool = False, **_: Any) -> None:
         """Move on by a batch."""
         if training and getattr(self, "_bar", None) is not None:
-            self._bar.update(1 / self._n_batches)
+            self._bar.update()
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Write the epoch's losses behind the bar."""
@@ -66,7 +67,6 @@ class EpochProgress(Callback):
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Close the bar."""
         if getattr(self, "_bar", None) is not None:
-            self._bar.n = round(self._bar.n)
             self._bar.close()
             self._bar = None
 

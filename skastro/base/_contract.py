@@ -163,7 +163,24 @@ class ParameterContract(NeuralNet):
         validate_parameter_constraints(
             constraints, self.get_params(deep=False), caller_name=type(self).__name__
         )
+        if self.device is not None:
+            self._check_device_exists()
         super()._validate_params()
+
+    def _check_device_exists(self) -> None:
+        advice = "Take device='auto' to use what there is, or device='cpu'."
+        try:
+            device = torch.device(self.device)
+        except RuntimeError as error:
+            raise ValueError(
+                f"device={self.device!r} is no device that torch knows. {advice}"
+            ) from error
+        n_devices = torch.cuda.device_count()
+        if device.type == "cuda" and (device.index or 0) >= n_devices:
+            raise ValueError(
+                f"device={str(self.device)!r} was asked for, but torch sees "
+                f"{n_devices} CUDA devices. {advice}"
+            )
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         """Show the parameters that differ from their defaults."""

@@ -166,6 +166,13 @@ def test_bad_values_are_refused_before_any_work(spectra, name, value):
     assert not hasattr(clf, "module_")
 
 
+def test_missing_devices_are_named(spectra):
+    with pytest.raises(ValueError, match=r"'gpu' is no device.*device='auto'"):
+        tiny(device="gpu").fit(*spectra)
+    with pytest.raises(ValueError, match=r"'cuda:99' was asked for.*CUDA devices"):
+        tiny(device="cuda:99").fit(*spectra)
+
+
 def test_failed_fit_keeps_the_fitted_net(spectra):
     X, y = spectra
     clf = tiny().fit(X, y)

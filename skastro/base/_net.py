@@ -199,7 +199,9 @@ class StrictNet(ParameterContract, PartsBuilder):
     def _class_weight_per_sample(self, y: Any) -> np.ndarray | None:
         return None
 
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+    def on_train_end(
+        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
         """Warn where the training came to nothing.
 
         Parameters
@@ -210,6 +212,8 @@ class StrictNet(ParameterContract, PartsBuilder):
             The input.
         y : array
             The encoded target.
+        **kwargs : dict
+            Unused.
         """
         loss = self.history[-1].get("train_loss", 0.0) if self.history else 0.0
         if not math.isfinite(loss):

@@ -279,7 +279,8 @@ def test_weights_reach_the_loss(spectra):
 def test_weighted_loss_is_the_weighted_mean(spectra):
     X, y = spectra
     weight = np.linspace(0.5, 2, N_SAMPLES)
-    clf = tiny(lr=1e-12, max_epochs=1, train_split=None, batch_size=-1)
+    settings = {"max_epochs": 1, "train_split": None, "batch_size": -1}
+    clf = tiny(lr=1e-12, augment=None, **settings)
     clf.fit(X, y, sample_weight=weight)
     codes = np.searchsorted(clf.classes_, y)
     log_loss = -np.log(clf.predict_proba(X)[np.arange(N_SAMPLES), codes])

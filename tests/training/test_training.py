@@ -132,13 +132,21 @@ def fit(spectra, **params):
     return SpectrumClassifier("mlp", **(settings | params)).fit(*spectra)
 
 
-def validation_scores(clf, X, y, fraction):
-    """Score a fitted net on its validation split, which its seed draws again."""
+def validation_log_probability(clf, X, y, fraction):
+    """Predict the validation split, which the seed draws again: all, and truth."""
     _, valid = ValidationSplit(fraction, stratify=True, random_state=0)(X, y)
-    probability = clf.predict_proba(X[valid.indices])
+    probability = np.clip(clf.predict_proba(X[valid.indices]), 1e-30, None)
     truth = y[valid.indices]
-    loss = -np.log(probability[np.arange(len(truth)), truth]).mean()
-    return loss, np.mean(probability.argmax(axis=1) == truth)
+    return np.log(probability), np.log(probability[np.arange(len(truth)), truth])
+
+
+def validation_loss(*arguments):
+    return -validation_log_probability(*arguments)[1].mean()
+
+
+def validation_accuracy(*arguments):
+    every, of_truth = validation_log_probability(*arguments)
+    return np.mean(every.max(axis=1) == of_truth)
 
 
 def test_best_weights_by_loss(spectra):
@@ -152,10 +160,10 @@ def test_best_weights_by_loss(spectra):
     best = int(np.argmin(losses))
     assert best < len(losses) - 1
     assert dict(clf.callbacks_)["best_weights"].best_epoch_ == best + 1
-    loss, _ = validation_scores(clf, *spectra, 0.3)
+    loss = validation_loss(clf, *spectra, 0.3)
     assert loss == pytest.approx(losses[best], rel=1e-5)
     last = fit(spectra, train_split=0.3, restore_best_weights=False)
-    loss, _ = validation_scores(last, *spectra, 0.3)
+    loss = validation_loss(last, *spectra, 0.3)
     assert loss == pytest.approx(last.history[-1, "valid_loss"], rel=1e-5)
 
 
@@ -165,7 +173,7 @@ def test_classifiers_keep_the_last_best_accuracy_of_the_last_quarter(spectra):
     best = len(scores) - 1 - int(np.argmax(scores[:22:-1]))
     assert best >= 23
     assert dict(clf.callbacks_)["best_weights"].best_epoch_ == best + 1
-    _, accuracy = validation_scores(clf, *spectra, 0.3)
+    accuracy = validation_accuracy(clf, *spectra, 0.3)
     assert accuracy == pytest.approx(scores[best])
 
 
@@ -180,7 +188,7 @@ def test_interrupted_training_keeps_the_best_weights(spectra):
     scores = np.array(clf.history[:, "valid_acc"])
     best = len(scores) - int(np.argmax(scores[::-1]))
     assert dict(clf.callbacks_)["best_weights"].best_epoch_ == best
-    _, accuracy = validation_scores(clf, *spectra, 0.3)
+    accuracy = validation_accuracy(clf, *spectra, 0.3)
     assert accuracy == pytest.approx(scores[best - 1])
 
 

@@ -68,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", choices=["spectra", "lamost"])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", help="part of the name of the pipelines to run")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
@@ -78,7 +79,7 @@ def main() -> None:
         if options.only and options.only not in name:
             continue
         rows = []
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             train, test = train_test_split(
                 np.arange(len(target)),
                 test_size=0.25,

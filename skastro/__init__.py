@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skastro.estimators import SpectrumClassifier
+    from skastro.estimators import GalaxyClassifier, SpectrumClassifier
     from skastro.pipeline import Pipeline, make_pipeline
     from skastro.preprocessing import MinMaxSpectra, RebinSpectra, StandardizeSpectra
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "GalaxyClassifier",
     "MinMaxSpectra",
     "Pipeline",
     "RebinSpectra",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 _ROOM_OF_NAME = {
+    "GalaxyClassifier": "estimators",
     "MinMaxSpectra": "preprocessing",
     "Pipeline": "pipeline",
     "RebinSpectra": "preprocessing",

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pipelines of transformers, samplers and an estimator, whose steps need no names."""
 
+import os
 from collections import Counter
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import imblearn.pipeline
+
+from skastro.streaming import predict_stream
 
 __all__ = ["Pipeline", "make_pipeline"]
 
@@ -85,6 +89,64 @@ class Pipeline(imblearn.pipeline.Pipeline):
     @steps.setter
     def steps(self, steps: list[Any]) -> None:
         self._steps = _name_steps(steps)
+
+    def predict_stream(
+        self,
+        X: Any,
+        chunk_size: int | None = None,
+        *,
+        out: str | os.PathLike,
+        method: str = "auto",
+        ids: Any = None,
+        resume: bool = True,
+        verbose: int = 1,
+    ) -> Path:
+        """Predict a catalogue that is larger than memory into a file.
+
+        Interrupted by whatever it be, the same call goes on where it stopped. See
+        :func:`~skastro.streaming.predict_stream` for the file's layout.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, ...)
+            The rows, in anything that has a length and slices, such as an
+            ``h5py.Dataset`` or a :class:`numpy.memmap`.
+
+        chunk_size : int, default=None
+            Rows that are read and predicted together. None means as many as make 64
+            MiB of `X`.
+
+        out : str or path-like
+            The file, which ends in ``.h5`` or ``.hdf5``, or in ``.csv``.
+
+        method : str, default="auto"
+            The method to call, such as "predict". "auto" is the first that there is of
+            "predict_proba", "predict" and "transform".
+
+        ids : array-like of shape (n_rows,), default=None
+            Names or numbers of the objects, which the file lists beside the results.
+
+        resume : bool, default=True
+            Whether to go on with an interrupted run, or to start anew.
+
+        verbose : int, default=1
+            Whether to show a progress bar; 0 is quiet.
+
+        Returns
+        -------
+        path : Path
+            The file, `out`.
+        """
+        return predict_stream(
+            self,
+            X,
+            chunk_size,
+            out=out,
+            method=method,
+            ids=ids,
+            resume=resume,
+            verbose=verbose,
+        )
 
     def _validate_params(self) -> None:
         super()._validate_params()

@@ -24,6 +24,7 @@ FLOOR_OF_ROOM = {
     "networks": 1,
     "augmentation": 1,
     "simulation": 1,
+    "streaming": 1,
     "utils": 0,
 }
 

@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from skorch.utils import data_from_dataset, is_dataset, to_numpy
+from skorch.utils import data_from_dataset, to_numpy
 
-from skastro.base._door import check_X_y
 from skastro.base._net import StrictNet
 from skastro.utils import name_rows
 
@@ -127,9 +126,7 @@ class StrictClassifier(StrictNet):
             module's outputs do not match the classes.
         """
         self.check_is_fitted()
-        if not (is_dataset(X) or isinstance(X, dict)):
-            X, _ = check_X_y(self, X, reset=False)
-        probability = super().predict_proba(X)
+        probability = self._predict_outputs(X)
         if hasattr(self, "classes_") and probability.shape[1:] != self.classes_.shape:
             raise ValueError(
                 f"The module gives outputs of shape {probability.shape[1:]} for "

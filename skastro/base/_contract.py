@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The parameters' side of the strict net: names, values, the device, pickling."""
 
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import torch
@@ -18,6 +19,14 @@ from skastro.base._parameters import (
     suggest,
     unknown_name,
 )
+
+
+# Asked several times a batch.
+@cache
+def _fastest_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 class ParameterContract(NeuralNet):
@@ -194,11 +203,7 @@ class ParameterContract(NeuralNet):
     def device(self) -> Any:
         """The device in use: what ``"auto"`` stands for on this machine."""
         device = vars(self)["device"]
-        if device != "auto":
-            return device
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
+        return _fastest_device() if device == "auto" else device
 
     @device.setter
     def device(self, value: Any) -> None:

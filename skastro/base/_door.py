@@ -11,11 +11,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skastro.utils import check_finite, plain_array
+from skastro.utils import as_lazy, check_finite, is_lazy, plain_array
 
 
 def check_X_y(
-    estimator: Any, X: Any, y: Any = "no_validation", *, reset: bool
+    estimator: Any,
+    X: Any,
+    y: Any = "no_validation",
+    *,
+    reset: bool,
+    finite: bool = True,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Validate X, and y where given, as scikit-learn does, for any number of axes.
 
@@ -25,17 +30,21 @@ def check_X_y(
         The estimator; gets ``n_features_in_``, ``feature_names_in_`` and
         ``sample_shape_`` where ``reset`` is true, and is held against them otherwise.
     X : array-like of shape (n_samples, ...)
-        The input.
+        The input. Arrays on disk (see :class:`skastro.datasets.LazyArray`) are read a
+        few rows at a time, and only where their dtype can hold NaN.
     y : array-like of shape (n_samples,) or None, default="no_validation"
         The target; None is refused by estimators that need one.
     reset : bool
         Whether X defines the shape (``fit``) or must have it (``predict``).
 
+    finite : bool, default=True
+        Whether to look for NaN and infinity here. Predictions look batch by batch.
+
     Returns
     -------
-    X : ndarray of shape (n_samples, ...)
-        In the machine's byte order and the estimator's dtype; the very array that was
-        given where there was nothing to change.
+    X : ndarray or LazyArray of shape (n_samples, ...)
+        In the machine's byte order and, in memory, in the estimator's dtype; the very
+        array that was given where there was nothing to change.
     y : ndarray of shape (n_samples,) or None
         The target.
 
@@ -51,6 +60,8 @@ def check_X_y(
         y = y.detach().cpu().numpy()
     if not reset and hasattr(X, "shape"):
         _check_sample_shape(estimator, X.shape)
+    if is_lazy(X):
+        return _check_lazy(estimator, as_lazy(X), y, reset=reset, finite=finite)
     validated = validate_data(
         estimator,
         plain_array(X),
@@ -61,17 +72,55 @@ def check_X_y(
         ensure_all_finite=False,
     )
     X, y = validated if isinstance(validated, tuple) else (validated, None)
-    check_finite(X, advice=estimator._finite_advice)
+    if finite:
+        check_finite(X, advice=estimator._finite_advice)
+    _check_ndim(estimator, X)
+    if reset:
+        estimator.sample_shape_ = X.shape[1:]
+    else:
+        _check_sample_shape(estimator, X.shape)
+    return X, y
+
+
+def _check_ndim(estimator: Any, X: Any) -> None:
     if X.ndim not in estimator._input_ndims:
         allowed = " or ".join(f"{ndim}-D" for ndim in estimator._input_ndims)
         raise ValueError(
             f"{type(estimator).__name__} takes {allowed} X, but got {X.ndim}-D X of "
             f"shape {X.shape}."
         )
+
+
+def _check_lazy(
+    estimator: Any, X: Any, y: Any, *, reset: bool, finite: bool
+) -> tuple[Any, Any]:
+    """Validate an array on disk, without ever holding all of it."""
+    if X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{type(estimator).__name__} takes real numbers, but X has dtype {X.dtype}."
+        )
+    _check_ndim(estimator, X)
+    if len(X) == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is "
+            f"required by {type(estimator).__name__}."
+        )
     if reset:
+        estimator.n_features_in_ = X.shape[1]
+        vars(estimator).pop("feature_names_in_", None)
         estimator.sample_shape_ = X.shape[1:]
+    elif X.shape[1:] != tuple(estimator.sample_shape_):
+        raise ValueError(
+            f"X has samples of shape {X.shape[1:]}, but {type(estimator).__name__} was "
+            f"fitted on samples of shape {tuple(estimator.sample_shape_)}."
+        )
+    if isinstance(y, str) and y == "no_validation":
+        y = None
     else:
-        _check_sample_shape(estimator, X.shape)
+        y = validate_data(estimator, "no_validation", plain_array(y), reset=False)
+        check_consistent_length(X, y)
+    if finite:
+        check_finite(X, advice=estimator._finite_advice)
     return X, y
 
 

@@ -11,18 +11,22 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
-from skorch.dataset import unpack_data
-from skorch.utils import is_dataset, to_device
+from skorch.utils import is_dataset
 
-from skastro.augmentation import AUGMENTATIONS
+from skastro.base._compute import Computing
 from skastro.base._contract import ParameterContract
 from skastro.base._door import check_weights, check_X_y
+from skastro.base._loop import TrainingLoop
 from skastro.base._parts import PartsBuilder
 from skastro.base._random import draw_seed, torch_generator
-from skastro.training import resolve_precision
+from skastro.training import fast_kernels
+from skastro.utils import LazyArray, is_lazy
+
+# Attributes that live as long as a training runs.
+_OF_A_TRAINING = ("_listening", "_pieces", "_scaler", "_training", "_varies_batches")
 
 
-class StrictNet(ParameterContract, PartsBuilder):
+class StrictNet(ParameterContract, PartsBuilder, TrainingLoop, Computing):
     """Mixin over :class:`skorch.NeuralNet` that adds scikit-learn's contract.
 
     A class that derives from it (and, to the right of it, from one of skorch's nets)
@@ -49,10 +53,6 @@ class StrictNet(ParameterContract, PartsBuilder):
         if len(sample_shape) == 1:
             return {"n_channels": 1, "input_size": sample_shape[0]}
         return {"n_channels": sample_shape[0], "input_size": sample_shape[1]}
-
-    def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
-        """Bring a batch into the layout ``(batch, channels, length)``."""
-        return X[:, None] if X.ndim == 2 else X
 
     # Fitting --------------------------------------------------------------------
 
@@ -126,7 +126,11 @@ class StrictNet(ParameterContract, PartsBuilder):
         fit_params = dict(fit_params)
         seed = draw_seed(self.random_state)
         state = None if reset else getattr(self, "_generator_state", None)
-        with torch_generator(torch.device(self.device or "cpu"), seed, state):
+        device = torch.device(self.device or "cpu")
+        with (
+            torch_generator(device, seed, state),
+            fast_kernels(device, self.precision, search=True),
+        ):
             with self._unchanged_on_error():
                 weight = fit_params.pop("sample_weight", None)
                 X, y = self._check_training_data(X, y, weight, classes, reset=reset)
@@ -156,6 +160,8 @@ class StrictNet(ParameterContract, PartsBuilder):
         elif reset:
             self._inspect_dataset(X, y)
         if reset:
+            for name in self._learned_from_rows:
+                vars(self).pop(name, None)
             self.module_sizes_ = {
                 **self._infer_sizes(self.sample_shape_),
                 **self._infer_output_size(y),
@@ -180,7 +186,8 @@ class StrictNet(ParameterContract, PartsBuilder):
             return X, y
         kept = weight > 0
         if not kept.all():
-            X, y, weight = X[kept], y[kept], weight[kept]
+            X = LazyArray(X)[kept] if is_lazy(X) else X[kept]
+            y, weight = y[kept], weight[kept]
         # Of mean 1, so that a weighted loss is as large as an unweighted one and the
         # learning rate keeps its meaning.
         weight = (weight / weight.mean()).astype(np.float32)
@@ -237,102 +244,10 @@ class StrictNet(ParameterContract, PartsBuilder):
         try:
             yield
         finally:
-            del self._training
+            for name in _OF_A_TRAINING:
+                vars(self).pop(name, None)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the mark of a running training out of a pickle."""
+        """Leave what belongs to a running training out of a pickle."""
         state = super().__getstate__()
-        state.pop("_training", None)
-        return state
-
-    # Computing ------------------------------------------------------------------
-
-    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """Vary a training batch, then compute its loss and gradients.
-
-        Parameters
-        ----------
-        batch : tuple
-            X and y.
-        **fit_params : dict
-            Further arguments of the module's ``forward``.
-
-        Returns
-        -------
-        step : dict
-            ``loss`` and ``y_pred``.
-        """
-        augment = self.augment
-        if isinstance(augment, str):
-            augment = AUGMENTATIONS[augment]
-        if augment is not None:
-            X, y = unpack_data(batch)
-            if isinstance(X, dict):
-                X = {**X, "X": augment(to_device(X["X"], self.device))}
-            else:
-                X = augment(to_device(torch.as_tensor(X), self.device))
-            batch = X, y
-        return super().train_step_single(batch, **fit_params)
-
-    def infer(self, x: Any, **fit_params: Any) -> Any:
-        """Run the module on a batch.
-
-        Parameters
-        ----------
-        x : Tensor or dict
-            The batch; a dict where weights travel with it.
-        **fit_params : dict
-            Further arguments of the module's ``forward``.
-
-        Returns
-        -------
-        y_pred : Tensor or tuple of Tensor
-            The module's output, float32.
-        """
-        if isinstance(x, dict):
-            x = x["X"]
-        x = to_device(torch.as_tensor(x), self.device)
-        if self._sizes_taken():
-            x = self._to_module_layout(x)
-        device = torch.device(self.device)
-        dtype = resolve_precision(self.precision, device, x[0].numel())
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            output = self.module_(x, **fit_params)
-        if isinstance(output, tuple):
-            return tuple(part.float() for part in output)
-        return output.float()
-
-    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
-        """Compute a batch's loss, weighted where weights travel with X.
-
-        Parameters
-        ----------
-        y_pred : Tensor
-            The module's output.
-        y_true : Tensor
-            The encoded target.
-        X : Tensor or dict, default=None
-            The batch.
-        **kwargs : dict
-            ``training``, whether the step is one of training.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            The mean over the batch.
-        """
-        if not isinstance(X, dict):
-            return super().get_loss(y_pred, y_true, X=X, **kwargs)
-        reduction = getattr(self.criterion_, "reduction", None)
-        if reduction is None:
-            raise TypeError(
-                f"Sample and class weights need a criterion with a 'reduction', as "
-                f"torch's losses have; {type(self.criterion_).__name__} has none."
-            )
-        self.criterion_.reduction = "none"
-        try:
-            loss = super().get_loss(y_pred, y_true, X=X["X"], **kwargs)
-        finally:
-            self.criterion_.reduction = reduction
-        loss = loss.reshape(len(loss), -1).mean(dim=1)
-        return (loss * to_device(X["sample_weight"], self.device)).mean()
+        return {k: v for k, v in state.items() if k not in _OF_A_TRAINING}

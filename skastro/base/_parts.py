@@ -3,6 +3,7 @@
 
 import copy
 import inspect
+import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,8 +20,10 @@ from skastro.training import (
     EpochProgress,
     Schedule,
     ValidationSplit,
+    numbers_at_once,
 )
 
+_FUSED_DEVICES = ("cpu", "cuda")
 _SIZES = ("n_channels", "n_outputs", "input_size")
 
 
@@ -31,6 +34,7 @@ class PartsBuilder(NeuralNet):
     _module_ndim = 1
     _stratify = False
     _monitored: ClassVar[dict[str, Any]] = {}
+    _learned_from_rows: ClassVar[tuple[str, ...]] = ()
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
@@ -136,7 +140,28 @@ class PartsBuilder(NeuralNet):
             # fit must not train the parameter itself: every fit starts from it.
             module = copy.deepcopy(module)
         self.module_ = self.initialized_instance(module, params)
+        self._takes_sizes = bool(self._sizes_taken())
+        self._n_weights = sum(weight.numel() for weight in self.module_.parameters())
         return self
+
+    def torch_compile(self, module: Any, name: str) -> Any:
+        """Compile a module, in place, so that it is pickled like any other.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            The module.
+        name : str
+            Its name; unused.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            The same module.
+        """
+        if self.compile and isinstance(module, torch.nn.Module):
+            module.compile(**self.get_params_for("compile"))
+        return module
 
     def initialize_criterion(self) -> Self:
         """Build the criterion.
@@ -161,6 +186,35 @@ class PartsBuilder(NeuralNet):
         check_part_names("optimizer", self.optimizer, given, also=["param_groups"])
         return super().initialize_optimizer()
 
+    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple:
+        """Collect the parameters of an optimizer; it steps in one kernel if it can.
+
+        Parameters
+        ----------
+        prefix : str
+            The optimizer's name.
+        named_parameters : iterable of (str, Parameter)
+            What it optimizes.
+
+        Returns
+        -------
+        args, kwargs : tuple
+            Arguments of the optimizer's ``__init__``.
+        """
+        named_parameters = list(named_parameters)
+        args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
+        choices = {"fused", "foreach", "capturable", "differentiable"}
+        if (
+            "fused" in (accepted_names(getattr(self, prefix)) or ())
+            and not choices & set(kwargs)
+            and all(
+                weight.is_floating_point() and weight.device.type in _FUSED_DEVICES
+                for _, weight in named_parameters
+            )
+        ):
+            kwargs["fused"] = True
+        return args, kwargs
+
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Make the iterator over batches; in training it shuffles.
 
@@ -176,19 +230,33 @@ class PartsBuilder(NeuralNet):
         iterator : object
             An ``iterator_train`` or ``iterator_valid``.
         """
-        if not training:
-            return super().get_iterator(dataset, training=False)
-        options = self.get_params_for("iterator_train")
+        part = "iterator_train" if training else "iterator_valid"
+        iterator = getattr(self, part)
+        options = self.get_params_for(part)
+        if _is_batch_iterator(iterator):
+            options.setdefault("device", torch.device(self.device or "cpu"))
+            if not training:
+                options.setdefault("batch_size", self._prediction_batch_size())
         options.setdefault("batch_size", self.batch_size)
         if options["batch_size"] == -1:
             options["batch_size"] = len(dataset)
+        if not training:
+            return iterator(dataset, **options)
         if self.sampler == "balanced":
             self._check_can_sample(dataset)
             labels = np.unique(_targets_of(dataset), return_inverse=True)[1]
             options["sampling_weights"] = 1.0 / np.bincount(labels)[labels]
         elif self._shuffles(dataset, options):
             options.setdefault("shuffle", True)
-        return self.iterator_train(dataset, **options)
+        return iterator(dataset, **options)
+
+    def _prediction_batch_size(self) -> int:
+        """Choose how many samples to predict at once."""
+        sample_size = math.prod(getattr(self, "sample_shape_", ()))
+        if not sample_size or self.batch_size == -1:
+            return self.batch_size
+        n_numbers = numbers_at_once(torch.device(self.device or "cpu"))
+        return max(self.batch_size, n_numbers // sample_size)
 
     def _shuffles(self, dataset: Any, options: dict[str, Any]) -> bool:
         loader = self.iterator_train
@@ -201,8 +269,7 @@ class PartsBuilder(NeuralNet):
 
     def _check_can_sample(self, dataset: Any) -> None:
         batches = self.iterator_train
-        ours = isinstance(batches, type) and issubclass(batches, BatchIterator)
-        if not ours or _targets_of(dataset) is None:
+        if not _is_batch_iterator(batches) or _targets_of(dataset) is None:
             raise ValueError(
                 "sampler='balanced' needs X and y as arrays and the default "
                 f"iterator_train, but got {type(dataset).__name__} and {batches!r}; "
@@ -226,12 +293,22 @@ class PartsBuilder(NeuralNet):
         dataset_train, dataset_valid : datasets
             The parts; the second may be None.
         """
-        if not isinstance(self.train_split, float):
-            return super().get_split_datasets(X, y, **fit_params)
-        split = ValidationSplit(
-            self.train_split, self._stratify, random_state=self.random_state
-        )
-        return split(self.get_dataset(X, y), y)
+        if isinstance(self.train_split, float):
+            split = ValidationSplit(
+                self.train_split, self._stratify, random_state=self.random_state
+            )
+            train, valid = split(self.get_dataset(X, y), y)
+        else:
+            train, valid = super().get_split_datasets(X, y, **fit_params)
+        self._learn_from_rows(train)
+        return train, valid
+
+    def _learn_from_rows(self, dataset: Any) -> None:
+        """Learn what has to be known of the training samples before the first step."""
+
+
+def _is_batch_iterator(iterator: Any) -> bool:
+    return isinstance(iterator, type) and issubclass(iterator, BatchIterator)
 
 
 def _targets_of(dataset: Any) -> np.ndarray | None:

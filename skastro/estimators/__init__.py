@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The estimators: one file a subject."""
 
+from skastro.estimators.galaxy import GalaxyClassifier
 from skastro.estimators.spectrum import SpectrumClassifier
 
-__all__ = ["SpectrumClassifier"]
+__all__ = ["GalaxyClassifier", "SpectrumClassifier"]

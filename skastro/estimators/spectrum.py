@@ -84,7 +84,7 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
         ``skastro.augmentation`` has some. Draws come from torch's global generator,
         which ``random_state`` governs during ``fit``.
 
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Number format of the network's computations. ``"auto"``: bfloat16 where the
         hardware computes in it and samples are large enough for that to pay, float32
         elsewhere. Weights, losses and probabilities are float32 in any case.

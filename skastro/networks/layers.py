@@ -131,11 +131,11 @@ class Conv1d(nn.Conv1d):
         """Convolve maps ``(batch, channels, [1,] length)``."""
         if x.dim() != 4:
             return super().forward(x)
+        stride = (1, *self.stride)
+        if self.kernel_size == (1,):
+            x, stride = _strided(x, stride)
         return F.conv2d(
-            x,
-            self.weight.unsqueeze(2),
-            stride=(1, *self.stride),
-            padding=(0, *self.padding),
+            x, self.weight.unsqueeze(2), stride=stride, padding=(0, *self.padding)
         )
 
 
@@ -163,6 +163,25 @@ class Conv2d(nn.Conv2d):
             padding=kernel_size // 2,
             bias=False,
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve maps ``(batch, channels, height, width)``."""
+        if self.kernel_size != (1, 1):
+            return super().forward(x)
+        x, stride = _strided(x, self.stride)
+        return F.conv2d(x, self.weight, stride=stride)
+
+
+def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+    """Take every second (third, ...) pixel before a convolution of width 1.
+
+    Which is the same. On the CPU torch 2.13 writes beyond its memory where such a
+    convolution of at most 8 channels has a stride, in float32 and channels-last.
+    """
+    if x.device.type != "cpu" or stride == (1, 1):
+        return x, stride
+    maps = x[:, :, :: stride[0], :: stride[1]]
+    return maps.contiguous(memory_format=torch.channels_last), (1, 1)
 
 
 class _BatchNormOfAnyBatch(nn.modules.batchnorm._BatchNorm):

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Plug-ins for skorch's training loop: batches, splits, schedules, best weights."""
 
-from skastro.training._batches import BatchIterator
+from skastro.training._batches import BatchIterator, NotFiniteError
 from skastro.training._best_weights import BestWeights
+from skastro.training._device import numbers_at_once
 from skastro.training._log import EpochLog, EpochProgress
-from skastro.training._precision import PRECISIONS, resolve_precision
+from skastro.training._pieces import PieceByPiece, concatenate, n_samples_in, pieces_of
+from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._schedule import SCHEDULES, Schedule
+from skastro.training._sources import find_source
 from skastro.training._split import ValidationSplit
 
 __all__ = [
@@ -15,7 +18,15 @@ __all__ = [
     "BestWeights",
     "EpochLog",
     "EpochProgress",
+    "NotFiniteError",
+    "PieceByPiece",
     "Schedule",
     "ValidationSplit",
+    "concatenate",
+    "fast_kernels",
+    "find_source",
+    "n_samples_in",
+    "numbers_at_once",
+    "pieces_of",
     "resolve_precision",
 ]

@@ -1,42 +1,72 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Batches by index from arrays in memory, in place of one Python call a sample."""
+"""Batches by index from arrays, in place of one Python call a sample."""
 
 import math
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from skorch.dataset import Dataset
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
+
+from skastro.training._device import on_device, place_on_device, placed_on_device
+from skastro.training._sources import Source, find_source
+from skastro.training._stream import stream_batches
 
 Batch = tuple[Any, torch.Tensor]
+
+# After this many steps the optimizer's state and the largest activations have been in
+# the device's memory, so that what is free then is free for the data.
+_STEPS_BEFORE_PLACING = 2
+
+
+class NotFiniteError(ValueError):
+    """A batch holds NaN or infinity."""
 
 
 class BatchIterator:
     """Iterate over a data set in batches, each fetched by one indexing operation.
 
     It takes the place of :class:`torch.utils.data.DataLoader` in skorch's
-    ``iterator_train`` and ``iterator_valid``. Data sets that are not plain arrays
-    behind :class:`skorch.dataset.Dataset` (or a ``Subset`` of it) go through a
-    ``DataLoader`` all the same.
+    ``iterator_train`` and ``iterator_valid``. What it does depends on the data:
+
+    - arrays in memory are indexed as tensors that share their memory;
+    - arrays on disk (see :class:`skastro.datasets.LazyArray`) are read in contiguous
+      chunks;
+    - on a CUDA device both are moved there once, in their own dtype, if they fit into
+      what is free after the first steps (arrays on disk: after the first epoch) of
+      the training, and are indexed there. Else batches are copied from pinned memory
+      while the network computes;
+    - any other data set goes through a ``DataLoader``.
 
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
-        The data. Arrays are shared, not copied.
+        The data: arrays behind :class:`skorch.dataset.Dataset` or a ``Subset`` of it,
+        which costs an index and no copy; or any other data set.
     batch_size : int, default=1
         Samples in a batch. The last batch holds what is left.
     shuffle : bool, default=False
         Draw a new order, without replacement, at each iteration, from torch's
-        generator.
+        generator. Arrays on disk are shuffled chunk by chunk, and row by row within
+        `buffer_size`.
     sampling_weights : array of shape (len(dataset),), default=None
         Where given, each iteration draws ``len(dataset)`` samples with replacement and
         with probabilities in proportion to these weights; ``shuffle`` has no effect.
+    device : torch.device, default=None
+        Where the network runs. None leaves the batches where the data are.
+    buffer_size : int, default=134217728
+        Bytes in each of the two buffers through which arrays on disk are read.
     **loader_options
         Further parameters of ``DataLoader``, for data sets that need one
         (``num_workers``, ``collate_fn``, ...).
+
+    Attributes
+    ----------
+    checks_finite : bool
+        Set to True, batches with NaN or infinity raise ``NotFiniteError``. A batch is
+        in the processor's cache then, so that this costs less than looking through
+        all of X beforehand.
 
     Examples
     --------
@@ -54,13 +84,19 @@ class BatchIterator:
         batch_size: int = 1,
         shuffle: bool = False,
         sampling_weights: np.ndarray | None = None,
+        device: torch.device | None = None,
+        buffer_size: int = 2**27,
         **loader_options: Any,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.sampling_weights = sampling_weights
-        self._source = None if loader_options else _arrays_behind(dataset)
+        self.device = torch.device("cpu" if device is None else device)
+        self.buffer_size = buffer_size
+        self.checks_finite = False
+        self._was_read = False
+        self._source = None if loader_options else find_source(dataset)
         if self._source is None:
             self._loader = DataLoader(
                 dataset, batch_size, sampler=self._loader_sampler(), **loader_options
@@ -72,26 +108,88 @@ class BatchIterator:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield pairs of X and y."""
-        if self._source is None:
-            yield from self._loader
-            return
-        X, y, rows = self._source
-        order = self._draw_order()
-        n_samples = len(self.dataset)
+        source = self._source
+        if source is None:
+            return iter(self._loader)
+        if self.device.type == "cuda":
+            return self._through_device(source)
+        return self._from_host(source)
+
+    def _from_host(self, source: Source) -> Iterator[Batch]:
+        batches = self._streamed(source) if source.is_lazy else self._indexed(source)
+        return _checked(batches) if self.checks_finite else batches
+
+    def _indexed(
+        self, source: Source, order: torch.Tensor | None = None
+    ) -> Iterator[Batch]:
+        """Index tensors, wherever they are, in an order that is drawn if not given."""
+        if order is None:
+            order = self._draw_order(source.device)
+        if source.rows is not None:
+            order = source.rows if order is None else source.rows[order]
+        n_samples = len(self.dataset) if order is None else len(order)
         for start in range(0, n_samples, self.batch_size):
             stop = min(start + self.batch_size, n_samples)
-            index = slice(start, stop) if order is None else order[start:stop]
-            if rows is not None:
-                index = rows[index]
-            target = torch.zeros(stop - start) if y is None else y[index]
-            yield _take(X, index), target
+            yield source.take(
+                slice(start, stop) if order is None else order[start:stop]
+            )
 
-    def _draw_order(self) -> torch.Tensor | None:
+    def _streamed(self, source: Source) -> Iterator[Batch]:
+        n_samples = len(self.dataset)
+        repeats = None
         if self.sampling_weights is not None:
+            drawn = self._draw_order(torch.device("cpu")).numpy()
+            repeats = np.bincount(drawn, minlength=n_samples)
+        shuffle = self.shuffle or repeats is not None
+        rows = None if source.rows is None else source.rows.numpy()
+        for positions, X in stream_batches(
+            source.lazy,
+            rows,
+            self.batch_size,
+            shuffle=shuffle,
+            repeats=repeats,
+            seed=int(torch.randint(2**62, ())) if shuffle else 0,
+            buffer_bytes=self.buffer_size,
+            pin_memory=self.device.type == "cuda",
+        ):
+            index = positions if source.rows is None else source.rows[positions]
+            yield source.take(index, X)
+
+    def _through_device(self, source: Source) -> Iterator[Batch]:
+        """Take batches from the device's memory, as soon as the data are there."""
+        device = self.device
+        # What is seen once, as in prediction, is not worth keeping.
+        seen_again = self.shuffle or self.sampling_weights is not None
+        placed = placed_on_device(source, device)
+        if placed is None and seen_again and self._was_read:
+            placed = place_on_device(source, device)
+        if placed is not None:
+            yield from self._indexed(placed)
+        elif source.is_lazy or not seen_again:
+            yield from on_device(self._from_host(source), device)
+        else:
+            order = self._draw_order(torch.device("cpu"))
+            first = order[: _STEPS_BEFORE_PLACING * self.batch_size]
+            yield from on_device(self._indexed(source, first), device)
+            rest = order[len(first) :]
+            placed = place_on_device(source, device)
+            if placed is None:
+                yield from on_device(self._indexed(source, rest), device)
+            else:
+                yield from self._indexed(placed, rest.to(device))
+        self._was_read = True
+
+    def _draw_order(self, device: torch.device) -> torch.Tensor | None:
+        n_samples = len(self.dataset)
+        if self.sampling_weights is not None:
+            # torch.multinomial stops at 2**24 samples.
             weights = torch.as_tensor(self.sampling_weights, dtype=torch.float64)
-            return torch.multinomial(weights, len(weights), replacement=True)
+            edges = weights.to(device).cumsum(0)
+            draws = torch.rand(n_samples, dtype=torch.float64, device=device)
+            drawn = torch.searchsorted(edges, draws * edges[-1], right=True)
+            return drawn.clamp_(max=n_samples - 1)
         if self.shuffle:
-            return torch.randperm(len(self.dataset))
+            return torch.randperm(n_samples, device=device)
         return None
 
     def _loader_sampler(self) -> torch.utils.data.Sampler | None:
@@ -106,41 +204,15 @@ class BatchIterator:
         return None
 
 
-def _take(X: Any, index: Any) -> Any:
-    if isinstance(X, dict):
-        return {name: values[index] for name, values in X.items()}
-    return X[index]
-
-
-def _arrays_behind(dataset: Any) -> tuple[Any, Any, torch.Tensor | None] | None:
-    """Find X, y and the rows of a data set, as tensors that share its memory.
-
-    None where the data set is not a plain array: a user's own data set, or one whose
-    ``transform`` or ``__getitem__`` does more than indexing.
-    """
-    rows = None
-    while type(dataset) is Subset:
-        indices = np.asarray(dataset.indices)
-        rows = indices if rows is None else indices[rows]
-        dataset = dataset.dataset
-    if type(dataset) is not Dataset:
-        return None
-    X = dataset.X
-    values = X.values() if isinstance(X, dict) else [X]
-    arrays = [*values] if dataset.y is None else [*values, dataset.y]
-    if not all(isinstance(a, np.ndarray) and a.dtype.kind in "biuf" for a in arrays):
-        return None
-    if isinstance(X, dict):
-        X = {name: _as_tensor(values) for name, values in X.items()}
-    else:
-        X = _as_tensor(X)
-    y = None if dataset.y is None else _as_tensor(dataset.y)
-    return X, y, None if rows is None else torch.as_tensor(rows)
-
-
-def _as_tensor(array: np.ndarray) -> torch.Tensor:
-    # joblib hands large arrays to its workers as read-only memory maps. Batches are
-    # never written to, so that torch's warning about them would be noise.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(array)
+def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        X = batch[0]["X"] if isinstance(batch[0], dict) else batch[0]
+        # The sum is quick to compute and not finite if a term is not. It may overflow
+        # all the same.
+        if (
+            X.is_floating_point()
+            and not math.isfinite(X.sum().item())
+            and not X.isfinite().all()
+        ):
+            raise NotFiniteError("X has NaN or infinity.")
+        yield batch

@@ -1,50 +1,109 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The number format that a network computes in."""
+"""The number format that a network computes in, and the kernels that go with it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 
 import torch
 
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+PRECISIONS = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+# Below these sizes converting to and fro costs more than the short format saves
+# (benchmarks/bench_precision.py).
+_LEAST_INPUT = 512
+_LEAST_WEIGHTS = 2**15
 
 
 def resolve_precision(
-    precision: str, device: torch.device, input_size: int
+    precision: str, device: torch.device, input_size: int, n_weights: int
 ) -> torch.dtype | None:
     """Choose the format for autocast.
 
     Parameters
     ----------
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "float16"}
         What the user asks for.
     device : torch.device
         Where the network runs.
     input_size : int
         Numbers in one sample.
+    n_weights : int
+        Weights of the network.
 
     Returns
     -------
     dtype : torch.dtype or None
         None stands for float32 throughout. ``"auto"`` takes bfloat16 where the
-        hardware computes in it; on samples of less than 512 numbers it stays with
-        float32, which is as fast there.
+        hardware computes in it, float16 on CUDA devices that have fast units for that
+        format only, and float32 elsewhere, and for samples and networks so small that
+        nothing is gained.
 
     Examples
     --------
     >>> import torch
     >>> from skastro.training import resolve_precision
-    >>> resolve_precision("bfloat16", torch.device("cpu"), 3000)
+    >>> resolve_precision("bfloat16", torch.device("cpu"), 3000, 100_000)
     torch.bfloat16
     """
     if precision != "auto":
         return PRECISIONS[precision]
-    if input_size < 512 or not _has_bfloat16(device):
+    if input_size < _LEAST_INPUT or n_weights < _LEAST_WEIGHTS:
         return None
-    return torch.bfloat16
+    return _fast_format(device)
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+@cache
+def _fast_format(device: torch.device) -> torch.dtype | None:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16
+        # Volta and Turing multiply float16 in their tensor cores.
+        return (
+            torch.float16 if torch.cuda.get_device_capability(device)[0] >= 7 else None
+        )
     if device.type == "cpu":
         flags = torch.backends.cpu.get_cpu_capability()
-        return flags.startswith("AVX512") and torch.cpu._is_avx512_bf16_supported()
-    return False
+        if flags.startswith("AVX512") and torch.cpu._is_avx512_bf16_supported():
+            return torch.bfloat16
+    return None
+
+
+@contextmanager
+def fast_kernels(
+    device: torch.device, precision: str, *, search: bool = False
+) -> Iterator[None]:
+    """Let a CUDA device use its fastest kernels within a block.
+
+    Where the precision was left open (``"auto"``), what is still computed in float32
+    may use the TensorFloat format, of 10 bits behind the point; ``"float32"`` leaves
+    torch's setting alone. Elsewhere than on CUDA devices nothing is changed.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the network runs.
+    precision : str
+        What the user asked for.
+    search : bool, default=False
+        Whether cuDNN tries its algorithms for each shape and keeps the fastest. Another
+        run may keep another one, so that results agree to rounding only.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, torch.get_float32_matmul_precision()
+    # Who asked torch for deterministic results gets them.
+    cudnn.benchmark = search and not cudnn.deterministic
+    if precision == "auto":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before[0]
+        torch.set_float32_matmul_precision(before[1])

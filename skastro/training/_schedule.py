@@ -7,6 +7,8 @@ from typing import Any
 
 from skorch.callbacks import Callback
 
+from skastro.training._pieces import n_samples_in
+
 
 def cosine(progress: float) -> float:
     """Give the cosine schedule's factor on the learning rate.
@@ -65,22 +67,30 @@ class Schedule(Callback):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Note the rates to start from."""
         self._rates = [group["lr"] for group in net.optimizer_.param_groups]
-        self._n_steps = None
-        self._step = 0
+        self._n_samples = None
+        self._done = 0
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
-        """Count the steps of the whole training, as soon as that is possible."""
-        if self._n_steps is None:
-            iterator = net.get_iterator(dataset_train, training=True)
-            self._n_steps = net.max_epochs * len(iterator)
+        """Count the samples of the whole training, as soon as that is possible."""
+        if self._n_samples is None:
+            self._n_samples = net.max_epochs * len(dataset_train)
 
-    def on_batch_begin(self, net: Any, training: bool = False, **_: Any) -> None:
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool = False, **_: Any
+    ) -> None:
         """Set the rate of the coming step."""
         if training and self.schedule is not None:
-            self._step += 1
+            done = self._done + n_samples_in(batch)
             function = SCHEDULES.get(self.schedule, self.schedule)
-            factor = function(min(1.0, self._step / self._n_steps))
+            factor = function(min(1.0, done / self._n_samples))
             self._set_rates(net, [rate * factor for rate in self._rates])
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool = False, **_: Any
+    ) -> None:
+        """Count the batch; one that was too large for the memory does not count."""
+        if training and self.schedule is not None:
+            self._done += n_samples_in(batch)
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Write the learning rate into the history."""

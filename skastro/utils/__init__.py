@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Small tools that several rooms share: files, rebinning, checks of input."""
+"""Small tools that several rooms share: files, lazy arrays, rebinning, checks."""
 
 from skastro.utils._atomic import atomic_write
 from skastro.utils._batches import row_batches
+from skastro.utils._image_files import ImageFiles
+from skastro.utils._lazy import LazyArray
+from skastro.utils._lazy_input import as_lazy, is_lazy
 from skastro.utils._rebin import (
     apply_rebin_matrix,
     bin_edges,
@@ -13,10 +16,14 @@ from skastro.utils._rebin import (
 from skastro.utils._validation import check_finite, name_rows, plain_array
 
 __all__ = [
+    "ImageFiles",
+    "LazyArray",
     "apply_rebin_matrix",
+    "as_lazy",
     "atomic_write",
     "bin_edges",
     "check_finite",
+    "is_lazy",
     "name_rows",
     "plain_array",
     "rebin",

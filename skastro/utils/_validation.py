@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Checks of input arrays that several rooms share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -84,8 +84,9 @@ def check_finite(
         return
     n_nan = n_infinite = 0
     bad_rows = []
-    for rows in row_batches(X.shape):
-        block = np.asarray(X[rows])
+    # What is on disk is read in its own blocks.
+    blocks = X.blocks() if hasattr(X, "blocks") else row_batches(X.shape)
+    for rows, block in _small_blocks(X, blocks):
         block = block.reshape(len(block), -1)
         if np.isfinite(block).all():
             continue
@@ -93,7 +94,7 @@ def check_finite(
         nan = np.zeros_like(infinite) if allow_nan else np.isnan(block)
         n_infinite += np.count_nonzero(infinite)
         n_nan += np.count_nonzero(nan)
-        bad_rows.extend(rows.start + np.flatnonzero((infinite | nan).any(axis=1)))
+        bad_rows.extend(rows + np.flatnonzero((infinite | nan).any(axis=1)))
     if not bad_rows:
         return
 
@@ -109,6 +110,14 @@ def check_finite(
         f"{len(bad_rows)} of {X.shape[0]} rows ({name_rows(bad_rows)})."
     )
     raise ValueError(f"{message} {advice}".rstrip())
+
+
+def _small_blocks(X: Any, blocks: Iterable[slice]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the first row and the values of pieces that fit the processor's cache."""
+    for rows in blocks:
+        block = np.asarray(X[rows])
+        for piece in row_batches(block.shape):
+            yield rows.start + piece.start, block[piece]
 
 
 def name_rows(rows: Iterable[int]) -> str:

@@ -4,12 +4,14 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from skastro.networks.layers import (
     AvgPool1d,
     BatchNorm1d,
     BatchNorm2d,
     Conv1d,
+    Conv2d,
     Head,
     MaxPool1d,
     SqueezeExcitation,
@@ -180,3 +182,26 @@ def test_head_is_not_rounded_by_autocast():
         torch.testing.assert_close(head(x), expected, rtol=0, atol=0)
         assert nn.Linear(16, 4)(x).dtype == torch.bfloat16
         assert head(x.bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 3, 6, 8, 16])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_strided_convolutions_of_width_one(n_channels, stride):
+    # Without the detour that the layers take, torch 2.13 corrupts its memory here.
+    torch.manual_seed(0)
+    conv = Conv1d(n_channels, 2 * n_channels, 1, stride=stride)
+    x = torch.randn(4, n_channels, 2501, requires_grad=True)
+    maps = enter_maps(x, 1)
+    reference = F.conv1d(x.double(), conv.weight.double(), stride=stride)
+    output = leave_maps(conv(maps), 1)
+    torch.testing.assert_close(output, reference.float(), atol=1e-5, rtol=1e-5)
+    ones = torch.ones_like(output)
+    got = torch.autograd.grad(output, (x, conv.weight), ones)
+    expected = torch.autograd.grad(reference, (x, conv.weight), ones.double())
+    for ours, theirs in zip(got, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)
+    square = Conv2d(n_channels, 4, 1, stride=stride)
+    image = torch.randn(2, n_channels, 13, 9)
+    torch.testing.assert_close(
+        square(enter_maps(image, 2)), F.conv2d(image, square.weight, stride=stride)
+    )

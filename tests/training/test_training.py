@@ -12,7 +12,12 @@ from skorch.dataset import Dataset
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from skastro import SpectrumClassifier
-from skastro.training import BatchIterator, ValidationSplit, resolve_precision
+from skastro.training import (
+    BatchIterator,
+    ValidationSplit,
+    fast_kernels,
+    resolve_precision,
+)
 
 
 @pytest.fixture
@@ -219,10 +224,49 @@ def test_schedule_may_be_a_function(spectra):
 
 def test_precision():
     cpu = torch.device("cpu")
-    assert resolve_precision("float32", cpu, 10**6) is None
-    assert resolve_precision("bfloat16", cpu, 3) is torch.bfloat16
-    assert resolve_precision("auto", cpu, 100) is None
-    assert resolve_precision("auto", cpu, 3000) in (None, torch.bfloat16)
+    assert resolve_precision("float32", cpu, 10**6, 10**6) is None
+    assert resolve_precision("bfloat16", cpu, 3, 3) is torch.bfloat16
+    assert resolve_precision("float16", cpu, 3, 3) is torch.float16
+    assert resolve_precision("auto", cpu, 100, 10**6) is None
+    assert resolve_precision("auto", cpu, 3000, 100) is None
+    assert resolve_precision("auto", cpu, 3000, 10**6) in (None, torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("capability", "has_bfloat16", "expected"),
+    [((9, 0), True, torch.bfloat16), ((7, 5), False, torch.float16), ((6, 1), 0, None)],
+)
+def test_precision_on_gpus(monkeypatch, capability, has_bfloat16, expected):
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: has_bfloat16
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    # A device of a number that no other test asks for: answers are remembered.
+    device = torch.device("cuda", 90 + capability[0])
+    assert resolve_precision("auto", device, 3000, 10**6) is expected
+
+
+def test_fast_kernels_put_the_settings_back():
+    before = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
+    with fast_kernels(torch.device("cuda"), "auto", search=True):
+        assert torch.backends.cudnn.benchmark
+        assert torch.get_float32_matmul_precision() == "high"
+    with fast_kernels(torch.device("cuda"), "float32"):
+        assert torch.get_float32_matmul_precision() == before[1]
+        assert not torch.backends.cudnn.benchmark
+    with fast_kernels(torch.device("cpu"), "auto", search=True):
+        assert torch.get_float32_matmul_precision() == before[1]
+    after = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
+    assert after == before
+
+
+def test_balanced_draws_have_the_weights_proportions():
+    dataset = Dataset(np.zeros((4, 1), dtype=np.float32), np.arange(4))
+    iterator = BatchIterator(dataset, 4, sampling_weights=np.array([0, 1.0, 2.0, 5.0]))
+    torch.manual_seed(0)
+    counts = np.bincount(np.concatenate([rows(iterator) for _ in range(2000)]))
+    # Eight thousand draws: the standard deviations are 0.003 to 0.005.
+    np.testing.assert_allclose(counts / 8000, [0, 1 / 8, 2 / 8, 5 / 8], atol=0.02)
 
 
 def test_precisions_agree():

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Compare skastro's training and prediction with other loops.
+
+Run from the root of the repository::
+
+    python -m benchmarks
+    python -m benchmarks --device cuda
+    python -m benchmarks --only tiny images-18
+    python -m benchmarks --only hdf5 --gigabytes 8 --folder /tmp
+
+The tables are printed, and those in RESULTS.md are replaced, each as soon as it is
+measured.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks import hdf5, memory, report
+from benchmarks.cases import CASES
+from benchmarks.compare import compare
+
+NAMES = [*CASES, "memory", "hdf5"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, measure, print and write."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--quick", action="store_true", help="few rows, one round")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        default=NAMES,
+        help=f"some of {', '.join(NAMES)}, or the part before the hyphen",
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="besides one warm-up")
+    parser.add_argument(
+        "--write", action="store_true", help="write results of --quick too"
+    )
+    parser.add_argument("--results", type=Path, default=report.RESULTS)
+    parser.add_argument("--gigabytes", type=float, default=8.0, help="of the HDF5 file")
+    parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="for it")
+    parser.add_argument("--keep", action="store_true", help="leave that file there")
+    options = parser.parse_args(arguments)
+    chosen = [
+        name
+        for name in NAMES
+        if any(name == only or name.startswith(f"{only}-") for only in options.only)
+    ]
+    for only in options.only:
+        if not any(name == only or name.startswith(f"{only}-") for name in NAMES):
+            parser.error(f"there is no {only!r}; known are {', '.join(NAMES)}")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA device")
+
+    torch.manual_seed(0)
+    rounds = 1 if options.quick else options.rounds
+    command = " ".join(["python -m benchmarks", *arguments])
+    for name in chosen:
+        if name == "memory":
+            title = memory.TITLE
+            parts = memory.compare(options.device, options.quick)
+        elif name == "hdf5":
+            title = hdf5.TITLE
+            gigabytes = 0.05 if options.quick else options.gigabytes
+            parts = hdf5.compare(
+                options.device, gigabytes, options.folder, options.keep
+            )
+        else:
+            title = CASES[name].title
+            parts = compare(CASES[name], options.device, rounds, options.quick)
+        where = report.provenance(options.device, command)
+        block = report.block(title, where, *parts)
+        print(f"\n{block}\n", flush=True)
+        if options.write or not options.quick:
+            report.update(options.results, options.device, {name: block}, NAMES)
+
+
+if __name__ == "__main__":
+    main()

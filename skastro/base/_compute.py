@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The strict net's computing: batches through the module, losses, predictions."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.dataset import unpack_data
+from skorch.utils import is_dataset, to_device
+
+from skastro.augmentation import AUGMENTATIONS
+from skastro.base._door import check_X_y
+from skastro.streaming import predict_stream
+from skastro.training import (
+    BatchIterator,
+    NotFiniteError,
+    PieceByPiece,
+    concatenate,
+    fast_kernels,
+    resolve_precision,
+)
+from skastro.utils import check_finite
+
+# Outputs of a prediction stay on the device until they take this many bytes, so that
+# the host does not wait for each batch.
+_OUTPUTS_ON_DEVICE = 2**28
+
+
+class Computing(NeuralNet):
+    """What happens to a batch between the iterator and the loss."""
+
+    # Set while a training step runs; a class attribute, so that it is in no pickle.
+    _varies_batches = False
+
+    def _normalize(self, X: torch.Tensor) -> torch.Tensor:
+        """Bring a batch on the device to the numbers that augmentation expects."""
+        return X
+
+    def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
+        """Bring a batch into the layout ``(batch, channels, length)``."""
+        return X[:, None] if X.ndim == 2 else X
+
+    def _augment(self, X: torch.Tensor) -> torch.Tensor:
+        augment = self.augment
+        if isinstance(augment, str):
+            augment = AUGMENTATIONS[augment]
+        return augment(X)
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Run the module on a batch.
+
+        Parameters
+        ----------
+        x : Tensor or dict
+            The batch; a dict where weights travel with it.
+        **fit_params : dict
+            Further arguments of the module's ``forward``.
+
+        Returns
+        -------
+        y_pred : Tensor or tuple of Tensor
+            The module's output, float32.
+        """
+        if isinstance(x, dict):
+            x = x["X"]
+        device = torch.device(self.device)
+        x = to_device(torch.as_tensor(x), device)
+        if self._takes_sizes:
+            x = self._normalize(x)
+        # Arrays on disk and those of a user's own data sets come in any dtype.
+        x = x.float()
+        if self._varies_batches:
+            x = self._augment(x)
+        if self._takes_sizes:
+            x = self._to_module_layout(x)
+        with self._autocast(device, x[0].numel()):
+            output = self.module_(x, **fit_params)
+        if isinstance(output, tuple):
+            return tuple(part.float() for part in output)
+        return output.float()
+
+    def _autocast_dtype(self, input_size: int) -> torch.dtype | None:
+        device = torch.device(self.device)
+        return resolve_precision(self.precision, device, input_size, self._n_weights)
+
+    def _autocast(self, device: torch.device, input_size: int) -> Any:
+        dtype = self._autocast_dtype(input_size)
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype)
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
+        """Compute a batch's loss, weighted where weights travel with X.
+
+        Parameters
+        ----------
+        y_pred : Tensor
+            The module's output.
+        y_true : Tensor
+            The encoded target.
+        X : Tensor or dict, default=None
+            The batch.
+        **kwargs : dict
+            ``training``, whether the step is one of training.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+            The mean over the batch.
+        """
+        if not isinstance(X, dict):
+            return super().get_loss(y_pred, y_true, X=X, **kwargs)
+        reduction = getattr(self.criterion_, "reduction", None)
+        if reduction is None:
+            raise TypeError(
+                f"Sample and class weights need a criterion with a 'reduction', as "
+                f"torch's losses have; {type(self.criterion_).__name__} has none."
+            )
+        self.criterion_.reduction = "none"
+        try:
+            loss = super().get_loss(y_pred, y_true, X=X["X"], **kwargs)
+        finally:
+            self.criterion_.reduction = reduction
+        loss = loss.reshape(len(loss), -1).mean(dim=1)
+        return (loss * to_device(X["sample_weight"], self.device)).mean()
+
+    # Predicting -----------------------------------------------------------------
+
+    def evaluation_step(self, batch: Any, training: bool = False) -> Any:
+        """Run the module on a batch for prediction.
+
+        Parameters
+        ----------
+        batch : tuple
+            X and y.
+        training : bool, default=False
+            Leave dropout and the like active, and gradients on.
+
+        Returns
+        -------
+        y_pred : Tensor or tuple of Tensor
+            The module's output.
+        """
+        X, _ = unpack_data(batch)
+        with torch.set_grad_enabled(training):
+            self._set_training(training)
+            return self.infer(X)
+
+    def forward_iter(
+        self,
+        X: Any,
+        training: bool = False,
+        device: Any = "cpu",
+        *,
+        check: bool = False,
+    ) -> Iterator[Any]:
+        """Run the module on batch after batch.
+
+        Parameters
+        ----------
+        X : array or dataset
+            The input.
+        training : bool, default=False
+            Leave dropout and the like active, and gradients on.
+        device : str or torch.device, default="cpu"
+            Where to put the outputs.
+        check : bool, default=False
+            Refuse NaN and infinity in X. A data set of the user's own is not checked.
+
+        Yields
+        ------
+        y_pred : Tensor or tuple of Tensor
+            The module's output for the next samples. Where a batch is too large for
+            the device's memory it is cut into pieces.
+        """
+        self.check_is_fitted()
+        pieces = PieceByPiece()
+
+        def step(piece: Any) -> Any:
+            return self.evaluation_step(piece, training=training)
+
+        iterator = self.get_iterator(self.get_dataset(X), training=training)
+        if check and isinstance(iterator, BatchIterator):
+            iterator.checks_finite = True
+        elif check:
+            check_finite(X, advice=self._finite_advice)
+        try:
+            for batch in iterator:
+                outputs = [output for _, output in pieces.run(step, batch)]
+                yield to_device(concatenate(outputs), device=device)
+        except NotFiniteError:
+            # Says in which rows.
+            check_finite(X, advice=self._finite_advice)
+
+    def _predict_outputs(self, X: Any) -> np.ndarray:
+        """Gather the outputs of all samples, after the nonlinearity."""
+        is_array = not (is_dataset(X) or isinstance(X, dict))
+        if is_array:
+            X, _ = check_X_y(self, X, reset=False, finite=False)
+        nonlinearity = self._get_predict_nonlinearity()
+        device = torch.device(self.device)
+        waiting, done = [], []
+        n_bytes = 0
+        with fast_kernels(device, self.precision):
+            for output in self.forward_iter(
+                X, training=False, device=device, check=is_array
+            ):
+                output = output[0] if isinstance(output, tuple) else output
+                waiting.append(nonlinearity(output))
+                n_bytes += waiting[-1].nbytes
+                if n_bytes > _OUTPUTS_ON_DEVICE:
+                    done.append(torch.cat(waiting).cpu())
+                    waiting, n_bytes = [], 0
+            if waiting:
+                done.append(torch.cat(waiting).cpu())
+            return torch.cat(done).numpy() if len(done) > 1 else done[0].numpy()
+
+    def predict_stream(
+        self,
+        X: Any,
+        chunk_size: int | None = None,
+        *,
+        out: str | os.PathLike,
+        method: str = "auto",
+        ids: Any = None,
+        resume: bool = True,
+        verbose: int = 1,
+    ) -> Path:
+        """Predict a catalogue larger than memory, chunk by chunk, into a file.
+
+        An interrupted prediction goes on where it stopped when it is called again. See
+        :func:`skastro.streaming.predict_stream` for the parameters and the layout of
+        the file.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input: an array, a memory map, an HDF5 data set.
+        chunk_size : int, default=None
+            Samples in a chunk; None takes about 64 MiB.
+        out : str or path-like
+            The file to write, ``.h5``, ``.hdf5`` or ``.csv``.
+        method : str, default="auto"
+            The estimator's method to call.
+        ids : array-like of shape (n_samples,), default=None
+            Names of the samples for the file's first column.
+        resume : bool, default=True
+            Whether to go on with an interrupted prediction.
+        verbose : int, default=1
+            0 shows no progress bar.
+
+        Returns
+        -------
+        path : Path
+            The file.
+        """
+        return predict_stream(
+            self,
+            X,
+            chunk_size,
+            out=out,
+            method=method,
+            ids=ids,
+            resume=resume,
+            verbose=verbose,
+        )

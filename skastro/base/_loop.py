@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The strict net's loop: epochs, training steps, gradients in short formats."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochScoring
+from skorch.dataset import unpack_data
+from skorch.utils import TeeGenerator
+
+from skastro.training import EpochProgress, PieceByPiece, Schedule, n_samples_in
+
+_OF_BATCHES = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+# Callbacks that look at batches but not at their losses.
+_BLIND_TO_LOSSES = (EpochProgress, EpochScoring, Schedule)
+
+
+class TrainingLoop(NeuralNet):
+    """skorch's loop, with less waiting and with room for errors.
+
+    On a device other than the CPU losses are fetched once an epoch, unless a callback
+    looks at each batch; batches that are too large for the device's memory are halved;
+    gradients of float16 networks are scaled.
+    """
+
+    def run_single_epoch(
+        self,
+        iterator: Any,
+        training: bool,
+        prefix: str,
+        step_fn: Callable,
+        **fit_params: Any,
+    ) -> None:
+        """Run a step on every batch and record the losses.
+
+        Parameters
+        ----------
+        iterator : iterable or None
+            The batches; None does nothing.
+        training : bool
+            Whether the steps are of training.
+        prefix : str
+            Of the names in the history, ``"train"`` or ``"valid"``.
+        step_fn : callable
+            Takes a batch, returns a dict with ``loss`` and ``y_pred``.
+        **fit_params : dict
+            Further arguments of ``step_fn``.
+        """
+        if iterator is None:
+            return
+        wait = torch.device(self.device).type == "cpu" or self._losses_are_watched()
+        # Kept over the epochs: what did not fit once would not fit the next time.
+        pieces = vars(self).setdefault("_pieces", {}).setdefault(prefix, PieceByPiece())
+        losses, records = [], []
+
+        def step_on(piece: Any) -> dict[str, Any]:
+            self.notify("on_batch_begin", batch=piece, training=training)
+            try:
+                return step_fn(piece, **fit_params)
+            except torch.OutOfMemoryError:
+                # The batch begins anew, in halves.
+                self.history[-1]["batches"].pop()
+                self._zero_grad_optimizer()
+                raise
+
+        for batch in iterator:
+            for piece, step in pieces.run(step_on, batch):
+                loss = step["loss"].detach()
+                record = self.history[-1]["batches"][-1]
+                record[prefix + "_loss"] = loss.item() if wait else None
+                record[prefix + "_batch_size"] = n_samples_in(piece)
+                if not wait:
+                    losses.append(loss)
+                records.append(record)
+                self.notify("on_batch_end", batch=piece, training=training, **step)
+        if losses:
+            values = torch.stack(losses).tolist()
+            for record, value in zip(records, values, strict=True):
+                record[prefix + "_loss"] = value
+        self.history.record(prefix + "_batch_count", len(records))
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Call a method of the net and of every callback.
+
+        Parameters
+        ----------
+        method_name : str
+            Such as ``"on_batch_end"``.
+        **kwargs : dict
+            Its arguments.
+        """
+        if method_name not in _OF_BATCHES:
+            super().notify(method_name, **kwargs)
+            return
+        getattr(self, method_name)(self, **kwargs)
+        for listener in self._listeners(method_name):
+            listener(self, **kwargs)
+
+    def _listeners(self, method_name: str) -> list[Callable]:
+        """Find the callbacks that do something with a batch, once for all batches."""
+        known = vars(self).setdefault("_listening", {})
+        callbacks, listeners = known.get(method_name, (None, ()))
+        if callbacks is not self.callbacks_:
+            listeners = [
+                getattr(callback, method_name)
+                for _, callback in self.callbacks_
+                if getattr(type(callback), method_name, None)
+                is not getattr(Callback, method_name)
+                or method_name in vars(callback)
+            ]
+            known[method_name] = self.callbacks_, listeners
+        return listeners
+
+    def _losses_are_watched(self) -> bool:
+        """Whether something may read a batch's loss before the epoch is over."""
+        if type(self).on_batch_end is not NeuralNet.on_batch_end:
+            return True
+        return any(
+            type(callback).on_batch_end is not Callback.on_batch_end
+            and not isinstance(callback, _BLIND_TO_LOSSES)
+            for _, callback in self.callbacks_
+        )
+
+    def _set_training(self, training: bool = True) -> None:
+        # skorch walks through all layers before every step.
+        parts = [getattr(self, name + "_") for name in self._modules + self._criteria]
+        if any(getattr(part, "training", training) != training for part in parts):
+            super()._set_training(training)
+
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Compute a batch's gradients and let the optimizer take a step.
+
+        Parameters
+        ----------
+        batch : tuple
+            X and y.
+        **fit_params : dict
+            Further arguments of the module's ``forward``.
+
+        Returns
+        -------
+        step : dict
+            ``loss`` and ``y_pred``.
+        """
+        scaler = self._gradient_scaler(batch)
+        if scaler is None:
+            return super().train_step(batch, **fit_params)
+        optimizers = [getattr(self, name + "_") for name in self._optimizers]
+        self._zero_grad_optimizer()
+        step = self.train_step_single(batch, **fit_params)
+        for optimizer in optimizers:
+            scaler.unscale_(optimizer)
+        self.notify(
+            "on_grad_computed",
+            named_parameters=TeeGenerator(self.get_all_learnable_params()),
+            batch=batch,
+            training=True,
+        )
+        for optimizer in optimizers:
+            scaler.step(optimizer)
+        scaler.update()
+        return step
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Vary a training batch, then compute its loss and gradients.
+
+        Parameters
+        ----------
+        batch : tuple
+            X and y.
+        **fit_params : dict
+            Further arguments of the module's ``forward``.
+
+        Returns
+        -------
+        step : dict
+            ``loss`` and ``y_pred``.
+        """
+        self._set_training(True)
+        X, y = unpack_data(batch)
+        vars(self)["_varies_batches"] = self.augment is not None
+        try:
+            y_pred = self.infer(X, **fit_params)
+        finally:
+            del vars(self)["_varies_batches"]
+        loss = self.get_loss(y_pred, y, X=X, training=True)
+        scaler = self._gradient_scaler(batch)
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        return {"loss": loss, "y_pred": y_pred}
+
+    def _gradient_scaler(self, batch: Any) -> torch.amp.GradScaler | None:
+        """Get the scaler that keeps small gradients above float16's smallest number."""
+        # "auto" never means float16 on the CPU, where steps can be short.
+        on_cpu = torch.device(self.device).type == "cpu"
+        if self.precision != "float16" and (self.precision != "auto" or on_cpu):
+            return None
+        X, _ = unpack_data(batch)
+        X = X["X"] if isinstance(X, dict) else X
+        if self._autocast_dtype(X[0].numel()) is not torch.float16:
+            return None
+        if "_scaler" not in vars(self):
+            device = torch.device(self.device).type
+            self._scaler = torch.amp.GradScaler(device)
+        return self._scaler

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks for images of galaxies."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from skorch import NeuralNetClassifier
+from skorch.dataset import Dataset
+
+from skastro.base import StrictClassifier
+from skastro.estimators._images import ImageInput
+from skastro.training import BatchIterator
+
+
+class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
+    """Classify images of galaxies with a neural network.
+
+    The estimator is at the same time a scikit-learn classifier and a
+    :class:`skorch.NeuralNetClassifier`: parameters of its parts are reached as
+    ``module__width``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
+    the constructor, in ``set_params`` and in searches.
+
+    Images of bytes stay bytes until they are on the device, where they are divided by
+    255. There each channel is brought to mean 0 and standard deviation 1, by what the
+    training images have.
+
+    Parameters
+    ----------
+    module : str, torch.nn.Module class or instance, default="resnet18"
+        The network: a name that ``skastro.networks.available_modules(2)`` lists, or any
+        module; an instance is copied, so that each ``fit`` starts from its weights.
+        Modules whose ``__init__`` takes ``n_channels``, ``n_outputs`` or
+        ``input_size`` (height and width) get these sizes from the data, and then
+        normalised batches of shape ``(batch, n_channels, height, width)``; a module
+        that takes none of them gets X in the shape and in the numbers in which it was
+        given. It returns one logit a class.
+
+    channel_axis : {-1, 1, 2, 3, -2, -3}, default=-1
+        The axis of 4-D X that holds the channels (colours), as in scikit-image. 3-D X
+        are images of one channel.
+
+    image_shape : tuple of int, default=None
+        Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
+        a row is an image written out. With None a row of 2-D X is an image of height 1.
+
+    criterion : class, default=torch.nn.CrossEntropyLoss
+        The loss.
+
+    optimizer : class, default=torch.optim.AdamW
+        The optimizer.
+
+    lr : float, default=1e-3
+        The learning rate; with a schedule the highest one.
+
+    max_epochs : int, default=30
+        Passes over the training samples in one call of ``fit``.
+
+    batch_size : int, default=64
+        Samples in a batch, in training and in prediction. -1 takes all at once.
+
+    schedule : {"cosine"}, callable or None, default="cosine"
+        How the learning rate changes at every step. ``"cosine"``: a linear warm-up
+        over the first tenth of the training, then half a cosine down to zero
+        [3]_. A callable takes the progress from 0 to 1 and gives a factor. None: a
+        constant rate, or the schedule of a callback of yours.
+
+    train_split : float, callable or None, default=0.1
+        A float sets that part of the samples aside for validation, drawn with
+        ``random_state``, in the classes' proportions; of fewer than 20 samples none
+        is set aside. A callable takes and gives what skorch's
+        :class:`~skorch.dataset.ValidSplit` does. None: no validation.
+
+    restore_best_weights : bool, default=True
+        Keep the weights of the epoch with the highest validation accuracy, the later
+        one of equals, in the last quarter of the training, where the scheduled rate is
+        low. Without validation those of the last epoch stay.
+        ``callbacks__best_weights__monitor`` and its kin choose otherwise.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss, by label; ``"balanced"`` makes them
+        inversely proportional to the classes' numbers.
+
+    sampler : {"balanced"} or None, default=None
+        ``"balanced"`` draws training samples with replacement such that all classes
+        come equally often.
+
+    augment : callable or None, default=None
+        How training batches are varied before the network sees them; validation and
+        prediction are not. It takes a Tensor of shape ``(batch, n_channels, height,
+        width)``, images of bytes divided by 255, and gives one of the same shape, on
+        its device. Draws come from torch's global generator, which ``random_state``
+        governs during ``fit``.
+
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Number format of the network's computations. ``"auto"``: bfloat16 where the
+        hardware computes in it and samples are large enough for that to pay, float32
+        elsewhere. Weights, losses and probabilities are float32 in any case.
+
+    device : str, torch.device or None, default="auto"
+        Where to compute. ``"auto"``: a CUDA device where there is one, else Apple's
+        MPS, else the CPU; a pickled estimator then looks anew where it is loaded.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the weights, the validation split, the order of the samples and
+        dropout. With an int, results are the same at each call on the CPU and the
+        global generators stay untouched. None follows the global generators, so
+        that ``torch.manual_seed`` governs.
+
+    warm_start : bool, default=False
+        Whether ``fit`` trains a fitted network on, instead of starting anew.
+
+    verbose : int, default=1
+        0: silent; 1: a progress bar; 2: also skorch's table of epochs.
+
+    classes : array-like of shape (n_classes,), default=None
+        All labels, where the training samples may not show every class.
+
+    callbacks : list of skorch callbacks, "disable" or None, default=None
+        Callbacks besides the default ones, which are ``epoch_timer``, ``train_loss``,
+        ``valid_loss``, ``valid_acc``, ``lr_schedule``, ``best_weights``, ``progress``
+        and ``print_log``. ``"disable"`` leaves the default ones out too.
+
+    iterator_train : class, default=skastro.training.BatchIterator
+        Iterator over training batches, such as :class:`torch.utils.data.DataLoader`.
+
+    iterator_valid : class, default=skastro.training.BatchIterator
+        Iterator over batches in validation and prediction.
+
+    dataset : class, default=skorch.dataset.Dataset
+        Data set that X and y are wrapped in.
+
+    predict_nonlinearity : callable, "auto" or None, default="auto"
+        Function from the module's output to probabilities; ``"auto"`` follows the
+        criterion.
+
+    compile : bool, default=False
+        Whether to compile the module by :func:`torch.compile`.
+
+    use_caching : bool or "auto", default="auto"
+        Whether scoring callbacks reuse the predictions of training and validation.
+
+    torch_load_kwargs : dict, default=None
+        Arguments of :func:`torch.load` in ``load_params``.
+
+    **kwargs : dict
+        Parameters of the parts, with the prefixes ``module__``, ``criterion__``,
+        ``optimizer__``, ``iterator_train__``, ``iterator_valid__``, ``callbacks__``,
+        ``dataset__`` and ``compile__``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted; the columns of ``predict_proba``.
+
+    channel_mean_, channel_scale_ : ndarray of shape (n_channels,)
+        Mean and standard deviation of the training images' channels, of bytes divided
+        by 255. Of many images, 4096 spread over all are looked at.
+
+    n_features_in_ : int
+        Length of the second axis of X in ``fit``.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X was a data frame.
+
+    sample_shape_ : tuple of int
+        Shape of one sample in ``fit``.
+
+    module_sizes_ : dict
+        The sizes that were inferred from the data.
+
+    module_, criterion_, optimizer_, callbacks_ : objects
+        The parts, built.
+
+    history : skorch.history.History
+        What was recorded in each epoch.
+
+    See Also
+    --------
+    SpectrumClassifier : The same for spectra.
+    skastro.datasets.ImageFiles : Images in files of their own.
+    skastro.inspection.HistoryDisplay : Draw the history.
+
+    Notes
+    -----
+    The default network is ResNet-18 [1]_, with torchvision's names of parameters.
+
+    Callbacks that score during training see encoded targets, 0 to n_classes - 1.
+
+    ``fit`` takes ``sample_weight`` as a further argument.
+
+    References
+    ----------
+    .. [1] He, K. et al. (2016). "Deep residual learning for image recognition". CVPR.
+           https://doi.org/10.1109/CVPR.2016.90
+    .. [2] Loshchilov, I. & Hutter, F. (2019). "Decoupled weight decay
+           regularization". ICLR. https://arxiv.org/abs/1711.05101
+    .. [3] Loshchilov, I. & Hutter, F. (2017). "SGDR: Stochastic gradient descent with
+           warm restarts". ICLR. https://arxiv.org/abs/1608.03983
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skastro import GalaxyClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> images = rng.integers(0, 128, size=(80, 16, 16, 3), dtype=np.uint8)
+    >>> target = np.repeat(["spiral", "elliptical"], 40)
+    >>> images[target == "spiral", 4:12, 4:12] += 96
+    >>> clf = GalaxyClassifier(
+    ...     module__width=8, max_epochs=12, batch_size=8, verbose=0, random_state=0
+    ... )
+    >>> clf.fit(images[::2], target[::2]).score(images[1::2], target[1::2])
+    1.0
+    """
+
+    _finite_advice = (
+        "Missing pixels can be filled beforehand, with numpy.nan_to_num for instance."
+    )
+    _parameter_constraints: ClassVar[dict] = {
+        **StrictClassifier._parameter_constraints,
+        **ImageInput._image_constraints,
+    }
+
+    def __init__(
+        self,
+        module: str | type[torch.nn.Module] | torch.nn.Module = "resnet18",
+        *,
+        channel_axis: int = -1,
+        image_shape: tuple[int, ...] | None = None,
+        criterion: type = torch.nn.CrossEntropyLoss,
+        optimizer: type = torch.optim.AdamW,
+        lr: float = 1e-3,
+        max_epochs: int = 30,
+        batch_size: int = 64,
+        schedule: str | Callable[[float], float] | None = "cosine",
+        train_split: float | Callable | None = 0.1,
+        restore_best_weights: bool = True,
+        class_weight: dict | str | None = None,
+        sampler: str | None = None,
+        augment: Callable | None = None,
+        precision: str = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 1,
+        classes: Any = None,
+        callbacks: list | str | None = None,
+        iterator_train: type = BatchIterator,
+        iterator_valid: type = BatchIterator,
+        dataset: type = Dataset,
+        predict_nonlinearity: Callable | str | None = "auto",
+        compile: bool = False,
+        use_caching: bool | str = "auto",
+        torch_load_kwargs: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._set_init_params(locals())

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Prediction chunk by chunk into a file, which goes on after an interruption."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from skastro.streaming._columns import IdColumn
+from skastro.streaming._fingerprint import check_same_run, fingerprint
+from skastro.streaming._journal import Journal
+from skastro.streaming._output import Output, call, choose_method
+from skastro.streaming._rows import (
+    count_rows,
+    default_chunk_size,
+    is_read_from,
+    take_rows,
+)
+from skastro.streaming._tables import replacing, write_csv, write_hdf5
+
+_WRITERS = {".h5": write_hdf5, ".hdf5": write_hdf5, ".csv": write_csv}
+
+
+def predict_stream(
+    estimator: Any,
+    X: Any,
+    chunk_size: int | None = None,
+    *,
+    out: str | os.PathLike,
+    method: str = "auto",
+    ids: Any = None,
+    resume: bool = True,
+    verbose: int = 1,
+) -> Path:
+    """Predict a catalogue that is larger than memory into a file.
+
+    X is read, and the file written, a chunk of rows at a time. Interrupted by whatever
+    it be, the same call goes on with the first unfinished chunk, and the file is byte
+    for byte what one unbroken run had written.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any fitted estimator or pipeline with scikit-learn's interface.
+
+    X : array-like of shape (n_rows, ...)
+        The rows, in anything that has a length and slices ``X[start:stop]``: an
+        array, :class:`numpy.memmap`, ``h5py.Dataset``, zarr array, table of pandas, or
+        list such as one of paths, if the estimator takes lists. Only contiguous slices
+        are read, of `chunk_size` rows or a single one.
+
+    chunk_size : int, default=None
+        Rows that are read and predicted together. None means as many as make 64 MiB of
+        X, or 1024 where X has no shape, as a list.
+
+    out : str or path-like
+        The file, which ends in ``.h5`` or ``.hdf5``, or in ``.csv``. It appears under
+        its name when it is complete; an older file of that name stays until then, and
+        is replaced.
+
+    method : str, default="auto"
+        What to compute: "predict_proba", "predict_log_proba", "decision_function",
+        "score_samples", "predict" or "transform". "auto" is the first that the
+        estimator has of "predict_proba", "predict" and "transform".
+
+    ids : array-like of shape (n_rows,), default=None
+        Names or numbers of the objects, which the file lists beside the results.
+
+    resume : bool, default=True
+        Whether to go on with an interrupted run. False drops what that run has
+        finished, and starts anew.
+
+    verbose : int, default=1
+        Whether to show a progress bar; 0 is quiet.
+
+    Returns
+    -------
+    path : Path
+        The file, `out`.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+
+    ValueError
+        If `out` has another ending, if the estimator lacks the method, if X has no rows
+        or is read from `out` itself, if `ids` has another length, if an output of more
+        than two dimensions shall go into a CSV, or if the interrupted run was one of
+        another model, of other data or with other arguments.
+
+    TypeError
+        If X has no length or slices, or if the output or `ids` hold neither numbers
+        nor text.
+
+    RuntimeError
+        If another run is writing `out` at this time.
+
+    Notes
+    -----
+    An HDF5 file holds a data set with the name of the method, which has one row a row
+    of X and the type that the method gives; ``id`` if `ids` are given; ``classes``, the
+    estimator's labels, if it has any; and ``feature_names`` of a transformer that knows
+    them. Text is UTF-8 (read it by ``dataset.asstr()``). The attributes ``method``,
+    ``estimator`` and ``skastro_version`` say where it comes from. A CSV table has a
+    line of names: ``id``, or ``row`` for the row's number in X, then the class labels,
+    the names of features, or the method's name. Numbers have as many digits as give
+    back the same number in the type that the method gives.
+
+    Finished chunks are kept in a journal beside `out`, named ``.NAME.journal`` after
+    it, until the file is complete; at the end the two together take up twice the space
+    of the results. Errors, too, leave the journal as it is. Before the next run goes on
+    with a journal it holds up to 16 rows, evenly spread over X, against what they
+    were: the rows must be the same, and the estimator's probabilities for them (or
+    decision function, or else what ``transform`` or ``predict`` give) must agree to a
+    relative 1e-3, or to 1e-6 of the largest. Changes elsewhere in X go unnoticed.
+
+    A lock keeps two runs from writing the same file, except on Windows and on file
+    systems without locks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import h5py
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skastro.streaming import predict_stream
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(1000, 5))
+    >>> model = LogisticRegression().fit(X, np.where(X[:, 0] > 0, "QSO", "STAR"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     out = predict_stream(model, X, out=Path(folder) / "classes.h5", verbose=0)
+    ...     with h5py.File(out) as file:
+    ...         probability = file["predict_proba"][:]
+    ...         classes = file["classes"].asstr()[:]
+    >>> probability.shape, classes.tolist()
+    ((1000, 2), ['QSO', 'STAR'])
+    """
+    target, writer = _check_out(out, X, ids)
+    check_is_fitted(estimator)
+    method = choose_method(estimator, method)
+    n_rows = count_rows(X)
+    if chunk_size is None:
+        chunk_size = default_chunk_size(X)
+    check_scalar(chunk_size, "chunk_size", Integral, min_val=1)
+    chunk_size = min(int(chunk_size), n_rows)
+    names = None if ids is None else IdColumn(ids, n_rows)
+    sample = call(estimator, method, take_rows(X, 0, 1), 1)
+    output = Output.of(estimator, method, sample)
+    if writer is write_csv:
+        output.column_names()
+    run = fingerprint(estimator, X, n_rows, chunk_size, output, names)
+
+    with Journal(target.with_name(f".{target.name}.journal")) as journal:
+        if resume and journal.n_done:
+            check_same_run(journal.entries, run, journal.path)
+        else:
+            journal.start(run)
+        with _hint_at_resuming(journal, n_rows):
+            with _progress(method, n_rows, journal.n_done, verbose) as bar:
+                for start in range(journal.n_done, n_rows, chunk_size):
+                    stop = min(start + chunk_size, n_rows)
+                    rows = take_rows(X, start, stop)
+                    values = call(estimator, method, rows, stop - start)
+                    journal.append(output.pack(values))
+                    bar.update(stop - start)
+            with (
+                _progress(f"write {target.name}", n_rows, 0, verbose) as bar,
+                replacing(target) as temporary,
+            ):
+                chunks = _shown(journal.chunks(), bar)
+                writer(temporary, n_rows, output, names, chunks)
+        journal.remove()
+    return Path(out)
+
+
+def _check_out(out: str | os.PathLike, X: Any, ids: Any) -> tuple[Path, Any]:
+    """Find out where to write and how, or say why it cannot be done."""
+    # A link keeps pointing where it did: the file behind it is replaced.
+    target = Path(os.path.realpath(out))
+    writer = _WRITERS.get(Path(out).suffix.lower())
+    if writer is None:
+        raise ValueError(f"out must end in one of {', '.join(_WRITERS)}; got {out!s}.")
+    if target.is_dir():
+        raise IsADirectoryError(f"{out} is a folder; give the name of a file.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"Cannot write {out}: the folder {target.parent} does not exist."
+        )
+    for name, values in (("X", X), ("ids", ids)):
+        if is_read_from(values, target):
+            raise ValueError(
+                f"{name} is read from {out}, which would be replaced; choose another "
+                "name for out."
+            )
+    return target, writer
+
+
+def _progress(text: str, total: int, done: int, verbose: int) -> tqdm:
+    return tqdm(total=total, initial=done, desc=text, unit=" rows", disable=not verbose)
+
+
+def _shown(chunks: Any, bar: tqdm) -> Iterator[tuple]:
+    for rows, values in chunks:
+        yield rows, values
+        bar.update(rows.stop - rows.start)
+
+
+@contextmanager
+def _hint_at_resuming(journal: Journal, n_rows: int) -> Iterator[None]:
+    """Add to whatever ends the run early that nothing finished is lost."""
+    try:
+        yield
+    except BaseException as error:
+        if journal.n_done:
+            error.add_note(
+                f"{journal.n_done} of {n_rows} rows are finished and kept in "
+                f"{journal.path}; the same call goes on from there."
+            )
+        raise

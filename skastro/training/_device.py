@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Data on a CUDA device: kept there where they fit, sent ahead where they do not."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+
+from skastro.training._sources import Source
+
+# Left free beside the data, as a part of what the network has needed so far: later
+# batches can need more, where the memory is cut into unfortunate pieces.
+_HEADROOM = 0.25
+_LEAST_HEADROOM = 2**28
+_BATCHES_AHEAD = 3
+
+# The whole arrays of a data set on a device, shared by its training and its validation
+# part, and let go with the data set.
+_PLACED: WeakKeyDictionary[Any, dict[torch.device, Source]] = WeakKeyDictionary()
+
+
+def placed_on_device(source: Source, device: torch.device) -> Source | None:
+    """Find the arrays of a source on a device, if they were placed there.
+
+    Parameters
+    ----------
+    source : Source
+        Arrays in the host's memory.
+    device : torch.device
+        The device.
+
+    Returns
+    -------
+    placed : Source or None
+        The same data on the device.
+    """
+    whole = _PLACED.get(source.owner, {}).get(device)
+    if whole is None:
+        return None
+    rows = None if source.rows is None else source.rows.to(device)
+    return Source(source.owner, whole.X, whole.y, rows)
+
+
+def place_on_device(source: Source, device: torch.device) -> Source | None:
+    """Copy the arrays of a source to a device for good, where they fit.
+
+    To be called after the first steps of a training: what is free then, less a part of
+    what the network was seen to need, is the room for data.
+
+    Parameters
+    ----------
+    source : Source
+        Arrays in the host's memory.
+    device : torch.device
+        A CUDA device.
+
+    Returns
+    -------
+    placed : Source or None
+        The same data on the device; None where they do not fit.
+    """
+    if source.nbytes > free_for_data(device):
+        return None
+    try:
+        whole = Source(source.owner, source.X, source.y, None).to(device)
+    except torch.OutOfMemoryError:
+        return None
+    _PLACED.setdefault(source.owner, {})[device] = whole
+    return placed_on_device(source, device)
+
+
+def numbers_at_once(device: torch.device) -> int:
+    """Choose how many numbers of input to predict from at once.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the network runs.
+
+    Returns
+    -------
+    n_numbers : int
+        On a CPU as many as leave the first feature maps in its cache; on a CUDA device
+        one for each 2048 bytes of its memory, which a residual network of 64 maps
+        fills to about a quarter.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // 2048
+    return 2**18
+
+
+def free_for_data(device: torch.device) -> int:
+    """Measure how many bytes of a CUDA device the network leaves to the data.
+
+    Parameters
+    ----------
+    device : torch.device
+        A CUDA device.
+
+    Returns
+    -------
+    n_bytes : int
+        May be negative.
+    """
+    free, _ = torch.cuda.mem_get_info(device)
+    needed = torch.cuda.max_memory_reserved(device)
+    return free - max(int(_HEADROOM * needed), _LEAST_HEADROOM)
+
+
+def on_device(batches: Iterator[tuple], device: torch.device) -> Iterator[tuple]:
+    """Copy batches to a CUDA device while the network computes on earlier ones.
+
+    Parameters
+    ----------
+    batches : iterator of tuples
+        X and y in the host's memory.
+    device : torch.device
+        A CUDA device.
+
+    Yields
+    ------
+    X, y : tuple
+        The same on the device.
+    """
+    stream = torch.cuda.Stream(device)
+
+    def send(tensor: torch.Tensor) -> torch.Tensor:
+        pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
+        return pinned.to(device, non_blocking=True)
+
+    def work() -> Iterator[tuple]:
+        for batch in batches:
+            with torch.cuda.stream(stream):
+                sent = _each_tensor(send, batch)
+                yield sent, stream.record_event()
+
+    for batch, sent in ahead(work(), _BATCHES_AHEAD):
+        current = torch.cuda.current_stream(device)
+        current.wait_event(sent)
+        # Else the allocator could hand the memory out again while it is being read.
+        _each_tensor(partial(_record_stream, stream=current), batch)
+        yield batch
+
+
+def _record_stream(tensor: torch.Tensor, stream: Any) -> None:
+    tensor.record_stream(stream)
+
+
+def _each_tensor(function: Callable[[torch.Tensor], Any], batch: tuple) -> tuple:
+    X, y = batch
+    if isinstance(X, dict):
+        return {name: function(values) for name, values in X.items()}, function(y)
+    return function(X), function(y)
+
+
+def ahead(items: Iterator[Any], n_ahead: int) -> Iterator[Any]:
+    """Draw from an iterator in a thread, some items ahead of the consumer.
+
+    Parameters
+    ----------
+    items : iterator
+        What to draw from. Its exceptions are raised in the consumer.
+    n_ahead : int
+        How many items may wait.
+
+    Yields
+    ------
+    item : object
+        The items in their order.
+    """
+    waiting: queue.Queue = queue.Queue(n_ahead)
+    stopped = threading.Event()
+
+    def put(entry: tuple) -> bool:
+        while not stopped.is_set():
+            try:
+                waiting.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((item, None)):
+                    return
+            put((None, StopIteration()))
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=work, name="skastro-batches", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = waiting.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Batches that are too large for the device's memory, cut into pieces."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from skorch.dataset import get_len
+
+
+def n_samples_in(batch: Any) -> int:
+    """Count the samples in a batch.
+
+    Parameters
+    ----------
+    batch : tuple or Tensor
+        X and y, or X alone.
+
+    Returns
+    -------
+    n_samples : int
+        The length of X.
+    """
+    return get_len(batch[0] if isinstance(batch, tuple | list) else batch)
+
+
+def pieces_of(batch: Any, limit: int | None) -> list[Any]:
+    """Cut a batch into pieces of at most ``limit`` samples.
+
+    Parameters
+    ----------
+    batch : tuple, list, dict or Tensor
+        A batch in any nesting that skorch knows.
+    limit : int or None
+        The most samples in a piece; None for no limit.
+
+    Returns
+    -------
+    pieces : list
+        Batches of the same nesting, in order.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.training import pieces_of
+    >>> [piece.tolist() for piece in pieces_of(torch.arange(5), 3)]
+    [[0, 1, 2], [3, 4]]
+    """
+    if limit is None or n_samples_in(batch) <= limit:
+        return [batch]
+    n_samples = n_samples_in(batch)
+    return [
+        _rows_of(batch, slice(start, start + limit))
+        for start in range(0, n_samples, limit)
+    ]
+
+
+def _rows_of(batch: Any, rows: slice) -> Any:
+    if isinstance(batch, tuple | list):
+        return type(batch)(_rows_of(part, rows) for part in batch)
+    if isinstance(batch, dict):
+        return {name: _rows_of(part, rows) for name, part in batch.items()}
+    return batch[rows]
+
+
+class PieceByPiece:
+    """Run a function on batches, on halves of those that are too large.
+
+    Where the device's memory runs out, the batch is halved and a warning says to what.
+    Later batches are cut to that size at once.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.training import PieceByPiece
+    >>> pieces = PieceByPiece()
+    >>> for piece, total in pieces.run(torch.sum, torch.arange(4)):
+    ...     print(piece.tolist(), total.item())
+    [0, 1, 2, 3] 6
+    """
+
+    def __init__(self) -> None:
+        self._limit: int | None = None
+
+    def run(
+        self, function: Callable[[Any], Any], batch: Any
+    ) -> Iterator[tuple[Any, Any]]:
+        """Run the function on a batch.
+
+        Parameters
+        ----------
+        function : callable
+            Takes a batch.
+        batch : tuple, list, dict or Tensor
+            The batch.
+
+        Yields
+        ------
+        piece, result : tuple
+            What the function was run on, and what it returned.
+
+        Raises
+        ------
+        torch.OutOfMemoryError
+            If the memory is too small for one sample.
+        """
+        todo = pieces_of(batch, self._limit)[::-1]
+        while todo:
+            piece = todo.pop()
+            result, fits = _attempt(function, piece)
+            if fits:
+                yield piece, result
+            else:
+                self._limit = _halve(piece)
+                smaller = [
+                    pieces_of(part, self._limit)[::-1] for part in [*todo, piece]
+                ]
+                todo = [part for parts in smaller for part in parts]
+
+
+def _attempt(function: Callable[[Any], Any], piece: Any) -> tuple[Any, bool]:
+    """Call a function; False where the device's memory was too small."""
+    try:
+        return function(piece), True
+    except torch.OutOfMemoryError:
+        if n_samples_in(piece) == 1:
+            raise
+    # Outside of the handler, whose traceback holds the tensors of the failed call.
+    return None, False
+
+
+def _halve(batch: Any) -> int:
+    n_samples = n_samples_in(batch)
+    limit = math.ceil(n_samples / 2)
+    warnings.warn(
+        f"The device's memory is too small for a batch of {n_samples} samples; going "
+        f"on with batches of {limit}. Set batch_size={limit} to start with that.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return limit
+
+
+def concatenate(parts: list[Any]) -> Any:
+    """Join outputs of a module along the samples.
+
+    Parameters
+    ----------
+    parts : list of Tensor or of tuples of Tensor
+        At least one.
+
+    Returns
+    -------
+    whole : Tensor or tuple of Tensor
+        The same, joined.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], tuple):
+        return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+    return torch.cat(parts)

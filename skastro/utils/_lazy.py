@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Arrays larger than memory, of which rows are read when they are asked for."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from skastro.utils._sources import StoredDataset, StoredMemmap, root_module
+
+# Read at once: enough for a disk's full speed, little beside the data that a fit holds.
+_BLOCK_BYTES = 2**23
+# Chunks up to this size are read whole, since a part of a compressed one costs as much.
+_WHOLE_CHUNK_BYTES = 2**26
+# Reading this much more takes about as long as a call of its own (0.1 ms).
+_GAP_BYTES = 2**18
+
+
+class LazyArray:
+    """Rows of an array on disk that are read when they are asked for.
+
+    Integers and slices read rows and give an array; a list, an array or a mask of rows
+    gives another ``LazyArray`` and reads nothing. So scikit-learn's
+    ``cross_val_score``, ``train_test_split`` and their kin split an array that is
+    larger than memory without reading it.
+
+    Parameters
+    ----------
+    source : array-like of shape (n_rows, ...)
+        Anything with ``shape``, ``dtype`` and slicing by rows: an ``h5py.Dataset``,
+        a ``numpy.memmap``, a ``zarr.Array``, a dask array, another ``LazyArray``. It
+        has to stay open while the array is used.
+    rows : array-like of int of shape (n_samples,), default=None
+        The rows of ``source`` that this array shows, in any order and with repeats
+        allowed. None shows all rows in order.
+
+    Attributes
+    ----------
+    source : object
+        What the rows are read from.
+    rows : ndarray of shape (n_samples,) or None
+        Their numbers in ``source``, from zero on; None where they are all rows.
+    shape : tuple of int
+        Shape of the array.
+    dtype : numpy.dtype
+        The stored data type, in the machine's byte order.
+
+    Raises
+    ------
+    TypeError
+        If ``source`` is not such an array, or not one of numbers.
+    IndexError
+        If ``rows`` are not row numbers of ``source``.
+
+    See Also
+    --------
+    ImageFiles : The same for images in files of their own.
+
+    Notes
+    -----
+    Pickling keeps the data where they are: HDF5 data sets and memory maps are stored as
+    the path of their file, and opened again, for reading, by whoever unpickles. The
+    workers of joblib thus read the file themselves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skastro.datasets import LazyArray
+    >>> X = LazyArray(np.arange(12.0).reshape(4, 3))
+    >>> X[1:3]
+    array([[3., 4., 5.],
+           [6., 7., 8.]])
+    >>> X[[3, 0]]
+    LazyArray(ndarray, shape=(2, 3), dtype=float64)
+    >>> X[[3, 0]][0]
+    array([ 9., 10., 11.])
+    """
+
+    def __init__(self, source: Any, rows: Any = None) -> None:
+        _check_source(source)
+        if rows is not None:
+            rows = _row_numbers(rows, source.shape[0])
+        if isinstance(source, LazyArray):
+            rows = source._rows_of(rows)
+            source = source.source
+        n_rows = int(source.shape[0]) if rows is None else len(rows)
+        self.source = source
+        self.rows = rows
+        self.shape = (n_rows, *(int(length) for length in source.shape[1:]))
+        self.dtype = np.dtype(source.dtype).newbyteorder("=")
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the rows take in memory once they are read."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        origin = type(self.source).__name__
+        return f"LazyArray({origin}, shape={self.shape}, dtype={self.dtype})"
+
+    def __getitem__(self, key: Any) -> Any:
+        # scikit-learn asks for array[key, ...].
+        if isinstance(key, tuple) and len(key) in (1, 2) and key[1:] in ((), (...,)):
+            key = key[0]
+        if key is Ellipsis:
+            key = slice(None)
+        if isinstance(key, slice):
+            return self.read_rows(np.arange(*key.indices(len(self))))
+        if isinstance(key, tuple):
+            raise IndexError(
+                f"A lazy array is indexed by rows only, but got {key!r}; read rows "
+                "first, as in X[:100][:, 0]."
+            )
+        if isinstance(key, int | np.integer) and not isinstance(key, bool):
+            return self.read_rows([key])[0]
+        return LazyArray(self, _row_numbers(key, len(self)))
+
+    def __array__(
+        self, dtype: np.dtype | None = None, copy: bool | None = None
+    ) -> np.ndarray:
+        """Read all rows into memory; a catalogue larger than memory does not fit."""
+        if copy is False:
+            raise ValueError(
+                "The rows of a lazy array are read from disk, which takes a copy; "
+                "leave out copy=False."
+            )
+        array = self[:]
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def read_rows(self, rows: Any, out: np.ndarray | None = None) -> np.ndarray:
+        """Read rows in any order, neighbours on disk by one call.
+
+        Parameters
+        ----------
+        rows : array-like of int of shape (n,)
+            Row numbers in this array; repeats are allowed, negative ones count from
+            the end.
+        out : ndarray of shape (n, ...), default=None
+            Where to write the rows; C-contiguous and of this array's dtype. None
+            allocates an array.
+
+        Returns
+        -------
+        out : ndarray of shape (n, ...)
+            The rows in the order asked for, in the machine's byte order.
+
+        Raises
+        ------
+        IndexError
+            If there are no such rows.
+        """
+        rows = _row_numbers(rows, len(self))
+        if out is None:
+            out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        for _ in self.read_steps(rows, out):
+            pass
+        return out
+
+    def read_steps(self, rows: np.ndarray, out: np.ndarray) -> Iterator[None]:
+        """Do the work of ``read_rows`` in steps, between which the caller may stop.
+
+        Parameters
+        ----------
+        rows : ndarray of int of shape (n,)
+            Row numbers in this array, from zero on.
+        out : ndarray of shape (n, ...)
+            Where to write the rows; C-contiguous and of this array's dtype.
+
+        Yields
+        ------
+        step : None
+            After each read of at most a block.
+        """
+        _check_open(self.source)
+        rows = self._rows_of(rows)
+        block = self.block_rows(_BLOCK_BYTES)
+        if hasattr(self.source, "read_rows"):
+            for start in range(0, len(rows), block):
+                part = slice(start, start + block)
+                self.source.read_rows(rows[part], out[part])
+                yield
+            return
+
+        order = None
+        if (np.diff(rows) < 0).any():
+            order = np.argsort(rows, kind="stable")
+            rows = rows[order]
+        scratch = np.empty((0, *self.shape[1:]), self.dtype)
+        for lo, hi in self._spans(rows, block):
+            start, stop = rows[lo], rows[hi - 1] + 1
+            if order is None and (np.diff(rows[lo:hi]) == 1).all():
+                self._read_range(start, stop, out[lo:hi])
+                yield
+                continue
+            if len(scratch) < stop - start:
+                scratch = np.empty((stop - start, *self.shape[1:]), self.dtype)
+            self._read_range(start, stop, scratch[: stop - start])
+            for first in range(lo, hi, block):
+                last = min(first + block, hi)
+                index = rows[first:last] - start
+                if order is None:
+                    # The other modes of take make a copy first.
+                    np.take(scratch, index, 0, out=out[first:last], mode="clip")
+                else:
+                    out[order[first:last]] = scratch[index]
+            yield
+
+    def blocks(self, max_bytes: int = _BLOCK_BYTES) -> list[slice]:
+        """Cut the array into ranges of rows of bounded size.
+
+        Parameters
+        ----------
+        max_bytes : int, default=2**23
+            The most that a range takes in memory. A range has one row at least, and
+            the chunks of HDF5 and zarr arrays, up to 64 MiB, are not cut in two.
+
+        Returns
+        -------
+        blocks : list of slice
+            The ranges, which together cover all rows in order. Where the source is
+            stored in chunks and all its rows are shown, they begin at a chunk's edge.
+        """
+        block = self.block_rows(max_bytes)
+        n_rows = len(self)
+        return [
+            slice(start, min(start + block, n_rows))
+            for start in range(0, n_rows, block)
+        ]
+
+    def block_rows(self, max_bytes: int = _BLOCK_BYTES) -> int:
+        """Return the number of rows in each of ``blocks`` but the last.
+
+        Parameters
+        ----------
+        max_bytes : int, default=2**23
+            The most that a block takes in memory.
+
+        Returns
+        -------
+        n_rows : int
+            Number of rows, a multiple of the chunks' length where there are chunks.
+        """
+        block = max(1, max_bytes // self._row_bytes)
+        chunk = self._chunk_rows
+        if chunk <= block:
+            return block - block % chunk
+        return chunk if chunk * self._row_bytes <= _WHOLE_CHUNK_BYTES else block
+
+    def _rows_of(self, rows: np.ndarray | None) -> np.ndarray | None:
+        """Give the source's numbers of rows that are numbered as in this array."""
+        if self.rows is None:
+            return rows
+        return self.rows if rows is None else self.rows[rows]
+
+    @property
+    def _row_bytes(self) -> int:
+        return max(1, math.prod(self.shape[1:]) * self.dtype.itemsize)
+
+    @property
+    def _chunk_rows(self) -> int:
+        chunks = getattr(self.source, "chunks", None)
+        length = chunks[0] if chunks else 1
+        # dask lists the length of each chunk.
+        return max(1, max(length) if isinstance(length, tuple) else length)
+
+    def _spans(self, rows: np.ndarray, block: int) -> Iterator[tuple[int, int]]:
+        """Group ascending rows into runs that are worth reading by one call."""
+        gap = max(self._chunk_rows, _GAP_BYTES // self._row_bytes)
+        apart = (np.diff(rows) > gap) | (np.diff(rows // block) > 0)
+        if len(rows):
+            yield from pairwise([0, *(np.flatnonzero(apart) + 1).tolist(), len(rows)])
+
+    def _read_range(self, start: int, stop: int, out: np.ndarray) -> None:
+        source = self.source
+        if root_module(source) == "h5py":
+            # The bytes as they are stored: numpy swaps them faster than HDF5.
+            source.read_direct(out.view(source.dtype), np.s_[start:stop])
+            if not source.dtype.isnative:
+                out.byteswap(inplace=True)
+        else:
+            out[...] = np.asarray(source[start:stop])
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if root_module(self.source) == "h5py":
+            state["source"] = StoredDataset(self.source)
+        elif isinstance(self.source, np.memmap):
+            state["source"] = StoredMemmap(self.source)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self.source, StoredDataset | StoredMemmap):
+            self.source = self.source.open()
+
+
+def _check_open(source: Any) -> None:
+    # Closed files and data sets of h5py are false.
+    if root_module(source) == "h5py" and not source:
+        raise ValueError(
+            "The HDF5 file of a lazy array is closed; open it again, and keep it open "
+            "while the array is used."
+        )
+
+
+def _check_source(source: Any) -> None:
+    _check_open(source)
+    wanted = "shape", "dtype", "__getitem__"
+    missing = [name for name in wanted if not hasattr(source, name)]
+    if missing:
+        raise TypeError(
+            "A lazy array is made of an h5py.Dataset, a numpy.memmap, a zarr.Array or "
+            f"the like, but got {type(source).__name__}, which has no "
+            f"{' and no '.join(missing)}."
+        )
+    if np.dtype(source.dtype).kind not in "biufc":
+        raise TypeError(
+            f"A lazy array holds numbers, but got an array of dtype {source.dtype}."
+        )
+    if not source.shape or any(math.isnan(length) for length in source.shape):
+        raise ValueError(
+            "A lazy array has a known number of rows, but got an array of shape "
+            f"{source.shape}."
+        )
+
+
+def _row_numbers(rows: Any, n_rows: int) -> np.ndarray:
+    """Turn row numbers, or a mask of rows, into row numbers from zero on."""
+    rows = np.asarray(rows)
+    if rows.size == 0 and rows.ndim == 1 and rows.dtype.kind == "f":
+        rows = rows.astype(np.intp)
+    if rows.ndim != 1 or rows.dtype.kind not in "biu":
+        raise IndexError(
+            "Rows are given by an integer, a slice, or a 1-D list or array of row "
+            f"numbers or of booleans, but got {rows.ndim}-D {rows.dtype}."
+        )
+    if rows.dtype.kind == "b":
+        if len(rows) != n_rows:
+            raise IndexError(
+                f"A mask of {len(rows)} rows does not fit an array of {n_rows} rows."
+            )
+        return np.flatnonzero(rows)
+    outside = (rows < -n_rows) | (rows >= n_rows)
+    if outside.any():
+        raise IndexError(f"Row {rows[outside][0]} is not in an array of {n_rows} rows.")
+    rows = rows.astype(np.intp)
+    rows[rows < 0] += n_rows
+    return rows

@@ -128,7 +128,7 @@ def compare(
         f"Rows in an epoch: {n_rows}"
         + (f" ({n_slow} for a and b)" if n_slow < n_rows else "")
         + f"; epochs in a call of `fit`: {epochs}. Medians of {rounds} interleaved "
-        f"round(s), in brackets the least and the most. (a) has {seed.description}. (d) "
+        f"round(s), with the least and the most. (a) has {seed.description}. (d) "
         f"predicts {bound.predict_batch} rows at once. Probabilities of all loops "
         f"agree within {difference:.1g}."
     ]

@@ -88,7 +88,10 @@ def global_average(maps: Tensor, dtype: torch.dtype) -> Tensor:
     Tensor of shape (batch, channels)
         One number for each map.
     """
-    return maps.mean(dim=tuple(range(2, maps.dim())), dtype=dtype)
+    # With the channels last the gradient is laid out as the maps are; the other way
+    # round all layers before would have to turn it.
+    rows = maps.movedim(1, -1)
+    return rows.mean(dim=tuple(range(1, maps.dim() - 1)), dtype=dtype)
 
 
 class Conv1d(nn.Conv1d):
@@ -180,8 +183,8 @@ def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int
     """
     if x.device.type != "cpu" or stride == (1, 1):
         return x, stride
-    maps = x[:, :, :: stride[0], :: stride[1]]
-    return maps.contiguous(memory_format=torch.channels_last), (1, 1)
+    # Pooling a single pixel, other than a slice, keeps to the layout on its way back.
+    return F.avg_pool2d(x, 1, stride), (1, 1)
 
 
 class _BatchNormOfAnyBatch(nn.modules.batchnorm._BatchNorm):

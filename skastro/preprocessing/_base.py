@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the per-spectrum transformers have in common."""
 
+import copy
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
@@ -17,7 +18,16 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import validate_data
 
-from skastro.utils import check_finite, name_rows, plain_array, row_batches
+from skastro.utils import (
+    LazyArray,
+    RowwiseSource,
+    as_lazy,
+    check_finite,
+    is_lazy,
+    name_rows,
+    plain_array,
+    row_batches,
+)
 
 _ADVICE_NAN = (
     'Set nan_policy="interpolate" to fill NaN pixels from their neighbours, or leave '
@@ -58,7 +68,14 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         self : object
             The transformer itself. `transform` works without `fit` as well.
         """
-        self._validate(X, reset=True)
+        if is_lazy(X):
+            X = as_lazy(X)
+            vars(self).pop("sample_shape_", None)
+            vars(self).pop("feature_names_in_", None)
+            self.sample_shape_ = self._validate_lazy(X)
+            self.n_features_in_ = X.shape[1]
+        else:
+            self._validate(X, reset=True)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -68,16 +85,52 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         ----------
         X : array-like of shape (n_spectra, n_pixels) or \
                 (n_spectra, n_channels, n_pixels)
-            Spectra. They are not changed.
+            Spectra. They are not changed. May be an array on disk, such as an
+            `h5py.Dataset`.
 
         Returns
         -------
         X_tr : ndarray of the shape of `X` but for the number of pixels, which is \
                 that of the new grid in `RebinSpectra`
-            float32 where `X` is float32, else float64.
+            float32 where `X` is float32, else float64. A
+            :class:`~skastro.datasets.LazyArray` where `X` is an array on disk: its
+            spectra are checked and transformed when they are read.
         """
         self._validate_params()
+        if is_lazy(X):
+            return self._transform_lazy(as_lazy(X))
         return self._transform(self._validate(X, reset=False))
+
+    def _transform_lazy(self, X: LazyArray) -> LazyArray:
+        # Settings that change later are not to change what was promised now.
+        transformer = copy.copy(self)
+        flat = np.zeros((1, *self._validate_lazy(X)), self._dtype_of(X.dtype))
+        example = self._transform(flat)
+        source = RowwiseSource(
+            X, transformer.transform, example.shape[1:], example.dtype
+        )
+        return LazyArray(source, X.rows)
+
+    def _validate_lazy(self, X: LazyArray) -> tuple[int, ...]:
+        """Check all but the values of an array on disk; return a spectrum's shape."""
+        if X.ndim not in (2, 3) or X.dtype.kind not in "biuf" or 0 in X.shape:
+            raise ValueError(
+                f"Found an array on disk of shape {X.shape} and dtype {X.dtype}: "
+                f"{type(self).__name__} expects spectra of shape (n_spectra, n_pixels) "
+                "or (n_spectra, n_channels, n_pixels), real numbers, at least one."
+            )
+        if hasattr(self, "sample_shape_"):
+            if X.shape[1:] != tuple(self.sample_shape_):
+                raise ValueError(
+                    f"X holds spectra of shape {X.shape[1:]}, but "
+                    f"{type(self).__name__} was fitted on spectra of shape "
+                    f"{tuple(self.sample_shape_)}."
+                )
+        return X.shape[1:]
+
+    @staticmethod
+    def _dtype_of(dtype: np.dtype) -> type:
+        return np.float32 if dtype == np.float32 else np.float64
 
     @abstractmethod
     def _transform(self, X: np.ndarray) -> np.ndarray:

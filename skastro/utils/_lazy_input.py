@@ -3,6 +3,7 @@
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,54 @@ def as_lazy(X: Any) -> LazyArray:
     if isinstance(X, list | tuple) and _are_image_paths(X):
         return ImageFiles(X)
     return LazyArray(X)
+
+
+class RowwiseSource:
+    """An array on disk whose rows pass through a function when they are read.
+
+    Parameters
+    ----------
+    array : LazyArray
+        The array; all of its source's rows are behind this one.
+    function : callable
+        Takes some rows and gives as many, each computed from the row in its place.
+    row_shape : tuple of int
+        Shape of a row after the function.
+    dtype : numpy.dtype
+        Its data type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skastro.utils import LazyArray, RowwiseSource
+    >>> array = LazyArray(np.arange(6.0).reshape(3, 2))
+    >>> LazyArray(RowwiseSource(array, np.sqrt, (2,), array.dtype))[2:]
+    array([[2.        , 2.23606798]])
+    """
+
+    def __init__(
+        self,
+        array: LazyArray,
+        function: Callable[[np.ndarray], np.ndarray],
+        row_shape: tuple[int, ...],
+        dtype: np.dtype,
+    ) -> None:
+        self.array = LazyArray(array.source)
+        self.function = function
+        self.shape = (len(self.array), *row_shape)
+        self.dtype = dtype
+
+    @property
+    def chunks(self) -> Any:
+        """The chunks of what is on disk."""
+        return getattr(self.array.source, "chunks", None)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        try:
+            return self.function(self.array[rows])
+        except ValueError as error:
+            error.add_note(f"(Counted from row {rows.start} of the array on disk.)")
+            raise
 
 
 def _are_image_paths(items: list | tuple) -> bool:

@@ -20,7 +20,7 @@ from skastro.training import (
     EpochProgress,
     Schedule,
     ValidationSplit,
-    numbers_at_once,
+    samples_at_once,
 )
 
 _FUSED_DEVICES = ("cpu", "cuda")
@@ -255,8 +255,8 @@ class PartsBuilder(NeuralNet):
         sample_size = math.prod(getattr(self, "sample_shape_", ()))
         if not sample_size or self.batch_size == -1:
             return self.batch_size
-        n_numbers = numbers_at_once(torch.device(self.device or "cpu"))
-        return max(self.batch_size, n_numbers // sample_size)
+        device = torch.device(self.device or "cpu")
+        return max(self.batch_size, samples_at_once(device, sample_size))
 
     def _shuffles(self, dataset: Any, options: dict[str, Any]) -> bool:
         loader = self.iterator_train

@@ -3,7 +3,7 @@
 
 from skastro.training._batches import BatchIterator, NotFiniteError
 from skastro.training._best_weights import BestWeights
-from skastro.training._device import numbers_at_once
+from skastro.training._device import samples_at_once
 from skastro.training._log import EpochLog, EpochProgress
 from skastro.training._pieces import PieceByPiece, concatenate, n_samples_in, pieces_of
 from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
@@ -26,7 +26,7 @@ __all__ = [
     "fast_kernels",
     "find_source",
     "n_samples_in",
-    "numbers_at_once",
     "pieces_of",
     "resolve_precision",
+    "samples_at_once",
 ]

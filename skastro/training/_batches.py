@@ -64,9 +64,9 @@ class BatchIterator:
     Attributes
     ----------
     checks_finite : bool
-        Set to True, batches with NaN or infinity raise ``NotFiniteError``. A batch is
-        in the processor's cache then, so that this costs less than looking through
-        all of X beforehand.
+        Set to True, a batch with NaN or infinity raises ``NotFiniteError`` after it
+        was used, when it is in the processor's cache. This costs less than looking
+        through all of X beforehand.
 
     Examples
     --------
@@ -205,7 +205,13 @@ class BatchIterator:
 
 
 def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Pass batches on, and look at each when it comes to the next.
+
+    The network has brought the batch into the processor's cache by then, where looking
+    at it costs little.
+    """
     for batch in batches:
+        yield batch
         X = batch[0]["X"] if isinstance(batch[0], dict) else batch[0]
         # The sum is quick to compute and not finite if a term is not. It may overflow
         # all the same.
@@ -215,4 +221,3 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
             and not X.isfinite().all()
         ):
             raise NotFiniteError("X has NaN or infinity.")
-        yield batch

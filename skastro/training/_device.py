@@ -73,24 +73,29 @@ def place_on_device(source: Source, device: torch.device) -> Source | None:
     return placed_on_device(source, device)
 
 
-def numbers_at_once(device: torch.device) -> int:
-    """Choose how many numbers of input to predict from at once.
+def samples_at_once(device: torch.device, sample_size: int) -> int:
+    """Choose how many samples to predict at once.
 
     Parameters
     ----------
     device : torch.device
         Where the network runs.
+    sample_size : int
+        Numbers in one sample.
 
     Returns
     -------
-    n_numbers : int
-        On a CPU as many as leave the first feature maps in its cache; on a CUDA device
-        one for each 2048 bytes of its memory, which a residual network of 64 maps
-        fills to about a quarter.
+    n_samples : int
+        On a CPU as many as make two megabytes, which leaves the first feature maps of a
+        small network in its cache, or 256 where samples are larger, which pays for
+        reading the weights of a large network. On a CUDA device one number for each
+        2048 bytes of its memory, of which a residual network of 64 maps then takes
+        about a quarter.
     """
     if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory // 2048
-    return 2**18
+        n_bytes = torch.cuda.get_device_properties(device).total_memory
+        return max(1, n_bytes // 2048 // sample_size)
+    return max(1, 2**19 // sample_size, min(256, 2**22 // sample_size))
 
 
 def free_for_data(device: torch.device) -> int:

@@ -9,27 +9,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skastro.estimators import GalaxyClassifier, SpectrumClassifier
+    from skastro.estimators import (
+        EnsembleClassifier,
+        GalaxyClassifier,
+        RejectingClassifier,
+        SpectrumClassifier,
+    )
     from skastro.pipeline import Pipeline, make_pipeline
     from skastro.preprocessing import MinMaxSpectra, RebinSpectra, StandardizeSpectra
+    from skastro.resampling import NoiseAugmenter, NoiseResampler
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "EnsembleClassifier",
     "GalaxyClassifier",
     "MinMaxSpectra",
+    "NoiseAugmenter",
+    "NoiseResampler",
     "Pipeline",
     "RebinSpectra",
+    "RejectingClassifier",
     "SpectrumClassifier",
     "StandardizeSpectra",
     "make_pipeline",
 ]
 
 _ROOM_OF_NAME = {
+    "EnsembleClassifier": "estimators",
     "GalaxyClassifier": "estimators",
     "MinMaxSpectra": "preprocessing",
+    "NoiseAugmenter": "resampling",
+    "NoiseResampler": "resampling",
     "Pipeline": "pipeline",
     "RebinSpectra": "preprocessing",
+    "RejectingClassifier": "estimators",
     "SpectrumClassifier": "estimators",
     "StandardizeSpectra": "preprocessing",
     "make_pipeline": "pipeline",

@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from skastro.augmentation._base import BatchOperation
+
 Operation = Callable[..., torch.Tensor]
 
 
-class Compose:
+class Compose(BatchOperation):
     """Apply operations in their order.
 
     Parameters
@@ -40,23 +42,9 @@ class Compose:
                 )
         self.operations = operations
 
-    def __call__(
-        self, batch: torch.Tensor, *, generator: torch.Generator | None = None
+    def _vary(
+        self, batch: torch.Tensor, generator: torch.Generator | None
     ) -> torch.Tensor:
-        """Vary a batch.
-
-        Parameters
-        ----------
-        batch : Tensor of shape (n_samples, ...)
-            The samples.
-        generator : torch.Generator, default=None
-            Where to draw from; None is torch's global generator.
-
-        Returns
-        -------
-        varied : Tensor of shape (n_samples, ...)
-            New samples; the batch is left as it is.
-        """
         for operation in self.operations:
             batch = operation(batch, generator=generator)
         return batch

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The strict net's side for classifiers: labels in, labels out."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from skorch.utils import data_from_dataset, to_numpy
 
+from skastro.base._calibration import Calibration
+from skastro.base._likeness import Likeness
 from skastro.base._net import StrictNet
 from skastro.utils import name_rows
 
+# What is learnt from the predictions of a trained module.
+_OF_THE_WEIGHTS = ("temperature_", "training_features_")
 
-class StrictClassifier(StrictNet):
+
+class StrictClassifier(Calibration, Likeness, StrictNet):
     """Classifiers: labels of any type, encoded for the criterion and decoded again.
 
     Stands to the left of :class:`skorch.NeuralNetClassifier`. While a training runs,
@@ -103,6 +108,64 @@ class StrictClassifier(StrictNet):
         if self.class_weight is None:
             return None
         return compute_sample_weight(self.class_weight, self.classes_inferred_[y])
+
+    # After the training --------------------------------------------------------------
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        self._check_can_calibrate()
+
+    def initialize_module(self) -> Self:
+        """Build the module, of which nothing is known yet.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        for name in _OF_THE_WEIGHTS:
+            vars(self).pop(name, None)
+        return super().initialize_module()
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple:
+        """Split the data into a training and a validation part.
+
+        Parameters
+        ----------
+        X : array or dataset
+            The input.
+        y : array, default=None
+            The encoded target.
+        **fit_params : dict
+            Parameters for the split.
+
+        Returns
+        -------
+        dataset_train, dataset_valid : datasets
+            The parts; the second may be None.
+        """
+        self._split = super().get_split_datasets(X, y, **fit_params)
+        return self._split
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Call a method of the net and of every callback.
+
+        Parameters
+        ----------
+        method_name : str
+            Such as ``"on_batch_end"``.
+        **kwargs : dict
+            Its arguments.
+        """
+        if method_name == "on_train_begin":
+            for name in _OF_THE_WEIGHTS:
+                vars(self).pop(name, None)
+        super().notify(method_name, **kwargs)
+        # The callbacks have put the best weights back.
+        if method_name == "on_train_end" and "_split" in vars(self):
+            train, valid = vars(self).pop("_split")
+            self._calibrate(valid)
+            self._learn_features(train)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict class probabilities.

@@ -3,7 +3,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,14 @@ class Computing(NeuralNet):
     # Set while a training step runs; a class attribute, so that it is in no pickle.
     _varies_batches = False
 
+    @property
+    def _torch_device(self) -> torch.device:
+        """Where the module is; with ``device=None`` wherever the user has put it."""
+        if self.device is not None:
+            return torch.device(self.device)
+        weights = next(self.module_.parameters(), None)
+        return torch.device("cpu") if weights is None else weights.device
+
     def _normalize(self, X: torch.Tensor) -> torch.Tensor:
         """Bring a batch on the device to the numbers that augmentation expects."""
         return X
@@ -68,8 +76,12 @@ class Computing(NeuralNet):
         """
         if isinstance(x, dict):
             x = x["X"]
-        device = torch.device(self.device)
-        x = to_device(torch.as_tensor(x), device)
+        device = self._torch_device
+        x = torch.as_tensor(x)
+        if x.dtype is torch.float64:
+            # Half as much to send, and some devices have no float64.
+            x = x.float()
+        x = to_device(x, device)
         if self._takes_sizes:
             x = self._normalize(x)
         # Arrays on disk and those of a user's own data sets come in any dtype.
@@ -85,8 +97,9 @@ class Computing(NeuralNet):
         return output.float()
 
     def _autocast_dtype(self, input_size: int) -> torch.dtype | None:
-        device = torch.device(self.device)
-        return resolve_precision(self.precision, device, input_size, self._n_weights)
+        return resolve_precision(
+            self.precision, self._torch_device, input_size, self._n_weights
+        )
 
     def _autocast(self, device: torch.device, input_size: int) -> Any:
         dtype = self._autocast_dtype(input_size)
@@ -179,12 +192,13 @@ class Computing(NeuralNet):
             the device's memory it is cut into pieces.
         """
         self.check_is_fitted()
-        pieces = PieceByPiece()
+        pieces = PieceByPiece("iterator_valid__batch_size")
 
         def step(piece: Any) -> Any:
             return self.evaluation_step(piece, training=training)
 
-        iterator = self.get_iterator(self.get_dataset(X), training=training)
+        # In the samples' order, whatever the mode of the layers.
+        iterator = self.get_iterator(self.get_dataset(X), training=False)
         if check and isinstance(iterator, BatchIterator):
             iterator.checks_finite = True
         elif check:
@@ -196,14 +210,16 @@ class Computing(NeuralNet):
         except NotFiniteError:
             # Says in which rows.
             check_finite(X, advice=self._finite_advice)
+            raise
 
-    def _predict_outputs(self, X: Any) -> np.ndarray:
-        """Gather the outputs of all samples, after the nonlinearity."""
+    def _predict_outputs(self, X: Any, function: Callable | None = None) -> np.ndarray:
+        """Gather a function of all outputs; None stands for the nonlinearity."""
         is_array = not (is_dataset(X) or isinstance(X, dict))
         if is_array:
             X, _ = check_X_y(self, X, reset=False, finite=False)
-        nonlinearity = self._get_predict_nonlinearity()
-        device = torch.device(self.device)
+        if function is None:
+            function = self._get_predict_nonlinearity()
+        device = self._torch_device
         waiting, done = [], []
         n_bytes = 0
         with fast_kernels(device, self.precision):
@@ -211,11 +227,13 @@ class Computing(NeuralNet):
                 X, training=False, device=device, check=is_array
             ):
                 output = output[0] if isinstance(output, tuple) else output
-                waiting.append(nonlinearity(output))
+                waiting.append(function(output))
                 n_bytes += waiting[-1].nbytes
                 if n_bytes > _OUTPUTS_ON_DEVICE:
                     done.append(torch.cat(waiting).cpu())
                     waiting, n_bytes = [], 0
+            if not waiting and not done:
+                raise ValueError("X has no samples; give at least one.")
             if waiting:
                 done.append(torch.cat(waiting).cpu())
             return torch.cat(done).numpy() if len(done) > 1 else done[0].numpy()

@@ -35,5 +35,6 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "precision": [StrOptions({"auto", *PRECISIONS})],
     "schedule": [None, callable, StrOptions(set(SCHEDULES))],
     "restore_best_weights": ["boolean"],
+    "calibrate": ["boolean"],
     "dataset": [callable, HasMethods(["__getitem__", "__len__"])],
 }

@@ -11,7 +11,14 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skastro.utils import as_lazy, check_finite, is_lazy, plain_array
+from skastro.utils import (
+    LazyArray,
+    RowwiseSource,
+    as_lazy,
+    check_finite,
+    is_lazy,
+    plain_array,
+)
 
 
 def check_X_y(
@@ -82,6 +89,12 @@ def check_X_y(
     return X, y
 
 
+def _to_float32(rows: np.ndarray) -> np.ndarray:
+    # What is beyond float32 becomes infinity, which is refused later with its rows.
+    with np.errstate(over="ignore"):
+        return rows.astype(np.float32)
+
+
 def _check_ndim(estimator: Any, X: Any) -> None:
     if X.ndim not in estimator._input_ndims:
         allowed = " or ".join(f"{ndim}-D" for ndim in estimator._input_ndims)
@@ -99,6 +112,9 @@ def _check_lazy(
         raise ValueError(
             f"{type(estimator).__name__} takes real numbers, but X has dtype {X.dtype}."
         )
+    if X.dtype == np.float64:
+        source = RowwiseSource(X, _to_float32, X.shape[1:], np.dtype(np.float32))
+        X = LazyArray(source, X.rows)
     _check_ndim(estimator, X)
     if len(X) == 0:
         raise ValueError(

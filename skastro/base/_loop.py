@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The strict net's loop: epochs, training steps, gradients in short formats."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,14 @@ from skorch.utils import TeeGenerator
 from skastro.training import EpochProgress, PieceByPiece, Schedule, n_samples_in
 
 _OF_BATCHES = ("on_batch_begin", "on_batch_end", "on_grad_computed")
-# Callbacks that look at batches but not at their losses.
-_BLIND_TO_LOSSES = (EpochProgress, EpochScoring, Schedule)
+# What callbacks do with batches that needs no losses.
+_BLIND_TO_LOSSES = (
+    *(getattr(Callback, name) for name in _OF_BATCHES),
+    EpochProgress.on_batch_end,
+    EpochScoring.on_batch_end,
+    Schedule.on_batch_begin,
+    Schedule.on_batch_end,
+)
 
 
 class TrainingLoop(NeuralNet):
@@ -50,7 +57,7 @@ class TrainingLoop(NeuralNet):
         """
         if iterator is None:
             return
-        wait = torch.device(self.device).type == "cpu" or self._losses_are_watched()
+        wait = self._torch_device.type == "cpu" or self._losses_are_watched()
         # Kept over the epochs: what did not fit once would not fit the next time.
         pieces = vars(self).setdefault("_pieces", {}).setdefault(prefix, PieceByPiece())
         losses, records = [], []
@@ -65,19 +72,20 @@ class TrainingLoop(NeuralNet):
                 self._zero_grad_optimizer()
                 raise
 
-        for batch in iterator:
-            for piece, step in pieces.run(step_on, batch):
-                loss = step["loss"].detach()
-                record = self.history[-1]["batches"][-1]
-                record[prefix + "_loss"] = loss.item() if wait else None
-                record[prefix + "_batch_size"] = n_samples_in(piece)
-                if not wait:
-                    losses.append(loss)
-                records.append(record)
-                self.notify("on_batch_end", batch=piece, training=training, **step)
-        if losses:
-            values = torch.stack(losses).tolist()
-            for record, value in zip(records, values, strict=True):
+        try:
+            for batch in iterator:
+                for piece, step in pieces.run(step_on, batch):
+                    loss = step["loss"].detach()
+                    record = self.history[-1]["batches"][-1]
+                    record[prefix + "_loss"] = loss.item() if wait else None
+                    record[prefix + "_batch_size"] = n_samples_in(piece)
+                    if not wait:
+                        losses.append(loss.reshape(()))
+                    records.append(record)
+                    self.notify("on_batch_end", batch=piece, training=training, **step)
+        finally:
+            values = torch.stack(losses).tolist() if losses else []
+            for record, value in zip(records, values, strict=not wait):
                 record[prefix + "_loss"] = value
         self.history.record(prefix + "_batch_count", len(records))
 
@@ -115,18 +123,24 @@ class TrainingLoop(NeuralNet):
 
     def _losses_are_watched(self) -> bool:
         """Whether something may read a batch's loss before the epoch is over."""
-        if type(self).on_batch_end is not NeuralNet.on_batch_end:
-            return True
-        return any(
-            type(callback).on_batch_end is not Callback.on_batch_end
-            and not isinstance(callback, _BLIND_TO_LOSSES)
-            for _, callback in self.callbacks_
-        )
+        for name in _OF_BATCHES:
+            if getattr(type(self), name) is not getattr(NeuralNet, name):
+                return True
+            for _, callback in self.callbacks_:
+                method = getattr(type(callback), name, None)
+                if method not in _BLIND_TO_LOSSES or name in vars(callback):
+                    return True
+        return False
 
     def _set_training(self, training: bool = True) -> None:
-        # skorch walks through all layers before every step.
+        # Setting the mode of all layers before every step takes longer than looking.
         parts = [getattr(self, name + "_") for name in self._modules + self._criteria]
-        if any(getattr(part, "training", training) != training for part in parts):
+        if any(
+            layer.training != training
+            for part in parts
+            if isinstance(part, torch.nn.Module)
+            for layer in part.modules()
+        ):
             super()._set_training(training)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
@@ -148,19 +162,26 @@ class TrainingLoop(NeuralNet):
         if scaler is None:
             return super().train_step(batch, **fit_params)
         optimizers = [getattr(self, name + "_") for name in self._optimizers]
+        for optimizer in optimizers:
+            _check_steps_alone(optimizer)
         self._zero_grad_optimizer()
-        step = self.train_step_single(batch, **fit_params)
-        for optimizer in optimizers:
-            scaler.unscale_(optimizer)
-        self.notify(
-            "on_grad_computed",
-            named_parameters=TeeGenerator(self.get_all_learnable_params()),
-            batch=batch,
-            training=True,
-        )
-        for optimizer in optimizers:
-            scaler.step(optimizer)
-        scaler.update()
+        try:
+            step = self.train_step_single(batch, **fit_params)
+            for optimizer in optimizers:
+                scaler.unscale_(optimizer)
+            self.notify(
+                "on_grad_computed",
+                named_parameters=TeeGenerator(self.get_all_learnable_params()),
+                batch=batch,
+                training=True,
+            )
+            for optimizer in optimizers:
+                scaler.step(optimizer)
+            scaler.update()
+        except BaseException:
+            # Half-way through a step a scaler is of no more use.
+            vars(self).pop("_scaler", None)
+            raise
         return step
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
@@ -193,7 +214,7 @@ class TrainingLoop(NeuralNet):
     def _gradient_scaler(self, batch: Any) -> torch.amp.GradScaler | None:
         """Get the scaler that keeps small gradients above float16's smallest number."""
         # "auto" never means float16 on the CPU, where steps can be short.
-        on_cpu = torch.device(self.device).type == "cpu"
+        on_cpu = self._torch_device.type == "cpu"
         if self.precision != "float16" and (self.precision != "auto" or on_cpu):
             return None
         X, _ = unpack_data(batch)
@@ -201,6 +222,15 @@ class TrainingLoop(NeuralNet):
         if self._autocast_dtype(X[0].numel()) is not torch.float16:
             return None
         if "_scaler" not in vars(self):
-            device = torch.device(self.device).type
-            self._scaler = torch.amp.GradScaler(device)
+            self._scaler = torch.amp.GradScaler(self._torch_device.type)
         return self._scaler
+
+
+def _check_steps_alone(optimizer: torch.optim.Optimizer) -> None:
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(
+            f"{type(optimizer).__name__} computes the loss several times a step, which "
+            "does not go with the scaled gradients of float16. Take "
+            "precision='bfloat16' or 'float32'."
+        )

@@ -19,14 +19,21 @@ from skastro.base._door import check_weights, check_X_y
 from skastro.base._loop import TrainingLoop
 from skastro.base._parts import PartsBuilder
 from skastro.base._random import draw_seed, torch_generator
-from skastro.training import fast_kernels
+from skastro.base._recipes import RecipeMixin
+from skastro.training import fast_kernels, forget_placed
 from skastro.utils import LazyArray, is_lazy
 
 # Attributes that live as long as a training runs.
-_OF_A_TRAINING = ("_listening", "_pieces", "_scaler", "_training", "_varies_batches")
+_OF_A_TRAINING = (
+    "_listening",
+    "_pieces",
+    "_split",
+    "_training",
+    "_varies_batches",
+)
 
 
-class StrictNet(ParameterContract, PartsBuilder, TrainingLoop, Computing):
+class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Computing):
     """Mixin over :class:`skorch.NeuralNet` that adds scikit-learn's contract.
 
     A class that derives from it (and, to the right of it, from one of skorch's nets)
@@ -157,6 +164,11 @@ class StrictNet(ParameterContract, PartsBuilder, TrainingLoop, Computing):
                 "sample_weight cannot be given beside a data set; give X and y as "
                 "arrays."
             )
+        elif self.class_weight is not None:
+            raise ValueError(
+                "class_weight needs X and y as arrays, but X is a data set; give "
+                "arrays, or weights to the criterion."
+            )
         elif reset:
             self._inspect_dataset(X, y)
         if reset:
@@ -195,6 +207,12 @@ class StrictNet(ParameterContract, PartsBuilder, TrainingLoop, Computing):
 
     def _inspect_dataset(self, dataset: Any, y: Any) -> None:
         """Learn the shape of a sample from a data set, as ``check_X_y`` does."""
+        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+            raise TypeError(
+                f"A data set needs a length and samples by number, but got "
+                f"{type(dataset).__name__}. Give arrays, or arrays on disk, which may "
+                "be larger than memory."
+            )
         sample = np.asarray(dataset[0][0])
         self.sample_shape_ = sample.shape
         self.n_features_in_ = sample.shape[0] if sample.ndim else 1
@@ -246,8 +264,10 @@ class StrictNet(ParameterContract, PartsBuilder, TrainingLoop, Computing):
         finally:
             for name in _OF_A_TRAINING:
                 vars(self).pop(name, None)
+            forget_placed()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what belongs to a running training out of a pickle."""
         state = super().__getstate__()
-        return {k: v for k, v in state.items() if k not in _OF_A_TRAINING}
+        transient = {*_OF_A_TRAINING, "_scaler"}
+        return {k: v for k, v in state.items() if k not in transient}

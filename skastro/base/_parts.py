@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from skorch import NeuralNet
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from skastro.base._parameters import accepted_names, check_part_names
@@ -56,6 +57,7 @@ class PartsBuilder(NeuralNet):
             The estimator.
         """
         self._validate_params()
+        vars(self).pop("_scaler", None)
         super().initialize()
         return self
 
@@ -141,7 +143,11 @@ class PartsBuilder(NeuralNet):
             module = copy.deepcopy(module)
         self.module_ = self.initialized_instance(module, params)
         self._takes_sizes = bool(self._sizes_taken())
-        self._n_weights = sum(weight.numel() for weight in self.module_.parameters())
+        self._n_weights = sum(
+            weight.numel()
+            for weight in self.module_.parameters()
+            if not is_lazy(weight)
+        )
         return self
 
     def torch_compile(self, module: Any, name: str) -> Any:
@@ -208,9 +214,13 @@ class PartsBuilder(NeuralNet):
             "fused" in (accepted_names(getattr(self, prefix)) or ())
             and not choices & set(kwargs)
             and all(
-                weight.is_floating_point() and weight.device.type in _FUSED_DEVICES
+                not is_lazy(weight)
+                and weight.is_floating_point()
+                and weight.device.type in _FUSED_DEVICES
                 for _, weight in named_parameters
             )
+            # Fused kernels take no sparse gradients.
+            and not any(getattr(m, "sparse", False) for m in self.module_.modules())
         ):
             kwargs["fused"] = True
         return args, kwargs

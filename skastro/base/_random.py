@@ -47,7 +47,13 @@ def torch_generator(
         return
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed, which seeds the generators of all devices.
+        torch.default_generator.manual_seed(seed)
         if state is not None:
             torch.set_rng_state(state)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(int(torch.randint(2**62, ())))
+        elif device.type == "mps":
+            torch.mps.manual_seed(int(torch.randint(2**62, ())))
         yield

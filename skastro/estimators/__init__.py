@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The estimators: one file a subject."""
 
+from skastro.estimators.ensemble import EnsembleClassifier
 from skastro.estimators.galaxy import GalaxyClassifier
+from skastro.estimators.rejecting import RejectingClassifier
 from skastro.estimators.spectrum import SpectrumClassifier
 
-__all__ = ["GalaxyClassifier", "SpectrumClassifier"]
+__all__ = [
+    "EnsembleClassifier",
+    "GalaxyClassifier",
+    "RejectingClassifier",
+    "SpectrumClassifier",
+]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import Interval, Options
 from skorch import NeuralNet
 
@@ -69,6 +70,12 @@ class ImageInput(NeuralNet):
         return X.float() / 255 if X.dtype == torch.uint8 else X.float()
 
     def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
+        if not hasattr(self, "channel_mean_"):
+            raise NotFittedError(
+                f"This {type(self).__name__} knows no channel_mean_ and "
+                "channel_scale_, by which images are normalised: load_params restores "
+                "weights alone. Fit it, or load a pickle."
+            )
         mean, scale = _constants(
             tuple(self.channel_mean_.tolist()),
             tuple(self.channel_scale_.tolist()),
@@ -97,12 +104,16 @@ class ImageInput(NeuralNet):
 @lru_cache(maxsize=16)
 def _constants(
     mean: tuple[float, ...], scale: tuple[float, ...], device: torch.device
-) -> list[torch.Tensor]:
+) -> tuple[torch.Tensor, ...]:
     """Bring the channels' means and scales to a device, once."""
-    return [
-        torch.tensor(values, dtype=torch.float32, device=device).reshape(1, -1, 1, 1)
-        for values in (mean, scale)
-    ]
+    # Kept for all later calls, of which some may need gradients.
+    with torch.inference_mode(False):
+        return tuple(
+            torch.tensor(values, dtype=torch.float32, device=device)
+            .reshape(1, -1, 1, 1)
+            .contiguous()
+            for values in (mean, scale)
+        )
 
 
 def _some_images(dataset: Any) -> Iterator[np.ndarray]:

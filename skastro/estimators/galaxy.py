@@ -58,7 +58,8 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
         Passes over the training samples in one call of ``fit``.
 
     batch_size : int, default=64
-        Samples in a batch, in training and in prediction. -1 takes all at once.
+        Samples in a training batch. Prediction takes as many at least;
+        ``iterator_valid__batch_size`` sets how many. -1 takes all at once.
 
     schedule : {"cosine"}, callable or None, default="cosine"
         How the learning rate changes at every step. ``"cosine"``: a linear warm-up
@@ -77,6 +78,12 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
         one of equals, in the last quarter of the training, where the scheduled rate is
         low. Without validation those of the last epoch stay.
         ``callbacks__best_weights__monitor`` and its kin choose otherwise.
+
+    calibrate : bool, default=False
+        Divide the logits by a temperature, fitted on the validation samples after the
+        training, so that probabilities are what they promise; see :ref:`the user guide
+        <trust>`. It needs `train_split` and the default criterion. ``class_weight`` and
+        `sampler` shift probabilities towards rare classes, which no temperature mends.
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, by label; ``"balanced"`` makes them
@@ -173,6 +180,13 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
     module_, criterion_, optimizer_, callbacks_ : objects
         The parts, built.
 
+    temperature_ : float
+        What the logits are divided by; 1 unless `calibrate`.
+
+    training_features_ : ndarray of shape (n_kept, n_features)
+        Features of some training samples, which ``score_samples`` compares others
+        with; of modules with a method ``forward_features``.
+
     history : skorch.history.History
         What was recorded in each epoch.
 
@@ -236,6 +250,7 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
         schedule: str | Callable[[float], float] | None = "cosine",
         train_split: float | Callable | None = 0.1,
         restore_best_weights: bool = True,
+        calibrate: bool = False,
         class_weight: dict | str | None = None,
         sampler: str | None = None,
         augment: Callable | None = None,

@@ -10,6 +10,7 @@ from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset
 
 from skastro.base import StrictClassifier
+from skastro.estimators._spectrum_recipes import RECIPES
 from skastro.training import BatchIterator
 
 
@@ -48,13 +49,17 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
         Passes over the training samples in one call of ``fit``.
 
     batch_size : int, default=16
-        Samples in a batch, in training and in prediction. -1 takes all at once.
+        Samples in a training batch. Prediction takes as many at least;
+        ``iterator_valid__batch_size`` sets how many. -1 takes all at once.
 
-    schedule : {"cosine"}, callable or None, default="cosine"
+    schedule : {"cosine", "cosine_cycles", "steps"}, callable or None, default="cosine"
         How the learning rate changes at every step. ``"cosine"``: a linear warm-up
         over the first tenth of the training, then half a cosine down to zero
-        [4]_. A callable takes the progress from 0 to 1 and gives a factor. None: a
-        constant rate, or the schedule of a callback of yours.
+        [4]_. ``"cosine_cycles"``: the same in two cycles, the second half as high.
+        ``"steps"``: divided by ten after one half and three quarters. A callable takes
+        the progress from 0 to 1 and gives a factor, as
+        :class:`~skastro.training.CosineCycles` and :class:`~skastro.training.Steps` do.
+        None: a constant rate, or the schedule of a callback of yours.
 
     train_split : float, callable or None, default=0.1
         A float sets that part of the samples aside for validation, drawn with
@@ -67,6 +72,12 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
         one of equals, in the last quarter of the training, where the scheduled rate is
         low. Without validation those of the last epoch stay.
         ``callbacks__best_weights__monitor`` and its kin choose otherwise.
+
+    calibrate : bool, default=False
+        Divide the logits by a temperature, fitted on the validation samples after the
+        training, so that probabilities are what they promise; see :ref:`the user guide
+        <trust>`. It needs `train_split` and the default criterion. ``class_weight`` and
+        `sampler` shift probabilities towards rare classes, which no temperature mends.
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, by label; ``"balanced"`` makes them
@@ -160,6 +171,13 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
     module_, criterion_, optimizer_, callbacks_ : objects
         The parts, built.
 
+    temperature_ : float
+        What the logits are divided by; 1 unless `calibrate`.
+
+    training_features_ : ndarray of shape (n_kept, n_features)
+        Features of some training samples, which ``score_samples`` compares others
+        with; of modules with a method ``forward_features``.
+
     history : skorch.history.History
         What was recorded in each epoch.
 
@@ -175,6 +193,17 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
     samples; :ref:`the user guide <estimators>` shows the measurements behind it and
     the other defaults. ``module="densenet"`` is the multi-scale network of [2]_.
 
+    :meth:`from_recipe` gives the settings of published systems; the :ref:`user guide
+    <recipes>` names what their sources leave open:
+
+    - ``"resclass"``: ResNet-18 with a stem of stride 1 for LAMOST spectra;
+      :class:`~skastro.StandardizeSpectra` belongs in front;
+    - ``"wang2020"``: the multi-scale network as [2]_ trained it, after
+      :class:`~skastro.MinMaxSpectra`;
+    - ``"wang2020-densenet"``, ``"wang2020-dbn"``, ``"wang2020-mlp"``: the networks that
+      [2]_ compares it with, a plain DenseNet of 36 layers, a deep belief network and a
+      perceptron of 4 layers, trained alike.
+
     Callbacks that score during training see encoded targets, 0 to n_classes - 1.
 
     ``fit`` takes ``sample_weight`` as a further argument.
@@ -183,7 +212,7 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
     ----------
     .. [1] He, K. et al. (2016). "Deep residual learning for image recognition". CVPR.
            https://doi.org/10.1109/CVPR.2016.90
-    .. [2] Wang, N., Zhao, Y. & Fan, D. (2020). Astronomical Research and Technology,
+    .. [2] Wang, Q., Zhao, G. & Fan, Z. (2020). Astronomical Research and Technology,
            17(1), 85-95.
     .. [3] Loshchilov, I. & Hutter, F. (2019). "Decoupled weight decay
            regularization". ICLR. https://arxiv.org/abs/1711.05101
@@ -203,8 +232,11 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
     True
     >>> pipe.classes_.tolist()
     ['GALAXY', 'QSO', 'STAR']
+    >>> SpectrumClassifier.from_recipe("wang2020", batch_size=128).lr
+    0.01
     """
 
+    _recipes = RECIPES
     _finite_advice = (
         "Masked and uncovered pixels can be filled beforehand by "
         "MinMaxSpectra(nan_policy='interpolate')."
@@ -222,6 +254,7 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
         schedule: str | Callable[[float], float] | None = "cosine",
         train_split: float | Callable | None = 0.1,
         restore_best_weights: bool = True,
+        calibrate: bool = False,
         class_weight: dict | str | None = None,
         sampler: str | None = None,
         augment: str | Callable | None = "noise",

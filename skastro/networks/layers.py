@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skastro.networks._wide import convolve_wide, is_slow
+
 _AXES = {1: "(batch, channels, length)", 2: "(batch, channels, height, width)"}
 
 
@@ -134,12 +136,13 @@ class Conv1d(nn.Conv1d):
         """Convolve maps ``(batch, channels, [1,] length)``."""
         if x.dim() != 4:
             return super().forward(x)
+        weight = self.weight.unsqueeze(2)
+        if is_slow(x, weight):
+            return convolve_wide(x, weight, *self.stride)
         stride = (1, *self.stride)
         if self.kernel_size == (1,):
             x, stride = _strided(x, stride)
-        return F.conv2d(
-            x, self.weight.unsqueeze(2), stride=stride, padding=(0, *self.padding)
-        )
+        return F.conv2d(x, weight, stride=stride, padding=(0, *self.padding))
 
 
 class Conv2d(nn.Conv2d):

@@ -20,6 +20,7 @@ _ACTIVATIONS = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
 }
 
 
@@ -36,7 +37,8 @@ class MLP(nn.Module):
         Channels of the input.
     hidden : sequence of int, default=(128,)
         Units of each hidden layer. Empty for a linear model.
-    activation : {"relu", "leaky_relu", "gelu", "silu", "tanh"}, default="relu"
+    activation : {"relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"}, \
+            default="relu"
         Function behind each hidden layer.
     batch_norm : bool, default=False
         Normalise each hidden layer before its activation.

@@ -98,9 +98,10 @@ class BatchIterator:
         self._was_read = False
         self._source = None if loader_options else find_source(dataset)
         if self._source is None:
-            self._loader = DataLoader(
-                dataset, batch_size, sampler=self._loader_sampler(), **loader_options
-            )
+            options = {"batch_size": batch_size, "sampler": self._loader_sampler()}
+            if "batch_sampler" in loader_options:
+                options = {}
+            self._loader = DataLoader(dataset, **{**options, **loader_options})
 
     def __len__(self) -> int:
         """Count the batches of one iteration."""
@@ -110,7 +111,8 @@ class BatchIterator:
         """Yield pairs of X and y."""
         source = self._source
         if source is None:
-            return iter(self._loader)
+            batches = iter(self._loader)
+            return _checked(batches) if self.checks_finite else batches
         if self.device.type == "cuda":
             return self._through_device(source)
         return self._from_host(source)
@@ -124,7 +126,8 @@ class BatchIterator:
     ) -> Iterator[Batch]:
         """Index tensors, wherever they are, in an order that is drawn if not given."""
         if order is None:
-            order = self._draw_order(source.device)
+            order = self._draw_order()
+            order = None if order is None else order.to(source.device)
         if source.rows is not None:
             order = source.rows if order is None else source.rows[order]
         n_samples = len(self.dataset) if order is None else len(order)
@@ -138,7 +141,7 @@ class BatchIterator:
         n_samples = len(self.dataset)
         repeats = None
         if self.sampling_weights is not None:
-            drawn = self._draw_order(torch.device("cpu")).numpy()
+            drawn = self._draw_order().numpy()
             repeats = np.bincount(drawn, minlength=n_samples)
         shuffle = self.shuffle or repeats is not None
         rows = None if source.rows is None else source.rows.numpy()
@@ -161,14 +164,18 @@ class BatchIterator:
         # What is seen once, as in prediction, is not worth keeping.
         seen_again = self.shuffle or self.sampling_weights is not None
         placed = placed_on_device(source, device)
-        if placed is None and seen_again and self._was_read:
-            placed = place_on_device(source, device)
+        if placed is None and seen_again:
+            if self._was_read:
+                placed = place_on_device(source, device)
+            else:
+                # What the coming steps need is measured by its peak.
+                torch.cuda.reset_peak_memory_stats(device)
         if placed is not None:
             yield from self._indexed(placed)
         elif source.is_lazy or not seen_again:
             yield from on_device(self._from_host(source), device)
         else:
-            order = self._draw_order(torch.device("cpu"))
+            order = self._draw_order()
             first = order[: _STEPS_BEFORE_PLACING * self.batch_size]
             yield from on_device(self._indexed(source, first), device)
             rest = order[len(first) :]
@@ -179,17 +186,18 @@ class BatchIterator:
                 yield from self._indexed(placed, rest.to(device))
         self._was_read = True
 
-    def _draw_order(self, device: torch.device) -> torch.Tensor | None:
+    def _draw_order(self) -> torch.Tensor | None:
+        # On the CPU in any case: results are not to depend on what fits on a device.
         n_samples = len(self.dataset)
         if self.sampling_weights is not None:
             # torch.multinomial stops at 2**24 samples.
             weights = torch.as_tensor(self.sampling_weights, dtype=torch.float64)
-            edges = weights.to(device).cumsum(0)
-            draws = torch.rand(n_samples, dtype=torch.float64, device=device)
+            edges = weights.cumsum(0)
+            draws = torch.rand(n_samples, dtype=torch.float64)
             drawn = torch.searchsorted(edges, draws * edges[-1], right=True)
             return drawn.clamp_(max=n_samples - 1)
         if self.shuffle:
-            return torch.randperm(n_samples, device=device)
+            return torch.randperm(n_samples)
         return None
 
     def _loader_sampler(self) -> torch.utils.data.Sampler | None:
@@ -212,12 +220,13 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
     """
     for batch in batches:
         yield batch
-        X = batch[0]["X"] if isinstance(batch[0], dict) else batch[0]
+        X = batch[0] if isinstance(batch, tuple | list) else batch
+        X = X["X"] if isinstance(X, dict) else X
+        if not (isinstance(X, torch.Tensor) and X.is_floating_point()):
+            continue
+        # As the network sees it: float32 ends before float64 does.
+        X = X.float()
         # The sum is quick to compute and not finite if a term is not. It may overflow
         # all the same.
-        if (
-            X.is_floating_point()
-            and not math.isfinite(X.sum().item())
-            and not X.isfinite().all()
-        ):
+        if not math.isfinite(X.sum().item()) and not X.isfinite().all():
             raise NotFiniteError("X has NaN or infinity.")

@@ -4,7 +4,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,6 +21,11 @@ _BATCHES_AHEAD = 3
 # The whole arrays of a data set on a device, shared by its training and its validation
 # part, and let go with the data set.
 _PLACED: WeakKeyDictionary[Any, dict[torch.device, Source]] = WeakKeyDictionary()
+
+
+def forget_placed() -> None:
+    """Let go of all data on devices: outside of trainings users may change them."""
+    _PLACED.clear()
 
 
 def placed_on_device(source: Source, device: torch.device) -> Source | None:
@@ -66,7 +71,8 @@ def place_on_device(source: Source, device: torch.device) -> Source | None:
     if source.nbytes > free_for_data(device):
         return None
     try:
-        whole = Source(source.owner, source.X, source.y, None).to(device)
+        # Without the owner, which the dictionary would keep alive by it.
+        whole = Source(None, source.X, source.y, None).to(device)
     except torch.OutOfMemoryError:
         return None
     _PLACED.setdefault(source.owner, {})[device] = whole
@@ -90,10 +96,11 @@ def samples_at_once(device: torch.device, sample_size: int) -> int:
         small network in its cache, or 256 where samples are larger, which pays for
         reading the weights of a large network. On a CUDA device one number for each
         2048 bytes of its memory, of which a residual network of 64 maps then takes
-        about a quarter.
+        about a quarter, and less where less is available.
     """
     if device.type == "cuda":
-        n_bytes = torch.cuda.get_device_properties(device).total_memory
+        total = torch.cuda.get_device_properties(device).total_memory
+        n_bytes = min(total, 4 * _available(device))
         return max(1, n_bytes // 2048 // sample_size)
     return max(1, 2**19 // sample_size, min(256, 2**22 // sample_size))
 
@@ -111,9 +118,17 @@ def free_for_data(device: torch.device) -> int:
     n_bytes : int
         May be negative.
     """
+    held = torch.cuda.memory_allocated(device)
+    steps = torch.cuda.max_memory_allocated(device) - held
+    headroom = max(int(_HEADROOM * steps), _LEAST_HEADROOM)
+    return _available(device) - steps - headroom
+
+
+def _available(device: torch.device) -> int:
+    """Count the bytes that torch has to itself or could get."""
     free, _ = torch.cuda.mem_get_info(device)
-    needed = torch.cuda.max_memory_reserved(device)
-    return free - max(int(_HEADROOM * needed), _LEAST_HEADROOM)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free + cached
 
 
 def on_device(batches: Iterator[tuple], device: torch.device) -> Iterator[tuple]:
@@ -131,24 +146,39 @@ def on_device(batches: Iterator[tuple], device: torch.device) -> Iterator[tuple]
     X, y : tuple
         The same on the device.
     """
-    stream = torch.cuda.Stream(device)
+    stream = _copy_stream(device)
 
     def send(tensor: torch.Tensor) -> torch.Tensor:
-        pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
+        # A part of a strided array would be pinned with all that lies between.
+        pinned = tensor if tensor.is_pinned() else tensor.contiguous().pin_memory()
         return pinned.to(device, non_blocking=True)
 
     def work() -> Iterator[tuple]:
         for batch in batches:
-            with torch.cuda.stream(stream):
-                sent = _each_tensor(send, batch)
-                yield sent, stream.record_event()
+            try:
+                with torch.cuda.stream(stream):
+                    sent = _each_tensor(send, batch)
+                    event = stream.record_event()
+            except torch.OutOfMemoryError:
+                # The step sends it itself, where it is halved if need be.
+                sent, event = batch, None
+            yield sent, event
 
     for batch, sent in ahead(work(), _BATCHES_AHEAD):
+        if sent is None:
+            yield batch
+            continue
         current = torch.cuda.current_stream(device)
         current.wait_event(sent)
         # Else the allocator could hand the memory out again while it is being read.
         _each_tensor(partial(_record_stream, stream=current), batch)
         yield batch
+
+
+@cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    # One for good: the memory that a stream has used is kept for that stream.
+    return torch.cuda.Stream(device)
 
 
 def _record_stream(tensor: torch.Tensor, stream: Any) -> None:
@@ -210,4 +240,6 @@ def ahead(items: Iterator[Any], n_ahead: int) -> Iterator[Any]:
             yield item
     finally:
         stopped.set()
-        thread.join()
+        # Who collects garbage may close this in the thread itself.
+        if thread is not threading.current_thread():
+            thread.join()

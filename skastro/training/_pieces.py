@@ -71,6 +71,11 @@ class PieceByPiece:
     Where the device's memory runs out, the batch is halved and a warning says to what.
     Later batches are cut to that size at once.
 
+    Parameters
+    ----------
+    setting : str, default="batch_size"
+        The estimator's parameter that the warning advises to set.
+
     Examples
     --------
     >>> import torch
@@ -81,7 +86,8 @@ class PieceByPiece:
     [0, 1, 2, 3] 6
     """
 
-    def __init__(self) -> None:
+    def __init__(self, setting: str = "batch_size") -> None:
+        self.setting = setting
         self._limit: int | None = None
 
     def run(
@@ -113,7 +119,7 @@ class PieceByPiece:
             if fits:
                 yield piece, result
             else:
-                self._limit = _halve(piece)
+                self._limit = _halve(piece, self.setting)
                 smaller = [
                     pieces_of(part, self._limit)[::-1] for part in [*todo, piece]
                 ]
@@ -131,12 +137,12 @@ def _attempt(function: Callable[[Any], Any], piece: Any) -> tuple[Any, bool]:
     return None, False
 
 
-def _halve(batch: Any) -> int:
+def _halve(batch: Any, setting: str) -> int:
     n_samples = n_samples_in(batch)
     limit = math.ceil(n_samples / 2)
     warnings.warn(
         f"The device's memory is too small for a batch of {n_samples} samples; going "
-        f"on with batches of {limit}. Set batch_size={limit} to start with that.",
+        f"on with batches of {limit}. Set {setting}={limit} to start with that.",
         RuntimeWarning,
         stacklevel=2,
     )

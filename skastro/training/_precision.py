@@ -2,8 +2,9 @@
 """The number format that a network computes in, and the kernels that go with it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from threading import RLock
 
 import torch
 
@@ -17,6 +18,12 @@ PRECISIONS = {
 # (benchmarks/bench_precision.py).
 _LEAST_INPUT = 512
 _LEAST_WEIGHTS = 2**15
+
+# The settings are the process's. Of blocks that overlap, in threads, the first to open
+# notes them and the last to close puts them back.
+_LOCK = RLock()
+_OPEN: list[torch.device] = []
+_BEFORE: list[tuple[bool, str]] = []
 
 
 def resolve_precision(
@@ -96,14 +103,28 @@ def fast_kernels(
     if device.type != "cuda":
         yield
         return
-    cudnn = torch.backends.cudnn
-    before = cudnn.benchmark, torch.get_float32_matmul_precision()
-    # Who asked torch for deterministic results gets them.
-    cudnn.benchmark = search and not cudnn.deterministic
-    if precision == "auto":
-        torch.set_float32_matmul_precision("high")
+    with _LOCK:
+        if not _OPEN:
+            _BEFORE.append(
+                (torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision())
+            )
+        _OPEN.append(device)
+        # Who asked torch for deterministic results gets them.
+        if search and not torch.backends.cudnn.deterministic:
+            torch.backends.cudnn.benchmark = True
+        if precision == "auto":
+            _set_matmul_precision("high")
     try:
         yield
     finally:
-        cudnn.benchmark = before[0]
-        torch.set_float32_matmul_precision(before[1])
+        with _LOCK:
+            _OPEN.pop()
+            if not _OPEN:
+                torch.backends.cudnn.benchmark, matmul = _BEFORE.pop()
+                _set_matmul_precision(matmul)
+
+
+def _set_matmul_precision(precision: str) -> None:
+    # torch refuses where the user has chosen by its newer settings, which then hold.
+    with suppress(RuntimeError):
+        torch.set_float32_matmul_precision(precision)

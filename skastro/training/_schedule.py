@@ -3,6 +3,8 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from skorch.callbacks import Callback
@@ -10,21 +12,41 @@ from skorch.callbacks import Callback
 from skastro.training._pieces import n_samples_in
 
 
-def cosine(progress: float) -> float:
-    """Give the cosine schedule's factor on the learning rate.
+@dataclass(frozen=True)
+class CosineCycles:
+    """A warm-up, then one or several cosines from a height down to a floor [1]_.
 
-    A linear warm-up over the first tenth of the training, then half a cosine down to
-    zero [1]_.
+    An object of this class takes the progress of a training, from 0 to 1, and gives a
+    factor on the learning rate. All parameters are in these units: 4 epochs of 50 are
+    ``4 / 50``.
 
     Parameters
     ----------
-    progress : float
-        The part of the training that is done, from 0 to 1.
+    n_cycles : int, default=1
+        Number of cosines, each of which starts at its height anew.
+    decay : float, default=1.0
+        Height of a cycle over the height of the one before; the first has 1.
+    warm_up : float, default=0.0
+        Part of the training in which the factor rises from `start` in a straight line,
+        to where the cosine is by then.
+    overlap : bool, default=False
+        Whether the warm-up takes the place of the first cycle's beginning. Else the
+        cycles begin behind it.
+    length : float, default=None
+        Length of a cycle. What is left behind the last one stays at `end`. None: the
+        cycles fill the training.
+    start : float, default=0.0
+        The factor that the warm-up rises from.
+    end : float, default=0.0
+        The floor that every cycle comes down to.
 
-    Returns
-    -------
-    factor : float
-        From 0 to 1.
+    Raises
+    ------
+    TypeError
+        If a parameter is no number.
+    ValueError
+        If a parameter is out of its range, or if the cycles last longer than the
+        training.
 
     References
     ----------
@@ -33,17 +55,160 @@ def cosine(progress: float) -> float:
 
     Examples
     --------
-    >>> from skastro.training._schedule import cosine
-    >>> [round(cosine(p), 2) for p in (0.05, 0.1, 0.55, 1.0)]
+    >>> from skastro.training import CosineCycles
+    >>> schedule = CosineCycles(warm_up=0.1)
+    >>> [round(schedule(p), 2) for p in (0.05, 0.1, 0.55, 1.0)]
     [0.5, 1.0, 0.5, 0.0]
+    >>> schedule = CosineCycles(n_cycles=2, decay=0.5)
+    >>> [round(schedule(p), 2) for p in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    [1.0, 0.5, 0.0, 0.25, 0.0]
     """
-    warm_up = 0.1
-    if progress < warm_up:
-        return progress / warm_up
-    return 0.5 * (1.0 + math.cos(math.pi * (progress - warm_up) / (1.0 - warm_up)))
+
+    n_cycles: int = 1
+    decay: float = 1.0
+    warm_up: float = 0.0
+    overlap: bool = False
+    length: float | None = None
+    start: float = 0.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no schedule."""
+        if not isinstance(self.n_cycles, Integral):
+            raise TypeError(f"n_cycles must be an integer, but got {self.n_cycles!r}.")
+        if self.n_cycles < 1:
+            raise ValueError(f"n_cycles must be at least 1, but got {self.n_cycles}.")
+        _check_factor("decay", self.decay)
+        _check_part("warm_up", self.warm_up)
+        _check_factor("start", self.start)
+        _check_factor("end", self.end)
+        if self.length is not None:
+            _check_part("length", self.length)
+            last = self._begin + self.n_cycles * self.length
+            if self.length == 0 or last > 1 + 1e-9:
+                raise ValueError(
+                    f"The {self.n_cycles} cycles of length={self.length} from "
+                    f"{self._begin:g} on must lie within the training, 0 to 1."
+                )
+
+    @property
+    def _begin(self) -> float:
+        return 0.0 if self.overlap else self.warm_up
+
+    def __call__(self, progress: float) -> float:
+        """Give the factor on the learning rate.
+
+        Parameters
+        ----------
+        progress : float
+            The part of the training that is done, from 0 to 1.
+
+        Returns
+        -------
+        factor : float
+            What to multiply the learning rate by.
+        """
+        if progress < self.warm_up:
+            rise = self._cosine(self.warm_up) - self.start
+            return self.start + rise * progress / self.warm_up
+        return self._cosine(progress)
+
+    def _cosine(self, progress: float) -> float:
+        length = self.length or (1.0 - self._begin) / self.n_cycles
+        position = (progress - self._begin) / length
+        # The moment between two cycles is the end of the first: the step that brings
+        # the training there belongs to it.
+        cycle = max(0, math.ceil(position) - 1)
+        if cycle >= self.n_cycles:
+            return self.end
+        fall = 0.5 * (1.0 + math.cos(math.pi * (position - cycle)))
+        return self.end + (self.decay**cycle - self.end) * fall
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"cosine": cosine}
+@dataclass(frozen=True)
+class Steps:
+    """A factor on the learning rate that changes in steps.
+
+    An object of this class takes the progress of a training, from 0 to 1, and gives a
+    factor on the learning rate.
+
+    Parameters
+    ----------
+    at : sequence of float
+        The moments of change, ascending, as parts of the training: epoch 10 of 60 is
+        ``10 / 60``. Epochs up to this one are trained at the old rate.
+    factor : float, default=0.1
+        What the rate is multiplied by at each of them.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is no number.
+    ValueError
+        If `at` is not ascending from 0 to 1, or if `factor` is negative.
+
+    Examples
+    --------
+    >>> from skastro.training import Steps
+    >>> schedule = Steps(at=(0.5, 0.75), factor=0.5)
+    >>> [schedule(p) for p in (0.0, 0.5, 0.51, 0.8)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+
+    at: tuple[float, ...]
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what is no schedule."""
+        # A tuple can be compared and hashed, whatever sequence was given.
+        object.__setattr__(self, "at", tuple(self.at))
+        for moment in self.at:
+            _check_part("each of at", moment)
+        if list(self.at) != sorted(self.at):
+            raise ValueError(f"at must be ascending, but got {self.at}.")
+        _check_factor("factor", self.factor)
+
+    def __call__(self, progress: float) -> float:
+        """Give the factor on the learning rate.
+
+        Parameters
+        ----------
+        progress : float
+            The part of the training that is done, from 0 to 1.
+
+        Returns
+        -------
+        factor : float
+            What to multiply the learning rate by.
+        """
+        return float(self.factor ** sum(progress > moment for moment in self.at))
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, but got {value!r}.")
+
+
+def _check_part(name: str, value: object) -> None:
+    _check_number(name, value)
+    if not 0 <= value <= 1:
+        raise ValueError(
+            f"{name} must be a part of the training, from 0 to 1, but got {value}; "
+            "divide epochs by max_epochs."
+        )
+
+
+def _check_factor(name: str, value: object) -> None:
+    _check_number(name, value)
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be zero or more, but got {value}.")
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": CosineCycles(warm_up=0.1),
+    "cosine_cycles": CosineCycles(n_cycles=2, decay=0.5, warm_up=0.1),
+    "steps": Steps(at=(0.5, 0.75)),
+}
 
 
 class Schedule(Callback):
@@ -81,7 +246,9 @@ class Schedule(Callback):
         """Set the rate of the coming step."""
         if training and self.schedule is not None:
             done = self._done + n_samples_in(batch)
-            function = SCHEDULES.get(self.schedule, self.schedule)
+            function = self.schedule
+            if isinstance(function, str):
+                function = SCHEDULES[function]
             factor = function(min(1.0, done / self._n_samples))
             self._set_rates(net, [rate * factor for rate in self._rates])
 

@@ -13,6 +13,12 @@ from torch.utils.data import Subset
 from skastro.utils import as_lazy, is_lazy
 
 _MAIN = "X"
+# torch does not select rows of the wider unsigned integers on every device.
+_SIGNED = {
+    torch.uint16: torch.int16,
+    torch.uint32: torch.int32,
+    torch.uint64: torch.int64,
+}
 
 
 @dataclass
@@ -21,7 +27,7 @@ class Source:
 
     Attributes
     ----------
-    owner : skorch.dataset.Dataset
+    owner : skorch.dataset.Dataset or None
         The data set whose arrays these are; of a ``Subset``, the whole.
     X : Tensor, LazyArray or dict of them
         The input; of a dict, only the entry ``"X"`` may be lazy.
@@ -109,7 +115,12 @@ def _copy(array: Any, device: torch.device) -> torch.Tensor:
 
 
 def _rows_of(values: torch.Tensor, index: Any) -> torch.Tensor:
-    return values[index] if isinstance(index, slice) else values.index_select(0, index)
+    if isinstance(index, slice):
+        return values[index]
+    signed = _SIGNED.get(values.dtype)
+    if signed is None:
+        return values.index_select(0, index)
+    return values.view(signed).index_select(0, index).view(values.dtype)
 
 
 def _first(X: Any) -> Any:
@@ -168,6 +179,9 @@ def _as_source(array: Any) -> Any:
 def _as_tensor(array: np.ndarray) -> torch.Tensor:
     # joblib hands large arrays to its workers as read-only memory maps. Batches are
     # never written to, so that torch's warning about them would be noise.
+    if any(stride < 0 for stride in array.strides):
+        # torch knows no steps backwards, as in X[:, ::-1].
+        array = np.ascontiguousarray(array)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(array)

@@ -256,7 +256,8 @@ def _batches(
     finally:
         stop.set()
         spare.put(None)
-        reader.join()
+        if reader is not threading.current_thread():
+            reader.join()
 
 
 def _read_loads(

@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 from skorch.callbacks import Callback
 from torch import nn
@@ -444,3 +445,152 @@ def test_resident_and_streamed_data_train_alike(spectra, on_disk, fits, monkeypa
     X, y = spectra
     for data in (X, on_disk):
         assert tiny(device="cuda").fit(data, y).score(X, y) > 0.95
+
+
+# What a fresh pair of eyes found ----------------------------------------------------
+
+
+def test_predictions_through_a_data_loader_look_for_nan_too(spectra):
+    X, y = spectra
+    clf = tiny(max_epochs=1, iterator_valid__num_workers=0).fit(X, y)
+    X = X.copy()
+    X[3, 3] = np.nan
+    with pytest.raises(ValueError, match=r"1 of 120 rows \(3\)"):
+        clf.predict_proba(X)
+
+
+class Steep(nn.Module):
+    """A network whose first scaled gradients overflow in float16."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(LENGTH, 2)
+
+    def forward(self, x):
+        """Classify three hundred times the flux."""
+        return self.linear(x * 300)
+
+
+def test_partial_fit_keeps_the_scale_of_float16(spectra):
+    X, y = spectra
+    clf = tiny(module=Steep, precision="float16", max_epochs=1, lr=1e-3)
+    clf.set_params(train_split=None, augment=None, batch_size=-1, schedule=None)
+    before = clf.partial_fit(X, y).score(X, y)
+    for _ in range(40):
+        clf.partial_fit(X, y)
+    assert clf.score(X, y) > before + 0.1
+    pickle.loads(pickle.dumps(clf)).partial_fit(X, y)
+
+
+def test_float16_needs_an_optimizer_that_steps_once(spectra):
+    clf = tiny(precision="float16", optimizer=torch.optim.LBFGS)
+    with pytest.raises(ValueError, match="precision='bfloat16'"):
+        clf.fit(*spectra)
+
+
+def test_every_layer_is_in_the_mode_of_the_step(spectra):
+    class Modes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.modes = []
+
+        def forward(self, x):
+            self.modes.append(self.training)
+            return x
+
+    module = nn.Sequential(Modes().eval(), nn.Linear(LENGTH, 2))
+    clf = tiny(module=module, max_epochs=2, train_split=None).fit(*spectra)
+    assert set(clf.module_[0].modes) == {True}
+    clf.module_[0].train()
+    clf.predict(spectra[0][:2])
+    assert clf.module_[0].modes[-1] is False
+
+
+def test_outputs_in_training_mode_keep_the_order(spectra):
+    X, y = spectra
+    clf = tiny(max_epochs=1, augment=None, sampler="balanced").fit(X, y)
+    torch.testing.assert_close(clf.forward(X, training=True), clf.forward(X))
+
+
+def test_spectra_on_disk_in_another_type(spectra, on_disk):
+    X, y = spectra
+    clf = tiny().fit(on_disk.astype("f8"), y)
+    np.testing.assert_allclose(
+        clf.predict_proba(on_disk.astype("f8")), clf.predict_proba(X), atol=1e-6
+    )
+
+
+def test_float64_on_disk_beyond_float32_is_refused(spectra, tmp_path):
+    clf = tiny(max_epochs=1).fit(*spectra)
+    X = spectra[0].astype(np.float64)
+    X[5, 5] = 1e300
+    with h5py.File(tmp_path / "large.h5", "w") as file:
+        large = file.create_dataset("flux", data=X)
+        for refused in (lambda: clf.fit(large, spectra[1]), lambda: clf.predict(large)):
+            with pytest.raises(ValueError, match=r"1 of 120 rows \(5\)"):
+                refused()
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+@pytest.mark.parametrize(
+    ("module", "params"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), {}),
+        (
+            nn.Sequential(nn.Linear(LENGTH, 4), nn.Linear(4, 2)),
+            {"optimizer": torch.optim.SGD},
+        ),
+    ],
+)
+def test_modules_of_all_kinds(spectra, module, params):
+    assert tiny(module=module, **params).fit(*spectra).score(*spectra) > 0.5
+
+
+def test_sparse_gradients(spectra):
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words = nn.Embedding(4, 2, sparse=True)
+
+        def forward(self, x):
+            return self.words(x.long().clamp(0, 3)).mean(dim=1)
+
+    clf = tiny(module=Words, optimizer=torch.optim.SGD, augment=None)
+    assert not clf.fit(*spectra).optimizer_.param_groups[0].get("fused")
+
+
+def test_samplers_of_the_users_own(spectra):
+    X, y = spectra
+    sampler = torch.utils.data.SubsetRandomSampler(range(30))
+    clf = tiny(iterator_train__sampler=sampler, train_split=None).fit(X, y)
+    assert sum(clf.history[-1, "batches", :, "train_batch_size"]) == 30
+
+
+def test_reversed_spectra(spectra):
+    X, y = spectra
+    clf = tiny().fit(X[:, ::-1], y)
+    np.testing.assert_array_equal(
+        clf.predict(X[:, ::-1]), clf.predict(X[:, ::-1].copy())
+    )
+
+
+def test_no_device_means_where_the_module_is(spectra):
+    assert tiny(device=None).fit(*spectra).score(*spectra) > 0.9
+
+
+def test_class_weights_need_arrays(spectra):
+    dataset = torch.utils.data.TensorDataset(
+        torch.as_tensor(spectra[0]), torch.zeros(120, dtype=torch.int64)
+    )
+    with pytest.raises(ValueError, match="class_weight needs X and y as arrays"):
+        tiny(class_weight="balanced", classes=[0, 1]).fit(dataset)
+
+
+def test_images_need_their_normalisation():
+    X = np.zeros((30, 8, 8, 3), np.uint8)
+    params = {"module__width": 4, "max_epochs": 1, "verbose": 0}
+    clf = GalaxyClassifier(
+        **params, module__n_channels=3, module__n_outputs=2
+    ).initialize()
+    with pytest.raises(NotFittedError, match="load_params restores weights alone"):
+        clf.predict(X)

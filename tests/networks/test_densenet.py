@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from skastro.networks import SEDenseNet
+from skastro.networks.densenet import Transition
 from skastro.networks.layers import BatchNorm1d, SqueezeExcitation
 
 
@@ -92,6 +93,73 @@ def test_every_convolution_on_maps_follows_norm_gate_and_relu():
         activation,
     ]
     assert text == " ".join(expected)
+
+
+def graph_of_inputs(network, x):
+    """Run the network and note, by identity, what each module read and wrote.
+
+    A ReLU works in place: it writes the very tensor that it reads.
+    """
+    read, written, kept = {}, {}, []
+
+    def note(module, inputs, output):
+        kept.append((inputs[0], output))  # Identities last as long as the tensors.
+        read[module] = id(inputs[0])
+        written[module] = id(output)
+
+    for module in network.modules():
+        module.register_forward_hook(note)
+    network(x)
+    return read, written
+
+
+def test_convolutions_of_the_default_read_from_norm_gate_and_relu():
+    network = SEDenseNet(1, 3)
+    read, written = graph_of_inputs(network, torch.randn(2, 1, 130))
+    steps = [m for m in network.modules() if isinstance(m, Transition)]
+    assert len(steps) == 6 + 5
+    pairs = [(step.activation, [step.conv]) for step in steps]
+    for block in network.blocks:
+        for conv_block in block:
+            pairs.append((conv_block.activation1, conv_block.branches))
+            pairs.append((conv_block.activation2, [conv_block.mix]))
+    for activation, convolutions in pairs:
+        assert list(dict(activation.named_children())) == ["norm", "gate", "relu"]
+        assert read[activation.gate] == written[activation.norm]
+        assert read[activation.relu] == written[activation.gate]
+        for conv in convolutions:
+            assert read[conv] == written[activation.relu]
+    fed = {conv for _, convolutions in pairs for conv in convolutions}
+    every = {m for m in network.modules() if isinstance(m, nn.Conv1d)}
+    assert every - fed == {network.conv}
+    assert len(every) == 1 + 7 * 2 * (4 + 1) + 6 + 5
+
+
+def test_extra_transitions_lead_from_transition_to_transition():
+    network = SEDenseNet(1, 3, growth_rate=2)
+    read, written = graph_of_inputs(network, torch.randn(2, 1, 130))
+    assert len(network.skips) == 5
+    for i, skip in enumerate(network.skips):
+        before, after = network.transitions[i : i + 2]
+        assert read[skip] == written[before]
+        # The block behind reads both, side by side.
+        n_both = skip.conv.out_channels + after.conv.out_channels
+        block = network.blocks[i + 2]
+        assert block[0].activation1.norm.num_features == n_both
+
+
+def test_plain_densenet_of_36_layers():
+    settings = {"squeeze_excitation": False, "extra_transitions": False}
+    network = SEDenseNet(1, 3, kernel_sizes=(3,), **settings)
+    output = network(torch.zeros(1, 1, 130))
+    assert depth_in_convolutions(output) + 1 == 36
+    assert not [m for m in network.modules() if isinstance(m, SqueezeExcitation)]
+    assert not any(name.startswith("skips") for name in network.state_dict())
+    widths = [m.kernel_size[0] for m in network.modules() if isinstance(m, nn.Conv1d)]
+    assert widths == [7] + 14 * [3, 1] + 6 * [1]
+    for i, transition in enumerate(network.transitions):
+        n_maps = transition.conv.out_channels
+        assert network.blocks[i + 1][0].activation1.norm.num_features == n_maps
 
 
 def test_dense_block_keeps_all_that_came_before():

@@ -291,3 +291,16 @@ def test_precisions_agree():
 def test_divergence_is_noticed(spectra):
     with pytest.warns(ConvergenceWarning, match=r"loss of the last epoch is nan"):
         fit(spectra, optimizer=torch.optim.SGD, lr=1e30, max_epochs=5)
+
+
+def test_overlapping_blocks_put_the_settings_back():
+    before = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
+    device = torch.device("cuda")
+    first, second = (fast_kernels(device, "auto", search=True) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.backends.cudnn.benchmark
+    second.__exit__(None, None, None)
+    after = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
+    assert after == before

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A classifier that may answer that it does not know."""
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.model_selection import check_cv
+from sklearn.utils import _safe_indexing, column_or_1d
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metadata_routing import _raise_for_params, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import (
+    _check_method_params,
+    _estimator_has,
+    check_is_fitted,
+    indexable,
+)
+
+from skastro.estimators._meta import MetaClassifier
+
+_METHODS = {"probability": "predict_proba", "score_samples": "score_samples"}
+
+
+class RejectingClassifier(MetaClassifier):
+    """Classify what can be classified with confidence, and reject the rest.
+
+    Where the confidence is below a threshold, ``predict`` gives `reject_label` in the
+    place of a class [1]_. The threshold is a number, or is found on samples that the
+    estimator was not fitted on, such that a wanted part of them is accepted.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A classifier, or a pipeline that ends in one.
+
+    threshold : float, default=None
+        The lowest confidence that is accepted. None: the threshold is found by `cv`.
+
+    coverage : float, default=0.9
+        The part of the samples to accept, where `threshold` is None. 1 accepts all.
+
+    reject_label : str or number, default=None
+        What ``predict`` answers for rejected samples; none of the classes, and text
+        where these are. None stands for ``"UNKNOWN"``, or for -1 where the classes are
+        numbers (one less than the lowest class, if that is below zero).
+
+    confidence : {"probability", "score_samples"}, default="probability"
+        What is held against the threshold. ``"probability"``: the highest class
+        probability, which is low between classes. ``"score_samples"``: the method of
+        the estimator, which is low for samples unlike those of the training set.
+
+    cv : int, splitter, iterable or "prefit", default=None
+        How the threshold is found. An int, a splitter of scikit-learn or an iterable of
+        pairs of row numbers: the estimator is fitted once more on the training rows of
+        every split, and judged by the others; None stands for 5 stratified folds.
+        ``"prefit"``: `estimator` is fitted already and stays as it is, and ``fit``
+        takes other samples than those it was fitted on.
+
+    n_jobs : int, default=None
+        How many splits are fitted at the same time; -1 for one a processor. None
+        stands for 1, unless a joblib backend says otherwise.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted estimator.
+
+    classes_ : ndarray of shape (n_classes,)
+        Labels of the classes, without `reject_label`; the columns of
+        ``predict_proba``.
+
+    reject_label_ : str or number
+        What is answered for rejected samples.
+
+    threshold_ : float
+        The lowest confidence that is accepted.
+
+    n_features_in_ : int
+        Length of the second axis of X in ``fit``.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X was a data frame.
+
+    See Also
+    --------
+    skastro.inspection.RiskCoverageDisplay : The error over the part that is accepted.
+    sklearn.model_selection.FixedThresholdClassifier : Move the border of two classes.
+
+    Notes
+    -----
+    ``score`` is the accuracy over all samples; rejected ones count as wrong.
+
+    Of a confidence that few values tell apart, more samples than asked for may share
+    the threshold; all of them are accepted. The part of later samples that is accepted
+    differs from `coverage` by chance, with a standard deviation of about
+    ``sqrt(coverage * (1 - coverage) / n_samples)`` of the samples that the threshold
+    was found on, and by as much as they differ in kind from those.
+
+    References
+    ----------
+    .. [1] Chow, C. K. (1970). "On optimum recognition error and reject tradeoff". IEEE
+           Transactions on Information Theory, 16(1), 41-46.
+           https://doi.org/10.1109/TIT.1970.1054406
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skastro import RejectingClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(400, 1))
+    >>> y = np.where(X[:, 0] + rng.normal(size=400) > 0, "STAR", "GALAXY")
+    >>> clf = RejectingClassifier(LogisticRegression(), coverage=0.5).fit(X, y)
+    >>> clf.predict([[-3.0], [0.1], [3.0]]).tolist()
+    ['GALAXY', 'UNKNOWN', 'STAR']
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "threshold": [None, Real],
+        "coverage": [Interval(Real, 0, 1, closed="right")],
+        "reject_label": [None, str, Real],
+        "confidence": [StrOptions(set(_METHODS))],
+        "cv": ["cv_object", StrOptions({"prefit"})],
+        "n_jobs": [None, Integral],
+    }
+
+    def __init__(
+        self,
+        estimator: BaseEstimator,
+        *,
+        threshold: float | None = None,
+        coverage: float = 0.9,
+        reject_label: str | float | None = None,
+        confidence: str = "probability",
+        cv: int | str | Iterable | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.threshold = threshold
+        self.coverage = coverage
+        self.reject_label = reject_label
+        self.confidence = confidence
+        self.cv = cv
+        self.n_jobs = n_jobs
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any, **params: Any) -> Self:
+        """Fit the estimator, and find the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input.
+        y : array-like of shape (n_samples,)
+            The labels.
+        **params : dict
+            Parameters for the estimator's ``fit``, with metadata routing enabled.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If `estimator` has no method for `confidence`, or if `reject_label` is a
+            class or of another kind than the classes.
+        """
+        _raise_for_params(params, self, None)
+        method = _METHODS[self.confidence]
+        if not hasattr(self.estimator, method):
+            raise ValueError(
+                f"confidence={self.confidence!r} needs an estimator with the method "
+                f"{method}, which {type(self.estimator).__name__} has not."
+            )
+        X, y = indexable(X, column_or_1d(y, warn=True))
+        if self.cv == "prefit":
+            check_is_fitted(self.estimator)
+            self.estimator_ = self.estimator
+        else:
+            routed = process_routing(self, "fit", **params).estimator.fit
+            self.estimator_ = clone(self.estimator).fit(X, y, **routed)
+        self.reject_label_ = _choose_reject_label(self.classes_, self.reject_label)
+        if self.threshold is not None:
+            self.threshold_ = float(self.threshold)
+        elif self.coverage == 1:
+            self.threshold_ = -np.inf
+        else:
+            if self.cv == "prefit":
+                confidence = self._confidence(self.estimator_, X)
+            else:
+                confidence = self._cross_validated_confidence(X, y, routed)
+            self.threshold_ = float(
+                np.quantile(confidence, 1 - self.coverage, method="lower")
+            )
+        return self
+
+    def _confidence(self, estimator: Any, X: Any) -> np.ndarray:
+        values = getattr(estimator, _METHODS[self.confidence])(X)
+        return values.max(axis=1) if self.confidence == "probability" else values
+
+    def _cross_validated_confidence(self, X: Any, y: Any, params: dict) -> np.ndarray:
+        """Ask for the confidence of samples that were not fitted on."""
+
+        def of_split(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+            estimator = clone(self.estimator).fit(
+                _safe_indexing(X, train),
+                _safe_indexing(y, train),
+                **_check_method_params(X, params, indices=train),
+            )
+            return self._confidence(estimator, _safe_indexing(X, test))
+
+        splits = check_cv(self.cv, y, classifier=True).split(X, y)
+        return np.concatenate(
+            Parallel(n_jobs=self.n_jobs)(
+                delayed(of_split)(train, test) for train, test in splits
+            )
+        )
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the class, or answer that it is not known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels; `reject_label_` where the confidence is below `threshold_`, or NaN.
+        """
+        check_is_fitted(self)
+        if self.confidence == "probability":
+            probability = self.estimator_.predict_proba(X)
+            confidence = probability.max(axis=1)
+            labels = self.classes_[probability.argmax(axis=1)]
+        else:
+            confidence = self._confidence(self.estimator_, X)
+            labels = self.estimator_.predict(X)
+        dtype = np.result_type(self.classes_, np.min_scalar_type(self.reject_label_))
+        labels = labels.astype(dtype)
+        labels[~(confidence >= self.threshold_)] = self.reject_label_
+        return labels
+
+    @available_if(_estimator_has("predict_proba"))
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict class probabilities, of rejected samples too.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+            One column a class, in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(_estimator_has("score_samples"))
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Say how alike samples are to the training set.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            The higher, the more alike.
+        """
+        check_is_fitted(self)
+        return self.estimator_.score_samples(X)
+
+
+def _choose_reject_label(classes: np.ndarray, wanted: Any) -> Any:
+    """Check the label for rejected samples against the classes, or choose one."""
+    is_text = classes.dtype.kind in "US" or all(isinstance(c, str) for c in classes)
+    if wanted is None and is_text:
+        wanted = "UNKNOWN"
+    elif wanted is None:
+        wanted = min(-1, int(np.floor(classes.min())) - 1)
+    if isinstance(wanted, str) != is_text:
+        kind = "text" if is_text else "numbers"
+        raise ValueError(
+            f"reject_label={wanted!r} does not go with the classes, which are {kind}: "
+            f"{classes.tolist()}."
+        )
+    if wanted in classes:
+        raise ValueError(
+            f"reject_label={wanted!r} is one of the classes {classes.tolist()}; choose "
+            "another."
+        )
+    return wanted

@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Figures of class activation maps."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from astropy import units
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from numpy.typing import ArrayLike
+
+from skastro.inspection._activation_map import class_activation_map
+from skastro.inspection._line_marks import (
+    LABEL_HEIGHT,
+    LineMark,
+    choose_lines,
+    draw_marks,
+)
+from skastro.inspection._network import encode_target, reach_network
+
+_MOST_SAMPLES = 20
+_LABEL = "Class activation"
+# Grey where a pixel does not matter, and dark enough to be seen as a thin line.
+_LINE_COLORS = LinearSegmentedColormap.from_list(
+    "activation", ["#b9bfc9", "#e8a33d", "#d1401f", "#7a0019"]
+)
+_IMAGE_COLORS = "inferno"
+
+
+class ActivationMapDisplay:
+    """Class activation maps over the spectra or images that they explain.
+
+    It is recommended to use :meth:`from_estimator` to create one. All parameters are
+    stored as attributes.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, length), (n_samples, height, width) or \
+            (n_samples, height, width, n_channels)
+        Spectra or images.
+    maps : ndarray of shape (n_samples, length) or (n_samples, height, width)
+        Their maps. Colours tell each map's values between its minimum and maximum.
+    wavelength : ndarray of shape (length,), default=None
+        Wavelengths in Å; None counts pixels.
+    redshift : ndarray of shape (n_samples,), default=None
+        By which the lines of `marks` are shifted. None draws no lines.
+    marks : list of n_samples lists of (str, float) pairs, default=None
+        Labels and rest wavelengths, in Å in vacuum, of the lines to draw.
+    titles : list of str, default=None
+        What stands above each spectrum or image.
+
+    Attributes
+    ----------
+    axes_ : ndarray of shape (n_samples,)
+        The matplotlib Axes, one for each sample.
+    ax_ : matplotlib Axes
+        The first of them.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+    colorbar_ : matplotlib Colorbar or None
+        The scale of the colours.
+
+    See Also
+    --------
+    class_activation_map : The maps alone, in units of the logit.
+    deletion_score : Measure whether the maps tell the truth.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from skastro import Pipeline, SpectrumClassifier, StandardizeSpectra
+    >>> from skastro.datasets import make_spectra
+    >>> from skastro.inspection import ActivationMapDisplay
+    >>> spectra = make_spectra(60, wavelength=range(4000, 9000, 20), random_state=0)
+    >>> clf = SpectrumClassifier(module__width=4, max_epochs=2, verbose=0,
+    ...                          random_state=0)
+    >>> pipe = Pipeline([StandardizeSpectra(), clf]).fit(spectra.flux, spectra.target)
+    >>> display = ActivationMapDisplay.from_estimator(
+    ...     pipe, spectra.flux[:2], wavelength=spectra.wavelength,
+    ...     redshift=spectra.redshift[:2], lines="GALAXY")
+    >>> display.maps.shape
+    (2, 250)
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self,
+        X: np.ndarray,
+        maps: np.ndarray,
+        *,
+        wavelength: np.ndarray | None = None,
+        redshift: np.ndarray | None = None,
+        marks: list[list[tuple[str, float]]] | None = None,
+        titles: list[str] | None = None,
+    ) -> None:
+        self.X = X
+        self.maps = maps
+        self.wavelength = wavelength
+        self.redshift = redshift
+        self.marks = marks
+        self.titles = titles
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        target: Any = None,
+        wavelength: ArrayLike | units.Quantity | None = None,
+        redshift: float | ArrayLike | None = None,
+        lines: Any = None,
+        titles: Sequence[str] | None = None,
+        method: str = "auto",
+        layer: str | None = None,
+        cmap: str | Colormap | None = None,
+        colorbar: bool = True,
+        ax: Axes | Sequence[Axes] | None = None,
+    ) -> Self:
+        """Make the maps of a few samples and draw them.
+
+        Parameters
+        ----------
+        estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
+            A fitted classifier, or a pipeline that ends in one.
+
+        X : array-like of shape (n_samples, ...)
+            At most 20 spectra or images, as ``estimator.predict`` takes them. Spectra
+            are drawn as they are given; where a step of the pipeline changes the
+            number of their pixels, as the network reads them. Of spectra with several
+            channels the first is drawn.
+
+        target : label or array-like of shape (n_samples,), default=None
+            The class whose maps are drawn; None means the one predicted.
+
+        wavelength : array-like of shape (length,), default=None
+            Wavelengths of the map's pixels in Å, or a
+            :class:`~astropy.units.Quantity` of length.
+
+        redshift : float or array-like of shape (n_samples,), default=None
+            Redshifts, by which lines are shifted. None draws no lines, nor does NaN.
+
+        lines : str, dict, sequence or None, default=None
+            Lines to draw where wavelengths and redshifts are given. ``"STAR"``,
+            ``"GALAXY"`` or ``"QSO"``: those of :func:`skastro.simulation.lines_of`. A
+            dict: labels, and rest wavelengths in Å in vacuum. A sequence: names in
+            ``skastro.simulation.SPECTRAL_LINES``. None: those of the class whose map
+            is drawn, if it is one of the three. An empty sequence draws none.
+
+        titles : sequence of str, default=None
+            What to write above each sample; None writes the class and its probability.
+
+        method : {"auto", "cam", "gradcam"}, default="auto"
+            How :func:`class_activation_map` makes the maps.
+
+        layer : str, default=None
+            The layer for Grad-CAM.
+
+        cmap : str or matplotlib Colormap, default=None
+            The colours; None chooses.
+
+        colorbar : bool, default=True
+            Whether to draw the scale of the colours.
+
+        ax : matplotlib Axes or sequence of Axes, default=None
+            Where to draw: one for each sample. None makes a figure.
+
+        Returns
+        -------
+        display : ActivationMapDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If numbers of samples, wavelengths, redshifts, titles or axes do not agree,
+            or a line, a class or an option is not known.
+        TypeError
+            If the estimator is none of these, or its network has no such maps.
+        """
+        net, seen = reach_network(estimator, X, "ActivationMapDisplay")
+        n_samples = len(seen)
+        if n_samples > _MOST_SAMPLES:
+            raise ValueError(
+                f"X has {n_samples} samples, but a figure holds at most "
+                f"{_MOST_SAMPLES}; choose some rows."
+            )
+        probability = net.predict_proba(seen)
+        codes = encode_target(net, target, n_samples)
+        codes = probability.argmax(axis=1) if codes is None else codes
+        labels = net.classes_[codes].tolist()
+        maps = class_activation_map(net, seen, labels, method=method, layer=layer)
+        if titles is None:
+            titles = [
+                f"{label}, probability {row[code]:.2f}"
+                for label, row, code in zip(labels, probability, codes, strict=True)
+            ]
+        elif len(titles) != n_samples:
+            raise ValueError(
+                f"titles has {len(titles)} entries for {n_samples} samples."
+            )
+        if maps.ndim == 3:
+            X = net._normalize(torch.tensor(np.asarray(seen))).movedim(1, -1).numpy()
+        else:
+            given = np.asarray(X)
+            X = given if given.shape[-1] == maps.shape[1] else np.asarray(seen)
+            X = X[:, 0] if X.ndim == 3 else X
+            wavelength = _check_wavelength(wavelength, maps.shape[1])
+        marks = None
+        if redshift is not None:
+            redshift = _check_redshift(redshift, n_samples)
+            marks = [choose_lines(lines, label) for label in labels]
+        return cls(
+            X,
+            maps,
+            wavelength=wavelength,
+            redshift=redshift,
+            marks=marks,
+            titles=list(titles),
+        ).plot(cmap=cmap, colorbar=colorbar, ax=ax)
+
+    def plot(
+        self,
+        *,
+        cmap: str | Colormap | None = None,
+        colorbar: bool = True,
+        ax: Axes | Sequence[Axes] | None = None,
+    ) -> Self:
+        """Draw the samples, coloured by their maps.
+
+        Parameters
+        ----------
+        cmap : str or matplotlib Colormap, default=None
+            The colours; None chooses.
+        colorbar : bool, default=True
+            Whether to draw the scale of the colours.
+        ax : matplotlib Axes or sequence of Axes, default=None
+            Where to draw: one for each sample. None makes a figure.
+
+        Returns
+        -------
+        display : ActivationMapDisplay
+            The display itself.
+
+        Raises
+        ------
+        ValueError
+            If the number of axes is not that of the samples.
+        """
+        images = self.maps.ndim == 3
+        n_samples = len(self.maps)
+        self.axes_ = self._new_axes(images) if ax is None else np.ravel(ax)
+        if len(self.axes_) != n_samples:
+            raise ValueError(
+                f"ax must hold one Axes for each of the {n_samples} samples, but got "
+                f"{len(self.axes_)}."
+            )
+        self.ax_ = self.axes_[0]
+        self.figure_ = self.ax_.figure
+        cmap = plt.get_cmap(cmap or (_IMAGE_COLORS if images else _LINE_COLORS))
+        self.colorbar_ = None
+        if colorbar:
+            self.colorbar_ = self.figure_.colorbar(
+                ScalarMappable(Normalize(0, 1), cmap),
+                ax=list(self.axes_),
+                label=f"{_LABEL}, each from minimum to maximum",
+                fraction=0.05,
+                pad=0.02,
+                aspect=30,
+            )
+            self.colorbar_.set_ticks([0, 0.5, 1])
+        draw = self._draw_image if images else self._draw_spectrum
+        for sample in range(n_samples):
+            draw(sample, cmap)
+        if not images:
+            axis = "Pixel" if self.wavelength is None else "Wavelength (Å)"
+            self.axes_[-1].set_xlabel(axis)
+        return self
+
+    def _new_axes(self, images: bool) -> np.ndarray:
+        n_samples = len(self.maps)
+        if images:
+            columns = min(n_samples, 4)
+            rows = -(-n_samples // columns)
+            _, axes = plt.subplots(
+                rows,
+                columns,
+                figsize=(2.4 * columns + 0.9, 2.7 * rows),
+                squeeze=False,
+                layout="constrained",
+            )
+            for unused in axes.flat[n_samples:]:
+                unused.remove()
+            return axes.ravel()[:n_samples]
+        row_height = 2.6 if self.marks is not None else 1.9
+        _, axes = plt.subplots(
+            n_samples,
+            1,
+            figsize=(9, row_height * n_samples + 0.5),
+            squeeze=False,
+            layout="constrained",
+        )
+        return axes.ravel()
+
+    def _draw_spectrum(self, sample: int, cmap: Colormap) -> None:
+        ax, flux = self.axes_[sample], np.asarray(self.X[sample], dtype=np.float64)
+        place = np.arange(len(flux)) if self.wavelength is None else self.wavelength
+        points = np.stack([place, flux], axis=1)
+        # From the middle between a pixel and its neighbour to the next middle.
+        middle = 0.5 * (points[1:] + points[:-1])
+        before = np.concatenate([points[:1], middle])
+        behind = np.concatenate([middle, points[-1:]])
+        line = LineCollection(
+            np.stack([before, points, behind], axis=1),
+            array=_unit_range(self.maps[sample]),
+            cmap=cmap,
+            norm=Normalize(0, 1),
+            linewidths=1.1,
+            capstyle="round",
+        )
+        ax.add_collection(line, autolim=False)
+        ax.set_xlim(place[0], place[-1])
+        low, high = np.nanpercentile(flux, [0.2, 99.8])
+        margin = 0.08 * (high - low) or 1.0
+        ax.set_ylim(low - margin, high + margin)
+        ax.set_ylabel("Flux")
+        pad = None
+        if self.marks is not None and self.wavelength is not None:
+            marks = [LineMark(*mark) for mark in self.marks[sample]]
+            draw_marks(ax, marks, self.redshift[sample])
+            pad = LABEL_HEIGHT if marks else None
+        if self.titles is not None:
+            ax.set_title(self.titles[sample], loc="left", fontsize="medium", pad=pad)
+
+    def _draw_image(self, sample: int, cmap: Colormap) -> None:
+        ax, image = self.axes_[sample], np.asarray(self.X[sample])
+        if image.ndim == 3 and image.shape[2] != 3:
+            image = image.mean(axis=2)
+        if image.min() < 0 or image.max() > 1 or image.ndim == 2:
+            image = _unit_range(image)
+        ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+        heat = _unit_range(self.maps[sample])
+        ax.imshow(heat, cmap=cmap, vmin=0, vmax=1, alpha=0.65 * heat)
+        if min(heat.shape) > 1:
+            ax.contour(heat, levels=[0.5, 0.8], colors="white", linewidths=[0.6, 1.2])
+        ax.set_axis_off()
+        if self.titles is not None:
+            ax.set_title(self.titles[sample], fontsize="medium")
+
+
+def _unit_range(values: np.ndarray) -> np.ndarray:
+    """Bring values to [0, 1] by their minimum and maximum."""
+    low, span = values.min(), np.ptp(values)
+    return (values - low) / (span or 1)
+
+
+def _check_wavelength(
+    wavelength: ArrayLike | units.Quantity | None, n_pixels: int
+) -> np.ndarray | None:
+    if wavelength is None:
+        return None
+    if isinstance(wavelength, units.Quantity):
+        wavelength = wavelength.to_value(units.Angstrom)
+    wavelength = np.asarray(wavelength, dtype=np.float64)
+    if wavelength.shape != (n_pixels,):
+        raise ValueError(
+            f"wavelength has shape {wavelength.shape}, but the maps have {n_pixels} "
+            "pixels. Where a step of the pipeline changes the pixels, give the new "
+            "wavelengths, such as the attribute new_wavelength_ of RebinSpectra."
+        )
+    return wavelength
+
+
+def _check_redshift(redshift: float | ArrayLike, n_samples: int) -> np.ndarray:
+    redshift = np.asarray(redshift, dtype=np.float64)
+    if redshift.shape not in ((), (n_samples,)):
+        raise ValueError(
+            f"redshift must be one number, or one for each of the {n_samples} samples, "
+            f"but got an array of shape {redshift.shape}."
+        )
+    return np.broadcast_to(redshift, (n_samples,))

@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Deletion tests: whether activation maps point at what a decision rests on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest
+from sklearn.utils import Bunch, check_random_state
+
+from skastro.base import StrictClassifier
+from skastro.inspection._activation_map import class_activation_map
+from skastro.inspection._deleted_pixels import (
+    fill_from_neighbours,
+    fill_with_median,
+    random_like,
+)
+from skastro.inspection._network import encode_target, reach_network
+from skastro.utils import plain_array
+
+
+def deletion_score(
+    estimator: Any,
+    X: Any,
+    target: Any = None,
+    *,
+    maps: ArrayLike | None = None,
+    fraction: float = 0.1,
+    n_random: int = 10,
+    method: str = "auto",
+    layer: str | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
+    """Measure whether maps point at the pixels that a decision rests on.
+
+    The pixels with the highest values in each map are deleted, and so are random
+    pixels, as many of them and in runs of the same lengths. Where the map tells the
+    truth, the probability of the class drops more by the former than by the latter
+    [1]_ [2]_.
+
+    Parameters
+    ----------
+    estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
+        A fitted classifier, or a pipeline that ends in one.
+
+    X : array-like of shape (n_samples, ...)
+        Spectra or images, as ``estimator.predict`` takes them; not those of the
+        training, if the score is to tell about others.
+
+    target : label or array-like of shape (n_samples,), default=None
+        The class whose probability is watched; None means the one predicted.
+
+    maps : array-like of shape (n_samples, length) or (n_samples, height, width), \
+            default=None
+        The maps to test, of any kind. None makes them by
+        :func:`class_activation_map`.
+
+    fraction : float, default=0.1
+        Part of the pixels to delete, between 0 and 1.
+
+    n_random : int, default=10
+        Random deletions of each sample.
+
+    method : {"auto", "cam", "gradcam"}, default="auto"
+        How :func:`class_activation_map` makes the maps.
+
+    layer : str, default=None
+        The layer for Grad-CAM.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the random deletions; pass an int for the same ones every time.
+
+    Returns
+    -------
+    score : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object with the following attributes.
+
+        mean_drop : float
+            Mean drop of the probability by deleting highlighted pixels.
+        mean_random_drop : float
+            Mean drop by deleting random pixels.
+        wins : float
+            Part of the samples whose highlighted drop is above the median of their
+            random drops; 0.5 where a map is no better than chance. Equals count half.
+        p_value : float
+            Probability of as many wins or more by chance: a one-sided sign test.
+        target : ndarray of shape (n_samples,)
+            The classes.
+        probability : ndarray of shape (n_samples,)
+            Their probabilities before deletion.
+        drop : ndarray of shape (n_samples,)
+            Each sample's drop by deleting highlighted pixels.
+        random_drop : ndarray of shape (n_samples, n_random)
+            Each sample's drops by deleting random pixels.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, or the maps have another shape than X.
+    TypeError
+        If the estimator is none of these, or its network has no such maps.
+
+    See Also
+    --------
+    deletion_curve : The probability over the deleted part.
+
+    Notes
+    -----
+    Pixels are deleted where the network reads them, behind the steps of a pipeline.
+    In spectra a deleted run of pixels is replaced by a straight line between the
+    medians of the ten kept pixels on either side, the local continuum. In images
+    deleted pixels are replaced by the median of the kept ones, in each channel. Random
+    deletions have as many pixels in as many runs of the same lengths in spectra, at
+    places where all kept pixels are equally likely to be in between; in images the
+    deleted regions are moved, wrapping around at the borders, and mirrored. Of equal
+    values in a map the first count as the higher ones.
+
+    References
+    ----------
+    .. [1] W. Samek, A. Binder, G. Montavon, S. Lapuschkin, K.-R. Müller, "Evaluating
+       the Visualization of What a Deep Neural Network Has Learned", IEEE Transactions
+       on Neural Networks and Learning Systems 28, 2660, 2017,
+       doi:10.1109/TNNLS.2016.2599820.
+    .. [2] V. Petsiuk, A. Das, K. Saenko, "RISE: Randomized Input Sampling for
+       Explanation of Black-box Models", BMVC 2018, arXiv:1806.07421.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skastro import SpectrumClassifier
+    >>> from skastro.inspection import deletion_score
+    >>> rng = np.random.default_rng(0)
+    >>> flux = rng.normal(size=(80, 200))
+    >>> target = np.repeat(["line", "no line"], 40)
+    >>> flux[target == "line", 140:150] += 5
+    >>> clf = SpectrumClassifier(
+    ...     module__width=8, module__n_blocks=(1,), verbose=0, random_state=0
+    ... )
+    >>> score = deletion_score(clf.fit(flux, target), flux[:40], random_state=0)
+    >>> bool(score.mean_drop > 5 * score.mean_random_drop)
+    True
+    """
+    test = _DeletionTest(estimator, X, target, maps, method, layer)
+    n_random = _check_n_random(n_random)
+    rng = check_random_state(random_state)
+    (fraction,) = _check_fractions([fraction])
+    deleted = test.highlighted(fraction)
+    drop = test.probability - test.probability_without(deleted)
+    random_drop = np.empty((len(drop), n_random))
+    for column in range(n_random):
+        moved = random_like(deleted, rng)
+        random_drop[:, column] = test.probability - test.probability_without(moved)
+    median = np.median(random_drop, axis=1)
+    n_wins, n_losses = int((drop > median).sum()), int((drop < median).sum())
+    p_value = 1.0
+    if n_wins or n_losses:
+        test_of_signs = binomtest(n_wins, n_wins + n_losses, alternative="greater")
+        p_value = float(test_of_signs.pvalue)
+    return Bunch(
+        mean_drop=float(drop.mean()),
+        mean_random_drop=float(random_drop.mean()),
+        wins=0.5 + 0.5 * (n_wins - n_losses) / len(drop),
+        p_value=p_value,
+        target=test.target,
+        probability=test.probability,
+        drop=drop,
+        random_drop=random_drop,
+    )
+
+
+def deletion_curve(
+    estimator: Any,
+    X: Any,
+    target: Any = None,
+    *,
+    maps: ArrayLike | None = None,
+    fractions: Sequence[float] = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5),
+    n_random: int = 3,
+    method: str = "auto",
+    layer: str | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
+    """Follow the probability of a class while more and more pixels are deleted.
+
+    Parameters
+    ----------
+    estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
+        A fitted classifier, or a pipeline that ends in one.
+
+    X : array-like of shape (n_samples, ...)
+        Spectra or images, as ``estimator.predict`` takes them.
+
+    target : label or array-like of shape (n_samples,), default=None
+        The class whose probability is watched; None means the one predicted.
+
+    maps : array-like of shape (n_samples, length) or (n_samples, height, width), \
+            default=None
+        The maps to test. None makes them by :func:`class_activation_map`.
+
+    fractions : sequence of float, default=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+        Parts of the pixels to delete, between 0 and 1.
+
+    n_random : int, default=3
+        Random deletions of each sample for each part.
+
+    method : {"auto", "cam", "gradcam"}, default="auto"
+        How :func:`class_activation_map` makes the maps.
+
+    layer : str, default=None
+        The layer for Grad-CAM.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the random deletions; pass an int for the same ones every time.
+
+    Returns
+    -------
+    curve : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object with the following attributes.
+
+        fractions : ndarray of shape (n_fractions + 1,)
+            The parts deleted; the first is 0.
+        probability : ndarray of shape (n_samples, n_fractions + 1)
+            The class's probability without the highlighted pixels.
+        random_probability : ndarray of shape (n_samples, n_fractions + 1)
+            The same without random pixels, the mean over the random deletions.
+        target : ndarray of shape (n_samples,)
+            The classes.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, or the maps have another shape than X.
+    TypeError
+        If the estimator is none of these, or its network has no such maps.
+
+    See Also
+    --------
+    deletion_score : One part, with a test; says how pixels are deleted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skastro import SpectrumClassifier
+    >>> from skastro.inspection import deletion_curve
+    >>> rng = np.random.default_rng(0)
+    >>> flux = rng.normal(size=(80, 200))
+    >>> target = np.repeat(["line", "no line"], 40)
+    >>> flux[target == "line", 140:150] += 5
+    >>> clf = SpectrumClassifier(
+    ...     module__width=8, module__n_blocks=(1,), verbose=0, random_state=0
+    ... )
+    >>> curve = deletion_curve(clf.fit(flux, target), flux[:5], fractions=[0.1, 0.2])
+    >>> curve.fractions.tolist(), curve.probability.shape
+    ([0.0, 0.1, 0.2], (5, 3))
+    """
+    test = _DeletionTest(estimator, X, target, maps, method, layer)
+    n_random = _check_n_random(n_random)
+    rng = check_random_state(random_state)
+    columns, random_columns = [test.probability], [test.probability]
+    fractions = _check_fractions(fractions)
+    for fraction in fractions:
+        deleted = test.highlighted(fraction)
+        columns.append(test.probability_without(deleted))
+        at_random = [
+            test.probability_without(random_like(deleted, rng)) for _ in range(n_random)
+        ]
+        random_columns.append(np.mean(at_random, axis=0))
+    return Bunch(
+        fractions=np.array([0.0, *fractions]),
+        probability=np.stack(columns, axis=1),
+        random_probability=np.stack(random_columns, axis=1),
+        target=test.target,
+    )
+
+
+class _DeletionTest:
+    """Samples, their maps, and what the classifier says when pixels are missing."""
+
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        target: Any,
+        maps: ArrayLike | None,
+        method: str,
+        layer: str | None,
+    ) -> None:
+        self.net, X = reach_network(estimator, X, "A deletion test")
+        self.X = np.array(plain_array(np.asarray(X[:])), order="C")
+        probability = self.net.predict_proba(self.X)
+        codes = encode_target(self.net, target, len(X))
+        self.codes = probability.argmax(axis=1) if codes is None else codes
+        self.target = self.net.classes_[self.codes]
+        self.probability = self._of_target(probability)
+        if maps is None:
+            maps = class_activation_map(
+                self.net, self.X, self.target, method=method, layer=layer
+            )
+        self.maps = np.asarray(maps)
+        pixels = _as_channels(self.net, self.X)
+        if self.maps.shape != (len(pixels), *pixels.shape[2:]):
+            raise ValueError(
+                f"maps have shape {self.maps.shape}, but the samples that the network "
+                f"reads have pixels of shape {(len(pixels), *pixels.shape[2:])}."
+            )
+
+    def highlighted(self, fraction: float) -> np.ndarray:
+        """Mark the pixels with the highest values of each map."""
+        flat = self.maps.reshape(len(self.maps), -1)
+        n_deleted = min(max(1, round(fraction * flat.shape[1])), flat.shape[1] - 1)
+        highest = np.argsort(-flat, axis=1, kind="stable")[:, :n_deleted]
+        deleted = np.zeros(flat.shape, dtype=bool)
+        np.put_along_axis(deleted, highest, True, axis=1)
+        return deleted.reshape(self.maps.shape)
+
+    def probability_without(self, deleted: np.ndarray) -> np.ndarray:
+        """Predict the classes' probabilities with pixels replaced."""
+        X = self.X.copy()
+        fill = fill_from_neighbours if deleted.ndim == 2 else fill_with_median
+        for channels, mask in zip(_as_channels(self.net, X), deleted, strict=True):
+            fill(channels, mask)
+        return self._of_target(self.net.predict_proba(X))
+
+    def _of_target(self, probability: np.ndarray) -> np.ndarray:
+        return probability[np.arange(len(probability)), self.codes].astype(np.float64)
+
+
+def _as_channels(net: StrictClassifier, X: np.ndarray) -> np.ndarray:
+    """View samples as ``(n_samples, n_channels, ...)``, in the same memory."""
+    if net._module_ndim == 2:
+        return net._to_images(torch.from_numpy(X)).numpy()
+    return X[:, None] if X.ndim == 2 else X
+
+
+def _check_n_random(n_random: int) -> int:
+    if not isinstance(n_random, int | np.integer) or n_random < 1:
+        raise ValueError(f"n_random must be a positive integer, but got {n_random!r}.")
+    return int(n_random)
+
+
+def _check_fractions(fractions: Sequence[float]) -> list[float]:
+    fractions = [float(fraction) for fraction in fractions]
+    for fraction in fractions:
+        if not 0 < fraction < 1:
+            raise ValueError(
+                f"The part of the pixels to delete must lie between 0 and 1, but got "
+                f"{fraction!r}."
+            )
+    return fractions

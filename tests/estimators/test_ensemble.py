@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Several networks that differ by their seeds."""
+
+import joblib
+import numpy as np
+import pytest
+from sklearn import config_context
+from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skastro import EnsembleClassifier, Pipeline, SpectrumClassifier, StandardizeSpectra
+
+
+def tiny(**params):
+    """Make a network that trains in a blink."""
+    settings = {"max_epochs": 4, "lr": 1e-2, "verbose": 0, "device": "cpu"}
+    return SpectrumClassifier("mlp", **(settings | params))
+
+
+@parametrize_with_checks(
+    [
+        EnsembleClassifier(LogisticRegression(), 2, random_state=0),
+        EnsembleClassifier(DecisionTreeClassifier(max_features=1), random_state=0),
+    ]
+)
+def test_sklearn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 30)).astype(np.float32)
+    codes = np.arange(90) % 3
+    for code in range(3):
+        X[codes == code, 10 * code : 10 * code + 6] += 1
+    return X, np.array(["STAR", "GALAXY", "QSO"])[codes]
+
+
+def test_mean_and_spread_of_the_members(spectra):
+    X, y = spectra
+    clf = EnsembleClassifier(tiny(), 3, random_state=0).fit(X, y)
+    members = np.stack([member.predict_proba(X) for member in clf.estimators_])
+    assert len({member.random_state for member in clf.estimators_}) == 3
+    np.testing.assert_array_equal(clf.predict_proba(X), members.mean(axis=0))
+    np.testing.assert_array_equal(clf.predict_std(X), members.std(axis=0))
+    assert clf.predict_std(X).max() > 0.01
+    np.testing.assert_array_equal(
+        clf.predict(X), clf.classes_[members.mean(axis=0).argmax(axis=1)]
+    )
+    scores = np.stack([member.score_samples(X) for member in clf.estimators_])
+    np.testing.assert_array_equal(clf.score_samples(X), scores.mean(axis=0))
+    assert clf.classes_.tolist() == ["GALAXY", "QSO", "STAR"]
+    assert clf.n_features_in_ == 30
+
+
+def test_same_seed_same_members(spectra, tmp_path):
+    X, y = spectra
+    clf = EnsembleClassifier(tiny(), 2, random_state=3).fit(X, y)
+    expected = clf.predict_proba(X)
+    again = EnsembleClassifier(tiny(), 2, random_state=3).fit(X, y)
+    np.testing.assert_array_equal(again.predict_proba(X), expected)
+    other = EnsembleClassifier(tiny(), 2, random_state=4).fit(X, y)
+    assert not np.array_equal(other.predict_proba(X), expected)
+    joblib.dump(clf, tmp_path / "clf.joblib")
+    loaded = joblib.load(tmp_path / "clf.joblib")
+    np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+
+
+def test_members_side_by_side(spectra):
+    X, y = spectra
+    tree = DecisionTreeClassifier(max_features=1)
+    alone = EnsembleClassifier(tree, random_state=0).fit(X, y)
+    with joblib.parallel_backend("threading"):
+        both = EnsembleClassifier(tree, random_state=0, n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(both.predict_proba(X), alone.predict_proba(X))
+
+
+def test_steps_of_a_pipeline_get_seeds(spectra):
+    pipe = Pipeline([StandardizeSpectra(), tiny(random_state=5)])
+    clf = EnsembleClassifier(pipe, 2).fit(*spectra)
+    seeds = {member[-1].random_state for member in clf.estimators_}
+    assert len(seeds) == 2
+    assert pipe[-1].random_state == 5
+
+
+def test_agrees_with_soft_voting_over_the_same_seeds(spectra):
+    X, y = spectra
+    clf = EnsembleClassifier(tiny(), 3, random_state=0).fit(X, y)
+    voting = VotingClassifier(
+        [
+            (f"net{place}", tiny(random_state=member.random_state))
+            for place, member in enumerate(clf.estimators_)
+        ],
+        voting="soft",
+    ).fit(X, y)
+    np.testing.assert_allclose(
+        clf.predict_proba(X), voting.predict_proba(X), rtol=1e-5, atol=1e-7
+    )
+    np.testing.assert_array_equal(clf.predict(X), voting.predict(X))
+
+
+def test_parameters_of_fit_are_routed(spectra):
+    X, y = spectra
+    weight = np.where(y == "QSO", 100.0, 1.0)
+    with config_context(enable_metadata_routing=True):
+        inner = LogisticRegression().set_fit_request(sample_weight=True)
+        clf = EnsembleClassifier(inner, 2).fit(X, y, sample_weight=weight)
+    alone = LogisticRegression().fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(clf.predict_proba(X), alone.predict_proba(X))
+
+
+def test_unfitted_and_bad_parameters(spectra):
+    clf = EnsembleClassifier(LogisticRegression(), 0)
+    with pytest.raises(NotFittedError):
+        clf.predict_std(spectra[0])
+    with pytest.raises(ValueError, match="'n_estimators' parameter of Ensemble"):
+        clf.fit(*spectra)
+    assert not hasattr(clf, "score_samples")
+    assert not hasattr(clf, "n_features_in_")

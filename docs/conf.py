@@ -113,3 +113,8 @@ def setup(app: Sphinx) -> None:
     """Connect the hooks above."""
     app.connect("autodoc-skip-member", skip_members_of_others)
     app.connect("autodoc-process-docstring", unlink_references_of_others)
+
+
+# Several classes have an attribute such as classes_. A name alone refers to the class
+# in whose description it stands; Sphinx says that it could be another's.
+suppress_warnings = ["ref.python"]

@@ -61,11 +61,14 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
         Samples in a training batch. Prediction takes as many at least;
         ``iterator_valid__batch_size`` sets how many. -1 takes all at once.
 
-    schedule : {"cosine"}, callable or None, default="cosine"
+    schedule : {"cosine", "cosine_cycles", "steps"}, callable or None, default="cosine"
         How the learning rate changes at every step. ``"cosine"``: a linear warm-up
         over the first tenth of the training, then half a cosine down to zero
-        [3]_. A callable takes the progress from 0 to 1 and gives a factor. None: a
-        constant rate, or the schedule of a callback of yours.
+        [3]_. ``"cosine_cycles"``: the same in two cycles, the second half as high.
+        ``"steps"``: divided by ten after one half and three quarters. A callable takes
+        the progress from 0 to 1 and gives a factor, as
+        :class:`~skastro.training.CosineCycles` and :class:`~skastro.training.Steps` do.
+        None: a constant rate, or the schedule of a callback of yours.
 
     train_split : float, callable or None, default=0.1
         A float sets that part of the samples aside for validation, drawn with
@@ -102,8 +105,9 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
 
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Number format of the network's computations. ``"auto"``: bfloat16 where the
-        hardware computes in it and samples are large enough for that to pay, float32
-        elsewhere. Weights, losses and probabilities are float32 in any case.
+        hardware computes in it (float16 on GPUs that are fast in that format only) and
+        samples and network are large enough for that to pay, float32 elsewhere.
+        Weights, losses and probabilities are float32 in any case.
 
     device : str, torch.device or None, default="auto"
         Where to compute. ``"auto"``: a CUDA device where there is one, else Apple's

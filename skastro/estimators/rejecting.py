@@ -40,8 +40,9 @@ class RejectingClassifier(MetaClassifier):
     threshold : float, default=None
         The lowest confidence that is accepted. None: the threshold is found by `cv`.
 
-    coverage : float, default=0.9
-        The part of the samples to accept, where `threshold` is None. 1 accepts all.
+    coverage : float, default=1.0
+        The part of the samples to accept, where `threshold` is None. 1 accepts all,
+        0.9 rejects the tenth that is least certain.
 
     reject_label : str or number, default=None
         What ``predict`` answers for rejected samples; none of the classes, and text
@@ -134,7 +135,7 @@ class RejectingClassifier(MetaClassifier):
         estimator: BaseEstimator,
         *,
         threshold: float | None = None,
-        coverage: float = 0.9,
+        coverage: float = 1.0,
         reject_label: str | float | None = None,
         confidence: str = "probability",
         cv: int | str | Iterable | None = None,

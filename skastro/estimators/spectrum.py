@@ -87,18 +87,21 @@ class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
         ``"balanced"`` draws training samples with replacement such that all classes
         come equally often.
 
-    augment : {"noise"}, callable or None, default="noise"
+    augment : {"noise", "wang2020", "resclass"}, callable or None, default="noise"
         How training batches are varied before the network sees them; validation and
         prediction are not. ``"noise"``: white noise of up to half the spectrum's
-        standard deviation, :class:`skastro.augmentation.GaussianNoise`. A callable
+        standard deviation, :class:`skastro.augmentation.GaussianNoise`.
+        ``"wang2020"``: noise, cosmic rays and bad pixels of min-max normalised flux
+        [2]_. ``"resclass"``: noise and spikes, for standardised flux. A callable
         takes a Tensor of the shape of X and gives one, on its device;
         ``skastro.augmentation`` has some. Draws come from torch's global generator,
         which ``random_state`` governs during ``fit``.
 
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Number format of the network's computations. ``"auto"``: bfloat16 where the
-        hardware computes in it and samples are large enough for that to pay, float32
-        elsewhere. Weights, losses and probabilities are float32 in any case.
+        hardware computes in it (float16 on GPUs that are fast in that format only) and
+        samples and network are large enough for that to pay, float32 elsewhere.
+        Weights, losses and probabilities are float32 in any case.
 
     device : str, torch.device or None, default="auto"
         Where to compute. ``"auto"``: a CUDA device where there is one, else Apple's

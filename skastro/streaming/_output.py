@@ -165,7 +165,8 @@ class Output:
                     f"{name} gives text, whose width must be known beforehand, but "
                     f"{type(estimator).__name__} has no classes_ that list all labels."
                 )
-            dtype = labels.dtype
+            # A classifier may answer what is no class, such as "UNKNOWN".
+            dtype = np.promote_types(labels.dtype, dtype)
         # One list of classes for several targets would be none that a reader can use.
         several = isinstance(getattr(estimator, "classes_", None), list | tuple)
         names = _feature_names(estimator, shape) if method == "transform" else None

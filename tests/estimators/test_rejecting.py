@@ -2,6 +2,7 @@
 """A classifier that may answer that it does not know."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.exceptions import NotFittedError
@@ -16,18 +17,15 @@ from skastro import (
     SpectrumClassifier,
     StandardizeSpectra,
 )
-
-# The only checks that may fail: they expect a class for every sample.
-NOTHING_REJECTED = {"check_classifiers_train": "some samples are rejected"}
+from skastro.streaming import predict_stream
 
 
 @parametrize_with_checks(
     [
-        RejectingClassifier(LogisticRegression(), coverage=1.0),
+        RejectingClassifier(LogisticRegression()),
         RejectingClassifier(LogisticRegression(), threshold=0.0),
         RejectingClassifier(LogisticRegression(), cv=2),
-    ],
-    expected_failed_checks=lambda clf: NOTHING_REJECTED if clf.cv else {},
+    ]
 )
 def test_sklearn_contract(estimator, check):
     check(estimator)
@@ -68,7 +66,7 @@ def test_threshold_is_the_quantile_of_confidences_out_of_fold(blurred):
 def test_splits_may_leave_samples_out(blurred):
     X, y = blurred
     cv = ShuffleSplit(1, test_size=0.25, random_state=0)
-    clf = RejectingClassifier(LogisticRegression(), cv=cv).fit(X, y)
+    clf = RejectingClassifier(LogisticRegression(), cv=cv, coverage=0.9).fit(X, y)
     ((train, test),) = cv.split(X)
     fitted = LogisticRegression().fit(X[train], y[train])
     apart = np.sort(fitted.predict_proba(X[test]).max(axis=1))
@@ -82,9 +80,9 @@ def test_prefit_estimator_stays_as_it_is(blurred):
     assert clf.estimator_ is fitted
     assert (clf.predict(X[300:]) != "UNKNOWN").mean() == pytest.approx(0.5, abs=0.01)
     with pytest.raises(NotFittedError):
-        RejectingClassifier(LogisticRegression(), cv="prefit").fit(X, y)
+        RejectingClassifier(LogisticRegression(), cv="prefit", coverage=0.9).fit(X, y)
     with pytest.raises(NotFittedError):
-        RejectingClassifier(fitted, cv="prefit").predict(X)
+        RejectingClassifier(fitted, cv="prefit", coverage=0.9).predict(X)
 
 
 def test_given_threshold(blurred):
@@ -138,7 +136,7 @@ def test_labels_of_any_type(blurred, labels, wanted, label, kind):
 def test_labels_that_do_not_go_together(blurred, labels, wanted, message):
     X, y = blurred
     y = np.asarray(labels)[(y == "STAR").astype(int)]
-    clf = RejectingClassifier(LogisticRegression(), reject_label=wanted)
+    clf = RejectingClassifier(LogisticRegression(), reject_label=wanted, coverage=0.9)
     with pytest.raises(ValueError, match=message):
         clf.fit(X, y)
 
@@ -157,11 +155,15 @@ def test_parameters_of_fit_are_routed(blurred):
     weight = np.where(y == "STAR", 100.0, 1.0)
     with config_context(enable_metadata_routing=True):
         inner = LogisticRegression().set_fit_request(sample_weight=True)
-        clf = RejectingClassifier(inner, cv=2).fit(X, y, sample_weight=weight)
+        clf = RejectingClassifier(inner, cv=2, coverage=0.9).fit(
+            X, y, sample_weight=weight
+        )
     alone = LogisticRegression().fit(X, y, sample_weight=weight)
     np.testing.assert_allclose(clf.predict_proba(X), alone.predict_proba(X))
     with pytest.raises(ValueError, match="enable_metadata_routing"):
-        RejectingClassifier(LogisticRegression()).fit(X, y, sample_weight=weight)
+        RejectingClassifier(LogisticRegression(), coverage=0.9).fit(
+            X, y, sample_weight=weight
+        )
 
 
 def test_search_over_the_inner_parameters(blurred):
@@ -183,10 +185,24 @@ def test_spectra_in_a_pipeline(confidence):
     flux[y == "GALAXY", 20:30] += 4
     net = SpectrumClassifier("mlp", max_epochs=8, lr=1e-2, verbose=0, random_state=0)
     clf = RejectingClassifier(
-        Pipeline([StandardizeSpectra(), net]), confidence=confidence, cv=2
+        Pipeline([StandardizeSpectra(), net]),
+        coverage=0.9,
+        confidence=confidence,
+        cv=2,
     ).fit(flux, y)
     accepted = clf.predict(flux) != "UNKNOWN"
     assert accepted.mean() > 0.8
     assert (clf.predict(flux) == y)[accepted].mean() > 0.95
     unlike = clf.predict(rng.normal(size=(50, 40)))
     assert (unlike == "UNKNOWN").mean() > 0.5
+
+
+def test_rejected_samples_stream_into_a_file(blurred, tmp_path):
+    X, y = blurred
+    clf = RejectingClassifier(LogisticRegression(), coverage=0.8).fit(X, y)
+    out = predict_stream(
+        clf, X, 100, out=tmp_path / "classes.csv", method="predict", verbose=0
+    )
+    table = pd.read_csv(out)
+    assert (table["predict"] == clf.predict(X)).all()
+    assert (table["predict"] == "UNKNOWN").any()

@@ -40,7 +40,7 @@ def halve(y):
         ({"star": 200, "qso": 90}, {"galaxy": 60, "qso": 90, "star": 200}),
         ({"galaxy": 0, "qso": 31}, {"galaxy": 0, "qso": 31, "star": 410}),
         (COUNTS, COUNTS),
-        (halve, {"galaxy": 30, "qso": 15, "star": 205}),
+        pytest.param(halve, {"galaxy": 30, "qso": 15, "star": 205}, id="function"),
     ],
     ids=str,
 )

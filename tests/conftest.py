@@ -5,12 +5,20 @@ import os
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 import torch
 
 matplotlib.use("Agg")
 # Test runs are spread over processes: one thread each avoids oversubscription.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_global_generators() -> None:
+    """Start each test alike, whichever tests ran before it in the same process."""
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
 
 
 @pytest.fixture(scope="session")

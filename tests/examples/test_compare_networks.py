@@ -67,3 +67,15 @@ def test_small_survey_without_options(job):
     assert options.simulate == 2000
     assert options.train is None
     assert options.epochs == 60
+
+
+def test_large_classes_are_thinned_out_in_training_alone(job):
+    target = np.repeat(["GALAXY", "QSO", "STAR"], [3, 9, 40])
+    flux = np.random.default_rng(0).normal(size=(52, 20)).astype(np.float32)
+    options = job.parse_arguments(["--at-most", "5"])
+    pipe = job.make_pipeline("wang2020-mlp", target, options)
+    _, resampled = pipe[1].fit_resample(flux, target)
+    assert np.unique(resampled, return_counts=True)[1].tolist() == [3, 5, 5]
+    everything = job.make_pipeline("wang2020-mlp", target, job.parse_arguments([]))
+    _, resampled = everything[1].fit_resample(flux, target)
+    assert len(resampled) == 52

@@ -12,18 +12,26 @@ if TYPE_CHECKING:
     from skastro.estimators import (
         EnsembleClassifier,
         GalaxyClassifier,
+        GalaxyRegressor,
         RejectingClassifier,
         SpectrumClassifier,
     )
     from skastro.pipeline import Pipeline, make_pipeline
-    from skastro.preprocessing import MinMaxSpectra, RebinSpectra, StandardizeSpectra
+    from skastro.preprocessing import (
+        CropPadImages,
+        MinMaxSpectra,
+        RebinSpectra,
+        StandardizeSpectra,
+    )
     from skastro.resampling import NoiseAugmenter, NoiseResampler
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "CropPadImages",
     "EnsembleClassifier",
     "GalaxyClassifier",
+    "GalaxyRegressor",
     "MinMaxSpectra",
     "NoiseAugmenter",
     "NoiseResampler",
@@ -36,8 +44,10 @@ __all__ = [
 ]
 
 _ROOM_OF_NAME = {
+    "CropPadImages": "preprocessing",
     "EnsembleClassifier": "estimators",
     "GalaxyClassifier": "estimators",
+    "GalaxyRegressor": "estimators",
     "MinMaxSpectra": "preprocessing",
     "NoiseAugmenter": "resampling",
     "NoiseResampler": "resampling",

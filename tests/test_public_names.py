@@ -33,7 +33,7 @@ def test_unknown_name_is_an_attribute_error():
     "statement",
     [
         "import skastro",
-        "from skastro import MinMaxSpectra, RebinSpectra, StandardizeSpectra",
+        "from skastro import CropPadImages, MinMaxSpectra, RebinSpectra",
         "from skastro import Pipeline",
         "import skastro.datasets",
     ],

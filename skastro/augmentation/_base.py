@@ -82,6 +82,37 @@ class SpectrumOperation(BatchOperation):
         """Vary flux of shape (n_samples, [n_channels,] length)."""
 
 
+class ImageOperation(BatchOperation):
+    """Template of an operation on images; subclasses define `_vary_images`."""
+
+    def _vary(
+        self, batch: torch.Tensor, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        check_images(batch, type(self).__name__)
+        if not batch.is_floating_point():
+            raise TypeError(
+                f"{type(self).__name__} needs images in floating point, but got "
+                f"{batch.dtype}: convert them to float32, and divide bytes by 255."
+            )
+        return self._vary_images(batch, generator) if len(batch) else batch.clone()
+
+    @abstractmethod
+    def _vary_images(
+        self, batch: torch.Tensor, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        """Vary images of shape (n_samples, n_channels, height, width)."""
+
+
+def check_images(batch: torch.Tensor, caller: str) -> None:
+    """Refuse a tensor that holds no images, or images without pixels."""
+    if batch.ndim != 4 or 0 in batch.shape[1:]:
+        raise ValueError(
+            f"{caller} takes images of shape (n_samples, n_channels, height, width), "
+            f"but got {tuple(batch.shape)}. Channels in the last place are moved by "
+            "movedim(-1, 1), images of one channel get theirs by [:, None]."
+        )
+
+
 def vary_array(
     operation: Callable[[torch.Tensor], torch.Tensor], array: np.ndarray
 ) -> np.ndarray:

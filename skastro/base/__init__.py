@@ -3,5 +3,6 @@
 
 from skastro.base._classifier import StrictClassifier
 from skastro.base._net import StrictNet
+from skastro.base._regressor import StrictRegressor
 
-__all__ = ["StrictClassifier", "StrictNet"]
+__all__ = ["StrictClassifier", "StrictNet", "StrictRegressor"]

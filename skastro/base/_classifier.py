@@ -46,9 +46,6 @@ class StrictClassifier(Calibration, Likeness, StrictNet):
         labels = self.classes_inferred_
         return np.arange(len(labels)) if self._is_training() else labels
 
-    def _is_training(self) -> bool:
-        return "_training" in vars(self)
-
     def check_data(self, X: Any, y: Any) -> None:
         """Do nothing: the data were checked before the training began.
 
@@ -160,12 +157,13 @@ class StrictClassifier(Calibration, Likeness, StrictNet):
         if method_name == "on_train_begin":
             for name in _OF_THE_WEIGHTS:
                 vars(self).pop(name, None)
+            self._first_epoch = len(self.history)
         super().notify(method_name, **kwargs)
         # The callbacks have put the best weights back.
         if method_name == "on_train_end" and "_split" in vars(self):
             train, valid = vars(self).pop("_split")
             self._calibrate(valid)
-            self._learn_features(train)
+            self._learn_features(train, len(self.history) - self._first_epoch)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict class probabilities.

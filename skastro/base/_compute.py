@@ -3,9 +3,9 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ class Computing(NeuralNet):
 
     # Set while a training step runs; a class attribute, so that it is in no pickle.
     _varies_batches = False
+    # What the names mean that ``augment`` takes.
+    _augmentations: ClassVar[Mapping[str, Callable]] = AUGMENTATIONS
 
     @property
     def _torch_device(self) -> torch.device:
@@ -56,8 +58,16 @@ class Computing(NeuralNet):
     def _augment(self, X: torch.Tensor) -> torch.Tensor:
         augment = self.augment
         if isinstance(augment, str):
-            augment = AUGMENTATIONS[augment]
+            augment = self._augmentations[augment]
         return augment(X)
+
+    def _send(self, x: Any) -> torch.Tensor:
+        """Bring a batch, without the weights that may travel with it, to the device."""
+        x = torch.as_tensor(x["X"] if isinstance(x, dict) else x)
+        if x.dtype is torch.float64:
+            # Half as much to send, and some devices have no float64.
+            x = x.float()
+        return to_device(x, self._torch_device)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Run the module on a batch.
@@ -74,14 +84,8 @@ class Computing(NeuralNet):
         y_pred : Tensor or tuple of Tensor
             The module's output, float32.
         """
-        if isinstance(x, dict):
-            x = x["X"]
         device = self._torch_device
-        x = torch.as_tensor(x)
-        if x.dtype is torch.float64:
-            # Half as much to send, and some devices have no float64.
-            x = x.float()
-        x = to_device(x, device)
+        x = self._send(x)
         if self._takes_sizes:
             x = self._normalize(x)
         # Arrays on disk and those of a user's own data sets come in any dtype.
@@ -191,12 +195,19 @@ class Computing(NeuralNet):
             The module's output for the next samples. Where a batch is too large for
             the device's memory it is cut into pieces.
         """
-        self.check_is_fitted()
-        pieces = PieceByPiece("iterator_valid__batch_size")
 
         def step(piece: Any) -> Any:
             return self.evaluation_step(piece, training=training)
 
+        for output in self._run_batches(step, X, check=check):
+            yield to_device(output, device=device)
+
+    def _run_batches(
+        self, step: Callable[[Any], Any], X: Any, *, check: bool
+    ) -> Iterator[Any]:
+        """Yield what a step gives for batch after batch."""
+        self.check_is_fitted()
+        pieces = PieceByPiece("iterator_valid__batch_size")
         # In the samples' order, whatever the mode of the layers.
         iterator = self.get_iterator(self.get_dataset(X), training=False)
         if check and isinstance(iterator, BatchIterator):
@@ -205,8 +216,7 @@ class Computing(NeuralNet):
             check_finite(X, advice=self._finite_advice)
         try:
             for batch in iterator:
-                outputs = [output for _, output in pieces.run(step, batch)]
-                yield to_device(concatenate(outputs), device=device)
+                yield concatenate([output for _, output in pieces.run(step, batch)])
         except NotFiniteError:
             # Says in which rows.
             check_finite(X, advice=self._finite_advice)
@@ -223,11 +233,8 @@ class Computing(NeuralNet):
         waiting, done = [], []
         n_bytes = 0
         with fast_kernels(device, self.precision):
-            for output in self.forward_iter(
-                X, training=False, device=device, check=is_array
-            ):
-                output = output[0] if isinstance(output, tuple) else output
-                waiting.append(function(output))
+            for results in self._predict_batches(X, function, check=is_array):
+                waiting.append(results)
                 n_bytes += waiting[-1].nbytes
                 if n_bytes > _OUTPUTS_ON_DEVICE:
                     done.append(torch.cat(waiting).cpu())
@@ -237,6 +244,17 @@ class Computing(NeuralNet):
             if waiting:
                 done.append(torch.cat(waiting).cpu())
             return torch.cat(done).numpy() if len(done) > 1 else done[0].numpy()
+
+    def _predict_batches(
+        self, X: Any, function: Callable, *, check: bool
+    ) -> Iterator[torch.Tensor]:
+        """Yield a function of the outputs for batch after batch, on the device."""
+        for output in self.forward_iter(
+            X, training=False, device=self._torch_device, check=check
+        ):
+            output = output[0] if isinstance(output, tuple) else output
+            # Those of a training step, kept for scoring, carry gradients.
+            yield function(output.detach())
 
     def predict_stream(
         self,

@@ -39,7 +39,7 @@ def check_X_y(
     X : array-like of shape (n_samples, ...)
         The input. Arrays on disk (see :class:`skastro.datasets.LazyArray`) are read a
         few rows at a time, and only where their dtype can hold NaN.
-    y : array-like of shape (n_samples,) or None, default="no_validation"
+    y : array-like of shape (n_samples, ...) or None, default="no_validation"
         The target; None is refused by estimators that need one.
     reset : bool
         Whether X defines the shape (``fit``) or must have it (``predict``).
@@ -52,7 +52,7 @@ def check_X_y(
     X : ndarray or LazyArray of shape (n_samples, ...)
         In the machine's byte order and, in memory, in the estimator's dtype; the very
         array that was given where there was nothing to change.
-    y : ndarray of shape (n_samples,) or None
+    y : ndarray of shape (n_samples, ...) or None
         The target.
 
     Raises
@@ -69,6 +69,8 @@ def check_X_y(
         _check_sample_shape(estimator, X.shape)
     if is_lazy(X):
         return _check_lazy(estimator, as_lazy(X), y, reset=reset, finite=finite)
+    has_target = y is not None and not isinstance(y, str)
+    X = _join_arrays(X)
     validated = validate_data(
         estimator,
         plain_array(X),
@@ -77,6 +79,7 @@ def check_X_y(
         allow_nd=True,
         dtype=list(estimator._input_dtypes),
         ensure_all_finite=False,
+        **(estimator._target_checks if has_target else {}),
     )
     X, y = validated if isinstance(validated, tuple) else (validated, None)
     if finite:
@@ -87,6 +90,29 @@ def check_X_y(
     else:
         _check_sample_shape(estimator, X.shape)
     return X, y
+
+
+def _join_arrays(X: Any) -> Any:
+    """Make one array of a list of arrays; return any other input as it is.
+
+    scikit-learn's validation would forget the arrays' data type, by which bytes are
+    told from numbers, and not say what is wrong with arrays of several shapes.
+    """
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
+        X = list(X)
+    if not isinstance(X, list | tuple) or not all(
+        isinstance(sample, np.ndarray) for sample in X
+    ):
+        return X
+    shapes = {sample.shape for sample in X}
+    if len(shapes) > 1:
+        some = ", ".join(map(str, sorted(shapes)[:5]))
+        raise ValueError(
+            f"X is a list of arrays of {len(shapes)} different shapes, such as {some}, "
+            "but all samples must have one. skastro.CropPadImages cuts and pads images "
+            "to one size; skastro.RebinSpectra brings spectra to one grid."
+        )
+    return np.stack([plain_array(sample) for sample in X]) if X else X
 
 
 def _to_float32(rows: np.ndarray) -> np.ndarray:
@@ -133,7 +159,13 @@ def _check_lazy(
     if isinstance(y, str) and y == "no_validation":
         y = None
     else:
-        y = validate_data(estimator, "no_validation", plain_array(y), reset=False)
+        y = validate_data(
+            estimator,
+            "no_validation",
+            plain_array(y),
+            reset=False,
+            **estimator._target_checks,
+        )
         check_consistent_length(X, y)
     if finite:
         check_finite(X, advice=estimator._finite_advice)

@@ -12,7 +12,12 @@ from torch.utils.data import IterableDataset, Subset
 from skastro.training import find_source
 
 # Training samples that others are compared with, at most.
-_N_KEPT = 2048
+_MOST_KEPT = 2048
+# Samples kept for each that an epoch of the training went through. A prediction takes
+# about a third of a training step, so that keeping them adds less than 2 % to it.
+_KEPT_PER_TRAINED = 0.05
+# But so many of a class: with fewer, real spectra look unlike the training set too.
+_LEAST_KEPT_OF_CLASS = 5
 # The neighbour that counts: one odd training sample cannot vouch for others like it.
 _NEIGHBOUR = 3
 
@@ -42,12 +47,15 @@ class Likeness(NeuralNet):
         vars(view)["module_"] = _Features(self.module_)
         return view
 
-    def _learn_features(self, dataset: Any) -> None:
-        """Keep the features of some training samples."""
+    def _learn_features(self, dataset: Any, n_epochs: int) -> None:
+        """Keep the features of some of the samples that so many epochs went through."""
         has_features = hasattr(self.module_, "forward_features")
         if not has_features or isinstance(dataset, IterableDataset):
             return
-        some = Subset(dataset, _some_rows(_codes_of(dataset), len(dataset)))
+        least = _LEAST_KEPT_OF_CLASS * len(self.classes_inferred_)
+        n_kept = max(least, int(_KEPT_PER_TRAINED * n_epochs * len(dataset)))
+        rows = _some_rows(_codes_of(dataset), len(dataset), min(n_kept, _MOST_KEPT))
+        some = Subset(dataset, rows)
         outputs = self._of_features().forward_iter(some)
         self.training_features_ = torch.cat(list(outputs)).numpy()
 
@@ -56,8 +64,9 @@ class Likeness(NeuralNet):
 
         Noise, other instruments or objects of no known class get low scores, whatever
         class is predicted. The score is the cosine of the angle between the features
-        of the sample and those of its third nearest neighbour among up to 2048 training
-        samples, which show all classes alike [1]_. The features are what the module's
+        of the sample and those of its third nearest neighbour among training samples
+        that show all classes alike [1]_: all of them, or 2048, or fewer after less than
+        20 epochs, see the :ref:`User Guide <trust>`. The features are what the module's
         method ``forward_features`` gives, averaged over the pixels. For a module
         without that method the score is the logarithm of the sum of the exponentials of
         the logits [2]_, which tells less.
@@ -116,15 +125,15 @@ def _codes_of(dataset: Any) -> np.ndarray | None:
     return codes.numpy()
 
 
-def _some_rows(codes: np.ndarray | None, n_samples: int) -> np.ndarray:
+def _some_rows(codes: np.ndarray | None, n_samples: int, n_wanted: int) -> np.ndarray:
     """Choose rows, spread over the data set, and equally many of each class."""
-    if n_samples <= _N_KEPT:
+    if n_samples <= n_wanted:
         return np.arange(n_samples)
     if codes is None:
-        return _spread(np.arange(n_samples), _N_KEPT)
+        return _spread(np.arange(n_samples), n_wanted)
     present, counts = np.unique(codes, return_counts=True)
     # What rare classes leave free goes to the others.
-    chosen, n_left = [], _N_KEPT
+    chosen, n_left = [], n_wanted
     for n_done, place in enumerate(np.argsort(counts, kind="stable")):
         share = n_left // (len(present) - n_done)
         chosen.append(_spread(np.flatnonzero(codes == present[place]), share))

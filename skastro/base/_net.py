@@ -25,6 +25,7 @@ from skastro.utils import LazyArray, is_lazy
 
 # Attributes that live as long as a training runs.
 _OF_A_TRAINING = (
+    "_first_epoch",
     "_listening",
     "_pieces",
     "_split",
@@ -54,6 +55,8 @@ class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Comp
     _input_ndims: ClassVar = (2, 3)
     _input_dtypes: ClassVar = (np.float32,)
     _finite_advice = ""
+    # Arguments of scikit-learn's validation that concern y.
+    _target_checks: ClassVar[dict[str, bool]] = {}
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         """Name the sizes of one sample, as modules take them."""
@@ -265,6 +268,9 @@ class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Comp
             for name in _OF_A_TRAINING:
                 vars(self).pop(name, None)
             forget_placed()
+
+    def _is_training(self) -> bool:
+        return "_training" in vars(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what belongs to a running training out of a pickle."""

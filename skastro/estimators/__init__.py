@@ -3,12 +3,14 @@
 
 from skastro.estimators.ensemble import EnsembleClassifier
 from skastro.estimators.galaxy import GalaxyClassifier
+from skastro.estimators.galaxy_regressor import GalaxyRegressor
 from skastro.estimators.rejecting import RejectingClassifier
 from skastro.estimators.spectrum import SpectrumClassifier
 
 __all__ = [
     "EnsembleClassifier",
     "GalaxyClassifier",
+    "GalaxyRegressor",
     "RejectingClassifier",
     "SpectrumClassifier",
 ]

@@ -2,36 +2,55 @@
 """What estimators of images share: the layout of X, and its normalisation."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from scipy.stats import median_abs_deviation
 from sklearn.exceptions import NotFittedError
-from sklearn.utils._param_validation import Interval, Options
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from skorch import NeuralNet
+from skorch.dataset import unpack_data
 
+from skastro.augmentation import IMAGE_AUGMENTATIONS, image_symmetries
 from skastro.training import find_source
 
 # Enough images for a mean that is known to a thousandth of the scatter, taken in runs
 # of neighbours, which are quick to read from a disk.
 _N_RUNS = 64
 _RUN = 64
+_PIXELS_IN_RUN = 2**15
+# In units of the sky's noise. Where the compression begins at the noise itself, the
+# network learns radii, profiles and magnitudes less well.
+_SOFTENING = 10.0
 
 
 class ImageInput(NeuralNet):
-    """Images in X: where their channels are, and how they are normalised."""
+    """Images in X: where their channels are, how they are normalised and turned."""
 
+    # Of estimators that do not offer them as parameters.
+    stretch: str | None = None
+    tta: bool | str = False
+    _augmentations: ClassVar[Mapping[str, Callable]] = IMAGE_AUGMENTATIONS
     _module_ndim = 2
     _input_ndims: ClassVar = (2, 3, 4)
     # Bytes stay bytes; all else becomes float32, the first of the list.
     _input_dtypes: ClassVar = (np.float32, np.uint8)
-    _learned_from_rows: ClassVar = ("channel_mean_", "channel_scale_")
+    _learned_from_rows: ClassVar = (
+        "channel_mean_",
+        "channel_scale_",
+        "channel_sky_",
+        "channel_softening_",
+    )
     _image_constraints: ClassVar[dict] = {
         "channel_axis": [Options(Integral, {-3, -2, -1, 1, 2, 3})],
         "image_shape": [None, tuple, list, Interval(Integral, 1, None, closed="left")],
+        "stretch": [None, StrOptions({"asinh"})],
+        "augment": [None, callable, StrOptions(set(IMAGE_AUGMENTATIONS))],
+        "tta": ["boolean", StrOptions({"rotations"})],
     }
 
     def _image_shape_of(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -52,6 +71,8 @@ class ImageInput(NeuralNet):
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         shape = list(self._image_shape_of(sample_shape))
         n_channels = shape.pop(self._axis_in_sample()) if len(shape) == 3 else 1
+        if self.stretch is not None:
+            n_channels *= 2
         return {"n_channels": n_channels, "input_size": tuple(shape)}
 
     def _axis_in_sample(self) -> int:
@@ -64,6 +85,39 @@ class ImageInput(NeuralNet):
         if X.ndim == 3:
             return X[:, None]
         return X.movedim(self._axis_in_sample() + 1, 1)
+
+    def _to_samples(self, images: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+        """Undo ``_to_images``: bring a batch into the layout in which X was given."""
+        if len(self._image_shape_of(tuple(shape[1:]))) == 2:
+            return images.reshape(shape)
+        return images.movedim(1, self._axis_in_sample() + 1).reshape(shape)
+
+    def _predict_batches(
+        self, X: Any, function: Callable, *, check: bool
+    ) -> Iterator[torch.Tensor]:
+        # Scores during a training are to cost little.
+        if not self.tta or self._is_training():
+            yield from super()._predict_batches(X, function, check=check)
+            return
+
+        def step(piece: Any) -> torch.Tensor:
+            X, y = unpack_data(piece)
+            # Once, not once for each view. torch cannot turn all kinds of integers.
+            X = self._send(X)
+            X = X if X.dtype is torch.uint8 else X.float()
+            views = [X]
+            # Rows of numbers that nobody calls images have no symmetries.
+            if X.ndim > 2 or self.image_shape is not None:
+                images = image_symmetries(self._to_images(X), flips=self.tta is True)
+                views = (self._to_samples(view, X.shape) for view in images)
+            total, n_views = 0, 0
+            for view in views:
+                output = self.evaluation_step((view, y))
+                output = output[0] if isinstance(output, tuple) else output
+                total, n_views = total + function(output), n_views + 1
+            return total / n_views
+
+        yield from self._run_batches(step, X, check=check)
 
     def _normalize(self, X: torch.Tensor) -> torch.Tensor:
         X = self._to_images(X)
@@ -81,16 +135,30 @@ class ImageInput(NeuralNet):
             tuple(self.channel_scale_.tolist()),
             X.device,
         )
-        return (X - mean) / scale
+        return (self._add_stretched(X) - mean) / scale
+
+    def _add_stretched(self, X: torch.Tensor) -> torch.Tensor:
+        """Put compressed copies behind the channels, where the fit asked for them."""
+        if not hasattr(self, "channel_sky_"):
+            return X
+        sky, softening = _constants(
+            tuple(self.channel_sky_.tolist()),
+            tuple(self.channel_softening_.tolist()),
+            X.device,
+        )
+        return torch.cat([X, torch.asinh((X - sky) / softening)], dim=1)
 
     def _learn_from_rows(self, dataset: Any) -> None:
         """Measure the channels of the training images."""
+        super()._learn_from_rows(dataset)
         if not self._takes_sizes or hasattr(self, "channel_mean_"):
             return
+        if self.stretch is not None:
+            self.channel_sky_, noise = _sky_of(self._some_images(dataset))
+            self.channel_softening_ = _SOFTENING * noise
         n_pixels, total, squares = 0, 0.0, 0.0
-        for images in _some_images(dataset):
-            X = self._to_images(torch.as_tensor(images))
-            X = X.double() / (255 if X.dtype == torch.uint8 else 1)
+        for X in self._some_images(dataset):
+            X = self._add_stretched(X)
             n_pixels += X[:, 0].numel()
             total += X.sum(dim=(0, 2, 3)).numpy()
             squares += X.square().sum(dim=(0, 2, 3)).numpy()
@@ -99,6 +167,33 @@ class ImageInput(NeuralNet):
         # Of a channel with one value rounding leaves something, above or below zero.
         flat = variance <= 1e-12 * squares / n_pixels
         self.channel_scale_ = np.where(flat, 1.0, np.sqrt(np.abs(variance)))
+
+    def _some_images(self, dataset: Any) -> Iterator[torch.Tensor]:
+        """Yield some training images, bytes divided by 255, in double precision."""
+        for images in _some_images(dataset):
+            X = self._to_images(torch.as_tensor(images))
+            yield X.double() / (255 if X.dtype == torch.uint8 else 1)
+
+
+def _sky_of(batches: Iterable[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Measure the level and the noise of the sky in each channel.
+
+    The median of the pixels and their median absolute deviation, as that of a normal
+    distribution, are the sky's where the galaxies cover less than half of the pixels.
+    """
+    rng = np.random.default_rng(0)
+    some = []
+    for X in batches:
+        pixels = X.movedim(1, 0).flatten(1).numpy()
+        if pixels.shape[1] > _PIXELS_IN_RUN:
+            pixels = pixels[:, rng.integers(pixels.shape[1], size=_PIXELS_IN_RUN)]
+        some.append(pixels)
+    pixels = np.concatenate(some, axis=1)
+    sky = np.median(pixels, axis=1)
+    noise = median_abs_deviation(pixels, axis=1, scale="normal")
+    # Without noise any other measure of the pixels' size will do.
+    noise = np.where(noise > 0, noise, pixels.std(axis=1))
+    return sky, np.where(noise > 0, noise, 1.0)
 
 
 @lru_cache(maxsize=16)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Networks for images of galaxies."""
 
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,11 +11,13 @@ from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset
 
 from skastro.base import StrictClassifier
+from skastro.estimators._backbone import Backbone
+from skastro.estimators._galaxy_recipes import RECIPES
 from skastro.estimators._images import ImageInput
 from skastro.training import BatchIterator
 
 
-class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
+class GalaxyClassifier(ImageInput, Backbone, StrictClassifier, NeuralNetClassifier):
     """Classify images of galaxies with a neural network.
 
     The estimator is at the same time a scikit-learn classifier and a
@@ -44,6 +47,28 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
     image_shape : tuple of int, default=None
         Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
         a row is an image written out. With None a row of 2-D X is an image of height 1.
+
+    stretch : {"asinh"} or None, default=None
+        ``"asinh"`` gives the network each channel twice: as it is, and compressed to
+        arsinh((x - sky) / softening), which shows the faint outskirts of galaxies
+        beside the bright cores of others [4]_. The sky is the median of the training
+        images' pixels, the softening ten times their scatter around it. Recommended for
+        images of flux or counts, where galaxies differ by magnitudes; a trained
+        `backbone` for images in three colours does not fit six channels.
+
+    backbone : str, path-like or None, default=None
+        A file with the weights of a trained network, to start from: ``.safetensors``,
+        or what :func:`torch.save` writes of a ``state_dict()``, under the names that
+        `module` has; torchvision's do for ``"resnet18"`` to ``"resnet101"``. Only the
+        last layer, the head, starts anew. Where X has one channel and the trained
+        network read colours, the first convolution is summed over them. The file is
+        read whenever the network is built: at each ``fit``, not by a loaded pickle.
+        See :ref:`the user guide <backbone>`.
+
+    backbone_lr : float, default=None
+        Learning rate of the backbone, which is the network without its last layer; `lr`
+        is then that of the head alone, and the schedule scales both. 0 freezes the
+        backbone, with the means and variances of its batch norms. None: `lr`.
 
     criterion : class, default=torch.nn.CrossEntropyLoss
         The loss.
@@ -96,12 +121,27 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
         ``"balanced"`` draws training samples with replacement such that all classes
         come equally often.
 
-    augment : callable or None, default=None
+    augment : {"symmetries", "rotations", "rotations-without-flips", "resclass"}, \
+            callable or None, default=None
         How training batches are varied before the network sees them; validation and
-        prediction are not. It takes a Tensor of shape ``(batch, n_channels, height,
+        prediction are not. ``"symmetries"``: quarter turns and flips,
+        :class:`skastro.augmentation.ReorientImages`. ``"rotations"``: turns by any
+        angle, flips, small shifts and zooms, :class:`skastro.augmentation.WarpImages`;
+        ``"rotations-without-flips"`` keeps the sense in which spirals wind.
+        ``"resclass"``: turns by up to 30 degrees, flips, and changes of brightness and
+        colour. A callable takes a Tensor of shape ``(batch, n_channels, height,
         width)``, images of bytes divided by 255, and gives one of the same shape, on
-        its device. Draws come from torch's global generator, which ``random_state``
-        governs during ``fit``.
+        its device; ``skastro.augmentation`` has some. Draws come from torch's global
+        generator, which ``random_state`` governs during ``fit``.
+
+    tta : bool or "rotations", default=False
+        Test-time averaging: with True, ``predict_proba`` averages the probabilities of
+        each image turned by 0, 90, 180 and 270 degrees and of its four mirror images,
+        so that it takes eight times as long and depends on none of these; ``predict``
+        and ``score_samples`` follow. ``"rotations"`` leaves the mirror images out.
+        Images that are not square are turned by 0 and 180 degrees only, and 2-D X
+        without `image_shape` not at all. Scores in the course of the training are
+        those of the images as they are.
 
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Number format of the network's computations. ``"auto"``: bfloat16 where the
@@ -169,6 +209,10 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
         Mean and standard deviation of the training images' channels, of bytes divided
         by 255. Of many images, 4096 spread over all are looked at.
 
+    channel_sky_, channel_softening_ : ndarray of shape (n_channels,)
+        What the compressed channels begin and bend at; only with `stretch`. The mean
+        and scale of these channels then stand behind those of the others.
+
     n_features_in_ : int
         Length of the second axis of X in ``fit``.
 
@@ -204,6 +248,10 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
     -----
     The default network is ResNet-18 [1]_, with torchvision's names of parameters.
 
+    Recipes of ``from_recipe``: ``"resclass"``, a published ResNet-50 for Galaxy10, and
+    ``"mlp"``, a published perceptron with one hidden layer; :ref:`the user guide
+    <recipes>` tells what their sources give and what they leave open.
+
     Callbacks that score during training see encoded targets, 0 to n_classes - 1.
 
     ``fit`` takes ``sample_weight`` as a further argument.
@@ -216,6 +264,10 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
            regularization". ICLR. https://arxiv.org/abs/1711.05101
     .. [3] Loshchilov, I. & Hutter, F. (2017). "SGDR: Stochastic gradient descent with
            warm restarts". ICLR. https://arxiv.org/abs/1608.03983
+    .. [4] Lupton, R. H., Gunn, J. E. & Szalay, A. S. (1999). "A modified magnitude
+           system that produces well-behaved magnitudes, colors, and errors even for
+           low signal-to-noise ratio measurements". AJ 118, 1406.
+           https://doi.org/10.1086/301004
 
     Examples
     --------
@@ -226,7 +278,7 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
     >>> target = np.repeat(["spiral", "elliptical"], 40)
     >>> images[target == "spiral", 4:12, 4:12] += 96
     >>> clf = GalaxyClassifier(
-    ...     module__width=8, max_epochs=12, batch_size=8, verbose=0, random_state=0
+    ...     module__width=8, max_epochs=20, batch_size=8, verbose=0, random_state=0
     ... )
     >>> clf.fit(images[::2], target[::2]).score(images[1::2], target[1::2])
     1.0
@@ -235,9 +287,11 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
     _finite_advice = (
         "Missing pixels can be filled beforehand, with numpy.nan_to_num for instance."
     )
+    _recipes: ClassVar = RECIPES
     _parameter_constraints: ClassVar[dict] = {
         **StrictClassifier._parameter_constraints,
         **ImageInput._image_constraints,
+        **Backbone._backbone_constraints,
     }
 
     def __init__(
@@ -246,6 +300,9 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
         *,
         channel_axis: int = -1,
         image_shape: tuple[int, ...] | None = None,
+        stretch: str | None = None,
+        backbone: str | os.PathLike | None = None,
+        backbone_lr: float | None = None,
         criterion: type = torch.nn.CrossEntropyLoss,
         optimizer: type = torch.optim.AdamW,
         lr: float = 1e-3,
@@ -257,7 +314,8 @@ class GalaxyClassifier(ImageInput, StrictClassifier, NeuralNetClassifier):
         calibrate: bool = False,
         class_weight: dict | str | None = None,
         sampler: str | None = None,
-        augment: Callable | None = None,
+        augment: str | Callable | None = None,
+        tta: bool | str = False,
         precision: str = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,

@@ -104,6 +104,8 @@ class HistoryDisplay:
                 f"This {type(net).__name__} has no history yet; call fit first."
             )
         best = dict(net.callbacks_).get("best_weights")
+        if not getattr(best, "restore", False):
+            best = None
         return cls(
             epochs=net.history[:, "epoch"],
             losses=_columns(net.history, _LOSSES),

@@ -116,8 +116,7 @@ class CosineCycles:
     def _cosine(self, progress: float) -> float:
         length = self.length or (1.0 - self._begin) / self.n_cycles
         position = (progress - self._begin) / length
-        # The moment between two cycles is the end of the first: the step that brings
-        # the training there belongs to it.
+        # The moment between two cycles is the end of the first.
         cycle = max(0, math.ceil(position) - 1)
         if cycle >= self.n_cycles:
             return self.end
@@ -214,6 +213,10 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 class Schedule(Callback):
     """Scale the learning rate at every step by a function of the training's progress.
 
+    The progress of a step is that of its middle, so that neither the first step of a
+    warm-up from zero nor the last one of a schedule that ends at zero, or the only one,
+    is lost.
+
     Parameters
     ----------
     schedule : None, str or callable, default=None
@@ -245,7 +248,7 @@ class Schedule(Callback):
     ) -> None:
         """Set the rate of the coming step."""
         if training and self.schedule is not None:
-            done = self._done + n_samples_in(batch)
+            done = self._done + n_samples_in(batch) / 2
             function = self.schedule
             if isinstance(function, str):
                 function = SCHEDULES[function]

@@ -287,7 +287,14 @@ class LazyArray:
             return
         if hasattr(source, "read_direct"):
             # The bytes as they are stored: numpy swaps them faster than HDF5.
-            source.read_direct(out.view(source.dtype), np.s_[start:stop])
+            try:
+                source.read_direct(out.view(source.dtype), np.s_[start:stop])
+            except (OSError, RuntimeError) as error:
+                raise OSError(
+                    f"Cannot read rows {start} to {stop - 1} of {source.name!r} in "
+                    f"{source.file.filename}: the file is damaged there or has been "
+                    f"cut short ({error})."
+                ) from error
             if not source.dtype.isnative:
                 out.byteswap(inplace=True)
         else:

@@ -17,6 +17,7 @@ from torch import nn
 from skastro import GalaxyClassifier, Pipeline, SpectrumClassifier, StandardizeSpectra
 from skastro.base._calibration import fit_temperature
 from skastro.base._likeness import _some_rows
+from skastro.networks import MLP
 
 LENGTH = 40
 
@@ -194,8 +195,8 @@ def test_nothing_of_the_data_stays_behind(blurred):
             states.append(net.__getstate__())
 
     clf = tiny(calibrate=True, callbacks=[Watch()], max_epochs=1).fit(X, y)
-    assert "_split" not in states[0]
-    assert "_split" not in vars(clf)
+    for state in (states[0], vars(clf)):
+        assert not {"_split", "_first_epoch"} & set(state)
 
 
 # Likeness ----------------------------------------------------------------------------
@@ -231,7 +232,7 @@ def test_noise_is_unlike_the_training_set(distinct, settings):
 
 def test_score_is_the_cosine_to_the_third_neighbour(distinct):
     X, y = distinct
-    clf = tiny(train_split=None).fit(X, y)
+    clf = tiny(train_split=None, max_epochs=20).fit(X, y)
 
     def directions(rows):
         with torch.no_grad():
@@ -244,6 +245,45 @@ def test_score_is_the_cosine_to_the_third_neighbour(distinct):
     expected = np.sort(cosines, axis=1)[:, -3]
     np.testing.assert_allclose(clf.score_samples(unseen), expected, atol=1e-5)
     assert clf.score_samples(X).max() <= 1 + 1e-6
+
+
+class Watched(MLP):
+    """A network that counts what passes through it in evaluation mode."""
+
+    def forward_features(self, x):
+        """Count."""
+        if not self.training:
+            vars(self)["n_seen"] = vars(self).get("n_seen", 0) + len(x)
+        return super().forward_features(x)
+
+
+@pytest.mark.parametrize(("n_epochs", "n_kept"), [(1, 15), (6, 90), (20, 300)])
+def test_short_trainings_keep_few_samples(distinct, n_epochs, n_kept):
+    X, y = distinct
+    clf = tiny(module=Watched, train_split=None, max_epochs=n_epochs).fit(X, y)
+    assert clf.training_features_.shape == (n_kept, 128)
+    assert clf.module_.n_seen == n_kept
+    # All classes alike, and the same rows each time.
+    rows = _some_rows(y, len(X), n_kept)
+    assert np.bincount(y[rows]).tolist() == [n_kept // 3] * 3
+    assert clf.score_samples(X[rows]).min() > clf.score_samples(-X).max()
+    again = tiny(module=Watched, train_split=None, max_epochs=n_epochs).fit(X, y)
+    np.testing.assert_array_equal(again.training_features_, clf.training_features_)
+
+
+def test_epochs_of_one_training_count(distinct):
+    X, y = distinct
+
+    class Stop(Callback):
+        def on_epoch_end(self, net, **_):
+            if len(net.history) % 6 == 0:
+                raise KeyboardInterrupt
+
+    clf = tiny(train_split=None, callbacks=[Stop()], max_epochs=20)
+    for _ in range(2):
+        clf.partial_fit(X, y)
+        assert len(clf.training_features_) == 90
+    assert len(clf.history) == 12
 
 
 def test_fewer_training_samples_than_neighbours():
@@ -303,11 +343,11 @@ def test_data_sets_of_the_users_own(distinct):
 
 def test_rows_show_all_classes_alike():
     codes = np.repeat([2, 0, 1], [7, 300_000, 5000])
-    rows = _some_rows(codes, len(codes))
+    rows = _some_rows(codes, len(codes), 2048)
     assert len(rows) == 2048
     assert np.bincount(codes[rows]).tolist() == [1021, 1020, 7]
     assert (np.diff(rows) > 0).all()
     assert np.ptp(rows[codes[rows] == 0]) == 299_999
-    without = _some_rows(None, 10_000)
-    assert (len(without), without[0], without[-1]) == (2048, 0, 9999)
-    assert _some_rows(codes[:2048], 2048).tolist() == list(range(2048))
+    without = _some_rows(None, 10_000, 500)
+    assert (len(without), without[0], without[-1]) == (500, 0, 9999)
+    assert _some_rows(codes[:2048], 2048, 2048).tolist() == list(range(2048))

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The plug-ins of the training loop."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -13,6 +11,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from skastro import SpectrumClassifier
 from skastro.training import (
+    SCHEDULES,
     BatchIterator,
     ValidationSplit,
     fast_kernels,
@@ -197,29 +196,42 @@ def test_interrupted_training_keeps_the_best_weights(spectra):
     assert accuracy == pytest.approx(scores[best - 1])
 
 
-def test_cosine_schedule_warms_up_and_ends_at_zero(spectra):
-    rates = []
+class Rates(Callback):
+    """Notes the learning rate of each step."""
 
-    class Recorder(Callback):
-        def on_grad_computed(self, net, *args, **kwargs):
-            rates.append(net.optimizer_.param_groups[0]["lr"])
+    def on_train_begin(self, net, **_):
+        self.rates = []
 
-    clf = fit(spectra, max_epochs=10, batch_size=8, callbacks=[Recorder()])
-    assert len(rates) == 90
-    assert rates[8] == max(rates) == pytest.approx(0.02)
-    assert rates[0] == pytest.approx(0.02 / 9)
-    middle = 8 + 81 / 2
-    expected = 0.01 * (1 + math.cos(math.pi * (41 / 81)))
-    assert rates[8 + 41] == pytest.approx(expected), middle
-    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    def on_grad_computed(self, net, *args, **kwargs):
+        self.rates.append(net.optimizer_.param_groups[0]["lr"])
+
+
+def test_cosine_schedule_warms_up_and_comes_down(spectra):
+    watch = Rates()
+    clf = fit(spectra, max_epochs=10, batch_size=8, callbacks=[watch])
+    # 9 steps of warm-up, 81 of the cosine, each at the rate of its middle.
+    middle = np.arange(90) + 0.5
+    cosine = (1 + np.cos(np.pi * (middle - 9) / 81)) / 2
+    expected = 0.02 * np.where(middle < 9, middle / 9, cosine)
+    np.testing.assert_allclose(watch.rates, expected)
+    assert 0 < watch.rates[-1] < 1e-5
     assert clf.optimizer_.param_groups[0]["lr"] == 0.02
+
+
+@pytest.mark.parametrize("schedule", sorted(SCHEDULES))
+def test_a_training_of_one_step_learns(spectra, schedule):
+    watch = Rates()
+    settings = {"max_epochs": 1, "batch_size": -1, "augment": None}
+    fit(spectra, schedule=schedule, callbacks=[watch], **settings)
+    assert watch.rates == [0.02 * SCHEDULES[schedule](0.5)]
+    assert watch.rates[0] > 0
 
 
 def test_schedule_may_be_a_function(spectra):
     clf = fit(spectra, max_epochs=4, schedule=lambda progress: 1 - progress / 2)
-    np.testing.assert_allclose(
-        clf.history[:, "lr"], 0.02 * (1 - np.arange(1, 5) / 8), rtol=1e-6
-    )
+    sizes = clf.history[0, "batches", :, "train_batch_size"]
+    middle = np.arange(1, 5) - sizes[-1] / 2 / sum(sizes)
+    np.testing.assert_allclose(clf.history[:, "lr"], 0.02 * (1 - middle / 8), rtol=1e-6)
 
 
 def test_precision():

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+From survey files to a catalogue
+================================
+
+A folder of spectra comes from the archives, in the layouts of several surveys. At the
+end there shall be a table with a class for each object, a probability that means what
+it says, and a mark where the answer is not to be trusted. This page goes all the way,
+and stops where mistakes are made most often: data that are in the training set already,
+a survey that gives its classes away, a threshold chosen on the spectra that it judges,
+and objects that are of no class at all.
+
+With real data the classifier learns from the file ``spectra.fits``, and the folder is
+``survey_files``, both in the folder that the environment variable ``SKASTRO_DATA``
+names. Without them all spectra are simulated, and the folder is written first.
+"""
+
+# %%
+# A folder of survey files
+# ------------------------
+# Where there is no such folder, this writes one: spectra of stars, galaxies and quasars
+# with headers and tables as LAMOST and SDSS publish them, and two fibres that missed
+# their object and recorded nothing but noise.
+import os
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table, join
+from sklearn.base import clone
+from sklearn.metrics import ConfusionMatrixDisplay, f1_score, roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+
+from skastro import (
+    Pipeline,
+    RebinSpectra,
+    RejectingClassifier,
+    SpectrumClassifier,
+    StandardizeSpectra,
+)
+from skastro.datasets import make_spectra, read_spectra
+from skastro.inspection import (
+    ActivationMapDisplay,
+    ReliabilityDisplay,
+    RiskCoverageDisplay,
+)
+
+
+def as_lamost(spectrum: Table, known: dict) -> fits.HDUList:
+    """Make a table of one row, with a vector in each column."""
+    header = {"TELESCOP": "LAMOST", "LMJD": 59500, "PLANID": "SIM", "SPID": 1}
+    header |= {name: known[name] for name in ("FIBERID", "CLASS", "Z", "RA", "DEC")}
+    header |= {"SNRR": known["SNR"], "VACUUM": True}
+    vectors = Table({name.upper(): [spectrum[name]] for name in spectrum.colnames})
+    primary = fits.PrimaryHDU(header=fits.Header(header))
+    return fits.HDUList([primary, fits.BinTableHDU(vectors, name="COADD")])
+
+
+def as_sdss(spectrum: Table, known: dict) -> fits.HDUList:
+    """Make a table of one row a pixel, and the object's row of the catalogue."""
+    coadd = Table({"flux": spectrum["flux"], "ivar": spectrum["ivar"]})
+    coadd["loglam"] = np.log10(spectrum["wavelength"])
+    row = {"SURVEY": "sdss", "PLATE": 9999, "MJD": 59500, "ZWARNING": 0}
+    row |= {name: known[name] for name in ("FIBERID", "CLASS", "Z")}
+    row |= {"PLUG_RA": known["RA"], "PLUG_DEC": known["DEC"]}
+    row |= {"SN_MEDIAN_ALL": known["SNR"]}
+    tables = [coadd, Table({name: [value] for name, value in row.items()})]
+    return fits.HDUList([fits.PrimaryHDU(), *map(fits.BinTableHDU, tables)])
+
+
+def write_survey(folder: Path, n_spectra: int = 24) -> None:
+    """Simulate spectra and write a file for each."""
+    wavelength = 10 ** np.arange(3.585, 3.96, 1e-4)
+    made = make_spectra(n_spectra, wavelength=wavelength, snr=(8, 50), random_state=2)
+    rng = np.random.default_rng(3)
+    for number in range(n_spectra):
+        known = {
+            "FIBERID": number + 1,
+            "CLASS": str(made.target[number]),
+            "Z": made.redshift[number],
+            "RA": rng.uniform(0, 360),
+            "DEC": np.degrees(np.arcsin(rng.uniform(-0.2, 0.9))),
+            "SNR": made.snr[number],
+        }
+        flux = made.flux[number]
+        if number >= n_spectra - 2:
+            known |= {"CLASS": "Unknown", "Z": 0.0, "SNR": 0.0}
+            flux = rng.normal(size=flux.shape).astype(flux.dtype)
+        columns = {"flux": flux, "ivar": made.ivar[number], "wavelength": wavelength}
+        layout = as_sdss if number % 2 else as_lamost
+        path = folder / f"{layout.__name__[3:]}-{number + 1:02d}.fits"
+        layout(Table(columns), known).writeto(path)
+
+
+work = Path(tempfile.mkdtemp())
+data = Path(os.environ.get("SKASTRO_DATA", ""))
+is_real = (data / "spectra.fits").is_file() and (data / "survey_files").is_dir()
+folder = data / "survey_files" if is_real else work / "survey_files"
+if not is_real:
+    folder.mkdir()
+    write_survey(folder)
+print(f"{len(list(folder.iterdir()))} files")
+
+# %%
+# Reading it
+# ----------
+# :func:`~skastro.datasets.read_spectra` finds out the layout of each file, and puts all
+# spectra on one wavelength grid, conserving flux. Nothing is dropped in silence: what
+# could not be read is in ``failures``, and spectra of empty sky and templates, which
+# are no objects, in ``left_out``. Wavelengths stay in vacuum or air as the survey has
+# them (the column ``vacuum``); here the difference, 1 to 3 Å, is less than a pixel of
+# the grid that the network will see. Pixels that a survey does not cover are NaN.
+new = read_spectra(folder, verbose=0)
+print(f"{len(new.flux)} spectra of {new.flux.shape[1]} pixels, in Å:")
+print(f"from {new.wavelength[0]:.0f} to {new.wavelength[-1]:.0f}")
+print(f"not read: {len(new.failures)}, left out: {[kind for _, kind in new.left_out]}")
+
+# %%
+# Archives hold some objects several times. Each shall be in the catalogue once.
+first = np.sort(np.unique(new.id, return_index=True)[1])
+flux, table = new.flux[first], new.table[first]
+print(f"{len(flux)} objects")
+table["id", "survey", "layout", "snr", "class"].pprint(max_lines=12, max_width=-1)
+
+# %%
+# One spectrum of each layout, scaled to its median. The units and the shapes of the
+# continua differ from survey to survey: what one measures as flux another has left as
+# counts. So each spectrum will be standardised by itself.
+layouts, rows = np.unique(table["layout"], return_index=True)
+fig, axes = plt.subplots(
+    len(rows), 1, figsize=(8, 1 + 1.3 * len(rows)), sharex=True, layout="constrained"
+)
+for ax, layout, row in zip(np.ravel(axes), layouts, rows, strict=True):
+    ax.plot(new.wavelength, flux[row] / np.nanmedian(flux[row]), lw=0.6)
+    ax.set_ylim(*np.nanpercentile(flux[row] / np.nanmedian(flux[row]), [0.3, 99.7]))
+    kind = table["class"][row] or "no class"
+    ax.set_title(f"{layout}: {kind}", loc="left", fontsize="medium")
+ax.set_xlabel("Wavelength (Å)")
+fig.supylabel("Flux over its median")
+
+# %%
+# What to learn from
+# ------------------
+# The classifier needs labelled spectra of the same kind. An object that is in both
+# sets would be recognised rather than classified; such objects leave the training set.
+if is_real:
+    known = read_spectra(data / "spectra.fits", verbose=0)
+else:
+    known = make_spectra(500, snr=(8, 50), random_state=0)
+    known.id = np.array([f"simulated-{number}" for number in range(500)])
+    known.survey = np.full(500, "simulated")
+apart = ~np.isin(known.id, table["id"])
+X, y, survey = known.flux[apart], known.target[apart], known.survey[apart]
+print(f"{len(X)} labelled spectra, {np.sum(~apart)} left out as they are in the folder")
+
+# %%
+# Then look at which survey the classes come from.
+surveys = np.array([str(name).split()[0].split("-")[0] for name in survey])
+counts = Table({"class": np.unique(y)})
+for name in np.unique(surveys):
+    counts[name] = [np.sum((y == label) & (surveys == name)) for label in np.unique(y)]
+counts.pprint()
+
+# %%
+# If one survey has nearly all the stars and another nearly all the quasars, then
+# whatever tells the spectrographs apart, such as the flux calibration, the residuals of
+# the sky or the place where blue and red arm meet, tells the classes apart too. A
+# network takes what it can get, cross-validation will not notice, and the first quasar
+# from the survey of stars is called a star. No setting mends that; spectra of all
+# classes from each survey do. What can be done is to count the errors within each
+# survey, see below: a survey that does much worse than the others, or a class that does
+# well in one survey alone, is the sign.
+#
+# A pipeline
+# ----------
+# The steps that prepare a spectrum belong into the pipeline: what is pickled or passed
+# to another program then takes spectra as they were read. None of these learns from the
+# spectra; if one did, it would have to be in the pipeline all the more, so that
+# cross-validation fits it on training folds alone.
+#
+# :class:`~skastro.RebinSpectra` makes pixels of 5 Å, about the resolution of these
+# surveys, and fills gaps. :class:`~skastro.StandardizeSpectra` subtracts the median and
+# divides by the scatter of the pixels, both robust against sky residuals. Temperature
+# scaling, ``calibrate=True``, takes a tenth of the training spectra that the network
+# does not learn from. Rare classes are not given higher weights, because probabilities
+# would then be those of a sky in which all classes are equally frequent.
+pipe = Pipeline(
+    [
+        RebinSpectra(known.wavelength, n_bins=1000, nan_policy="interpolate"),
+        StandardizeSpectra(robust=True, clip=8),
+        SpectrumClassifier(
+            module__n_blocks=(1, 1, 1),
+            module__width=16,
+            max_epochs=30,
+            calibrate=True,
+            random_state=0,
+            verbose=0,
+        ),
+    ]
+)
+
+# %%
+# How good is it?
+# ---------------
+# Everything below, scores as well as thresholds, is taken from predictions for spectra
+# that the network had not seen. scikit-learn's ``cross_val_predict`` would give the
+# probabilities; as the likeness to the training set is wanted too, this is its loop
+# written out.
+probability = np.zeros((len(X), len(np.unique(y))))
+likeness = np.zeros(len(X))
+others = {"white noise": [], "red and blue swapped": []}
+noise = np.random.default_rng(0).normal(size=(100, X.shape[1]))
+for train, test in StratifiedKFold(4, shuffle=True, random_state=0).split(X, y):
+    fold = clone(pipe).fit(X[train], y[train])
+    probability[test] = fold.predict_proba(X[test])
+    likeness[test] = fold.score_samples(X[test])
+    others["white noise"].append(fold.score_samples(noise))
+    others["red and blue swapped"].append(fold.score_samples(X[test][:, ::-1]))
+others = {name: np.concatenate(values) for name, values in others.items()}
+
+classes = fold.classes_
+predicted = classes[probability.argmax(axis=1)]
+print(f"macro-F1: {f1_score(y, predicted, average='macro'):.3f}")
+for name in np.unique(surveys):
+    rows = surveys == name
+    error = np.mean(predicted[rows] != y[rows])
+    print(f"{name}: {error:.1%} of {rows.sum()} spectra misclassified")
+
+# %%
+# The rows of this matrix are the truth. Accuracy would say little where one class is
+# rare: count what became of that class.
+ConfusionMatrixDisplay.from_predictions(y, predicted, cmap="Blues", colorbar=False)
+
+# %%
+# Are its probabilities true?
+# ---------------------------
+# On the left: of the spectra that got a probability of about 0.9, are nine in ten
+# right? With a few hundred spectra, most of which are classified with near certainty,
+# the bins of lower probability hold a handful each and scatter. On the right: how the
+# error falls if the spectra with the lowest probabilities get no answer.
+fig, (left, right) = plt.subplots(ncols=2, figsize=(9, 4), layout="constrained")
+ReliabilityDisplay.from_predictions(y, probability, labels=classes, n_bins=8, ax=left)
+RiskCoverageDisplay.from_predictions(y, probability, labels=classes, ax=right)
+left.legend(loc="lower right")
+
+# %%
+# The surest 95 % shall get a class, and the others the answer UNKNOWN. The threshold is
+# a quantile of these probabilities, not of those that a network gives to its own
+# training spectra, which are too high. :class:`~skastro.RejectingClassifier` finds it
+# by itself, with ``coverage=0.95``, at the cost of another cross-validation; given a
+# number, it fits the final network on all labelled spectra and nothing else.
+threshold = np.quantile(probability.max(axis=1), 0.05)
+final = RejectingClassifier(pipe, threshold=threshold).fit(X, y)
+accepted = probability.max(axis=1) >= threshold
+print(
+    f"threshold {threshold:.2f}: error {np.mean(predicted != y):.1%} on all, "
+    f"{np.mean((predicted != y)[accepted]):.1%} on the {accepted.mean():.0%} accepted"
+)
+
+# %%
+# Is it anything we know?
+# -----------------------
+# A probability weighs the classes against each other; it does not ask whether any of
+# them fits. ``score_samples`` tells how alike a spectrum is to the training set in the
+# eyes of the network, 1 being the same. The threshold is the value that all but one in
+# fifty of the labelled spectra reach while they are kept apart. It is tried on noise,
+# which is easy, and on spectra with red and blue ends swapped, whose pixels are all
+# real.
+unlike = np.quantile(likeness, 0.02)
+fig, ax = plt.subplots(figsize=(8, 3.4), layout="constrained")
+for name, values in {"labelled spectra, kept apart": likeness, **others}.items():
+    distance = np.clip(1 - values, 1e-4, None)
+    weights = np.full(len(values), 1 / len(values))
+    bins = np.geomspace(1e-4, 1, 50)
+    ax.hist(distance, bins, weights=weights, histtype="step", lw=1.5, label=name)
+ax.axvline(1 - unlike, color="0.4", ls="--", label="threshold")
+ax.set(xlabel="1 - likeness to the training set", ylabel="Part of the spectra")
+ax.set_xscale("log")
+ax.legend(loc="upper left")
+for name, values in others.items():
+    score = roc_auc_score(
+        np.repeat([1, 0], [len(likeness), len(values)]), np.append(likeness, values)
+    )
+    print(f"{name}: {np.mean(values < unlike):.0%} refused, area under ROC {score:.3f}")
+
+# %%
+# What does it look at?
+# ---------------------
+# Before a network is let loose, a look at what it goes by. Here the galaxy and the
+# quasar of the folder with the best signal that it gets right: colour is how much a
+# pixel speaks for the class, dotted lines are where the class has its lines at the
+# redshift of the survey. Evidence that sits at the ends of the spectrum, or where the
+# arms of the spectrograph meet, would be a bad sign.
+network = final.estimator_
+right = network.predict(flux) == table["class"]
+by_signal = np.argsort(-np.nan_to_num(table["snr"]), kind="stable")
+shown = [
+    next(row for row in by_signal if right[row] and table["class"][row] == name)
+    for name in ("GALAXY", "QSO")
+]
+ActivationMapDisplay.from_estimator(
+    network,
+    flux[shown],
+    wavelength=network[0].new_wavelength_,
+    redshift=table["z"][shown],
+)
+
+# %%
+# The catalogue
+# -------------
+# ``predict_stream`` reads, predicts and writes a part at a time, and goes on after an
+# interruption. It takes an array on disk as well as this small one: ten million spectra
+# want the same lines. The objects' names go into the files, so that nothing depends on
+# the order of rows.
+for method, name in [("predict_proba", "classes"), ("score_samples", "likeness")]:
+    network.predict_stream(
+        flux, out=work / f"{name}.csv", method=method, ids=table["id"], verbose=0
+    )
+
+# %%
+# The two files are tables like any other. Joined with what the headers say, by the
+# names, they are the catalogue.
+catalogue = join(Table.read(work / "classes.csv"), Table.read(work / "likeness.csv"))
+values = np.stack([catalogue[label] for label in classes], axis=1)
+catalogue["class"] = classes[values.argmax(axis=1)]
+catalogue["probability"] = values.max(axis=1)
+catalogue["unsure"] = catalogue["probability"] < threshold
+catalogue["unknown"] = catalogue["score_samples"] < unlike
+catalogue = join(catalogue, table["id", "ra", "dec"])
+header = table["id", "class", "survey"]
+header.rename_column("class", "survey_class")
+catalogue = join(catalogue, header)
+columns = ["id", "ra", "dec", "class", "probability", "score_samples"]
+catalogue = catalogue[*columns, "unsure", "unknown", "survey_class"]
+for name, digits in [("ra", 4), ("dec", 4), ("probability", 3), ("score_samples", 3)]:
+    catalogue[name].format = f".{digits}f"
+catalogue.write(work / "catalogue.fits")
+catalogue.pprint(max_lines=-1, max_width=-1)
+
+# %%
+# Every object is a point: how probable its class is, and how little it looks like
+# anything in the training set. Trust what lies in the upper left. What lies in the
+# lower half is between classes, what lies on the right is for the eye: an object in the
+# upper right has a high probability, and is nothing that the network knows. A catalogue
+# of probabilities alone gets these wrong.
+fig, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
+agree = np.asarray(catalogue["class"] == catalogue["survey_class"])
+blank = np.asarray(catalogue["survey_class"] == "")
+for rows, marker, label in [
+    (agree, "o", "class as the survey has it"),
+    (~agree & ~blank, "X", "another class"),
+    (blank, "s", "no class in the survey"),
+]:
+    ax.scatter(
+        1 - catalogue["score_samples"][rows],
+        catalogue["probability"][rows],
+        marker=marker,
+        alpha=0.8,
+        label=label,
+    )
+ax.axvline(1 - unlike, color="0.4", ls="--", lw=1)
+ax.axhline(threshold, color="0.4", ls="--", lw=1)
+ax.set(xlabel="1 - likeness to the training set", ylabel="Probability of the class")
+ax.set_xscale("log")
+ax.legend(loc="lower left")
+plt.show()

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The strict net's side for regressors: targets scaled for the loss, and back."""
+
+from contextlib import nullcontext
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import Tags
+from skorch.utils import to_tensor
+
+from skastro.base._net import StrictNet
+from skastro.training import find_source
+
+# Of a data set without arrays so many targets are read, spread over all.
+_N_READ = 4096
+
+
+class StrictRegressor(StrictNet):
+    """Regressors: targets of any scale and offset, one or several a sample.
+
+    Stands to the left of :class:`skorch.NeuralNetRegressor`. The criterion compares
+    scaled numbers: of each target the mean of the training rows is taken away and the
+    rest divided by their standard deviation, in double precision, so that a small
+    scatter around a large number is not lost. All else sees the user's numbers: data
+    sets, splits, callbacks and ``predict``. The losses in the history are in scaled
+    units, and so is what the module gives (``forward``).
+    """
+
+    # Parameters of classifiers, which the shared code asks for.
+    class_weight: ClassVar = None
+    sampler: ClassVar = None
+    _target_checks: ClassVar = {"multi_output": True, "y_numeric": True}
+    _learned_from_rows: ClassVar = ("target_mean_", "target_scale_")
+
+    @property
+    def predict_proba(self) -> Any:
+        """Absent: numbers have no probabilities."""
+        raise AttributeError(f"{type(self).__name__} has no predict_proba.")
+
+    def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
+        if classes is not None:
+            raise ValueError(
+                f"{type(self).__name__} predicts numbers and knows no classes; leave "
+                "classes out."
+            )
+        y = np.asarray(y)
+        if y.dtype.kind not in "biuf":
+            raise ValueError(
+                f"{type(self).__name__} predicts real numbers, but y has dtype "
+                f"{y.dtype}. Give numbers, or take a classifier for labels."
+            )
+        if reset:
+            self.target_shape_ = y.shape[1:]
+            self._predicted_dtype = _dtype_for(y)
+        elif y.shape[1:] != self.target_shape_:
+            raise ValueError(
+                f"y has targets of shape {y.shape[1:]}, but {type(self).__name__} was "
+                f"fitted on targets of shape {self.target_shape_}."
+            )
+        return y.astype(np.float64)
+
+    def _inspect_dataset(self, dataset: Any, y: Any) -> None:
+        super()._inspect_dataset(dataset, y)
+        target = np.asarray(dataset[0][1])
+        self.target_shape_ = target.shape
+        self._predicted_dtype = _dtype_for(target)
+
+    def _infer_output_size(self, y: Any) -> dict[str, int]:
+        return {"n_outputs": int(np.prod(self.target_shape_))}
+
+    # Scaling ---------------------------------------------------------------------
+
+    def _learn_from_rows(self, dataset: Any) -> None:
+        """Measure the training targets."""
+        super()._learn_from_rows(dataset)
+        if not self.scale_target or hasattr(self, "target_mean_"):
+            return
+        y, weight = _targets_of(dataset)
+        scaler = StandardScaler().fit(y.reshape(len(y), -1), sample_weight=weight)
+        self.target_mean_, self.target_scale_ = scaler.mean_, scaler.scale_
+
+    def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
+        if not self.scale_target:
+            return y
+        # There is no float64 on Apple's devices.
+        dtype = torch.float32 if y.device.type == "mps" else torch.float64
+        mean, scale = _constants(
+            tuple(self.target_mean_.tolist()),
+            tuple(self.target_scale_.tolist()),
+            y.device,
+            dtype,
+        )
+        return (y.to(dtype).reshape(len(y), -1) - mean) / scale
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
+        """Compute a batch's loss, of scaled targets.
+
+        Parameters
+        ----------
+        y_pred : Tensor or tuple of Tensor
+            The module's output.
+        y_true : Tensor
+            The target, as the user gave it.
+        X : Tensor or dict, default=None
+            The batch.
+        **kwargs : dict
+            ``training``, whether the step is one of training.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+            The mean over the batch.
+
+        Raises
+        ------
+        ValueError
+            If the module's output has another size than the target.
+        """
+        scaled = self._scale_target(to_tensor(y_true, device=None))
+        return super().get_loss(y_pred, self._match(scaled, y_pred), X=X, **kwargs)
+
+    def _match(self, target: torch.Tensor, y_pred: Any) -> torch.Tensor:
+        """Bring targets into the shape and dtype of the module's output.
+
+        Of ``(n, 1)`` and ``(n,)`` torch's losses would compare each with each.
+        """
+        output = y_pred[0] if isinstance(y_pred, tuple) else y_pred
+        if output.numel() != target.numel():
+            self._refuse_outputs(tuple(output.shape[1:]))
+        return target.to(output).reshape(output.shape)
+
+    def _refuse_outputs(self, shape: tuple[int, ...]) -> None:
+        raise ValueError(
+            f"The module gives outputs of shape {shape} for targets of shape "
+            f"{self.target_shape_}. Give it one output a target."
+        )
+
+    # Predicting --------------------------------------------------------------------
+
+    def _autocast(self, device: torch.device, input_size: int) -> Any:
+        # Short formats round numbers to two or three digits, which is nothing to the
+        # noise of gradients, but much to a measurement.
+        if self.precision == "auto" and not self.module_.training:
+            return nullcontext()
+        return super()._autocast(device, input_size)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input, in the shape it had in ``fit``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            As many axes as y had in ``fit``; float64 where y was, else float32, of
+            integers as long as float32 holds them.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is neither fitted nor initialized, or has weights from
+            ``load_params`` alone and scales its targets.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity, or if the
+            module's outputs do not match the targets.
+        """
+        self.check_is_fitted()
+        if self.scale_target and not hasattr(self, "target_mean_"):
+            raise NotFittedError(
+                f"This {type(self).__name__} knows no target_mean_ and target_scale_, "
+                "which turn outputs into predictions: load_params restores weights "
+                "alone. Fit it, or load a pickle."
+            )
+        return self._unscale(self._predict_outputs(X))
+
+    def _unscale(self, output: np.ndarray) -> np.ndarray:
+        """Turn outputs into numbers like the targets, in their shape."""
+        if not hasattr(self, "target_shape_"):
+            return output
+        y = output.reshape(len(output), -1)
+        if y.shape[1] != np.prod(self.target_shape_):
+            self._refuse_outputs(output.shape[1:])
+        if self.scale_target:
+            y = y.astype(np.float64) * self.target_scale_ + self.target_mean_
+        return y.astype(self._predicted_dtype).reshape(len(y), *self.target_shape_)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that there may be several targets."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _dtype_for(y: np.ndarray) -> type:
+    """Choose the dtype of predictions of such targets."""
+    if y.dtype.kind == "f":
+        return np.float32 if y.dtype.itemsize <= 4 else np.float64
+    return np.float32 if (y.astype(np.float32) == y).all() else np.float64
+
+
+def _targets_of(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Find the targets of a data set, and the samples' weights where there are any."""
+    source = find_source(dataset)
+    if source is None or source.y is None:
+        n_samples = len(dataset)
+        rows = np.linspace(0, n_samples - 1, min(n_samples, _N_READ)).astype(np.int64)
+        y = np.stack([np.asarray(dataset[row][1], np.float64) for row in rows])
+        return y, None
+    rows = slice(None) if source.rows is None else source.rows
+    weight = source.X.get("sample_weight") if isinstance(source.X, dict) else None
+    y = source.y[rows].double().numpy()
+    return y, None if weight is None else weight[rows].numpy()
+
+
+@lru_cache(maxsize=16)
+def _constants(
+    mean: tuple[float, ...],
+    scale: tuple[float, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, ...]:
+    """Bring the targets' means and scales to a device, once."""
+    with torch.inference_mode(False):
+        return tuple(
+            torch.tensor(values, dtype=dtype, device=device) for values in (mean, scale)
+        )

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Downloads with checksums, which go on where an interrupted one stopped."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tqdm import tqdm
+
+_VARIABLE = "SKASTRO_HOME"
+_TIMEOUT = 30  # seconds without a byte
+# As much is lost where a connection breaks.
+_CHUNK_BYTES = 2**16
+
+
+def find_data_home(data_home: str | os.PathLike | None = None) -> Path:
+    """Return the folder in which downloaded data sets are kept.
+
+    Parameters
+    ----------
+    data_home : path-like, default=None
+        The folder. None means what the environment variable ``SKASTRO_HOME`` says, or
+        else the folder ``skastro`` where the operating system keeps caches.
+
+    Returns
+    -------
+    folder : Path
+        The absolute path; the folder need not exist.
+    """
+    import pooch
+
+    folder = data_home or os.environ.get(_VARIABLE) or pooch.os_cache("skastro")
+    return Path(os.path.abspath(os.path.expanduser(folder)))
+
+
+def fetch_file(
+    url: str,
+    path: Path,
+    *,
+    sha256: str,
+    download_if_missing: bool = True,
+    n_retries: int = 3,
+    verbose: int = 1,
+) -> Path:
+    """Download a file unless it is there already, and check its checksum.
+
+    What has arrived is kept in ``<path>.part`` until it is complete and checked, so
+    that an interrupted download goes on from there. One process at a time downloads
+    into a folder, on systems with file locks as POSIX has them.
+
+    Parameters
+    ----------
+    url : str
+        Where the file is, by http or https.
+    path : Path
+        Where it is to be.
+    sha256 : str
+        The checksum, in hexadecimal digits.
+    download_if_missing : bool, default=True
+        Whether to download at all.
+    n_retries : int, default=3
+        How often to go on by itself when the connection breaks off in the middle.
+    verbose : int, default=1
+        Whether to show a progress bar; 0 is silent.
+
+    Returns
+    -------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is absent and `download_if_missing` is False.
+    ConnectionError
+        If the server cannot be reached or the connection breaks off.
+    OSError
+        If the server refuses, or a file has another checksum.
+    """
+    import requests
+
+    if path.exists():
+        return _check_present(path, url, sha256)
+    by_hand = (
+        f"You can also download {url} by other means and put the file at {path}; its "
+        f"SHA-256 checksum is {sha256}."
+    )
+    if not download_if_missing:
+        raise FileNotFoundError(
+            f"{path} is not there, and download_if_missing is False. {by_hand}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone_in(path.parent, verbose):
+        if path.exists():  # Another process was quicker.
+            return _check_present(path, url, sha256)
+        part = path.with_name(f"{path.name}.part")
+        # What is there may be of another file. Then all of it anew may be right.
+        n_attempts = 2 if part.exists() and part.stat().st_size > 0 else 1
+        downloader = ResumingDownloader(part, n_retries=n_retries, verbose=verbose)
+        for attempt in range(n_attempts):
+            try:
+                _retrieve(url, path, sha256, downloader)
+                break
+            except requests.RequestException as error:
+                raise _explain(error, url, part, by_hand) from error
+            except ValueError as error:
+                if attempt < n_attempts - 1:
+                    continue
+                raise OSError(
+                    f"What came from {url} has another checksum than expected, and "
+                    "was deleted: it was damaged on the way, or the file has changed "
+                    f"there. Call again, or name another source by url. {by_hand}"
+                ) from error
+    return path
+
+
+class ResumingDownloader:
+    """Download a file over HTTP, going on where an earlier attempt stopped.
+
+    It follows pooch's protocol for downloaders.
+
+    Parameters
+    ----------
+    part : Path
+        Where to collect what arrives. What is in it already is not asked for again,
+        if the server can send parts of a file.
+    n_retries : int, default=3
+        How often to go on by itself when the connection breaks off in the middle.
+    verbose : int, default=1
+        Whether to show a progress bar; 0 is silent.
+    """
+
+    def __init__(self, part: Path, *, n_retries: int = 3, verbose: int = 1) -> None:
+        self.part = part
+        self.n_retries = n_retries
+        self.verbose = verbose
+
+    def __call__(
+        self, url: str, output_file: str, pooch: Any, check_only: bool = False
+    ) -> None:
+        """Download `url` to `output_file`.
+
+        Parameters
+        ----------
+        url : str
+            What to download.
+        output_file : str
+            Where the complete file is to be.
+        pooch, check_only : object
+            Not used.
+        """
+        from requests import exceptions
+
+        broken = (
+            exceptions.ConnectionError,
+            exceptions.Timeout,
+            exceptions.ChunkedEncodingError,
+        )
+        with open(self.part, "ab") as file:
+            for attempt in range(self.n_retries + 1):
+                before = file.seek(0, os.SEEK_END)
+                try:
+                    self._go_on(url, file)
+                    break
+                except broken:
+                    # Without a single byte the server is out of reach.
+                    has_come = file.seek(0, os.SEEK_END) > before
+                    if not has_come or attempt == self.n_retries:
+                        raise
+        os.replace(self.part, output_file)
+
+    def _go_on(self, url: str, file: BinaryIO) -> None:
+        """Append to the file what is missing."""
+        import requests
+
+        done = file.tell()
+        # A compressed answer would not count the bytes of the file.
+        headers = {"Accept-Encoding": "identity"}
+        if done:
+            headers["Range"] = f"bytes={done}-"
+        with requests.get(
+            url, headers=headers, stream=True, timeout=_TIMEOUT
+        ) as response:
+            content_range = response.headers.get("Content-Range", "")
+            if done and response.status_code == requests.codes.range_not_satisfiable:
+                if content_range == f"bytes */{done}":
+                    return
+            else:
+                response.raise_for_status()
+                if response.status_code != requests.codes.partial_content:
+                    done = 0  # It sends the whole file.
+                if not done or content_range.startswith(f"bytes {done}-"):
+                    self._write(response, file, done)
+                    return
+        # The server has another file than the one that was begun.
+        file.truncate(0)
+        file.seek(0)
+        self._go_on(url, file)
+
+    def _write(self, response: Any, file: BinaryIO, done: int) -> None:
+        import requests
+
+        file.truncate(done)
+        length = response.headers.get("Content-Length")
+        total = None if length is None else done + int(length)
+        with tqdm(
+            total=total,
+            initial=done,
+            desc=self.part.stem,
+            unit="B",
+            unit_scale=True,
+            disable=not self.verbose,
+        ) as bar:
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                file.write(chunk)
+                bar.update(len(chunk))
+        arrived = file.seek(0, os.SEEK_END)
+        if total is not None and arrived < total:
+            raise requests.ConnectionError(f"{arrived} of {total} bytes arrived")
+
+
+def _retrieve(
+    url: str, path: Path, sha256: str, downloader: ResumingDownloader
+) -> None:
+    """Download by pooch, which raises ValueError where the checksum is wrong."""
+    import pooch
+
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # The progress bar says it all.
+    try:
+        pooch.retrieve(
+            url, f"sha256:{sha256}", path.name, path.parent, None, downloader
+        )
+    finally:
+        logger.setLevel(level)
+
+
+def _check_present(path: Path, url: str, sha256: str) -> Path:
+    """Hold a file that was there before against its checksum."""
+    import pooch
+
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but a file is to be there.")
+    found = pooch.file_hash(str(path), "sha256")
+    if found != sha256.lower():
+        raise OSError(
+            f"{path} is damaged, not complete or another version: its SHA-256 checksum "
+            f"is {found}, but expected {sha256}. It was left as it is; move it away "
+            f"and call again, to download {url} anew."
+        )
+    return path
+
+
+def _explain(error: OSError, url: str, part: Path, by_hand: str) -> OSError:
+    """Say what to do when a download fails."""
+    import requests
+
+    if error.response is not None:
+        answer = f"{error.response.status_code} {error.response.reason}"
+        return OSError(
+            f"Could not download {url}: the server answered {answer}. {by_hand}"
+        )
+    arrived = part.stat().st_size if part.exists() else 0
+    again = "Call again when there is a connection."
+    if arrived:
+        again = f"{arrived} bytes are kept in {part}; the next call goes on from there."
+    is_network = isinstance(
+        error,
+        requests.ConnectionError
+        | requests.Timeout
+        | requests.exceptions.ChunkedEncodingError,
+    )
+    kind = ConnectionError if is_network else OSError
+    return kind(f"Could not download {url}: {error}. {again} {by_hand}")
+
+
+@contextmanager
+def _alone_in(folder: Path, verbose: int) -> Iterator[None]:
+    """Let one process at a time download into a folder; the others wait."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks.
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if verbose:
+                print(f"Waiting for another download into {folder}.", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            pass  # Some network file systems cannot lock.
+        yield
+    finally:
+        os.close(handle)

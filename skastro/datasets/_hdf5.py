@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Opening HDF5 files so that a bad file gives one error that says what is wrong."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+_MOST_DATASETS_NAMED = 12
+
+
+def open_hdf5(path: str | os.PathLike) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    file : h5py.File
+        The open file.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    OSError
+        If the file is empty, truncated, damaged or not HDF5.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; give the name of a file in it.")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file.")
+    if path.stat().st_size == 0:
+        raise OSError(f"{path}: not a readable HDF5 file: it is empty (0 bytes).")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise OSError(
+            f"{path}: not a readable HDF5 file: {_reason(path, error)}."
+        ) from error
+
+
+@contextmanager
+def reading_hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
+    """Open an HDF5 file for the time of a block, and name it where it is damaged.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Yields
+    ------
+    file : h5py.File
+        The open file.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    OSError
+        If the file is empty, truncated, not HDF5, or turns out damaged in the block.
+    """
+    with open_hdf5(path) as file:
+        try:
+            yield file
+        except (OSError, RuntimeError, KeyError) as error:
+            if str(path) in str(error):
+                raise
+            raise OSError(f"{path}: the file is damaged: {error}") from error
+
+
+def find_dataset(file: h5py.File, name: str, advice: str) -> h5py.Dataset | h5py.Group:
+    """Look up a data set by its name.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The open file.
+    name : str
+        The data set's path in the file.
+    advice : str
+        What the user can do where there is none of that name, as a clause.
+
+    Returns
+    -------
+    dataset : h5py.Dataset or h5py.Group
+        What stands under the name.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing under that name; the message lists what there is.
+    """
+    if name in file:
+        return file[name]
+    raise ValueError(
+        f"{file.filename}: there is no data set {name!r}; the file holds "
+        f"{describe_datasets(file)}. {advice}"
+    )
+
+
+def describe_datasets(file: h5py.File) -> str:
+    """Say in a few words which data sets a file holds, for error messages.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The open file.
+
+    Returns
+    -------
+    description : str
+        Names, shapes and types of the data sets, the first twelve.
+    """
+    found: list[str] = []
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append(f"{name!r} {item.shape} {item.dtype}")
+
+    file.visititems(note)
+    hidden = len(found) - _MOST_DATASETS_NAMED
+    if hidden > 0:
+        found[_MOST_DATASETS_NAMED:] = [f"and {hidden} more"]
+    return ", ".join(found) or "no data sets"
+
+
+def read_column(dataset: h5py.Dataset) -> np.ndarray:
+    """Read a data set of numbers or texts, in the machine's byte order.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        The data set.
+
+    Returns
+    -------
+    values : ndarray of the shape of the data set
+        Texts are str.
+    """
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        return np.asarray(dataset.asstr(errors="replace")[()]).astype(np.str_)
+    values = np.asarray(dataset[()])
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def read_attributes(item: h5py.File | h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    """Read the attributes as Python's texts and numbers, and arrays of them.
+
+    Parameters
+    ----------
+    item : h5py.File, h5py.Group or h5py.Dataset
+        What bears the attributes.
+
+    Returns
+    -------
+    attributes : dict
+        Value by name; None for an attribute without value.
+    """
+    return {name: _plain(value) for name, value in item.attrs.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, h5py.Empty):
+        return None
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, np.ndarray) and value.dtype.kind in "SO":
+        return np.array([str(_plain(item)) for item in value.ravel()])
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _reason(path: Path, error: OSError) -> str:
+    message = str(error)
+    truncated = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", message)
+    if truncated:
+        found, announced = truncated.groups()
+        return f"it is truncated: {found} bytes where its header announces {announced}"
+    if not h5py.is_hdf5(path):
+        return "it does not begin with the signature of HDF5"
+    return message

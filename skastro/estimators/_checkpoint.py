@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Weights in files: reading them, and putting them into a network but for its head."""
+
+import os
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from skastro.networks import get_module
+
+# Under which a checkpoint of a whole training keeps the weights.
+_NESTED = ("state_dict", "model_state_dict", "model")
+# What torch.nn.DataParallel and torch.compile put in front of every name.
+_WRAPPERS = ("module.", "_orig_mod.")
+# Names that a message lists at most.
+_LISTED = 5
+# Networks that published weights are most often of, and their stems by kernel size.
+_USUAL = ("resnet18", "resnet34", "resnet50", "resnet101")
+_STEM_OF_KERNEL = {3: "stride1", 7: "imagenet", 15: "stride4"}
+
+Weights = dict[str, Tensor]
+
+
+def read_weights(path: str | os.PathLike) -> Weights:
+    """Read the tensors of a checkpoint by name.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file of safetensors, named so, or one written by :func:`torch.save` that
+        holds tensors by name, at the top or as ``state_dict``, ``model_state_dict`` or
+        ``model``. Nothing in it can run code.
+
+    Returns
+    -------
+    weights : dict of str to Tensor
+        On the CPU; names without the prefixes of DataParallel and torch.compile.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read, or holds something else.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        kind = "is a folder" if file.is_dir() else "does not exist"
+        raise FileNotFoundError(
+            f"backbone={str(path)!r} {kind}; give a file of weights (.pth, .pt or "
+            ".safetensors)."
+        )
+    weights = _tensors_of(_read(file), file)
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(
+                f"{file} holds NaN or infinity in {name!r}: the weights diverged in "
+                "training, or the file is damaged."
+            )
+    return weights
+
+
+def _read(file: Path) -> Any:
+    if file.suffix == ".safetensors":
+        try:
+            return load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(
+                f"{file} is no file of safetensors, or is damaged: {error}."
+            ) from error
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    # Damaged bytes make an unpickler raise anything.
+    except Exception as error:
+        raise ValueError(
+            f"{file} cannot be read as weights. It is damaged, or it holds objects "
+            "other than tensors, which are not loaded because they can run code; save "
+            "the tensors alone, by torch.save(network.state_dict(), path). "
+            f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})"
+        ) from error
+
+
+def _tensors_of(content: Any, file: Path) -> Weights:
+    """Find the named tensors in what a file holds."""
+    for key in _NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(
+            f"{file} holds {type(content).__name__} instead of tensors by name; save "
+            "network.state_dict()."
+        )
+    odd = [k for k, v in content.items() if not isinstance(v, Tensor)]
+    if odd:
+        raise ValueError(
+            f"{file} holds more than tensors: {_listed(map(repr, odd), len(odd))}. "
+            "Save network.state_dict(), at the top or under the key 'state_dict'."
+        )
+    weights = dict(content)
+    while prefix := next(
+        (p for p in _WRAPPERS if all(name.startswith(p) for name in weights)), None
+    ):
+        weights = {name.removeprefix(prefix): v for name, v in weights.items()}
+    return weights
+
+
+def find_head(module: nn.Module) -> tuple[str, nn.Module]:
+    """Find a network's last layer, which gives the outputs.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+
+    Returns
+    -------
+    name : str
+        The layer's name in the network.
+    layer : torch.nn.Module
+        The last one with weights of its own, in the order in which they were made.
+
+    Raises
+    ------
+    ValueError
+        If that is the only layer.
+    """
+    layers = [
+        (name, layer)
+        for name, layer in module.named_modules()
+        if next(layer.parameters(recurse=False), None) is not None
+    ]
+    if len(layers) < 2:
+        raise ValueError(
+            "backbone and backbone_lr need a network of several layers, of which the "
+            f"last is its head, but {type(module).__name__} has {len(layers)} with "
+            "weights."
+        )
+    return layers[-1]
+
+
+def load_all_but_head(
+    module: nn.Module, weights: Weights, path: str | os.PathLike, ndim: int
+) -> None:
+    """Put weights into a network, and leave its last layer as it is.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network; changed in place.
+    weights : dict of str to Tensor
+        As :func:`read_weights` gives them.
+    path : str or path-like
+        Where they are from, for messages.
+    ndim : {1, 2}
+        Axes that the network convolves over.
+
+    Raises
+    ------
+    ValueError
+        If names or shapes differ. A first convolution that reads colours is taken for
+        a network that reads one channel: its weights are summed over the colours,
+        which is what it does to an image whose colours are all the same.
+    """
+    head = find_head(module)[0] + "."
+    own = {k: v for k, v in module.state_dict().items() if not k.startswith(head)}
+    given = {k: v for k, v in weights.items() if not k.startswith(head)}
+    given = _fit_channels(module, own, given, path)
+    missing = [
+        name
+        for name in own
+        # Counts of batches are of no use here, and old checkpoints have none.
+        if name not in given and not name.endswith("num_batches_tracked")
+    ]
+    unexpected = [name for name in given if name not in own]
+    differing = [
+        f"{name!r} has shape {tuple(given[name].shape)} in the file and "
+        f"{tuple(value.shape)} in the network"
+        for name, value in own.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    if missing or unexpected or differing:
+        problems = [
+            f"{label} {_listed(names, len(names))}"
+            for label, names in (
+                ("different shapes:", differing),
+                ("missing in the file:", list(map(repr, missing))),
+                ("unknown to the network:", list(map(repr, unexpected))),
+            )
+            if names
+        ]
+        advice = _fitting_module(weights, ndim) or (
+            "Give the module that they were trained with, and its module__... settings"
+        )
+        raise ValueError(
+            f"The weights in {path} do not fit the network {type(module).__name__}; "
+            f"{'; '.join(problems)}. {advice}."
+        )
+    module.load_state_dict(given, strict=False)
+
+
+def _fit_channels(
+    module: nn.Module, own: Weights, given: Weights, path: str | os.PathLike
+) -> Weights:
+    """Let a network of one channel take the first convolution of one of colours."""
+    convolutions = (
+        name
+        for name, layer in module.named_modules()
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d))
+    )
+    name = next(convolutions, "") + ".weight"
+    if name not in own or name not in given:
+        return given
+    there, here = given[name].shape, own[name].shape
+    same_but_channels = len(there) == len(here) and there[:1] + there[2:] == (
+        here[:1] + here[2:]
+    )
+    if there == here or not same_but_channels:
+        return given
+    if here[1] != 1:
+        raise ValueError(
+            f"The weights in {path} are for {there[1]} channels and X has {here[1]}: "
+            f"{name!r} has shape {tuple(there)} in the file and {tuple(here)} in the "
+            f"network. Choose {there[1]} channels of X."
+            + (" Or one, whose weights are summed." if there[1] > 1 else "")
+        )
+    return {**given, name: given[name].sum(dim=1, keepdim=True)}
+
+
+def _fitting_module(weights: Weights, ndim: int) -> str | None:
+    """Say which of the usual networks the weights are of."""
+    stem = weights.get("conv1.weight")
+    if stem is None or stem.ndim != ndim + 2:
+        return None
+    settings = {"width": len(stem)}
+    if stem.shape[-1] in _STEM_OF_KERNEL:
+        settings["stem"] = _STEM_OF_KERNEL[stem.shape[-1]]
+    for name in _USUAL:
+        factory: Callable[..., nn.Module] = get_module(name, ndim)
+        with torch.device("meta"):
+            network = factory(n_channels=stem.shape[1], n_outputs=1, **settings)
+        head = find_head(network)[0] + "."
+        shapes = {k: v.shape for k, v in network.state_dict().items()}
+        if all(
+            name in weights and weights[name].shape == shape
+            for name, shape in shapes.items()
+            if not name.startswith(head) and not name.endswith("num_batches_tracked")
+        ) and all(name in shapes or name.startswith(head) for name in weights):
+            options = [f"module__{key}={value!r}" for key, value in settings.items()]
+            return f"They fit {', '.join([f'module={name!r}', *options])}"
+    return None
+
+
+def _listed(names: Any, n_names: int) -> str:
+    more = n_names - _LISTED
+    return ", ".join(islice(names, _LISTED)) + (f" and {more} more" * (more > 0))

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Downloading Galaxy10, from a server on this machine."""
+
+import hashlib
+import http.server
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pooch
+import pytest
+
+from skastro.datasets import LazyArray, _download, _fetch_galaxy10, fetch_galaxy10
+from skastro.datasets._download import fetch_file, find_data_home
+
+N_GALAXIES = 30
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A server of one file, which can be told how to behave."""
+
+    def __init__(self, content):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = content
+        self.with_ranges = True
+        self.status = 200
+        # Numbers of bytes after which the next answers break off.
+        self.breaks = []
+        # What each request asked for, the Range header or None.
+        self.asked = []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/Galaxy10.h5"
+
+    def handle_error(self, request, client_address):
+        """Say nothing of clients that hang up."""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        server, content = self.server, self.server.content
+        asked = self.headers["Range"]
+        server.asked.append(asked)
+        if server.status != 200:
+            self.send_error(server.status)
+            return
+        start = 0
+        if asked and server.with_ranges:
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_response(206)
+            end = len(content)
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{end}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        stop = start + server.breaks.pop(0) if server.breaks else len(content)
+        self.wfile.write(content[start:stop])
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    """Make the file that the server has."""
+    path = tmp_path_factory.mktemp("server") / "Galaxy10.h5"
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        file["images"] = rng.integers(0, 256, (N_GALAXIES, 69, 69, 3), dtype=np.uint8)
+        file["ans"] = np.arange(N_GALAXIES) % 10
+    return path.read_bytes()
+
+
+@pytest.fixture
+def server(content, monkeypatch):
+    """Start a server, whose file has the checksum that is asked for."""
+    monkeypatch.setattr(_download, "_CHUNK_BYTES", 10_000)
+    with Server(content) as server:
+        remote = _fetch_galaxy10._Remote(
+            "Galaxy10.h5", server.url, hashlib.sha256(content).hexdigest()
+        )
+        monkeypatch.setitem(_fetch_galaxy10._FILES, "sdss", remote)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def fetch(tmp_path, **params):
+    return fetch_galaxy10(data_home=tmp_path, **({"verbose": 0} | params))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_file_is_downloaded_once(server, content, tmp_path):
+    home = tmp_path / "new" / "folder"
+    galaxies = fetch(home)
+    assert galaxies.images.shape == (N_GALAXIES, 69, 69, 3)
+    assert galaxies.target[7] == "disk face-on tight spiral"
+    assert galaxies.variant == "sdss"
+    assert galaxies.path == home / "Galaxy10.h5"
+    assert galaxies.path.read_bytes() == content
+    assert names(home) == ["Galaxy10.h5"]
+    # Readable for others, as files usually are.
+    (home / "other").touch()
+    assert galaxies.path.stat().st_mode == (home / "other").stat().st_mode
+
+    images, target = fetch(home, return_X_y=True, lazy=True)
+    assert isinstance(images, LazyArray)
+    assert len(images) == len(target) == N_GALAXIES
+    assert server.asked == [None]
+
+
+def test_progress_bar(server, tmp_path, capfd):
+    level = pooch.get_logger().level
+    fetch(tmp_path / "quiet")
+    assert capfd.readouterr() == ("", "")
+    fetch(tmp_path / "loud", verbose=1)
+    err = capfd.readouterr().err
+    assert "Galaxy10.h5" in err
+    assert "100%" in err
+    assert pooch.get_logger().level == level
+
+
+def test_broken_connections_are_resumed(server, content, tmp_path):
+    server.breaks = [100_000, 150_000]
+    fetch(tmp_path)
+    assert server.asked == [None, "bytes=100000-", "bytes=250000-"]
+    assert (tmp_path / "Galaxy10.h5").read_bytes() == content
+
+
+def test_the_next_call_goes_on(server, content, tmp_path, capfd):
+    server.breaks = [100_000, 10_000]
+    with pytest.raises(ConnectionError, match=r"110000 bytes are kept in .*part; the"):
+        fetch(tmp_path, n_retries=1)
+    assert names(tmp_path) == ["Galaxy10.h5.part"]
+    fetch(tmp_path, verbose=1)
+    assert server.asked[2:] == ["bytes=110000-"]
+    assert "100%" in capfd.readouterr().err
+    assert names(tmp_path) == ["Galaxy10.h5"]
+    assert (tmp_path / "Galaxy10.h5").read_bytes() == content
+
+
+def test_a_killed_process_leaves_its_part(server, content, tmp_path):
+    code = f"""
+import os
+from pathlib import Path
+from skastro.datasets import _download
+
+class Bar(_download.tqdm):
+    def update(self, n=1):
+        os._exit(3)
+
+_download.tqdm = Bar
+_download._CHUNK_BYTES = 120_000
+_download.fetch_file({server.url!r}, Path({str(tmp_path / "Galaxy10.h5")!r}), sha256="")
+"""
+    result = subprocess.run([sys.executable, "-c", code])
+    assert result.returncode == 3
+    part = tmp_path / "Galaxy10.h5.part"
+    assert part.stat().st_size == 120_000
+    fetch(tmp_path)
+    assert server.asked[1:] == ["bytes=120000-"]
+    assert (tmp_path / "Galaxy10.h5").read_bytes() == content
+
+
+def test_servers_without_ranges_send_all(server, content, tmp_path):
+    server.with_ranges = False
+    server.breaks = [100_000]
+    fetch(tmp_path)
+    assert server.asked == [None, "bytes=100000-"]
+    assert (tmp_path / "Galaxy10.h5").read_bytes() == content
+
+
+@pytest.mark.parametrize("excess", [b"", b"more", None], ids=["all", "longer", "other"])
+def test_parts_that_need_no_more(server, content, tmp_path, excess):
+    # Complete already; longer than the file; of another file.
+    part = b"\0" * 5000 if excess is None else content + excess
+    (tmp_path / "Galaxy10.h5.part").write_bytes(part)
+    fetch(tmp_path)
+    expected = [f"bytes={len(part)}-"]
+    assert server.asked == (expected if excess == b"" else [*expected, None])
+    assert (tmp_path / "Galaxy10.h5").read_bytes() == content
+    assert names(tmp_path) == ["Galaxy10.h5"]
+
+
+def test_damaged_downloads_are_deleted(server, content, tmp_path):
+    server.content = content[:-1] + b"?"
+    with pytest.raises(OSError, match=r"another checksum .* deleted.*put the file at"):
+        fetch(tmp_path)
+    assert names(tmp_path) == []
+    server.content = content
+    fetch(tmp_path)
+    assert server.asked == [None, None]
+
+
+def test_a_file_that_was_there_is_never_overwritten(server, tmp_path):
+    path = tmp_path / "Galaxy10.h5"
+    path.write_bytes(b"precious")
+    message = "is damaged, not complete or another version.*left as it is; move it away"
+    with pytest.raises(OSError, match=message):
+        fetch(tmp_path)
+    assert path.read_bytes() == b"precious"
+    assert server.asked == []
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        fetch(tmp_path)
+
+
+def test_the_server_refuses(server, tmp_path):
+    for status, answer in [(404, "404 Not Found"), (503, "503 Service Unavailable")]:
+        server.status = status
+        with pytest.raises(OSError, match=f"the server answered {answer}. You can"):
+            fetch(tmp_path)
+    assert len(server.asked) == 2
+
+
+def test_offline(tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/Galaxy10.h5"
+        with pytest.raises(ConnectionError, match="Could not download") as info:
+            fetch(tmp_path, url=url)
+    message = str(info.value)
+    assert f"put the file at {tmp_path / 'Galaxy10.h5'}; its SHA-256" in message
+    assert _fetch_galaxy10._FILES["sdss"].sha256 in message
+    assert "Call again when there is a connection" in message
+    assert info.value.__cause__ is not None
+
+
+def test_addresses_that_are_none(tmp_path):
+    for url in ("file:///Galaxy10.h5", "no address"):
+        with pytest.raises(OSError, match="Could not download"):
+            fetch(tmp_path, url=url)
+
+
+def test_another_source(server, tmp_path):
+    url = server.url.replace("Galaxy10.h5", "mirror/of/galaxies")
+    fetch(tmp_path, url=url)
+    assert names(tmp_path) == ["Galaxy10.h5"]
+
+
+def test_absent_and_not_to_be_downloaded(tmp_path):
+    message = (
+        r"download_if_missing is False.*10845026/files/Galaxy10_DECals.h5 by .*19ae"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        fetch(tmp_path, variant="decals", download_if_missing=False)
+    assert names(tmp_path) == []
+
+
+def test_unknown_variant():
+    with pytest.raises(ValueError, match="one of 'sdss', 'decals'; got 'DECaLS'"):
+        fetch_galaxy10("DECaLS")
+
+
+def test_where_files_are_kept(tmp_path, monkeypatch):
+    monkeypatch.delenv("SKASTRO_HOME", raising=False)
+    assert find_data_home() == Path(pooch.os_cache("skastro")).absolute()
+    monkeypatch.setenv("SKASTRO_HOME", str(tmp_path))
+    assert find_data_home() == tmp_path
+    assert find_data_home("~/data") == Path.home() / "data"
+    monkeypatch.chdir(tmp_path)
+    assert find_data_home("here") == tmp_path / "here"
+
+
+def test_two_at_a_time(server, content, tmp_path):
+    path = tmp_path / "Galaxy10.h5"
+    params = {"sha256": hashlib.sha256(content).hexdigest(), "verbose": 0}
+    threads = [
+        threading.Thread(target=fetch_file, args=(server.url, path), kwargs=params)
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() == content
+    assert names(tmp_path) == ["Galaxy10.h5"]
+    if sys.platform != "win32":
+        assert server.asked == [None]

@@ -9,9 +9,9 @@ soon as they are known; ``--table`` prints the means as a Markdown table::
     SKASTRO_DATA=... python -m benchmarks.cross_validate_spectra spectra lamost
     python -m benchmarks.cross_validate_spectra --table
 
-The recipes are dear on a CPU. ``--rebin 2`` averages neighbouring pixels for them, and
-``--epochs`` shortens their training, with schedules that shrink along; the table says
-which it was.
+Networks are dear on a CPU. ``--rebin 2`` averages neighbouring pixels for them, and
+``--epochs`` shortens the training of the recipes, with schedules that shrink along; the
+table says which it was.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def candidates(seed: int, epochs: int | None) -> dict[str, BaseEstimator]:
         "random forest": searched(
             forest,
             {
-                "randomforestclassifier__max_features": ["sqrt", 0.1],
+                "randomforestclassifier__min_samples_leaf": [1, 3],
                 "randomforestclassifier__class_weight": [None, "balanced"],
             },
             seed,
@@ -103,7 +103,8 @@ def judge(
     torch.set_num_threads(options.threads)
     flux, target, _ = load(data)
     is_recipe = name in ("wang2020", "resclass")
-    if is_recipe and options.rebin > 1:
+    is_network = is_recipe or name == "ensemble"
+    if is_network and options.rebin > 1:
         n_pixels = flux.shape[1] // options.rebin * options.rebin
         flux = flux[:, :n_pixels].reshape(len(flux), -1, options.rebin).mean(axis=2)
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=options.seed)
@@ -114,8 +115,8 @@ def judge(
         pipe.fit(flux[train], target[train])
     seconds = time.perf_counter() - start
 
-    settings = f"{options.epochs or 'all'} epochs, rebin {options.rebin}"
-    settings = settings if is_recipe else "default"
+    epochs = f"{options.epochs} epochs, " if is_recipe and options.epochs else ""
+    settings = f"{epochs}rebin {options.rebin}" if is_network else "searched"
     fitted = {(name, settings): pipe}
     if name == "ensemble":
         fitted = {("ensemble of 5", settings): pipe}
@@ -165,7 +166,7 @@ def main() -> None:
     add("--pipelines", nargs="+", choices=names, default=names, metavar="NAME")
     add("--folds", type=int, nargs="+", default=list(range(N_FOLDS)))
     add("--epochs", type=int, help="of the recipes, if not their own")
-    add("--rebin", type=int, default=1, help="pixels to average for the recipes")
+    add("--rebin", type=int, default=1, help="pixels to average for the networks")
     add("--seed", type=int, default=0)
     add("--jobs", type=int, default=2, help="folds at the same time")
     add("--threads", type=int, default=1, help="of each of them")

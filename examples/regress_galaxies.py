@@ -71,8 +71,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         type=int,
         default=8,
         choices=(1, 2, 4, 8),
-        help="orientations in which each image is shown to the second network, which "
-        "takes as many times the memory and trains for as many times fewer epochs",
+        help="orientations of each image for the second network, which takes as many "
+        "times the memory and as many times fewer epochs",
     )
     add("--batch-size", type=int, default=32, help="images in a batch")
     add("--lr", type=float, default=2e-3, help="highest learning rate")
@@ -115,9 +115,6 @@ def load(options: argparse.Namespace) -> tuple[Bunch, np.ndarray]:
     return galaxies, apart
 
 
-# Photometry by summed fluxes.
-
-
 def aperture_magnitudes(galaxies: Bunch, images: np.ndarray) -> tuple:
     """Sum the flux in growing circles about the centre, in the first band.
 
@@ -128,9 +125,8 @@ def aperture_magnitudes(galaxies: Bunch, images: np.ndarray) -> tuple:
     rows, columns = np.indices((size, size)) - (size - 1) / 2
     distance = np.hypot(rows, columns).ravel()
     radii = np.geomspace(2.0, size / 2, 14)
-    # Pixels on the edge count in part.
+    # Pixels on the edge count in part; the last row of weights is the whole stamp's.
     weights = np.clip(radii[:, None] + 0.5 - distance, 0, 1)
-    # And the whole stamp.
     weights = np.vstack([weights, np.ones(size * size)]).astype(np.float32)
     names = [f"{radius * galaxies.pixel_scale:.1f} arcsec" for radius in radii]
     if images.ndim == 4:
@@ -180,16 +176,6 @@ def photometry(galaxies: Bunch, images: np.ndarray, apart: np.ndarray) -> dict:
     }
 
 
-# Networks.
-
-
-def stretch(images: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Compress bright pixels; faint ones stay as they are, in units of the noise."""
-    if images.ndim == 4:
-        return np.arcsinh(images / noise.astype(np.float32))
-    return np.arcsinh(images / np.float32(noise[0]))
-
-
 def orientations(
     images: np.ndarray, names: Sequence[str], count: int = 8
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -228,6 +214,7 @@ def train(
     network = GalaxyRegressor(
         options.module,
         module__width=options.width,
+        stretch="asinh",
         batch_size=options.batch_size,
         lr=options.lr,
         device=options.device,
@@ -248,9 +235,6 @@ def measure(
         ],
         axis=0,
     )
-
-
-# Scores and figures.
 
 
 def bins_of(magnitude: np.ndarray, count: int = 4) -> list[tuple[str, np.ndarray]]:
@@ -300,9 +284,8 @@ def draw_magnitude(truth: np.ndarray, predicted: dict, path: Path) -> None:
         upper.plot(limits, limits, color="black", linewidth=0.7)
         upper.set_title(f"{way}\nR² = {r2_score(truth, values):.4f}", fontsize="medium")
         upper.sharex(lower)
-        lower.plot(
-            truth, np.clip(residual, -largest, largest), ".", markersize=2, alpha=0.5
-        )
+        shown = np.clip(residual, -largest, largest)
+        lower.plot(truth, shown, ".", markersize=2, alpha=0.5)
         for _, rows in bins_of(truth, 8):
             if rows.sum() > 1:
                 lower.errorbar(
@@ -385,8 +368,6 @@ def main(arguments: list[str] | None = None) -> None:
         ("magnitude", way): values
         for way, values in photometry(galaxies, images, apart).items()
     }
-    noise = np.maximum(galaxies.background_std, 1.0)
-    images = stretch(images, noise)
     for names in (("magnitude",), SEVERAL):
         targets = np.column_stack([truth[name] for name in names])[~apart]
         print(f"Training on {len(targets)} images for {', '.join(names)}")
@@ -410,8 +391,8 @@ def main(arguments: list[str] | None = None) -> None:
     draw_magnitude(kept["magnitude"], magnitudes, options.out / "magnitude.png")
     draw_parameters(kept, predicted, kept["magnitude"], options.out / "parameters.png")
     draw_scores(scores, options.out / "scores.png")
-    print(f"Wrote {', '.join(sorted(p.name for p in options.out.iterdir()))}")
-    print(f"to {options.out}")
+    written = ", ".join(sorted(path.name for path in options.out.iterdir()))
+    print(f"Wrote {written} to {options.out}")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,20 @@ class Computing(NeuralNet):
         augment = self.augment
         if isinstance(augment, str):
             augment = self._augmentations[augment]
-        return augment(X)
+        varied = augment(X)
+        # One image channel in place of three, say, would be taken for all of them.
+        if not isinstance(varied, torch.Tensor) or varied.shape != X.shape:
+            is_tensor = isinstance(varied, torch.Tensor)
+            gave = tuple(varied.shape) if is_tensor else type(varied).__name__
+            raise ValueError(
+                "augment must give a Tensor of the shape of the batch that it takes, "
+                f"{tuple(X.shape)}, but {augment!r} gave {gave}."
+            )
+        return varied
+
+    def _augment_as_given(self, X: torch.Tensor) -> torch.Tensor:
+        """Vary a batch for a module that takes X as the user gave it."""
+        return self._augment(X.float())
 
     def _send(self, x: Any) -> torch.Tensor:
         """Bring a batch, without the weights that may travel with it, to the device."""
@@ -86,14 +99,16 @@ class Computing(NeuralNet):
         """
         device = self._torch_device
         x = self._send(x)
-        if self._takes_sizes:
-            x = self._normalize(x)
         # Arrays on disk and those of a user's own data sets come in any dtype.
-        x = x.float()
-        if self._varies_batches:
-            x = self._augment(x)
         if self._takes_sizes:
+            x = self._normalize(x).float()
+            if self._varies_batches:
+                x = self._augment(x)
             x = self._to_module_layout(x)
+        elif self._varies_batches:
+            x = self._augment_as_given(x)
+        else:
+            x = x.float()
         with self._autocast(device, x[0].numel()):
             output = self.module_(x, **fit_params)
         if isinstance(output, tuple):

@@ -99,7 +99,7 @@ class Likeness(NeuralNet):
         self.check_is_fitted()
         known = vars(self).get("training_features_")
         if known is not None:
-            known = torch.as_tensor(known, device=torch.device(self.device))
+            known = torch.as_tensor(known, device=self._torch_device)
             n_nearest = min(_NEIGHBOUR, len(known))
 
             def of_nearest(features: torch.Tensor) -> torch.Tensor:

@@ -184,6 +184,9 @@ class ResumingDownloader:
             url, headers=headers, stream=True, timeout=_TIMEOUT
         ) as response:
             content_range = response.headers.get("Content-Range", "")
+            fits = content_range.startswith(f"bytes {done}-")
+            if _is_encoded(response):
+                fits = False  # Its bytes are not counted as those of the file.
             if done and response.status_code == requests.codes.range_not_satisfiable:
                 if content_range == f"bytes */{done}":
                     return
@@ -191,7 +194,7 @@ class ResumingDownloader:
                 response.raise_for_status()
                 if response.status_code != requests.codes.partial_content:
                     done = 0  # It sends the whole file.
-                if not done or content_range.startswith(f"bytes {done}-"):
+                if not done or fits:
                     self._write(response, file, done)
                     return
         # The server has another file than the one that was begun.
@@ -203,8 +206,7 @@ class ResumingDownloader:
         import requests
 
         file.truncate(done)
-        length = response.headers.get("Content-Length")
-        total = None if length is None else done + int(length)
+        total = _announced_size(response, done)
         with tqdm(
             total=total,
             initial=done,
@@ -219,6 +221,24 @@ class ResumingDownloader:
         arrived = file.seek(0, os.SEEK_END)
         if total is not None and arrived < total:
             raise requests.ConnectionError(f"{arrived} of {total} bytes arrived")
+
+
+def _is_encoded(response: Any) -> bool:
+    """Tell whether the server compresses the answer, though asked not to."""
+    return response.headers.get("Content-Encoding", "identity") != "identity"
+
+
+def _announced_size(response: Any, done: int) -> int | None:
+    """Give the number of bytes of the whole file, if the server tells it."""
+    if _is_encoded(response):
+        return None
+    # Of a file's part the length is that of the part, which may be a part of what was
+    # asked for.
+    size = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if size.isdecimal():
+        return int(size)
+    length = response.headers.get("Content-Length")
+    return None if length is None else done + int(length)
 
 
 def _retrieve(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skastro.simulation import GalaxyPopulation
+from skastro.simulation import GalaxyCamera, GalaxyPopulation
 
 _SPLIT_NAMES = {2: ("train", "test"), 3: ("train", "valid", "test")}
 
@@ -101,6 +101,24 @@ def check_per_band(
         ):
             raise ValueError(f"{name} must be a magnitude; got {number!r}.")
     return tuple(float(number) for number in values)
+
+
+def check_extent(
+    population: GalaxyPopulation, camera: GalaxyCamera, fwhm: float
+) -> None:
+    """Refuse ranges whose largest galaxies would not fit into memory."""
+    length = max(
+        camera.transform_length(light, fwhm)
+        for light in population.most_extended(camera.options)
+    )
+    if length > camera.LONGEST_TRANSFORM:
+        raise ValueError(
+            "half_light_radius, sersic_index and ellipticity (or bulge_fraction) are "
+            "too large together, for pixels and a point spread function so small: "
+            f"GalSim would compute with {length} x {length} pixels, more than "
+            f"{camera.LONGEST_TRANSFORM} x {camera.LONGEST_TRANSFORM}. Lower the upper "
+            "limit of one of them."
+        )
 
 
 def check_splits(splits: Sequence[float] | None, n_galaxies: int) -> np.ndarray | None:

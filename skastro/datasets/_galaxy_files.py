@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 from sklearn.utils import Bunch
 
-from skastro.datasets._hdf5 import find_dataset, open_hdf5
+from skastro.datasets._hdf5 import find_dataset, open_hdf5, reading_hdf5
 from skastro.utils import LazyArray, atomic_write
 
 # Bytes that are read at once at least: few enough for random rows.
@@ -94,22 +94,25 @@ def read_galaxies(path: str | os.PathLike) -> Bunch:
     ...     galaxies.images[:2].shape, len(galaxies.parameters)
     ((2, 16, 16), 3)
     """
-    hdf5 = open_hdf5(path)
-    images = find_dataset(hdf5, "images", _ADVICE)
-    find_dataset(hdf5, "parameters", _ADVICE)
-    missing = {"bands", "zero_points", "background_std", "pixel_scale"}
-    missing -= set(images.attrs)
-    if missing:
-        raise ValueError(
-            f"{path}: its images lack the attributes {sorted(missing)}. {_ADVICE}"
+    with reading_hdf5(path) as hdf5:
+        images = find_dataset(hdf5, "images", _ADVICE)
+        find_dataset(hdf5, "parameters", _ADVICE)
+        missing = {"bands", "zero_points", "background_std", "pixel_scale"}
+        missing -= set(images.attrs)
+        if missing:
+            raise ValueError(
+                f"{path}: its images lack the attributes {sorted(missing)}. {_ADVICE}"
+            )
+        galaxies = Bunch(
+            images=None,
+            parameters=Table.read(hdf5, path="parameters", character_as_bytes=False),
+            bands=tuple(map(str, images.attrs["bands"])),
+            zero_points=np.asarray(images.attrs["zero_points"]),
+            background_std=np.asarray(images.attrs["background_std"]),
+            pixel_scale=float(images.attrs["pixel_scale"]),
+            filename=os.fspath(path),
+            DESCR=str(hdf5.attrs.get("DESCR", "")),
         )
-    return Bunch(
-        images=LazyArray(images),
-        parameters=Table.read(hdf5, path="parameters", character_as_bytes=False),
-        bands=tuple(map(str, images.attrs["bands"])),
-        zero_points=np.asarray(images.attrs["zero_points"]),
-        background_std=np.asarray(images.attrs["background_std"]),
-        pixel_scale=float(images.attrs["pixel_scale"]),
-        filename=os.fspath(path),
-        DESCR=str(hdf5.attrs.get("DESCR", "")),
-    )
+    # A handle of its own, which closes when the array is forgotten.
+    galaxies.images = LazyArray(open_hdf5(path)["images"])
+    return galaxies

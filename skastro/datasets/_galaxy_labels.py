@@ -38,6 +38,8 @@ VARIANTS = {
         "edge-on with bulge",
     ),
 }
+# Beyond, numbers of 64 bits are no integers one by one.
+_LARGEST_LABEL = 2**53
 _IMAGE_SHAPES = {"sdss": (69, 69, 3), "decals": (256, 256, 3)}
 
 CREDITS = {
@@ -77,6 +79,8 @@ def check_labels(values: np.ndarray | None, n_images: int, where: str) -> np.nda
     ValueError
         If that is not what they are.
     """
+    if values is not None and values.shape == (n_images, 1):
+        values = values[:, 0]
     shape = None if values is None else values.shape
     if shape is None or len(shape) != 1:
         found = "is a group" if shape is None else f"has shape {shape}"
@@ -89,7 +93,7 @@ def check_labels(values: np.ndarray | None, n_images: int, where: str) -> np.nda
             f"{where} has {len(values)} labels, but there are {n_images} images."
         )
     if values.dtype.kind == "f":
-        integers = np.isfinite(values) & (values == np.round(values))
+        integers = (np.abs(values) < _LARGEST_LABEL) & (values == np.round(values))
         if not integers.all():
             rows = np.flatnonzero(~integers)
             raise ValueError(
@@ -207,15 +211,25 @@ def name_labels(
     if class_names is None:
         _refuse(labels, labels < 0, "negative labels", where)
         return labels, None
-    if not isinstance(class_names, Mapping):
-        class_names = dict(enumerate(class_names))
-    class_names = {int(label): str(name) for label, name in class_names.items()}
+    try:
+        if not isinstance(class_names, Mapping):
+            class_names = dict(enumerate(class_names))
+        class_names = {int(key): _text(name) for key, name in class_names.items()}
+    except (TypeError, ValueError):
+        raise ValueError(
+            "class_names must be a list of names, or a dictionary with the labels as "
+            f"keys; got {class_names!r}."
+        ) from None
     values, index = np.unique(labels, return_inverse=True)
     unnamed = ~np.isin(values, [*class_names])
     what = f"labels without a name (names are given to {sorted(class_names)})"
     _refuse(labels, unnamed[index], what, where)
     target = np.array([class_names[int(value)] for value in values])[index]
     return target, class_names
+
+
+def _text(name: Any) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def _refuse(labels: np.ndarray, bad: np.ndarray, what: str, where: str) -> None:

@@ -73,7 +73,7 @@ def reading_hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
     with open_hdf5(path) as file:
         try:
             yield file
-        except (OSError, RuntimeError, KeyError) as error:
+        except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
             if str(path) in str(error):
                 raise
             raise OSError(f"{path}: the file is damaged: {error}") from error

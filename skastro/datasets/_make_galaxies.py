@@ -2,18 +2,17 @@
 """Simulated images of galaxies."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from joblib import Parallel, delayed
 from sklearn.utils import Bunch, check_random_state
-from tqdm.auto import tqdm
 
 from skastro.datasets._galaxy_arguments import (
     check_bands,
     check_count,
+    check_extent,
     check_numbers,
     check_option,
     check_per_band,
@@ -21,11 +20,11 @@ from skastro.datasets._galaxy_arguments import (
     check_splits,
 )
 from skastro.datasets._galaxy_files import read_galaxies, write_galaxies
+from skastro.datasets._galaxy_pieces import fill_images, simulate_pieces
 from skastro.simulation import (
     GalaxyCamera,
     GalaxyPopulation,
     RealGalaxyPopulation,
-    simulate_galaxies,
 )
 
 # AB magnitudes of a square arcsecond of a dark sky, about those of Ivezić et al. 2019.
@@ -33,19 +32,6 @@ _SKY_BRIGHTNESS = {"u": 23.0, "g": 22.3, "r": 21.2, "i": 20.5, "z": 19.6, "y": 1
 
 # In pixels. Beyond, the transforms of galaxies of high index do not fit into memory.
 _LARGEST_RADIUS = 100
-
-# Galaxies in one task: enough to hide the cost of handing it to another process.
-_TASK = 32
-
-_UNITS = {
-    "half_light_radius": "arcsec",
-    "position_angle": "deg",
-    "rotation": "deg",
-    "psf_fwhm": "arcsec",
-    "x": "pix",
-    "y": "pix",
-    "stamp_size": "pix",
-}
 
 _DESCRIPTION = """\
 Simulated images of galaxies
@@ -125,7 +111,9 @@ def make_galaxies(
         the image too.
     half_light_radius : float or tuple of (float, float), default=(0.4, 2.5)
         Range of the radius with half of the light in the first band before blurring, in
-        arcsec: the geometric mean of the ellipse's half axes. At most 100 pixels.
+        arcsec: the geometric mean of the ellipse's half axes. At most 100 pixels, and
+        less where an index above 4 and a high ellipticity would need Fourier transforms
+        of more than 16384 x 16384 pixels.
     sersic_index : float or tuple of (float, float), default=(0.5, 6)
         Range of the index of Sérsic's profile, within 0.3 to 6.2. Drawn values are
         rounded to 0.1, since GalSim prepares each anew.
@@ -288,6 +276,7 @@ n_bands), float32
     split = check_splits(splits, n_galaxies)
     if real_catalog is None:
         population = GalaxyPopulation(bands=names, magnitude=magnitude, **modelled)
+        check_extent(population, camera, fwhm[0])
     else:
         if len(names) > 1:
             raise ValueError(
@@ -324,11 +313,11 @@ n_bands), float32
     shape = (n_galaxies, size, size)
     if not isinstance(bands, str):
         shape += (len(names),)
-    pieces = _simulated(drawn, n_jobs, n_neighbours, population, camera, seed)
+    pieces = simulate_pieces(drawn, n_jobs, n_neighbours, population, camera, seed)
 
     def fill(images: Any) -> Table:
         """Make the images, and give the table of the parameters."""
-        return _fill(images, pieces, drawn, size, split, verbose)
+        return fill_images(images, pieces, drawn, size, split, verbose)
 
     if out is not None:
         write_galaxies(out, shape, fill, about)
@@ -336,82 +325,3 @@ n_bands), float32
     images = np.empty(shape, dtype=np.float32)
     table = fill(images)
     return Bunch(images=images, parameters=table, filename=None, **about)
-
-
-def _simulated(
-    drawn: dict[str, np.ndarray], n_jobs: int | None, *common: Any
-) -> Iterator[tuple]:
-    """Make the images of all galaxies, piece by piece and in order."""
-    n_galaxies = len(drawn["stamp_size"])
-    starts = range(0, n_galaxies, _TASK)
-    tasks = (
-        delayed(_simulate_piece)(
-            {name: values[start : start + _TASK] for name, values in drawn.items()},
-            start,
-            *common,
-        )
-        for start in starts
-    )
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-    yield from zip(starts, results, strict=True)
-
-
-def _simulate_piece(
-    galaxies: dict[str, np.ndarray],
-    first: int,
-    n_neighbours: float,
-    population: GalaxyPopulation | RealGalaxyPopulation,
-    camera: GalaxyCamera,
-    seed: int,
-) -> dict[str, np.ndarray]:
-    return simulate_galaxies(
-        galaxies,
-        population=population,
-        camera=camera,
-        seed=seed,
-        first=first,
-        n_neighbours=n_neighbours,
-    )
-
-
-def _fill(
-    images: Any,
-    pieces: Iterator[tuple],
-    drawn: dict[str, np.ndarray],
-    size: int,
-    split: np.ndarray | None,
-    verbose: int,
-) -> Table:
-    """Put the images where they belong, and collect the parameters in a table."""
-    n_galaxies = len(images)
-    snr = np.empty(n_galaxies)
-    n_neighbours = np.empty(n_galaxies, dtype=np.int64)
-    with tqdm(
-        total=n_galaxies,
-        desc="Simulating galaxies",
-        unit=" galaxies",
-        disable=not verbose,
-    ) as bar:
-        for start, piece in pieces:
-            rows = slice(start, start + len(piece["snr"]))
-            images[rows] = piece["images"].reshape(-1, *images.shape[1:])
-            snr[rows] = piece["snr"]
-            n_neighbours[rows] = piece["n_neighbours"]
-            bar.update(len(piece["snr"]))
-
-    hidden = ("flux", "flux_old", "flux_young", "offset_x", "offset_y")
-    table = Table(
-        {name: values for name, values in drawn.items() if name not in hidden}
-    )
-    # A stamp with an odd rest of pixels around it has one more after it than before.
-    side = np.minimum(drawn["stamp_size"], size)
-    centre = (size - side) // 2 + (side - 1) / 2
-    table["x"] = centre + drawn["offset_x"]
-    table["y"] = centre + drawn["offset_y"]
-    table["n_neighbours"] = n_neighbours
-    table["snr"] = snr
-    if split is not None:
-        table["split"] = split
-    for name in set(table.colnames) & set(_UNITS):
-        table[name].unit = _UNITS[name]
-    return table

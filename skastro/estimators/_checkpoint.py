@@ -18,6 +18,8 @@ from skastro.networks import get_module
 _NESTED = ("state_dict", "model_state_dict", "model")
 # What torch.nn.DataParallel and torch.compile put in front of every name.
 _WRAPPERS = ("module.", "_orig_mod.")
+# How the few lines begin that stand for a file which git has not fetched.
+_LFS_POINTER = b"version https://git-lfs"
 # Names that a message lists at most.
 _LISTED = 5
 # Networks that published weights are most often of, and their stems by kernel size.
@@ -56,6 +58,12 @@ def read_weights(path: str | os.PathLike) -> Weights:
             f"backbone={str(path)!r} {kind}; give a file of weights (.pth, .pt or "
             ".safetensors)."
         )
+    with file.open("rb") as stream:
+        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise ValueError(
+                f"{file} is not the file of weights, but a pointer of Git LFS to it; "
+                "fetch it by 'git lfs pull'."
+            )
     weights = _tensors_of(_read(file), file)
     for name, value in weights.items():
         if value.is_floating_point() and not value.isfinite().all():
@@ -67,7 +75,7 @@ def read_weights(path: str | os.PathLike) -> Weights:
 
 
 def _read(file: Path) -> Any:
-    if file.suffix == ".safetensors":
+    if file.suffix.lower() == ".safetensors":
         try:
             return load_file(file)
         except (SafetensorError, OSError) as error:
@@ -97,10 +105,15 @@ def _tensors_of(content: Any, file: Path) -> Weights:
             f"{file} holds {type(content).__name__} instead of tensors by name; save "
             "network.state_dict()."
         )
-    odd = [k for k, v in content.items() if not isinstance(v, Tensor)]
+    odd = [
+        k
+        for k, v in content.items()
+        if not (isinstance(k, str) and isinstance(v, Tensor))
+    ]
     if odd:
         raise ValueError(
-            f"{file} holds more than tensors: {_listed(map(repr, odd), len(odd))}. "
+            f"{file} holds more than tensors by name: "
+            f"{_listed(map(repr, odd), len(odd))}. "
             "Save network.state_dict(), at the top or under the key 'state_dict'."
         )
     weights = dict(content)
@@ -225,9 +238,10 @@ def _fit_channels(
         return given
     if here[1] != 1:
         raise ValueError(
-            f"The weights in {path} are for {there[1]} channels and X has {here[1]}: "
+            f"The weights in {path} are for {there[1]} channels and the network is to "
+            f"read {here[1]}, all those of X or, with stretch='asinh', twice as many: "
             f"{name!r} has shape {tuple(there)} in the file and {tuple(here)} in the "
-            f"network. Choose {there[1]} channels of X."
+            f"network. Choose {there[1]} channels of X, and no stretch."
             + (" Or one, whose weights are summed." if there[1] > 1 else "")
         )
     return {**given, name: given[name].sum(dim=1, keepdim=True)}

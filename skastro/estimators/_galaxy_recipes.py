@@ -18,14 +18,20 @@ _TRAIN_ACCURACY = (
     EpochScoring("accuracy", lower_is_better=False, on_train=True, name="train_acc"),
 )
 
+
+def _watched_loss(net: Any) -> float:
+    """Give the validation loss, or the training's where nothing was set aside."""
+    record = net.history[-1]
+    return record.get("valid_loss", record["train_loss"])
+
+
 RECIPES: dict[str, dict[str, Any]] = {
     # A ResNet-50 for the 69 x 69 pixels of Galaxy10.
     "resclass": {
         "module": "resnet50",
         # Open: the stem. This is the one of ResNet-50 as published.
         "module__stem": "imagenet",
-        # The source subtracts the mean of ImageNet's images and divides by their
-        # deviation; here it is the training images' own.
+        "normalization": "imagenet",
         "augment": "resclass",
         "sampler": "balanced",
         "batch_size": 64,
@@ -53,8 +59,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "module": "mlp",
         "module__hidden": (128,),
         "module__activation": "relu",
-        # The source divides the pixels by 255 and leaves it at that; here each channel
-        # is also brought to mean 0 and deviation 1, which the first layer could do.
+        # The pixels are divided by 255, and that is all.
+        "normalization": None,
         "augment": None,
         "sampler": None,
         # Of 64 : 16 : 20 the last is what the user keeps apart.
@@ -74,7 +80,7 @@ RECIPES: dict[str, dict[str, Any]] = {
                 "reduce_on_plateau",
                 LRScheduler(
                     policy=ReduceLROnPlateau,
-                    monitor="valid_loss",
+                    monitor=_watched_loss,
                     factor=0.5,
                     patience=1,
                 ),

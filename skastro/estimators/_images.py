@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What estimators of images share: the layout of X, and its normalisation."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from scipy.stats import median_abs_deviation
 from sklearn.exceptions import NotFittedError
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from skorch import NeuralNet
 from skorch.dataset import unpack_data
 
 from skastro.augmentation import IMAGE_AUGMENTATIONS, image_symmetries
 from skastro.training import find_source
+from skastro.utils import ImageLayout
 
 # Enough images for a mean that is known to a thousandth of the scatter, taken in runs
 # of neighbours, which are quick to read from a disk.
@@ -26,12 +25,16 @@ _PIXELS_IN_RUN = 2**15
 # In units of the sky's noise. Where the compression begins at the noise itself, the
 # network learns radii, profiles and magnitudes less well.
 _SOFTENING = 10.0
+# Mean and deviation of the colours of ImageNet's images, of bytes divided by 255, by
+# which torchvision's networks are trained.
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class ImageInput(NeuralNet):
+class ImageInput(ImageLayout, NeuralNet):
     """Images in X: where their channels are, how they are normalised and turned."""
 
     # Of estimators that do not offer them as parameters.
+    normalization: str | None = "training"
     stretch: str | None = None
     tta: bool | str = False
     _augmentations: ClassVar[Mapping[str, Callable]] = IMAGE_AUGMENTATIONS
@@ -46,38 +49,30 @@ class ImageInput(NeuralNet):
         "channel_softening_",
     )
     _image_constraints: ClassVar[dict] = {
-        "channel_axis": [Options(Integral, {-3, -2, -1, 1, 2, 3})],
-        "image_shape": [None, tuple, list, Interval(Integral, 1, None, closed="left")],
+        **ImageLayout._layout_constraints,
+        "normalization": [None, StrOptions({"training", "imagenet"})],
         "stretch": [None, StrOptions({"asinh"})],
         "augment": [None, callable, StrOptions(set(IMAGE_AUGMENTATIONS))],
         "tta": ["boolean", StrOptions({"rotations"})],
     }
 
-    def _image_shape_of(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Give the shape of one image as it stands in X or in ``image_shape``."""
-        if len(sample_shape) > 1:
-            return sample_shape
-        if self.image_shape is None:
-            return (1, *sample_shape)
-        shape = tuple(np.atleast_1d(self.image_shape).tolist())
-        if len(shape) not in (2, 3) or math.prod(shape) != sample_shape[0]:
-            raise ValueError(
-                f"image_shape={shape} does not fit X: its rows have {sample_shape[0]} "
-                "numbers. Give (height, width), or (height, width, channels) with the "
-                "channels where channel_axis says, whose product that is."
-            )
-        return shape
-
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         shape = list(self._image_shape_of(sample_shape))
         n_channels = shape.pop(self._axis_in_sample()) if len(shape) == 3 else 1
+        if self.normalization == "imagenet" and n_channels != 3:
+            raise ValueError(
+                "normalization='imagenet' is for images of 3 channels, but X has "
+                f"{n_channels}. Take normalization='training'."
+            )
+        if self.stretch is not None and not self._sizes_taken():
+            raise ValueError(
+                f"stretch={self.stretch!r} doubles the channels, but the module takes "
+                "no sizes and gets X as it is. Let its __init__ take n_channels, or "
+                "take stretch=None."
+            )
         if self.stretch is not None:
             n_channels *= 2
         return {"n_channels": n_channels, "input_size": tuple(shape)}
-
-    def _axis_in_sample(self) -> int:
-        axis = self.channel_axis
-        return axis - 1 if axis > 0 else axis + 3
 
     def _to_images(self, X: torch.Tensor) -> torch.Tensor:
         """View a batch as ``(batch, channels, height, width)``."""
@@ -118,6 +113,18 @@ class ImageInput(NeuralNet):
             return total / n_views
 
         yield from self._run_batches(step, X, check=check)
+
+    def _augment(self, X: torch.Tensor) -> torch.Tensor:
+        # Rows of numbers that nobody calls images have no symmetries.
+        if isinstance(self.augment, str) and X.shape[1] == X.shape[2] == 1:
+            return X
+        return super()._augment(X)
+
+    def _augment_as_given(self, X: torch.Tensor) -> torch.Tensor:
+        # The operations know images of one layout and, of bytes, one scale.
+        images = self._augment(self._normalize(X))
+        unit = 255 if X.dtype == torch.uint8 else 1
+        return self._to_samples(images, X.shape) * unit
 
     def _normalize(self, X: torch.Tensor) -> torch.Tensor:
         X = self._to_images(X)
@@ -162,11 +169,18 @@ class ImageInput(NeuralNet):
             n_pixels += X[:, 0].numel()
             total += X.sum(dim=(0, 2, 3)).numpy()
             squares += X.square().sum(dim=(0, 2, 3)).numpy()
-        self.channel_mean_ = total / n_pixels
-        variance = squares / n_pixels - self.channel_mean_**2
+        mean = total / n_pixels
+        variance = squares / n_pixels - mean**2
         # Of a channel with one value rounding leaves something, above or below zero.
         flat = variance <= 1e-12 * squares / n_pixels
-        self.channel_scale_ = np.where(flat, 1.0, np.sqrt(np.abs(variance)))
+        scale = np.where(flat, 1.0, np.sqrt(np.abs(variance)))
+        if self.normalization != "training":
+            # Nobody knows beforehand what the compressed copies behind will be like.
+            own = slice(len(mean) // (1 if self.stretch is None else 2))
+            mean[own], scale[own] = (
+                _IMAGENET if self.normalization == "imagenet" else (0.0, 1.0)
+            )
+        self.channel_mean_, self.channel_scale_ = mean, scale
 
     def _some_images(self, dataset: Any) -> Iterator[torch.Tensor]:
         """Yield some training images, bytes divided by 255, in double precision."""

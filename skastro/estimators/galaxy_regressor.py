@@ -31,7 +31,7 @@ class GalaxyRegressor(ImageInput, Backbone, StrictRegressor, NeuralNetRegressor)
 
     Parameters
     ----------
-    module : str, torch.nn.Module class or instance, default="resnet18"
+    module : str, torch.nn.Module class or instance, default="resnet10"
         The network: a name that ``skastro.networks.available_modules(2)`` lists, or any
         module; an instance is copied, so that each ``fit`` starts from its weights.
         Modules whose ``__init__`` takes ``n_channels``, ``n_outputs`` or
@@ -47,6 +47,13 @@ class GalaxyRegressor(ImageInput, Backbone, StrictRegressor, NeuralNetRegressor)
     image_shape : tuple of int, default=None
         Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
         a row is an image written out. With None a row of 2-D X is an image of height 1.
+
+    normalization : {"training", "imagenet"} or None, default="training"
+        What each channel is brought to. ``"training"``: mean 0 and standard deviation
+        1, by what the training images have. ``"imagenet"``: bytes, or numbers from 0 to
+        1, in three colours, less the means of ImageNet's images and divided by their
+        deviations, as torchvision's networks are trained. None: bytes are divided by
+        255, and that is all.
 
     stretch : {"asinh"} or None, default=None
         ``"asinh"`` gives the network each channel twice: as it is, and compressed to
@@ -78,13 +85,13 @@ class GalaxyRegressor(ImageInput, Backbone, StrictRegressor, NeuralNetRegressor)
     optimizer : class, default=torch.optim.AdamW
         The optimizer.
 
-    lr : float, default=1e-3
+    lr : float, default=3e-3
         The learning rate; with a schedule the highest one.
 
-    max_epochs : int, default=30
+    max_epochs : int, default=40
         Passes over the training samples in one call of ``fit``.
 
-    batch_size : int, default=64
+    batch_size : int, default=32
         Samples in a training batch. Prediction takes as many at least;
         ``iterator_valid__batch_size`` sets how many. -1 takes all at once.
 
@@ -122,7 +129,8 @@ class GalaxyRegressor(ImageInput, Backbone, StrictRegressor, NeuralNetRegressor)
         angle, flips, small shifts and zooms, :class:`skastro.augmentation.WarpImages`;
         ``"rotations-without-flips"`` keeps the sense in which spirals wind.
         ``"resclass"``: turns by up to 30 degrees, flips, and changes of brightness and
-        colour. A callable takes a Tensor of shape ``(batch, n_channels, height,
+        colour. These leave images of one row, as 2-D X has without `image_shape`, as
+        they are. A callable takes a Tensor of shape ``(batch, n_channels, height,
         width)``, images of bytes divided by 255, and gives one of the same shape, on
         its device; ``skastro.augmentation`` has some. Draws come from torch's global
         generator, which ``random_state`` governs during ``fit``. The targets stay as
@@ -201,8 +209,10 @@ class GalaxyRegressor(ImageInput, Backbone, StrictRegressor, NeuralNetRegressor)
         Shape of one sample's target: ``()`` where y was 1-D, else ``(n_outputs,)``.
 
     channel_mean_, channel_scale_ : ndarray of shape (n_channels,)
-        Mean and standard deviation of the training images' channels, of bytes divided
-        by 255. Of many images, 4096 spread over all are looked at.
+        What is taken from each channel, and what the rest is divided by: mean and
+        standard deviation of the training images, of bytes divided by 255, unless
+        `normalization` says otherwise. Of many images, 4096 spread over all are looked
+        at.
 
     channel_sky_, channel_softening_ : ndarray of shape (n_channels,)
         What the compressed channels begin and bend at; only with `stretch`. The mean
@@ -234,7 +244,8 @@ class GalaxyRegressor(ImageInput, Backbone, StrictRegressor, NeuralNetRegressor)
 
     Notes
     -----
-    The default network is ResNet-18 [1]_, with torchvision's names of parameters.
+    The default network is a ResNet [1]_ of four basic blocks, see :ref:`the user guide
+    <networks>`; with torchvision's names of parameters, as all ResNets here.
 
     Callbacks that score during training compare predictions with targets as they were
     given; the losses in ``history`` and what ``forward`` returns are in scaled units.
@@ -293,18 +304,19 @@ class GalaxyRegressor(ImageInput, Backbone, StrictRegressor, NeuralNetRegressor)
 
     def __init__(
         self,
-        module: str | type[torch.nn.Module] | torch.nn.Module = "resnet18",
+        module: str | type[torch.nn.Module] | torch.nn.Module = "resnet10",
         *,
         channel_axis: int = -1,
         image_shape: tuple[int, ...] | None = None,
+        normalization: str | None = "training",
         stretch: str | None = None,
         backbone: str | os.PathLike | None = None,
         backbone_lr: float | None = None,
         criterion: type = torch.nn.MSELoss,
         optimizer: type = torch.optim.AdamW,
-        lr: float = 1e-3,
-        max_epochs: int = 30,
-        batch_size: int = 64,
+        lr: float = 3e-3,
+        max_epochs: int = 40,
+        batch_size: int = 32,
         schedule: str | Callable[[float], float] | None = "cosine",
         train_split: float | Callable | None = 0.1,
         restore_best_weights: bool = True,

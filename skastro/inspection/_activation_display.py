@@ -24,7 +24,6 @@ from skastro.inspection._line_marks import (
 from skastro.inspection._network import encode_target, reach_network
 
 _MOST_SAMPLES = 20
-_LABEL = "Class activation"
 # Grey where a pixel does not matter, and dark enough to be seen as a thin line.
 _LINE_COLORS = LinearSegmentedColormap.from_list(
     "activation", ["#b9bfc9", "#e8a33d", "#d1401f", "#7a0019"]
@@ -268,12 +267,13 @@ class ActivationMapDisplay:
             self.colorbar_ = self.figure_.colorbar(
                 ScalarMappable(Normalize(0, 1), cmap),
                 ax=list(self.axes_),
-                label=f"{_LABEL}, each from minimum to maximum",
+                label="Class activation",
                 fraction=0.05,
                 pad=0.02,
                 aspect=30,
             )
-            self.colorbar_.set_ticks([0, 0.5, 1])
+            # Of each map by itself.
+            self.colorbar_.set_ticks([0, 1], labels=["min.", "max."])
         draw = self._draw_image if images else self._draw_spectrum
         for sample in range(n_samples):
             draw(sample, cmap)

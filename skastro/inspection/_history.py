@@ -147,7 +147,11 @@ class HistoryDisplay:
     def _draw(self, ax: Axes, curves: dict[str, Sequence[float]]) -> None:
         colors = {name: f"C{number}" for number, name in enumerate(self.losses)}
         for name, values in curves.items():
-            ax.plot(self.epochs, values, color=colors.get(name), label=name)
+            # A single epoch makes no line.
+            marker = "o" if len(values) == 1 else None
+            ax.plot(
+                self.epochs, values, color=colors.get(name), marker=marker, label=name
+            )
         if self.best_epoch is not None:
             ax.axvline(
                 self.best_epoch,

@@ -36,6 +36,17 @@ _MODULES: dict[tuple[str, int], ModuleFactory] = {
         dropout=0.5,
     ),
     ("mlp", 2): MLP,
+    # Galaxies of a few dozen pixels keep their arms only where the first stage sees
+    # every second pixel; a thousand images do not fill more layers.
+    ("resnet10", 2): partial(
+        ResNet,
+        ndim=2,
+        block="basic",
+        n_blocks=(1, 1, 1, 1),
+        width=32,
+        stem="stride2",
+        dropout=0.5,
+    ),
     **{
         (name, ndim): partial(ResNet, ndim=ndim, **settings)
         for name, settings in _RESNETS.items()
@@ -145,8 +156,8 @@ def get_module(name: str, ndim: int) -> ModuleFactory:
     Traceback (most recent call last):
         ...
     ValueError: There is no network 'resnet81' for 2-D input. Did you mean 'resnet18'?
-    Known are 'mlp', 'resnet101', 'resnet18', 'resnet34', 'resnet50'; pass the class of
-    a module for any other.
+    Known are 'mlp', 'resnet10', 'resnet101', 'resnet18', 'resnet34', 'resnet50'; pass
+    the class of a module for any other.
     """
     _check_ndim(ndim)
     if (name, ndim) in _MODULES:
@@ -181,7 +192,7 @@ def available_modules(ndim: int) -> list[str]:
     --------
     >>> from skastro.networks import available_modules
     >>> available_modules(ndim=2)
-    ['mlp', 'resnet101', 'resnet18', 'resnet34', 'resnet50']
+    ['mlp', 'resnet10', 'resnet101', 'resnet18', 'resnet34', 'resnet50']
     """
     _check_ndim(ndim)
     return sorted(name for name, axes in _MODULES if axes == ndim)

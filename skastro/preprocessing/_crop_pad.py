@@ -16,15 +16,24 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, Options
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
-from skastro.utils import LazyArray, RowwiseSource, as_lazy, is_lazy, plain_array
+from skastro.utils import (
+    ImageLayout,
+    LazyArray,
+    RowwiseSource,
+    as_lazy,
+    is_lazy,
+    plain_array,
+)
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
 
 
-class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class CropPadImages(
+    ImageLayout, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Cut and pad images to one size about their centres.
 
     The pixel at ``length // 2`` of an axis comes to ``new_length // 2``. So the
@@ -91,8 +100,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     _parameter_constraints: ClassVar[dict] = {
         "size": [_POSITIVE, tuple, list],
-        "channel_axis": [Options(Integral, {-3, -2, -1, 1, 2, 3})],
-        "image_shape": [None, tuple, list, _POSITIVE],
+        **ImageLayout._layout_constraints,
         "fill_value": [Real],
     }
 
@@ -218,27 +226,6 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             axis = self._axis_in_sample()
             new_shape.insert(axis, image_shape[axis])
         return tuple(new_shape)
-
-    def _image_shape_of(
-        self, sample_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        """Give the shape of one image as it stands in X or in ``image_shape``."""
-        if len(sample_shape) > 1:
-            return tuple(sample_shape)
-        if self.image_shape is None:
-            return (1, *sample_shape)
-        shape = tuple(np.atleast_1d(self.image_shape).tolist())
-        if len(shape) not in (2, 3) or math.prod(shape) != sample_shape[0]:
-            raise ValueError(
-                f"image_shape={shape} does not fit X: its rows have {sample_shape[0]} "
-                "numbers. Give (height, width), or (height, width, channels) with the "
-                "channels where channel_axis says, whose product that is."
-            )
-        return shape
-
-    def _axis_in_sample(self) -> int:
-        axis = self.channel_axis
-        return axis - 1 if axis > 0 else axis + 3
 
     def _size(self) -> tuple[int, int]:
         size = self.size

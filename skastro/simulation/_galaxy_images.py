@@ -16,7 +16,6 @@ _MOFFAT_BETA = 3.5
 # so is folded back into it. GalSim's own 0.005 takes twice the time. That area is at
 # least twice as wide as the image, which gets at most 0.05 % of light too much.
 _FOLDED = 0.01
-_LARGEST_TRANSFORM = 16384
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ class GalaxyCamera:
     ----------
     PSFS, NOISES : tuple of str
         Names of the profiles and kinds of noise.
+    LONGEST_TRANSFORM : int
+        Pixels along an axis of the largest Fourier transform.
 
     Raises
     ------
@@ -62,6 +63,7 @@ class GalaxyCamera:
 
     PSFS: ClassVar = ("moffat", "kolmogorov", "gaussian")
     NOISES: ClassVar = ("poisson", "gaussian", None)
+    LONGEST_TRANSFORM: ClassVar = 16384
 
     size: int
     pixel_scale: float
@@ -92,7 +94,7 @@ class GalaxyCamera:
         return import_galsim().GSParams(
             folding_threshold=_FOLDED,
             minimum_fft_size=2 * self.size,
-            maximum_fft_size=_LARGEST_TRANSFORM,
+            maximum_fft_size=self.LONGEST_TRANSFORM,
         )
 
     def point_spread(self, fwhm: float) -> Any:
@@ -113,6 +115,26 @@ class GalaxyCamera:
             return galsim.Moffat(beta=_MOFFAT_BETA, fwhm=fwhm, gsparams=options)
         kinds = {"kolmogorov": galsim.Kolmogorov, "gaussian": galsim.Gaussian}
         return kinds[self.psf](fwhm=fwhm, gsparams=options)
+
+    def transform_length(self, light: Any, fwhm: float) -> int:
+        """Estimate how long the Fourier transform is that an exposure takes.
+
+        Parameters
+        ----------
+        light : galsim.GSObject
+            Light profile.
+        fwhm : float
+            Full width at half maximum of the point spread function, in arcsec.
+
+        Returns
+        -------
+        length : int
+            Along each axis. Memory grows with its square; ``LONGEST_TRANSFORM`` is
+            the most that GalSim will take.
+        """
+        blurred = import_galsim().Convolve(light, self.point_spread(fwhm))
+        finest = max(blurred.maxk, np.pi / self.pixel_scale)
+        return int(2 * finest / light.stepk)
 
     def expose(
         self,

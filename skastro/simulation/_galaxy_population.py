@@ -145,6 +145,35 @@ class GalaxyPopulation:
             "flux_young": young,
         }
 
+    def most_extended(self, options: Any) -> list:
+        """Give the parts of galaxies that reach farthest.
+
+        Parameters
+        ----------
+        options : galsim.GSParams
+            Accuracy of GalSim.
+
+        Returns
+        -------
+        lights : list of galsim.GSObject
+            Light profiles of flux 1, no less extended than any that can be drawn.
+        """
+        galsim = import_galsim()
+        radius, parts = self.half_light_radius[1], []
+        if _TWO_PARTS[self.profile] < 1:
+            parts.append((self.sersic_index[1], radius))
+        if _TWO_PARTS[self.profile] > 0:
+            # The disc is the larger, the more light there is in how small a bulge.
+            _, disc = bulge_and_disc_radii(
+                radius, self.bulge_fraction[1], _RADIUS_RATIOS[0]
+            )
+            parts += [(BULGE_INDEX, radius), (DISC_INDEX, float(disc))]
+        shear = galsim.Shear(q=1 - self.ellipticity[1], beta=0 * galsim.degrees)
+        return [
+            galsim.Sersic(index, half_light_radius=size, gsparams=options).shear(shear)
+            for index, size in parts
+        ]
+
     def components(self, galaxy: dict[str, Any], options: Any) -> list[tuple]:
         """Give the parts of one galaxy, each with one profile of light.
 

@@ -40,11 +40,12 @@ class RealGalaxyPopulation:
     """
 
     def __init__(self, path: str | os.PathLike, magnitude: tuple[float, float]) -> None:
-        self.path = os.fspath(path)
-        if not os.path.isfile(self.path):
+        if not os.path.isfile(path):
             raise FileNotFoundError(
-                f"{self.path}: there is no such catalogue of real galaxies."
+                f"{os.fspath(path)}: there is no such catalogue of real galaxies."
             )
+        # Processes need not work in the same folder.
+        self.path = os.path.abspath(path)
         try:
             found = np.asarray(_catalogue(self.path).mag, dtype=np.float64)
         except (OSError, KeyError, IndexError, TypeError) as error:
@@ -116,5 +117,5 @@ class RealGalaxyPopulation:
 @lru_cache(maxsize=4)
 def _catalogue(path: str) -> Any:
     """Open a catalogue once in each process: it keeps its images in memory."""
-    folder, name = os.path.split(os.path.abspath(path))
+    folder, name = os.path.split(path)
     return import_galsim().RealGalaxyCatalog(name, dir=folder)

@@ -2,7 +2,7 @@
 """Learning-rate schedules that know how long the training will be."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -229,12 +229,21 @@ class Schedule(Callback):
     >>> clf = SpectrumClassifier(schedule=None)  # a constant learning rate
     """
 
+    # Those to scale, and what they were scaled to, of a training that has not ended.
+    _rates: Sequence[float] = ()
+    _scaled: Sequence[float] = ()
+
     def __init__(self, schedule: str | Callable[[float], float] | None = None) -> None:
         self.schedule = schedule
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Note the rates to start from."""
-        self._rates = [group["lr"] for group in net.optimizer_.param_groups]
+        groups = net.optimizer_.param_groups
+        # An error has ended the training before. The optimizer may be another one.
+        for group, rate, scaled in zip(groups, self._rates, self._scaled, strict=False):
+            if group["lr"] == scaled:
+                group["lr"] = rate
+        self._rates = [group["lr"] for group in groups]
         self._n_samples = None
         self._done = 0
 
@@ -253,7 +262,8 @@ class Schedule(Callback):
             if isinstance(function, str):
                 function = SCHEDULES[function]
             factor = function(min(1.0, done / self._n_samples))
-            self._set_rates(net, [rate * factor for rate in self._rates])
+            self._scaled = [rate * factor for rate in self._rates]
+            self._set_rates(net, self._scaled)
 
     def on_batch_end(
         self, net: Any, batch: Any = None, training: bool = False, **_: Any
@@ -270,6 +280,7 @@ class Schedule(Callback):
         """Give the optimizer its own rates back, for the next call."""
         if self.schedule is not None:
             self._set_rates(net, self._rates)
+        self._scaled = ()
 
     @staticmethod
     def _set_rates(net: Any, rates: list[float]) -> None:

@@ -4,6 +4,7 @@
 from skastro.utils._atomic import atomic_write
 from skastro.utils._batches import row_batches
 from skastro.utils._image_files import ImageFiles
+from skastro.utils._image_layout import ImageLayout
 from skastro.utils._lazy import LazyArray
 from skastro.utils._lazy_input import RowwiseSource, as_lazy, is_lazy
 from skastro.utils._rebin import (
@@ -17,6 +18,7 @@ from skastro.utils._validation import check_finite, name_rows, plain_array
 
 __all__ = [
     "ImageFiles",
+    "ImageLayout",
     "LazyArray",
     "RowwiseSource",
     "apply_rebin_matrix",

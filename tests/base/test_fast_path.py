@@ -195,7 +195,9 @@ def test_images_need_their_normalisation():
 
 
 def test_no_device_means_where_the_module_is(tiny, spectra):
-    assert tiny(device=None).fit(*spectra).score(*spectra) > 0.9
+    clf = tiny(device=None).fit(*spectra)
+    assert clf.score(*spectra) > 0.9
+    assert clf.score_samples(spectra[0]).shape == (len(spectra[0]),)
 
 
 @pytest.mark.gpu

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Downloading Galaxy10, from a server on this machine."""
 
+import gzip
 import hashlib
 import http.server
 import socket
@@ -27,6 +28,9 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = content
         self.with_ranges = True
+        # The most that an answer to a request for a range holds.
+        self.longest_range = None
+        self.encoding = None
         self.status = 200
         # Numbers of bytes after which the next answers break off.
         self.breaks = []
@@ -49,6 +53,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server, content = self.server, self.server.content
         asked = self.headers["Range"]
         server.asked.append(asked)
+        if server.encoding == "gzip":
+            # Without gain, and so longer than the file.
+            content = gzip.compress(content, 0)
         if server.status != 200:
             self.send_error(server.status)
             return
@@ -62,10 +69,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.end_headers()
                 return
             self.send_response(206)
-            end = len(content)
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{end}")
+            size = len(content)
+            if server.longest_range:
+                content = content[: start + server.longest_range]
+            self.send_header(
+                "Content-Range", f"bytes {start}-{len(content) - 1}/{size}"
+            )
         else:
             self.send_response(200)
+        if server.encoding:
+            self.send_header("Content-Encoding", server.encoding)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         stop = start + server.breaks.pop(0) if server.breaks else len(content)
@@ -184,6 +197,22 @@ def test_servers_without_ranges_send_all(server, content, tmp_path):
     server.breaks = [100_000]
     fetch(tmp_path)
     assert server.asked == [None, "bytes=100000-"]
+    assert (tmp_path / "Galaxy10.h5").read_bytes() == content
+
+
+@pytest.mark.parametrize("breaks", [[], [200_000]], ids=["whole", "broken"])
+def test_servers_that_compress_unasked(server, content, tmp_path, breaks):
+    # Neither the length nor the ranges of such an answer are those of the file.
+    server.encoding, server.breaks = "gzip", breaks
+    fetch(tmp_path)
+    assert (tmp_path / "Galaxy10.h5").read_bytes() == content
+
+
+def test_ranges_shorter_than_asked_for(server, content, tmp_path):
+    server.longest_range = 150_000
+    (tmp_path / "Galaxy10.h5.part").write_bytes(content[:10_000])
+    fetch(tmp_path)
+    assert server.asked == [f"bytes={start}-" for start in (10_000, 160_000, 310_000)]
     assert (tmp_path / "Galaxy10.h5").read_bytes() == content
 
 

@@ -92,13 +92,19 @@ def test_labels_without_names_stay_integers(write):
     assert galaxies.ra is None
 
 
+def test_labels_in_a_column(write):
+    galaxies = read_galaxy10(write(ans=np.array(LABELS)[:, None]))
+    assert galaxies.target.tolist() == LABELS
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
         (["a", "b", "c"], ["c", "a", "b"]),
+        (np.array([b"a", b"b", b"c"]), ["c", "a", "b"]),
         ({0: "a", 1: "b", 2: "b", -1: "none"}, ["b", "a", "b"]),
     ],
-    ids=["sequence", "dict"],
+    ids=["sequence", "bytes", "dict"],
 )
 def test_class_names_may_be_given(write, names, expected):
     # They win over those of the file.
@@ -253,11 +259,12 @@ def test_images_of_unequal_size(tmp_path):
         ([[0, 1]] * 6, r"has shape \(6, 2\), but labels are one.*argmax"),
         (1, r"has shape \(\)"),
         ([0, 1, 2, 1.5, 0, np.nan], "2 of 6 values are not whole numbers, such as 1.5"),
+        ([0, 1, 2, 1e30, 0, 0], "1 of 6 values are not whole numbers, such as 1e.30"),
         ([0, 1, 2, -1, 0, -1], r"without a name .*\[0, 1, 2\]\): -1, in 2 .*\(3, 5\)"),
         ([0, 1, 2, 7, 0, 9], r"without a name .*: 7, 9, in 2 of 6 rows \(3, 5\)"),
         (np.ones(6, complex), "has type complex128"),
     ],
-    ids=["few", "columns", "scalar", "real", "negative", "range", "complex"],
+    ids=["few", "columns", "scalar", "real", "huge", "negative", "range", "complex"],
 )
 def test_bad_labels(write, labels, message):
     with pytest.raises(ValueError, match=message):
@@ -295,6 +302,9 @@ def test_bad_parameters(write):
         read_galaxy10(write(), variant="sdss", class_names=["a"])
     with pytest.raises(ValueError, match="list of names, but got the text 'abc'"):
         read_galaxy10(write(), class_names="abc")
+    for names in (5, {"a": 0}):
+        with pytest.raises(ValueError, match="a list of names, or a dictionary with"):
+            read_galaxy10(write(), class_names=names)
 
 
 def test_files_that_are_none(tmp_path):

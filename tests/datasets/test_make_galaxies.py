@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The simulated galaxies as users see them."""
 
+import os
 import sys
 
 import h5py
@@ -248,7 +249,7 @@ def test_failure_leaves_no_file(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("skastro.datasets._make_galaxies.simulate_galaxies", fail)
+    monkeypatch.setattr("skastro.datasets._galaxy_pieces.simulate_galaxies", fail)
     with pytest.raises(RuntimeError, match="the disk is full"):
         make(3, out=tmp_path / "galaxies.h5")
     assert list(tmp_path.iterdir()) == []
@@ -267,6 +268,28 @@ def test_files_of_something_else(tmp_path):
         file["parameters"] = np.zeros(3)
     with pytest.raises(ValueError, match=r"lack the attributes.*make_galaxies"):
         read_galaxies(path)
+
+
+def test_damaged_parameters(tmp_path):
+    path = tmp_path / "galaxies.h5"
+    make(3, out=path)
+    content = path.read_bytes()
+    # Text that is none, in the table's description of itself.
+    path.write_bytes(content.replace(b"half_light_radius", b"\xff" * 17))
+    with pytest.raises(OSError, match=r"galaxies\.h5: the file is damaged: .*utf-8"):
+        read_galaxies(path)
+    os.truncate(path, len(content) - 100)
+    with pytest.raises(OSError, match="it is truncated"):
+        read_galaxies(path)
+
+
+@pytest.mark.parametrize("profile", ["sersic", "bulge+disc"])
+def test_galaxies_that_memory_cannot_hold(profile):
+    settings = {"profile": profile, "half_light_radius": (1, 20), "sersic_index": 4}
+    make(1, **settings)
+    message = r"half_light_radius, sersic_index and .* too large together.*16384"
+    with pytest.raises(ValueError, match=message):
+        make(1, ellipticity=(0, 0.95), **settings)
 
 
 def test_progress_bar(capsys):

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, Freezer
@@ -164,8 +164,10 @@ def test_colours_are_summed_for_grey_images(checkpoint):
 
 
 def test_networks_that_do_not_fit(images, checkpoint, tmp_path):
-    with pytest.raises(ValueError, match=r"are for 3 channels and X has 2.*Or one"):
+    with pytest.raises(ValueError, match=r"are for 3 channels .* to read 2,.*Or one"):
         tiny(backbone=checkpoint).fit(images[0][..., :2], images[1])
+    with pytest.raises(ValueError, match=r"to read 6, .*stretch='asinh'"):
+        tiny(backbone=checkpoint, stretch="asinh").fit(*images)
     with pytest.raises(ValueError, match="do not fit the network ResNet") as error:
         built(module="resnet50", backbone=checkpoint)
     assert (
@@ -218,7 +220,17 @@ BAD_FILES = {
     "nothing": (lambda path: torch.save({}, path), "tensors by name"),
     "numbers": (
         lambda path: torch.save({"w": torch.ones(3), "epoch": 3, "lr": 0.1}, path),
-        "holds more than tensors: 'epoch', 'lr'",
+        "holds more than tensors by name: 'epoch', 'lr'",
+    ),
+    "numbered": (
+        lambda path: torch.save({"w": torch.ones(3), 0: torch.ones(2)}, path),
+        "holds more than tensors by name: 0",
+    ),
+    "pointer": (
+        lambda path: path.write_text(
+            "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+        ),
+        "pointer of Git LFS.*git lfs pull",
     ),
     "diverged": (diverged, "holds NaN or infinity in 'layer2.0.bn1.bias'"),
 }
@@ -239,10 +251,11 @@ def test_bad_files(kind, images, tmp_path):
 
 
 def test_bad_safetensors_and_missing_files(images, tmp_path):
-    path = tmp_path / "bad.safetensors"
-    path.write_bytes(b"no header")
-    with pytest.raises(ValueError, match="no file of safetensors, or is damaged"):
-        tiny().load_backbone(path)
+    path = tmp_path / "bad.SafeTensors"
+    for content in (b"no header", b"", save({"w": torch.ones(50)})[:-20]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="no file of safetensors, or is damaged"):
+            tiny().load_backbone(path)
     with pytest.raises(FileNotFoundError, match=r"gone\.pth' does not exist"):
         tiny(backbone="gone.pth").fit(*images)
     with pytest.raises(FileNotFoundError, match="is a folder"):

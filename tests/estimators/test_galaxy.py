@@ -95,7 +95,10 @@ def test_grey_images(images):
     assert clf.channel_mean_.shape == (1,)
 
 
-@pytest.mark.parametrize("shape", [(0, 12), (12, 8, 3), (324, 1, 1, 1), "auto"])
+@pytest.mark.parametrize(
+    "shape",
+    [(0, 12), (12, 8, 3), (324, 1, 1, 1), (-12, -9, 3), (12.0, 9.0, 3.0), "auto"],
+)
 def test_bad_image_shapes(images, shape):
     flat = images[0].reshape(60, -1)
     with pytest.raises(ValueError, match="image_shape"):
@@ -152,6 +155,37 @@ def test_bytes_are_divided_by_255(images):
     assert (clf.channel_mean_ < expected.mean(axis=0)).all()
 
 
+@pytest.mark.parametrize("stretch", [None, "asinh"])
+def test_normalization_that_does_not_look_at_the_images(images, stretch):
+    X, y = images
+    common = {"max_epochs": 1, "verbose": 0, "train_split": None, "stretch": stretch}
+    clf = GalaxyClassifier(Seen, normalization=None, **common).fit(X, y)
+    raw = torch.cat(clf.module_.batches)[:, :3]
+    assert raw.min() == 0
+    assert raw.max() == pytest.approx(X.max() / 255)
+    np.testing.assert_allclose(
+        raw.mean(dim=(0, 2, 3)), X.mean(axis=(0, 1, 2)) / 255, rtol=1e-4
+    )
+    clf = GalaxyClassifier(Seen, normalization="imagenet", **common).fit(X, y)
+    seen = torch.cat(clf.module_.batches)
+    expected = (X.mean(axis=(0, 1, 2)) / 255 - [0.485, 0.456, 0.406]) / [
+        0.229,
+        0.224,
+        0.225,
+    ]
+    np.testing.assert_allclose(seen[:, :3].mean(dim=(0, 2, 3)), expected, rtol=1e-4)
+    # Compressed copies of the channels are normalised by the training images.
+    np.testing.assert_allclose(seen[:, 3:].mean(dim=(0, 2, 3)), 0, atol=1e-4)
+
+
+def test_normalization_is_checked(images):
+    X, y = images
+    with pytest.raises(ValueError, match="'normalization' parameter"):
+        tiny(normalization="minmax").fit(X, y)
+    with pytest.raises(ValueError, match=r"images of 3 channels, but X has 1\."):
+        tiny(normalization="imagenet").fit(X[..., 0], y)
+
+
 def test_an_empty_channel_does_no_harm(images):
     X, y = images
     X = X.astype(np.float32)
@@ -183,6 +217,87 @@ def test_a_module_without_sizes_gets_x_as_it_is(images):
         nn.Sequential(nn.Flatten(), nn.Linear(324, 2)), max_epochs=1, verbose=0
     ).fit(X, y)
     assert clf.predict_proba(X).shape == (60, 2)
+
+
+class AsGiven(nn.Module):
+    """A network that takes no sizes, and notes what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(1, 2)
+        self.batches = []
+
+    def forward(self, x):
+        """Classify by the mean."""
+        if self.training:
+            self.batches.append(x.detach().clone())
+        return self.linear(x.flatten(1).mean(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("layout", ["last", "first", "grey", "flat"])
+def test_augmentation_for_a_module_without_sizes(images, layout):
+    """Operations see images; the module sees what the user has, varied."""
+    X, y = images
+    settings = {"image_shape": (12, 9, 3)} if layout == "flat" else {}
+    if layout == "first":
+        X, settings = np.moveaxis(X, -1, 1), {"channel_axis": 1}
+    elif layout == "grey":
+        X = X[..., 0]
+    given = X.reshape(60, -1) if layout == "flat" else X
+    seen = []
+
+    def upside_down(batch):
+        seen.append(batch)
+        return batch.flip(2)
+
+    clf = GalaxyClassifier(
+        AsGiven,
+        augment=upside_down,
+        max_epochs=1,
+        batch_size=-1,
+        train_split=None,
+        sampler=None,
+        verbose=0,
+        random_state=0,
+        **settings,
+    ).fit(given, y)
+    assert seen[0].shape == (60, 1 if layout == "grey" else 3, 12, 9)
+    assert seen[0].max() == pytest.approx(X.max() / 255)
+    rows = X[:, :, ::-1] if layout == "first" else X[:, ::-1]
+    varied = clf.module_.batches[0].numpy().reshape(X.shape)
+    # The batch is shuffled.
+    order = np.lexsort(varied.reshape(60, -1)[:, :4].round().T)
+    expected = np.lexsort(rows.reshape(60, -1)[:, :4].T)
+    np.testing.assert_allclose(varied[order], rows[expected], atol=1e-4)
+
+
+def test_stretch_needs_a_module_that_takes_sizes(images):
+    with pytest.raises(ValueError, match=r"stretch='asinh' doubles .* takes no sizes"):
+        GalaxyClassifier(AsGiven, stretch="asinh", verbose=0).fit(*images)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda batch: batch[:, :1], lambda batch: None, lambda batch: batch.numpy()],
+    ids=["one-channel", "nothing", "array"],
+)
+def test_augmentation_that_gives_something_else(images, wrong):
+    with pytest.raises(ValueError, match=r"augment must give a Tensor .*3, 12, 9\)"):
+        tiny(augment=wrong).fit(*images)
+
+
+@pytest.mark.parametrize("augment", ["rotations", "resclass"])
+def test_same_seed_same_result_and_global_generators_untouched(images, augment):
+    X, y = images
+    torch_state = torch.get_rng_state()
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
+    first = tiny(augment=augment, max_epochs=2).fit(X, y)
+    again = tiny(augment=augment, max_epochs=2).fit(X, y)
+    np.testing.assert_array_equal(first.predict_proba(X), again.predict_proba(X))
+    other = tiny(augment=augment, max_epochs=2, random_state=1).fit(X, y)
+    assert not np.array_equal(first.predict_proba(X), other.predict_proba(X))
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
 
 
 def test_images_in_files(images, tmp_path):

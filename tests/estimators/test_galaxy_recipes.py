@@ -49,6 +49,7 @@ def test_resclass_is_the_published_system():
     clf = GalaxyClassifier.from_recipe(
         "resclass", module__n_channels=3, module__n_outputs=10, device="cpu"
     ).initialize()
+    assert clf.normalization == "imagenet"
     network = clf.module_
     assert isinstance(network, ResNet)
     convolutions = [
@@ -81,6 +82,7 @@ def test_mlp_is_the_published_system():
         module__input_size=(69, 69),
         device="cpu",
     ).initialize()
+    assert clf.normalization is None
     assert isinstance(clf.module_, MLP)
     weights = [weight.numel() for weight in clf.module_.parameters()]
     assert sum(weights) == 1_829_642
@@ -99,6 +101,14 @@ def test_mlp_lowers_its_rate_on_a_plateau():
     assert rates[0] == 1e-2
     assert rates[-1] < 1e-2
     assert set(np.round(np.log2(1e-2 / np.array(rates)), 6)) <= set(range(8))
+
+
+def test_mlp_without_validation_watches_the_training():
+    X = np.zeros((12, 9, 9), dtype=np.uint8)
+    clf = GalaxyClassifier.from_recipe("mlp", random_state=0, verbose=0, device="cpu")
+    clf.set_params(max_epochs=8, lr=0.0001).fit(X, np.arange(12) % 2)
+    assert "valid_loss" not in clf.history[-1]
+    assert clf.history[0, "event_lr"] == 1e-4
 
 
 def test_overrides_win():

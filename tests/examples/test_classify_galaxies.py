@@ -103,6 +103,14 @@ def test_the_first_images_are_kept_apart(job, survey, tmp_path):
     job.main([*QUICK, "--train", str(survey), "--keep-apart", "10", *out])
     table = Table.read(tmp_path / "out" / "probabilities.csv")
     assert list(table["row"]) == list(range(10))
+    # All of one class, of which not all are recognised.
+    with h5py.File(survey, "r+") as file:
+        file["ans"][:10] = 0
+        file["images"][:5] = 0
+        file["images"][:5, 12] = 200
+    job.main([*QUICK, "--train", str(survey), "--keep-apart", "10", *out])
+    scores = Table.read(tmp_path / "out" / "scores.csv")
+    assert scores["balanced"][0] == scores["accuracy"][0] < 1
     with pytest.raises(SystemExit, match="between 1 and 99, the file has 100"):
         job.main([*QUICK, "--train", str(survey), "--keep-apart", "100", *out])
 

@@ -52,6 +52,20 @@ def test_colours_are_the_map(classifier, spectra):
     display.figure_.canvas.draw()
 
 
+@pytest.mark.parametrize("shape", [(1, 60), (1, 16, 16), (3, 16, 16)], ids=str)
+def test_the_scale_is_not_cut_off(shape):
+    values = np.random.default_rng(0).uniform(size=shape)
+    display = ActivationMapDisplay(values, values, titles=["a"] * len(values)).plot()
+    display.figure_.canvas.draw()
+    texts = [display.colorbar_.ax.yaxis.label, *display.colorbar_.ax.get_yticklabels()]
+    assert [text.get_text() for text in texts] == ["Class activation", "min.", "max."]
+    for text in texts:
+        extent, figure = text.get_window_extent(), display.figure_.bbox
+        assert figure.y0 <= extent.y0 <= extent.y1 <= figure.y1
+        assert figure.x0 <= extent.x0 <= extent.x1 <= figure.x1
+    plt.close(display.figure_)
+
+
 def test_lines_stand_at_their_observed_wavelengths(classifier, spectra):
     display = ActivationMapDisplay.from_estimator(
         classifier,

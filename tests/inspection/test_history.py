@@ -33,6 +33,13 @@ def test_curves_are_the_history():
     plt.close(display.figure_)
 
 
+def test_a_single_epoch_is_seen():
+    display = HistoryDisplay(epochs=[1], losses={"training": [0.5]}, scores={})
+    (point,) = display.plot().ax_.get_lines()
+    assert point.get_marker() == "o"
+    plt.close(display.figure_)
+
+
 def test_on_given_axes_and_without_validation():
     _, ax = plt.subplots()
     display = HistoryDisplay.from_estimator(fitted()[-1], ax=ax)

@@ -21,8 +21,8 @@ class Tiny(nn.Module):
         self.fc = nn.Linear(1, n_outputs)
 
 
-FOR_BOTH = {"mlp", "resnet18", "resnet34", "resnet50", "resnet101"}
-FOR_SPECTRA = {"densenet", "resnet10"}
+FOR_BOTH = {"mlp", "resnet10", "resnet18", "resnet34", "resnet50", "resnet101"}
+FOR_SPECTRA = {"densenet"}
 
 
 def test_built_in_names():

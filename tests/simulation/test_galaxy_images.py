@@ -18,6 +18,7 @@ from skastro.simulation import (
     simulate_galaxies,
 )
 from skastro.simulation._galaxy_colours import flux_ratios
+from skastro.simulation._real_galaxies import _catalogue
 from skastro.simulation._sersic import bulge_and_disc_radii
 
 FWHM_OF_SIGMA = np.sqrt(8 * np.log(2))
@@ -294,6 +295,29 @@ def test_neighbours_add_light_and_leave_the_galaxy():
     np.testing.assert_array_equal(added > 1, result["n_neighbours"] > 0)
 
 
+# The effort.
+
+
+@pytest.mark.parametrize("settings", [{"psf": "moffat"}, {"psf": "gaussian"}], ids=str)
+@pytest.mark.parametrize("profile", ["sersic", "bulge+disc"])
+def test_transforms_are_no_longer_than_estimated(profile, settings):
+    galaxies = population(
+        profile=profile, half_light_radius=(0.5, 2.0), ellipticity=(0.0, 0.8)
+    )
+    seen_by = camera(16, **settings)
+    drawn = galaxies.draw(30, np.random.default_rng(0))
+    lengths = []
+    for i in range(30):
+        row = {name: values[i] for name, values in drawn.items()}
+        for light, _ in galaxies.components(row, seen_by.options):
+            lengths.append(seen_by.transform_length(light, 0.5))
+    longest = max(
+        seen_by.transform_length(light, 0.4)
+        for light in galaxies.most_extended(seen_by.options)
+    )
+    assert longest / 5 < max(lengths) <= longest
+
+
 # Real galaxies: a catalogue in the format that GalSim documents, with two Gaussians.
 
 
@@ -361,6 +385,16 @@ def test_real_galaxies_of_a_range_of_magnitudes(tmp_path):
     np.testing.assert_array_equal(drawn["magnitude"], 21)
     with pytest.raises(ValueError, match=r"none of the 2 galaxies.*19 to 21"):
         RealGalaxyPopulation(path, (10, 12))
+
+
+def test_catalogue_of_a_relative_path(tmp_path, monkeypatch):
+    real_catalogue(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    galaxies = RealGalaxyPopulation("catalogue.fits", (18.0, 22.0))
+    # As in another process, which works elsewhere and has not opened it yet.
+    monkeypatch.chdir("/")
+    _catalogue.cache_clear()
+    assert simulate(galaxies, 16)[1].shape == (1, 16, 16, 1)
 
 
 def test_not_a_catalogue(tmp_path):

@@ -107,6 +107,32 @@ def test_steps_are_seen_in_the_history():
     np.testing.assert_allclose(clf.history[:, "lr"], expected)
 
 
+class Stop(Callback):
+    """An error at the end of the fourth epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 4:
+            raise RuntimeError("stop")
+
+
+def test_an_error_does_not_leave_its_rate_to_the_next_training():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(24, 12)).astype(np.float32), np.arange(24) % 2
+    settings = {"max_epochs": 4, "batch_size": 4, "verbose": 0, "device": "cpu"}
+    clf = SpectrumClassifier(
+        "mlp", lr=0.1, callbacks=[Stop()], schedule=Steps([0.5, 0.9]), **settings
+    )
+    with pytest.raises(RuntimeError, match="stop"):
+        clf.fit(X, y)
+    for go_on, first in (
+        (pickle.loads(pickle.dumps(clf)), 0.1),
+        (copy.deepcopy(clf).set_params(lr=0.2), 0.2),
+    ):
+        go_on.partial_fit(X, y)
+        np.testing.assert_allclose(go_on.history[4:, "lr"][:2], first)
+        np.testing.assert_allclose(go_on.optimizer_.param_groups[0]["lr"], first)
+
+
 @dataclass
 class Halved:
     """A schedule that cannot be hashed, as data classes cannot."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Operations on images: geometry, colours, noise, and what all of them promise."""
 
-import colorsys
 import math
 import pickle
 
@@ -44,11 +43,6 @@ every = pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
 PADDINGS = ["reflection", "border", "zeros"]
 
 
-def make_images(n, channels=3, height=12, width=12, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(n, channels, height, width, generator=generator)
-
-
 def blob(height, width, x=0.0, y=0.0, sigma=2.0):
     """Draw a round Gaussian, x to the right of the centre and y below."""
     rows = torch.arange(height) - (height - 1) / 2 - y
@@ -84,7 +78,7 @@ def warped(images, angle=0.0, zoom=1.0, shift=(0.0, 0.0), sign=(1, 1), padding="
 @every
 @pytest.mark.parametrize("shape", [(7, 3, 12, 12), (1, 1, 9, 14), (5, 3, 1, 20)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_shape_and_dtype_stay_and_the_input_too(operation, shape, dtype):
+def test_shape_and_dtype_stay_and_the_input_too(make_images, operation, shape, dtype):
     images = make_images(*shape).to(dtype)
     before = images.clone()
     varied = operation(images, generator=1)
@@ -96,7 +90,7 @@ def test_shape_and_dtype_stay_and_the_input_too(operation, shape, dtype):
 
 
 @every
-def test_draws_follow_the_generator(operation):
+def test_draws_follow_the_generator(make_images, operation):
     images = make_images(9)
     first = operation(images, generator=5)
     again = operation(images, generator=torch.Generator().manual_seed(5))
@@ -112,7 +106,9 @@ def test_draws_follow_the_generator(operation):
 
 
 @every
-def test_each_image_is_varied_by_itself_and_its_channels_together(operation):
+def test_each_image_is_varied_by_itself_and_its_channels_together(
+    make_images, operation
+):
     image = make_images(1)
     varied = operation(image.expand(60, -1, -1, -1), generator=0)
     kinds = {FlipImages: 4, ReorientImages: 8 if vars(operation).get("flips") else 4}
@@ -123,7 +119,7 @@ def test_each_image_is_varied_by_itself_and_its_channels_together(operation):
 
 
 @every
-def test_numpy_arrays_give_what_tensors_give(operation):
+def test_numpy_arrays_give_what_tensors_give(make_images, operation):
     images = make_images(6)
     varied = operation(images.numpy(), generator=4)
     assert isinstance(varied, np.ndarray)
@@ -134,7 +130,7 @@ def test_numpy_arrays_give_what_tensors_give(operation):
 
 
 @every
-def test_no_images_one_image_and_channels_last_memory(operation):
+def test_no_images_one_image_and_channels_last_memory(make_images, operation):
     assert operation(torch.zeros(0, 3, 8, 8)).shape == (0, 3, 8, 8)
     images = make_images(6)
     other = images.contiguous(memory_format=torch.channels_last)
@@ -155,7 +151,7 @@ def test_refuses_what_is_no_batch_of_images(operation):
 
 
 @every
-def test_pickles_clones_and_shows_itself(operation):
+def test_pickles_clones_and_shows_itself(make_images, operation):
     images = make_images(4)
     expected = operation(images, generator=0)
     again = pickle.loads(pickle.dumps(operation))
@@ -178,7 +174,7 @@ def all_turns(image, flips=True):
 
 
 @pytest.mark.parametrize("flips", [True, False])
-def test_symmetries_of_the_square(flips):
+def test_symmetries_of_the_square(make_images, flips):
     image = make_images(1, 2, 5, 5)
     expected = all_turns(image, flips)
     for turned, wanted in zip(
@@ -197,7 +193,7 @@ def test_symmetries_of_the_square(flips):
 
 
 @pytest.mark.parametrize("flips", [True, False])
-def test_symmetries_of_a_rectangle(flips):
+def test_symmetries_of_a_rectangle(make_images, flips):
     image = make_images(1, 1, 4, 7)
     views = list(image_symmetries(image, flips=flips))
     expected = [image, image.flip(2, 3)]
@@ -219,7 +215,7 @@ def test_symmetries_of_a_rectangle(flips):
         ({"horizontal": False, "vertical": False}, [()]),
     ],
 )
-def test_flips(options, dims):
+def test_flips(make_images, options, dims):
     image = make_images(1, 3, 5, 8)
     varied = FlipImages(**options)(image.expand(60, -1, -1, -1), generator=0)
     found = [(varied == image.flip(some)).all(dim=(1, 2, 3)).sum() for some in dims]
@@ -232,7 +228,7 @@ def test_flips(options, dims):
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("size", [(12, 12), (9, 14), (1, 6)])
-def test_nothing_drawn_changes_nothing(padding, size):
+def test_nothing_drawn_changes_nothing(make_images, padding, size):
     images = make_images(3, 2, *size)
     assert_allclose(warped(images, padding=padding), images, atol=1e-5)
     still = WarpImages(0, max_shift=0, zoom=(1, 1), flips=False, padding=padding)
@@ -242,13 +238,13 @@ def test_nothing_drawn_changes_nothing(padding, size):
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("size", [8, 9])
 @pytest.mark.parametrize("turns", [1, 2, 3, -1])
-def test_quarter_turns_are_exact(padding, size, turns):
+def test_quarter_turns_are_exact(make_images, padding, size, turns):
     images = make_images(2, 3, size, size)
     turned = warped(images, 90.0 * turns, padding=padding)
     assert_allclose(turned, images.rot90(turns, (-2, -1)), atol=1e-5)
 
 
-def test_signs_mirror():
+def test_signs_mirror(make_images):
     images = make_images(2, 3, 6, 9)
     assert_allclose(warped(images, sign=(-1, 1)), images.flip(3), atol=1e-5)
     assert_allclose(warped(images, sign=(1, -1)), images.flip(2), atol=1e-5)
@@ -276,7 +272,7 @@ def test_objects_turn_about_the_centre(size, angle):
     assert y.item() == pytest.approx(-8 * math.sin(radians), abs=0.02)
 
 
-def test_shifts_are_parts_of_width_and_height():
+def test_shifts_are_parts_of_width_and_height(make_images):
     x, y = centroid(warped(blob(40, 60), shift=(0.1, -0.05)))
     assert (x.item(), y.item()) == pytest.approx((6, -2), abs=0.01)
     # By whole pixels nothing is blurred.
@@ -342,121 +338,6 @@ def test_paddings():
         varied = WarpImages(padding=padding)(flat, generator=0)
         assert_allclose(varied, flat, rtol=1e-5)
     assert WarpImages(padding="zeros")(flat, generator=0).min() == 0
-
-
-# Colours and noise ------------------------------------------------------------------
-
-
-def grey(images):
-    red, green, blue = images.unbind(1)
-    return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
-
-
-def factors(varied, images, about):
-    """Recover each image's factor from where nothing was clipped."""
-    ratio = (varied - about) / (images - about)
-    return ratio.flatten(1).median(dim=1).values
-
-
-@pytest.mark.parametrize("change", [0.3, 1.5])
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_factors_of_brightness_contrast_and_saturation(place, change):
-    images = make_images(400) * 0.2 + 0.1
-    changes = [0.0, 0.0, 0.0]
-    changes[place] = change
-    varied = JitterColours(*changes)(images, generator=0)
-    mean = grey(images).mean(dim=(2, 3), keepdim=True)
-    about = (torch.zeros(1, 1, 1, 1), mean, grey(images))[place]
-    factor = factors(varied, images, about)
-    expected = about + (images - about) * factor[:, None, None, None]
-    assert_allclose(varied, expected.clamp(0, 1), atol=1e-5)
-    low, high = max(0, 1 - change), 1 + change
-    assert low <= factor.min() < low + 0.02 * (high - low)
-    assert high - 0.02 * (high - low) < factor.max() <= high
-    assert factor.mean() == pytest.approx((low + high) / 2, rel=0.05)
-
-
-def test_hue_against_the_standard_library():
-    images = make_images(6, 3, 4, 4)
-    # Pixels without a hue, and ties of the largest channels.
-    images[0, :, 0] = 0.4
-    images[1, :2, 0] = 0.9
-    images[2, 1:, 0] = 0.9
-    images[3] = 0
-    varied = JitterColours(0, 0, 0, 0.5)(images, generator=1)
-    for image, result in zip(images, varied, strict=True):
-        pixels = [colorsys.rgb_to_hsv(*p) for p in image.flatten(1).T.tolist()]
-        shifted = np.array(
-            [colorsys.rgb_to_hsv(*p)[0] for p in result.flatten(1).T.tolist()]
-        )
-        shift = np.median((shifted - [h for h, _, _ in pixels]) % 1)
-        expected = [colorsys.hsv_to_rgb((h + shift) % 1, s, v) for h, s, v in pixels]
-        assert_allclose(result.flatten(1).T, expected, atol=2e-4)
-    assert not torch.equal(varied[:3], images[:3])
-
-
-def test_hue_shifts_are_even_and_small():
-    images = torch.tensor([0.8, 0.3, 0.2])[:, None, None].expand(500, 3, 2, 2)
-    varied = JitterColours(0, 0, 0, 0.1)(images, generator=0)
-    hue = [colorsys.rgb_to_hsv(*pixel)[0] for pixel in varied[:, :, 0, 0].tolist()]
-    shift = (np.array(hue) - colorsys.rgb_to_hsv(0.8, 0.3, 0.2)[0] + 0.5) % 1 - 0.5
-    assert 0.098 < abs(shift).max() < 0.1001
-    assert shift.std() == pytest.approx(0.1 / 3**0.5, rel=0.1)
-
-
-def test_colours_change_one_after_the_other():
-    images = make_images(5)
-    jitter = JitterColours(0.5, 0.4, 0.3, 0.2)
-    generator = torch.Generator().manual_seed(3)
-    expected = images
-    drawn = torch.rand(5, 1, 1, 4, generator=generator)
-    for place, change in enumerate((0.5, 0.4, 0.3)):
-        mean = grey(expected).mean(dim=(2, 3), keepdim=True)
-        about = (torch.zeros(1), mean, grey(expected))[place]
-        factor = 1 - change + 2 * change * drawn[..., place : place + 1]
-        expected = (about + (expected - about) * factor).clamp(0, 1)
-    varied = jitter(images, generator=3)
-    # The hue changes neither the largest nor the smallest channel of a pixel.
-    assert_allclose(varied.amax(dim=1), expected.amax(dim=1), atol=1e-5)
-    assert_allclose(varied.amin(dim=1), expected.amin(dim=1), atol=1e-5)
-    still = JitterColours(0, 0, 0)(images, generator=0)
-    assert torch.equal(still, images)
-    assert still.data_ptr() != images.data_ptr()
-
-
-def test_values_are_clipped_to_one_or_to_the_image():
-    images = make_images(50)
-    varied = JitterColours(3, 3, 3)(images, generator=0)
-    assert (varied.min(), varied.max()) == (0, 1)
-    counts = 1000 * images - 100
-    varied = JitterColours(3, 3, 3)(counts, generator=0)
-    excess = varied.amax((1, 2, 3)) - counts.amax((1, 2, 3))
-    lack = counts.amin((1, 2, 3)) - varied.amin((1, 2, 3))
-    for beyond in (excess, lack):
-        assert beyond.max() == pytest.approx(0, abs=1e-3)
-        assert (beyond > -1e-3).sum() > 25
-
-
-def test_images_without_colours():
-    grey_images = make_images(5, 1)
-    varied = JitterColours(0, 0, 0.5, 0.2)(grey_images, generator=0)
-    assert torch.equal(varied, grey_images)
-    assert not torch.equal(JitterColours()(grey_images, generator=0), grey_images)
-    bands = make_images(5, 4)
-    assert JitterColours(0.2, 0.2, 0)(bands, generator=0).shape == bands.shape
-    for jitter in (JitterColours(0, 0, 0.1), JitterColours(0, 0, 0, 0.1)):
-        with pytest.raises(ValueError, match="3 channels, but got 4"):
-            jitter(bands)
-
-
-def test_noise_has_the_strength_it_says():
-    noise = PixelNoise(0.3)(torch.zeros(400, 3, 20, 20), generator=0)
-    deviation = noise.flatten(1).std(dim=1)
-    assert deviation.max() < 0.32
-    assert deviation.square().mean().sqrt() == pytest.approx(0.3 / 3**0.5, rel=0.1)
-    assert noise.mean() == pytest.approx(0, abs=1e-3)
-    # Channels have noise of their own.
-    assert abs(np.corrcoef(noise[:, 0].ravel(), noise[:, 1].ravel())[0, 1]) < 0.02
 
 
 # Parameters and names ---------------------------------------------------------------

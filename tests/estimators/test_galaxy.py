@@ -38,6 +38,18 @@ def images():
     return X, y
 
 
+def test_named_augmentations_leave_rows_of_numbers_alone():
+    # Images of one row have no symmetry that keeps the numbers' meaning.
+    X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    y = np.arange(40) % 2
+    settings = {"max_epochs": 3, "lr": 1e-2, "random_state": 0, "verbose": 0}
+    default = GalaxyClassifier("mlp", **settings).fit(X, y)
+    alone = GalaxyClassifier("mlp", augment=None, **settings).fit(X, y)
+    np.testing.assert_array_equal(default.predict_proba(X), alone.predict_proba(X))
+    turned = GalaxyClassifier("mlp", image_shape=(2, 3), **settings).fit(X, y)
+    assert not np.allclose(turned.predict_proba(X), alone.predict_proba(X))
+
+
 @parametrize_with_checks(
     [
         tiny(max_epochs=8),
@@ -128,7 +140,7 @@ class Seen(nn.Module):
 def test_channels_are_normalised_by_the_training_images():
     rng = np.random.default_rng(1)
     X = rng.normal([1e3, -2.0, 0.5], [200.0, 3.0, 0.1], size=(80, 7, 10, 3))
-    clf = GalaxyClassifier(Seen, max_epochs=1, verbose=0, random_state=0)
+    clf = GalaxyClassifier(Seen, augment=None, max_epochs=1, verbose=0, random_state=0)
     clf.fit(X, np.arange(80) % 2)
     np.testing.assert_allclose(clf.channel_mean_, [1e3, -2, 0.5], rtol=0.05)
     np.testing.assert_allclose(clf.channel_scale_, [200, 3, 0.1], rtol=0.05)
@@ -159,6 +171,7 @@ def test_bytes_are_divided_by_255(images):
 def test_normalization_that_does_not_look_at_the_images(images, stretch):
     X, y = images
     common = {"max_epochs": 1, "verbose": 0, "train_split": None, "stretch": stretch}
+    common["augment"] = None
     clf = GalaxyClassifier(Seen, normalization=None, **common).fit(X, y)
     raw = torch.cat(clf.module_.batches)[:, :3]
     assert raw.min() == 0

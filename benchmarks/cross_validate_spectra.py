@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cross-validate networks and baselines on real spectra, all in the same five folds.
 
-The recipes of published systems and the default network, alone and as an ensemble,
-against a random forest and logistic regression on principal components, whose settings
-are searched for inside each training fold. Each fold's scores are added to a file as
-soon as they are known; ``--table`` prints the means as a Markdown table::
+The recipes of published systems and the default network, alone (the first member of the
+ensemble) and as an ensemble, against a random forest and logistic regression on
+principal components, whose settings are searched for inside each training fold. Each
+fold's scores are added to a file as soon as they are known; ``--table`` prints the means
+as a Markdown table::
 
     SKASTRO_DATA=... python -m benchmarks.cross_validate_spectra spectra lamost
     python -m benchmarks.cross_validate_spectra --table
@@ -55,7 +56,9 @@ def searched(pipe: Pipeline, grid: dict[str, list], seed: int) -> GridSearchCV:
     return GridSearchCV(pipe, grid, scoring="f1_macro", cv=folds)
 
 
-def candidates(seed: int, epochs: int | None) -> dict[str, BaseEstimator]:
+def candidates(
+    seed: int, epochs: int | None = None, members: int = 5
+) -> dict[str, BaseEstimator]:
     """Make the pipelines, by name."""
     forest = scaled(RandomForestClassifier(500, random_state=seed))
     linear = scaled(
@@ -87,7 +90,9 @@ def candidates(seed: int, epochs: int | None) -> dict[str, BaseEstimator]:
             },
             seed,
         ),
-        "ensemble": EnsembleClassifier(network, n_estimators=5, random_state=seed),
+        "ensemble": EnsembleClassifier(
+            network, n_estimators=members, random_state=seed
+        ),
         "wang2020": Pipeline([limits, multi_scale]),
         "resclass": scaled(resclass),
     }
@@ -109,7 +114,8 @@ def judge(
         flux = flux[:, :n_pixels].reshape(len(flux), -1, options.rebin).mean(axis=2)
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=options.seed)
     train, test = list(folds.split(flux, target))[fold]
-    pipe = candidates(options.seed + fold, options.epochs if is_recipe else None)[name]
+    pipes = candidates(options.seed + fold, options.epochs, options.members)
+    pipe = pipes[name]
     start = time.perf_counter()
     with threadpool_limits(options.threads):
         pipe.fit(flux[train], target[train])
@@ -119,8 +125,9 @@ def judge(
     settings = f"{epochs}rebin {options.rebin}" if is_network else "searched"
     fitted = {(name, settings): pipe}
     if name == "ensemble":
-        fitted = {("ensemble of 5", settings): pipe}
-        fitted["SpectrumClassifier", settings] = pipe.estimators_[0]
+        fitted = {("SpectrumClassifier", settings): pipe.estimators_[0]}
+        if options.members > 1:
+            fitted[f"ensemble of {options.members}", settings] = pipe
     rows = []
     for (title, text), estimator in fitted.items():
         predicted = estimator.predict(flux[test])
@@ -128,7 +135,7 @@ def judge(
             accuracy_score(target[test], predicted),
             f1_score(target[test], predicted, average="macro"),
         )
-        share = 5 if title == "SpectrumClassifier" else 1
+        share = options.members if title == "SpectrumClassifier" else 1
         values = (data, title, text, fold, *scores, seconds / share)
         rows.append(dict(zip(FIELDS, values, strict=True)))
     return rows
@@ -161,12 +168,13 @@ def main() -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    names = list(candidates(0, None))
+    names = list(candidates(0))
     add("data", nargs="*", choices=["spectra", "lamost"], help="files")
     add("--pipelines", nargs="+", choices=names, default=names, metavar="NAME")
     add("--folds", type=int, nargs="+", default=list(range(N_FOLDS)))
     add("--epochs", type=int, help="of the recipes, if not their own")
     add("--rebin", type=int, default=1, help="pixels to average for the networks")
+    add("--members", type=int, default=5, help="networks of the ensemble")
     add("--seed", type=int, default=0)
     add("--jobs", type=int, default=2, help="folds at the same time")
     add("--threads", type=int, default=1, help="of each of them")

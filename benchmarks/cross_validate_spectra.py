@@ -4,8 +4,7 @@
 The recipes of published systems and the default network, alone (the first member of the
 ensemble) and as an ensemble, against a random forest and logistic regression on
 principal components, whose settings are searched for inside each training fold. Scores
-are added to a file as soon as they are known; ``--table`` prints the means as a Markdown
-table::
+are added to a file as soon as they are known; ``--table`` prints the means as a table::
 
     SKASTRO_DATA=... python -m benchmarks.cross_validate_spectra spectra lamost
     python -m benchmarks.cross_validate_spectra --table

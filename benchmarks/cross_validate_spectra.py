@@ -6,7 +6,7 @@ ensemble) and as an ensemble, against a random forest and logistic regression on
 principal components, whose settings are searched for inside each training fold. Scores
 are added to a file as soon as they are known; ``--table`` prints the means as a table::
 
-    SKASTRO_DATA=... python -m benchmarks.cross_validate_spectra spectra lamost
+    SKASTRO_DATA=... python -m benchmarks.cross_validate_spectra
     python -m benchmarks.cross_validate_spectra --table
 
 Networks are dear on a CPU. ``--rebin 2`` averages neighbouring pixels for them, and
@@ -168,7 +168,8 @@ def main() -> None:
     )
     add = parser.add_argument
     names = list(candidates(0))
-    add("data", nargs="*", choices=["spectra", "lamost"], help="files")
+    files = ["spectra", "lamost"]
+    add("--data", nargs="+", choices=files, default=files, help="what to classify")
     add("--pipelines", nargs="+", choices=names, default=names, metavar="NAME")
     add("--folds", type=int, nargs="+", default=list(range(N_FOLDS)))
     add("--epochs", type=int, help="of the recipes, if not their own")

@@ -13,9 +13,9 @@ judged on the same spectra kept apart::
     python examples/compare_networks.py --train survey.fits --robust
 
 The simulated survey has the proportions of the paper's, 98.5 stars to 1.2 galaxies and
-0.3 quasars, and its 2600 pixels from 3690 to 9100 Å. With both options both comparisons
-are made; with none, a small survey is simulated. For a quick look, make everything
-small::
+0.3 quasars, and its 2600 pixels from 3690 to 9100 Å; half as many (``--n-pixels``)
+cost half as much. With both options both comparisons are made; with none, a small
+survey is simulated. For a quick look, make everything small::
 
     python examples/compare_networks.py --n-spectra 600 --epochs 5 --rows full mlp
 
@@ -70,6 +70,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar=CLASSES,
         help="of the classes in the simulated survey",
     )
+    add("--n-pixels", type=int, default=2600, help="of a simulated spectrum")
     add("--n-spectra", type=int, metavar="N", help="take at most N spectra")
     add("--test-size", type=float, default=0.25, help="part that is kept apart")
     add("--rows", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="networks")
@@ -106,7 +107,7 @@ def load(options: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray]
         print(f"Simulating {n_spectra} spectra")
         spectra = make_spectra(
             n_spectra,
-            wavelength=np.linspace(3690, 9100, 2600),
+            wavelength=np.linspace(3690, 9100, options.n_pixels),
             class_proportions=dict(zip(CLASSES, options.proportions, strict=True)),
             random_state=options.seed,
             verbose=1,

@@ -29,6 +29,8 @@ from skastro.utils import check_finite
 # Outputs of a prediction stay on the device until they take this many bytes, so that
 # the host does not wait for each batch.
 _OUTPUTS_ON_DEVICE = 2**28
+# The C library keeps larger blocks apart.
+_SMALL = 2**17
 
 
 class Computing(NeuralNet):
@@ -181,7 +183,26 @@ class Computing(NeuralNet):
         X, _ = unpack_data(batch)
         with torch.set_grad_enabled(training):
             self._set_training(training)
-            return self.infer(X)
+            output = self.infer(X)
+        return output if training else _compact(output)
+
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Compute a validation batch's outputs and loss.
+
+        Parameters
+        ----------
+        batch : tuple
+            X and y.
+        **fit_params : dict
+            Further arguments of the module.
+
+        Returns
+        -------
+        step : dict
+            ``loss`` and ``y_pred``.
+        """
+        step = super().validation_step(batch, **fit_params)
+        return {**step, "y_pred": _compact(step["y_pred"])}
 
     def forward_iter(
         self,
@@ -320,3 +341,16 @@ class Computing(NeuralNet):
             resume=resume,
             verbose=verbose,
         )
+
+
+def _compact(output: Any) -> Any:
+    """Copy small outputs on the CPU, now that the feature maps are gone.
+
+    Outputs are kept while large feature maps come and go. Where they were made, in the
+    midst of those, they would leave holes into which no later map fits, and memory
+    would grow with the number of batches.
+    """
+    if isinstance(output, tuple):
+        return tuple(_compact(part) for part in output)
+    is_tensor = isinstance(output, torch.Tensor) and output.device.type == "cpu"
+    return output.clone() if is_tensor and output.nbytes < _SMALL else output

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         GalaxyRegressor,
         RejectingClassifier,
         SpectrumClassifier,
+        VAETransformer,
     )
     from skastro.pipeline import Pipeline, make_pipeline
     from skastro.preprocessing import (
@@ -40,6 +41,7 @@ __all__ = [
     "RejectingClassifier",
     "SpectrumClassifier",
     "StandardizeSpectra",
+    "VAETransformer",
     "make_pipeline",
 ]
 
@@ -55,6 +57,7 @@ _ROOM_OF_NAME = {
     "RebinSpectra": "preprocessing",
     "RejectingClassifier": "estimators",
     "SpectrumClassifier": "estimators",
+    "VAETransformer": "estimators",
     "StandardizeSpectra": "preprocessing",
     "make_pipeline": "pipeline",
 }

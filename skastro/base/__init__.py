@@ -4,5 +4,6 @@
 from skastro.base._classifier import StrictClassifier
 from skastro.base._net import StrictNet
 from skastro.base._regressor import StrictRegressor
+from skastro.base._transformer import StrictTransformer
 
-__all__ = ["StrictClassifier", "StrictNet", "StrictRegressor"]
+__all__ = ["StrictClassifier", "StrictNet", "StrictRegressor", "StrictTransformer"]

@@ -124,26 +124,6 @@ class StrictClassifier(Calibration, Likeness, StrictNet):
             vars(self).pop(name, None)
         return super().initialize_module()
 
-    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple:
-        """Split the data into a training and a validation part.
-
-        Parameters
-        ----------
-        X : array or dataset
-            The input.
-        y : array, default=None
-            The encoded target.
-        **fit_params : dict
-            Parameters for the split.
-
-        Returns
-        -------
-        dataset_train, dataset_valid : datasets
-            The parts; the second may be None.
-        """
-        self._split = super().get_split_datasets(X, y, **fit_params)
-        return self._split
-
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Call a method of the net and of every callback.
 
@@ -159,11 +139,10 @@ class StrictClassifier(Calibration, Likeness, StrictNet):
                 vars(self).pop(name, None)
             self._first_epoch = len(self.history)
         super().notify(method_name, **kwargs)
-        # The callbacks have put the best weights back.
-        if method_name == "on_train_end" and "_split" in vars(self):
-            train, valid = vars(self).pop("_split")
-            self._calibrate(valid)
-            self._learn_features(train, len(self.history) - self._first_epoch)
+
+    def _after_training(self, train: Any, valid: Any) -> None:
+        self._calibrate(valid)
+        self._learn_features(train, len(self.history) - self._first_epoch)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict class probabilities.

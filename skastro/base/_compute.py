@@ -38,6 +38,8 @@ class Computing(NeuralNet):
 
     # Set while a training step runs; a class attribute, so that it is in no pickle.
     _varies_batches = False
+    # Whether outputs are measurements, whose every digit counts.
+    _measures = False
     # What the names mean that ``augment`` takes.
     _augmentations: ClassVar[Mapping[str, Callable]] = AUGMENTATIONS
 
@@ -84,6 +86,17 @@ class Computing(NeuralNet):
             x = x.float()
         return to_device(x, self._torch_device)
 
+    def _prepare(self, x: Any) -> torch.Tensor:
+        """Make of a batch what the module takes, on its device."""
+        x = self._send(x)
+        # Arrays on disk and those of a user's own data sets come in any dtype.
+        if self._takes_sizes:
+            x = self._normalize(x).float()
+            if self._varies_batches:
+                x = self._augment(x)
+            return self._to_module_layout(x)
+        return self._augment_as_given(x) if self._varies_batches else x.float()
+
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Run the module on a batch.
 
@@ -99,19 +112,8 @@ class Computing(NeuralNet):
         y_pred : Tensor or tuple of Tensor
             The module's output, float32.
         """
-        device = self._torch_device
-        x = self._send(x)
-        # Arrays on disk and those of a user's own data sets come in any dtype.
-        if self._takes_sizes:
-            x = self._normalize(x).float()
-            if self._varies_batches:
-                x = self._augment(x)
-            x = self._to_module_layout(x)
-        elif self._varies_batches:
-            x = self._augment_as_given(x)
-        else:
-            x = x.float()
-        with self._autocast(device, x[0].numel()):
+        x = self._prepare(x)
+        with self._autocast(self._torch_device, x[0].numel()):
             output = self.module_(x, **fit_params)
         if isinstance(output, tuple):
             return tuple(part.float() for part in output)
@@ -123,6 +125,10 @@ class Computing(NeuralNet):
         )
 
     def _autocast(self, device: torch.device, input_size: int) -> Any:
+        # Short formats round numbers to two or three digits, which is nothing to the
+        # noise of gradients, but much to a measurement.
+        if self._measures and self.precision == "auto" and not self.module_.training:
+            return contextlib.nullcontext()
         dtype = self._autocast_dtype(input_size)
         if dtype is None:
             return contextlib.nullcontext()

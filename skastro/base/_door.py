@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import get_tags
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
@@ -156,7 +157,8 @@ def _check_lazy(
             f"X has samples of shape {X.shape[1:]}, but {type(estimator).__name__} was "
             f"fitted on samples of shape {tuple(estimator.sample_shape_)}."
         )
-    if isinstance(y, str) and y == "no_validation":
+    unneeded = y is None and not get_tags(estimator).target_tags.required
+    if unneeded or (isinstance(y, str) and y == "no_validation"):
         y = None
     else:
         y = validate_data(

@@ -60,7 +60,8 @@ class TrainingLoop(NeuralNet):
         wait = self._torch_device.type == "cpu" or self._losses_are_watched()
         # Kept over the epochs: what did not fit once would not fit the next time.
         pieces = vars(self).setdefault("_pieces", {}).setdefault(prefix, PieceByPiece())
-        losses, records = [], []
+        waiting: list[tuple[dict, str, torch.Tensor]] = []
+        n_batches = 0
 
         def step_on(piece: Any) -> dict[str, Any]:
             self.notify("on_batch_begin", batch=piece, training=training)
@@ -75,19 +76,28 @@ class TrainingLoop(NeuralNet):
         try:
             for batch in iterator:
                 for piece, step in pieces.run(step_on, batch):
-                    loss = step["loss"].detach()
                     record = self.history[-1]["batches"][-1]
-                    record[prefix + "_loss"] = loss.item() if wait else None
                     record[prefix + "_batch_size"] = n_samples_in(piece)
-                    if not wait:
-                        losses.append(loss.reshape(()))
-                    records.append(record)
+                    for term, value in {
+                        "loss": step["loss"],
+                        **self._terms_of_loss(),
+                    }.items():
+                        name, value = f"{prefix}_{term}", value.detach()
+                        record[name] = value.item() if wait else None
+                        if not wait:
+                            waiting.append((record, name, value.reshape(())))
+                    n_batches += 1
                     self.notify("on_batch_end", batch=piece, training=training, **step)
         finally:
-            values = torch.stack(losses).tolist() if losses else []
-            for record, value in zip(records, values, strict=not wait):
-                record[prefix + "_loss"] = value
-        self.history.record(prefix + "_batch_count", len(records))
+            fetched = [value for *_, value in waiting]
+            fetched = torch.stack(fetched).tolist() if fetched else []
+            for (record, name, _), value in zip(waiting, fetched, strict=True):
+                record[name] = value
+        self.history.record(prefix + "_batch_count", n_batches)
+
+    def _terms_of_loss(self) -> dict[str, torch.Tensor]:
+        """Name the parts of the latest loss, for the history."""
+        return {}
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Call a method of the net and of every callback.

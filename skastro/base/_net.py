@@ -202,7 +202,7 @@ class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Comp
         kept = weight > 0
         if not kept.all():
             X = LazyArray(X)[kept] if is_lazy(X) else X[kept]
-            y, weight = y[kept], weight[kept]
+            y, weight = None if y is None else y[kept], weight[kept]
         # Of mean 1, so that a weighted loss is as large as an unweighted one and the
         # learning rate keeps its meaning.
         weight = (weight / weight.mean()).astype(np.float32)
@@ -226,6 +226,44 @@ class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Comp
 
     def _class_weight_per_sample(self, y: Any) -> np.ndarray | None:
         return None
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple:
+        """Split the data into a training and a validation part.
+
+        Parameters
+        ----------
+        X : array or dataset
+            The input.
+        y : array, default=None
+            The encoded target.
+        **fit_params : dict
+            Parameters for the split.
+
+        Returns
+        -------
+        dataset_train, dataset_valid : datasets
+            The parts; the second may be None.
+        """
+        self._split = super().get_split_datasets(X, y, **fit_params)
+        return self._split
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Call a method of the net and of every callback.
+
+        Parameters
+        ----------
+        method_name : str
+            Such as ``"on_batch_end"``.
+        **kwargs : dict
+            Its arguments.
+        """
+        super().notify(method_name, **kwargs)
+        # The callbacks have put the best weights back.
+        if method_name == "on_train_end" and "_split" in vars(self):
+            self._after_training(*vars(self).pop("_split"))
+
+    def _after_training(self, train: Any, valid: Any) -> None:
+        """Measure what the weights make of the samples that they were trained on."""
 
     def on_train_end(
         self, net: Any, X: Any = None, y: Any = None, **kwargs: Any

@@ -87,12 +87,20 @@ class PartsBuilder(NeuralNet):
             return get_module(module, self._module_ndim)
         return module
 
-    def _sizes_taken(self) -> set[str]:
-        """Tell which inferred sizes the module takes."""
+    def _names_taken(self) -> set[str]:
+        """List the parameters that the module names in its signature."""
         module = self._module_class()
         if isinstance(module, torch.nn.Module):
             module = type(module)
-        return set(_SIZES) & (accepted_names(module) or set())
+        return accepted_names(module) or set()
+
+    def _sizes_taken(self) -> set[str]:
+        """Tell which inferred sizes the module takes."""
+        return set(_SIZES) & self._names_taken()
+
+    def _sizes_known(self) -> dict[str, Any]:
+        """Give what a module is told if its signature asks for it."""
+        return getattr(self, "module_sizes_", {})
 
     def get_params_for(self, prefix: str) -> dict[str, Any]:
         """Collect the parameters of a part; for the module, the inferred sizes too.
@@ -109,9 +117,9 @@ class PartsBuilder(NeuralNet):
         """
         params = super().get_params_for(prefix)
         if prefix == "module" and not isinstance(self.module, torch.nn.Module):
-            sizes = getattr(self, "module_sizes_", {})
-            taken = self._sizes_taken()
-            params = {**{k: v for k, v in sizes.items() if k in taken}, **params}
+            taken = self._names_taken()
+            sizes = {k: v for k, v in self._sizes_known().items() if k in taken}
+            params = {**sizes, **params}
         return params
 
     def initialize_module(self) -> Self:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The strict net's side for regressors: targets scaled for the loss, and back."""
 
-from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -33,6 +32,7 @@ class StrictRegressor(StrictNet):
     # Parameters of classifiers, which the shared code asks for.
     class_weight: ClassVar = None
     sampler: ClassVar = None
+    _measures = True
     _target_checks: ClassVar = {"multi_output": True, "y_numeric": True}
     _learned_from_rows: ClassVar = ("target_mean_", "target_scale_")
 
@@ -140,13 +140,6 @@ class StrictRegressor(StrictNet):
         )
 
     # Predicting --------------------------------------------------------------------
-
-    def _autocast(self, device: torch.device, input_size: int) -> Any:
-        # Short formats round numbers to two or three digits, which is nothing to the
-        # noise of gradients, but much to a measurement.
-        if self.precision == "auto" and not self.module_.training:
-            return nullcontext()
-        return super()._autocast(device, input_size)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the targets.

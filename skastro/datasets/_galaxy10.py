@@ -2,14 +2,12 @@
 """Reading images of galaxies in the layout of the Galaxy10 data sets."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 from astropy.table import Table
 from sklearn.utils import Bunch
-from tqdm import tqdm
 
 from skastro.datasets._galaxy_labels import (
     CREDITS,
@@ -25,6 +23,7 @@ from skastro.datasets._hdf5 import (
     open_hdf5,
     read_attributes,
     read_column,
+    read_images,
     reading_hdf5,
 )
 from skastro.utils import LazyArray
@@ -193,7 +192,7 @@ def read_galaxy10(
             found = columns.get(column)
             galaxies[attribute] = None if found is None else galaxies.table[found].value
         if not lazy:
-            galaxies.images = _read_images(dataset, verbose)
+            galaxies.images = read_images(dataset, verbose)
         name = dataset.name
     if lazy:
         # A handle of its own, which closes when the array is forgotten.
@@ -269,24 +268,6 @@ def _read_table(images: h5py.Dataset) -> tuple[Table, list[tuple[str, tuple]]]:
         table[name] = read_column(item)
         table[name].unit = _UNITS.get(name.lower())
     return table, left_out
-
-
-def _read_images(dataset: h5py.Dataset, verbose: int) -> np.ndarray:
-    """Read all images into memory, block by block."""
-    array = LazyArray(dataset)
-    images = np.empty(array.shape, array.dtype)
-    for rows in _with_progress(array, verbose):
-        array.read_rows(np.arange(rows.start, rows.stop), out=images[rows])
-    return images
-
-
-def _with_progress(array: LazyArray, verbose: int) -> Iterator[slice]:
-    with tqdm(
-        total=len(array), desc="Reading", unit="image", delay=2, disable=not verbose
-    ) as bar:
-        for rows in array.blocks():
-            yield rows
-            bar.update(rows.stop - rows.start)
 
 
 def _describe(galaxies: Bunch) -> str:

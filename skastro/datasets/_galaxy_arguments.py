@@ -2,66 +2,23 @@
 """Checks of what :func:`skastro.datasets.make_galaxies` is asked for."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 
 from skastro.simulation import GalaxyCamera, GalaxyPopulation
+from skastro.utils import check_real
 
 _SPLIT_NAMES = {2: ("train", "test"), 3: ("train", "valid", "test")}
-
-
-def check_count(value: int, name: str, least: int) -> int:
-    """Check a whole number that has a least value."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer; got {value!r}.")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}; got {value}.")
-    return int(value)
 
 
 def check_numbers(**values: float) -> list[float]:
     """Check numbers that are finite, and zero or positive; a scale is not zero."""
     for name, value in values.items():
-        _check_real(value, name)
+        check_real(value, name)
         if not np.isfinite(value) or value < 0 or (value == 0 and "scale" in name):
             limit = "positive" if "scale" in name else "zero or positive"
             raise ValueError(f"{name} must be {limit} and finite; got {value!r}.")
     return [float(value) for value in values.values()]
-
-
-def check_option(value: Any, name: str, options: tuple) -> Any:
-    """Check a choice among a few."""
-    if value not in options:
-        raise ValueError(f"{name} must be one of {list(options)}; got {value!r}.")
-    return value
-
-
-def check_range(
-    value: float | tuple[float, float],
-    name: str,
-    least: float = -np.inf,
-    most: float = np.inf,
-    integer: bool = False,
-) -> tuple[float, float]:
-    """Check a number, or the lowest and the highest of a range."""
-    pair = (value, value) if isinstance(value, Real) else value
-    try:
-        low, high = pair
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{name} must be a number or a pair (lowest, highest); got {value!r}."
-        ) from None
-    for end in (low, high):
-        if integer:
-            check_count(end, name, int(least))
-        _check_real(end, name)
-        if not np.isfinite(end) or not least <= end <= most:
-            raise ValueError(f"{name} must be {_limits(least, most)}; got {value!r}.")
-    if low > high:
-        raise ValueError(f"{name} must be (lowest, highest); got {value!r}.")
-    return (int(low), int(high)) if integer else (float(low), float(high))
 
 
 def check_bands(bands: str | Sequence[str]) -> tuple[str, ...]:
@@ -93,7 +50,7 @@ def check_per_band(
     else:
         values = (value,) * len(bands)
     for number in values:
-        _check_real(number, name)
+        check_real(number, name)
         if (
             np.isnan(number)
             or number == -np.inf
@@ -143,17 +100,3 @@ def check_splits(splits: Sequence[float] | None, n_galaxies: int) -> np.ndarray 
             f"splits {splits!r} of {n_galaxies} galaxies leave a part empty; make more."
         )
     return np.repeat(_SPLIT_NAMES[parts.size], counts)
-
-
-def _check_real(value: float, name: str) -> None:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number; got {value!r}.")
-
-
-def _limits(least: float, most: float) -> str:
-    if np.isinf(most):
-        if np.isinf(least):
-            return "finite"
-        return "positive and finite" if 0 < least < 1e-300 else f"at least {least:g}"
-    lower = "above 0" if 0 < least < 1e-300 else f"from {least:g}"
-    return f"{lower} to {most:g}" if lower[0] == "f" else f"{lower}, at most {most:g}"

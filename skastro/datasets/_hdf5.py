@@ -10,6 +10,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+from tqdm import tqdm
+
+from skastro.utils import LazyArray
 
 _MOST_DATASETS_NAMED = 12
 
@@ -152,6 +155,32 @@ def read_column(dataset: h5py.Dataset) -> np.ndarray:
         return np.asarray(dataset.asstr(errors="replace")[()]).astype(np.str_)
     values = np.asarray(dataset[()])
     return values.astype(values.dtype.newbyteorder("="))
+
+
+def read_images(source: Any, verbose: int) -> np.ndarray:
+    """Read all images into memory, block by block, with a progress bar.
+
+    Parameters
+    ----------
+    source : h5py.Dataset or other source of LazyArray
+        The images.
+    verbose : int
+        Whether to show progress where reading takes more than two seconds.
+
+    Returns
+    -------
+    images : ndarray of the shape of the source
+        In the machine's byte order.
+    """
+    array = LazyArray(source)
+    images = np.empty(array.shape, array.dtype)
+    with tqdm(
+        total=len(array), desc="Reading", unit="image", delay=2, disable=not verbose
+    ) as bar:
+        for rows in array.blocks():
+            array.read_rows(np.arange(rows.start, rows.stop), out=images[rows])
+            bar.update(rows.stop - rows.start)
+    return images
 
 
 def read_attributes(item: h5py.File | h5py.Group | h5py.Dataset) -> dict[str, Any]:

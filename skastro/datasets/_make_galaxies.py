@@ -11,12 +11,9 @@ from sklearn.utils import Bunch, check_random_state
 
 from skastro.datasets._galaxy_arguments import (
     check_bands,
-    check_count,
     check_extent,
     check_numbers,
-    check_option,
     check_per_band,
-    check_range,
     check_splits,
 )
 from skastro.datasets._galaxy_files import read_galaxies, write_galaxies
@@ -26,6 +23,7 @@ from skastro.simulation import (
     GalaxyPopulation,
     RealGalaxyPopulation,
 )
+from skastro.utils import check_count, check_option, check_range
 
 # AB magnitudes of a square arcsecond of a dark sky, about those of Ivezić et al. 2019.
 _SKY_BRIGHTNESS = {"u": 23.0, "g": 22.3, "r": 21.2, "i": 20.5, "z": 19.6, "y": 18.6}

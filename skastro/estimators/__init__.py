@@ -6,6 +6,7 @@ from skastro.estimators.galaxy import GalaxyClassifier
 from skastro.estimators.galaxy_regressor import GalaxyRegressor
 from skastro.estimators.rejecting import RejectingClassifier
 from skastro.estimators.spectrum import SpectrumClassifier
+from skastro.estimators.vae import VAETransformer
 
 __all__ = [
     "EnsembleClassifier",
@@ -13,4 +14,5 @@ __all__ = [
     "GalaxyRegressor",
     "RejectingClassifier",
     "SpectrumClassifier",
+    "VAETransformer",
 ]

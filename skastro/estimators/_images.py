@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What estimators of images share: the layout of X, and its normalisation."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from scipy.stats import median_abs_deviation
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import StrOptions
-from skorch import NeuralNet
 from skorch.dataset import unpack_data
 
 from skastro.augmentation import IMAGE_AUGMENTATIONS, image_symmetries
-from skastro.training import find_source
-from skastro.utils import ImageLayout
+from skastro.estimators._image_batches import (
+    ImageBatches,
+    channel_constants,
+    sky_of,
+    some_samples,
+)
 
-# Enough images for a mean that is known to a thousandth of the scatter, taken in runs
-# of neighbours, which are quick to read from a disk.
-_N_RUNS = 64
-_RUN = 64
-_PIXELS_IN_RUN = 2**15
 # In units of the sky's noise. Where the compression begins at the noise itself, the
 # network learns radii, profiles and magnitudes less well.
 _SOFTENING = 10.0
@@ -30,7 +26,7 @@ _SOFTENING = 10.0
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class ImageInput(ImageLayout, NeuralNet):
+class ImageInput(ImageBatches):
     """Images in X: where their channels are, how they are normalised and turned."""
 
     # Of estimators that do not offer them as parameters.
@@ -39,9 +35,6 @@ class ImageInput(ImageLayout, NeuralNet):
     tta: bool | str = False
     _augmentations: ClassVar[Mapping[str, Callable]] = IMAGE_AUGMENTATIONS
     _module_ndim = 2
-    _input_ndims: ClassVar = (2, 3, 4)
-    # Bytes stay bytes; all else becomes float32, the first of the list.
-    _input_dtypes: ClassVar = (np.float32, np.uint8)
     _learned_from_rows: ClassVar = (
         "channel_mean_",
         "channel_scale_",
@@ -49,7 +42,7 @@ class ImageInput(ImageLayout, NeuralNet):
         "channel_softening_",
     )
     _image_constraints: ClassVar[dict] = {
-        **ImageLayout._layout_constraints,
+        **ImageBatches._layout_constraints,
         "normalization": [None, StrOptions({"training", "imagenet"})],
         "stretch": [None, StrOptions({"asinh"})],
         "augment": [None, callable, StrOptions(set(IMAGE_AUGMENTATIONS))],
@@ -73,19 +66,6 @@ class ImageInput(ImageLayout, NeuralNet):
         if self.stretch is not None:
             n_channels *= 2
         return {"n_channels": n_channels, "input_size": tuple(shape)}
-
-    def _to_images(self, X: torch.Tensor) -> torch.Tensor:
-        """View a batch as ``(batch, channels, height, width)``."""
-        X = X.reshape(len(X), *self._image_shape_of(tuple(X.shape[1:])))
-        if X.ndim == 3:
-            return X[:, None]
-        return X.movedim(self._axis_in_sample() + 1, 1)
-
-    def _to_samples(self, images: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-        """Undo ``_to_images``: bring a batch into the layout in which X was given."""
-        if len(self._image_shape_of(tuple(shape[1:]))) == 2:
-            return images.reshape(shape)
-        return images.movedim(1, self._axis_in_sample() + 1).reshape(shape)
 
     def _predict_batches(
         self, X: Any, function: Callable, *, check: bool
@@ -137,7 +117,7 @@ class ImageInput(ImageLayout, NeuralNet):
                 "channel_scale_, by which images are normalised: load_params restores "
                 "weights alone. Fit it, or load a pickle."
             )
-        mean, scale = _constants(
+        mean, scale = channel_constants(
             tuple(self.channel_mean_.tolist()),
             tuple(self.channel_scale_.tolist()),
             X.device,
@@ -148,7 +128,7 @@ class ImageInput(ImageLayout, NeuralNet):
         """Put compressed copies behind the channels, where the fit asked for them."""
         if not hasattr(self, "channel_sky_"):
             return X
-        sky, softening = _constants(
+        sky, softening = channel_constants(
             tuple(self.channel_sky_.tolist()),
             tuple(self.channel_softening_.tolist()),
             X.device,
@@ -161,7 +141,7 @@ class ImageInput(ImageLayout, NeuralNet):
         if not self._takes_sizes or hasattr(self, "channel_mean_"):
             return
         if self.stretch is not None:
-            self.channel_sky_, noise = _sky_of(self._some_images(dataset))
+            self.channel_sky_, noise = sky_of(self._some_images(dataset))
             self.channel_softening_ = _SOFTENING * noise
         n_pixels, total, squares = 0, 0.0, 0.0
         for X in self._some_images(dataset):
@@ -184,61 +164,6 @@ class ImageInput(ImageLayout, NeuralNet):
 
     def _some_images(self, dataset: Any) -> Iterator[torch.Tensor]:
         """Yield some training images, bytes divided by 255, in double precision."""
-        for images in _some_images(dataset):
+        for images in some_samples(dataset):
             X = self._to_images(torch.as_tensor(images))
             yield X.double() / (255 if X.dtype == torch.uint8 else 1)
-
-
-def _sky_of(batches: Iterable[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Measure the level and the noise of the sky in each channel.
-
-    The median of the pixels and their median absolute deviation, as that of a normal
-    distribution, are the sky's where the galaxies cover less than half of the pixels.
-    """
-    rng = np.random.default_rng(0)
-    some = []
-    for X in batches:
-        pixels = X.movedim(1, 0).flatten(1).numpy()
-        if pixels.shape[1] > _PIXELS_IN_RUN:
-            pixels = pixels[:, rng.integers(pixels.shape[1], size=_PIXELS_IN_RUN)]
-        some.append(pixels)
-    pixels = np.concatenate(some, axis=1)
-    sky = np.median(pixels, axis=1)
-    noise = median_abs_deviation(pixels, axis=1, scale="normal")
-    # Without noise any other measure of the pixels' size will do.
-    noise = np.where(noise > 0, noise, pixels.std(axis=1))
-    return sky, np.where(noise > 0, noise, 1.0)
-
-
-@lru_cache(maxsize=16)
-def _constants(
-    mean: tuple[float, ...], scale: tuple[float, ...], device: torch.device
-) -> tuple[torch.Tensor, ...]:
-    """Bring the channels' means and scales to a device, once."""
-    # Kept for all later calls, of which some may need gradients.
-    with torch.inference_mode(False):
-        return tuple(
-            torch.tensor(values, dtype=torch.float32, device=device)
-            .reshape(1, -1, 1, 1)
-            .contiguous()
-            for values in (mean, scale)
-        )
-
-
-def _some_images(dataset: Any) -> Iterator[np.ndarray]:
-    """Yield images of a training set, all or runs spread over it."""
-    n_samples = len(dataset)
-    starts = np.arange(0, n_samples, _RUN)
-    if len(starts) > _N_RUNS:
-        starts = np.linspace(0, n_samples - _RUN, _N_RUNS).astype(np.int64)
-    source = find_source(dataset)
-    for start in starts:
-        index = np.arange(start, min(start + _RUN, n_samples))
-        if source is None:
-            yield np.stack([np.asarray(dataset[row][0]) for row in index])
-            continue
-        rows = index if source.rows is None else source.rows.numpy()[index]
-        if source.is_lazy:
-            yield source.lazy.read_rows(rows)
-        else:
-            yield source.lazy.numpy()[rows]

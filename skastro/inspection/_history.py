@@ -136,7 +136,10 @@ class HistoryDisplay:
             _, ax = plt.subplots(layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         self._draw(ax, self.losses)
-        ax.set(ylabel="Loss", ylim=(0, None))
+        ax.set_ylabel("Loss")
+        # Those of densities, as of autoencoders, can be negative.
+        if min(map(min, self.losses.values()), default=0) >= 0:
+            ax.set_ylim(0, None)
         ax.legend()
         if self.score_ax_ is not None:
             self._draw(self.score_ax_, self.scores)

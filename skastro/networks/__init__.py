@@ -5,9 +5,11 @@ from skastro.networks.densenet import SEDenseNet
 from skastro.networks.mlp import MLP
 from skastro.networks.registry import available_modules, get_module, register
 from skastro.networks.resnet import ResNet
+from skastro.networks.vae import ConvVAE
 
 __all__ = [
     "MLP",
+    "ConvVAE",
     "ResNet",
     "SEDenseNet",
     "available_modules",

@@ -10,6 +10,7 @@ from torch import nn
 from skastro.networks.densenet import SEDenseNet
 from skastro.networks.mlp import MLP
 from skastro.networks.resnet import ResNet
+from skastro.networks.vae import ConvVAE
 
 ModuleFactory = Callable[..., nn.Module]
 
@@ -52,6 +53,21 @@ _MODULES: dict[tuple[str, int], ModuleFactory] = {
         for name, settings in _RESNETS.items()
         for ndim in (1, 2)
     },
+    ("vae", 1): ConvVAE,
+    ("vae", 2): ConvVAE,
+    # Smaller than the published network, and no worse than principal components from
+    # its first step on: for a thousand samples rather than for hundred thousands.
+    ("vae-axes", 1): partial(
+        ConvVAE, widths=(32, 64, 128), output="linear", around_axes=True
+    ),
+    ("vae-axes", 2): partial(
+        ConvVAE,
+        widths=(32, 64, 128),
+        output="linear",
+        max_size=64,
+        invariant=0.6,
+        around_axes=True,
+    ),
 }
 
 
@@ -156,8 +172,8 @@ def get_module(name: str, ndim: int) -> ModuleFactory:
     Traceback (most recent call last):
         ...
     ValueError: There is no network 'resnet81' for 2-D input. Did you mean 'resnet18'?
-    Known are 'mlp', 'resnet10', 'resnet101', 'resnet18', 'resnet34', 'resnet50'; pass
-    the class of a module for any other.
+    Known are 'mlp', 'resnet10', 'resnet101', 'resnet18', 'resnet34', 'resnet50', 'vae',
+    'vae-axes'; pass the class of a module for any other.
     """
     _check_ndim(ndim)
     if (name, ndim) in _MODULES:
@@ -192,7 +208,8 @@ def available_modules(ndim: int) -> list[str]:
     --------
     >>> from skastro.networks import available_modules
     >>> available_modules(ndim=2)
-    ['mlp', 'resnet10', 'resnet101', 'resnet18', 'resnet34', 'resnet50']
+    ['mlp', 'resnet10', 'resnet101', 'resnet18', 'resnet34', 'resnet50', 'vae',
+     'vae-axes']
     """
     _check_ndim(ndim)
     return sorted(name for name, axes in _MODULES if axes == ndim)

@@ -11,7 +11,10 @@ import joblib
 import numpy as np
 
 from skastro.utils._lazy import LazyArray
+from skastro.utils._path_list import read_path_list
 
+# The endings, in lower case, of files that are taken for images.
+IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 # The data type and number of channels (None: no axis for them) of Pillow's modes.
 _LAYOUT_OF_MODE = {
     "L": ("uint8", None),
@@ -39,8 +42,11 @@ class ImageFiles(LazyArray):
 
     Parameters
     ----------
-    paths : sequence of str or path-like
-        The files, in order: JPEG, PNG, TIFF or any other format that Pillow reads.
+    paths : sequence of path-like, or path-like
+        The files, in order: JPEG, PNG, TIFF or any other format that Pillow reads. A
+        single path is that of a text file that lists them, one a line, such as
+        :func:`~skastro.datasets.select_images` writes; relative paths in it count
+        from the working folder, as everywhere.
     channel_axis : {-1, 3, 1, -3}, default=-1
         Axis of the channels in the array of all images: the last, as in scikit-image,
         for ``(n, H, W, C)``, or the second for ``(n, C, H, W)``.
@@ -63,10 +69,12 @@ class ImageFiles(LazyArray):
         first, several frames, or colours that are no numbers of brightness (a palette,
         CMYK): convert these with ``Image.convert("RGB")`` first.
     OSError
-        If a file cannot be read.
+        If a file cannot be read, or there is no such text file.
 
     See Also
     --------
+    skastro.datasets.select_images : Lists the images of one shape in a folder.
+    skastro.datasets.images_to_hdf5 : Packs images into one file.
     LazyArray : The same for arrays in HDF5, zarr and memory-mapped files.
 
     Notes
@@ -94,8 +102,13 @@ class ImageFiles(LazyArray):
     """
 
     def __init__(
-        self, paths: Sequence[str | os.PathLike], *, channel_axis: int = -1
+        self,
+        paths: Sequence[str | os.PathLike] | str | os.PathLike,
+        *,
+        channel_axis: int = -1,
     ) -> None:
+        if isinstance(paths, str | os.PathLike):
+            paths = _listed_paths(paths)
         super().__init__(_FileRows(paths, channel_axis))
 
     @property
@@ -113,11 +126,8 @@ class _FileRows:
     def __init__(
         self, paths: Sequence[str | os.PathLike], channel_axis: int = -1
     ) -> None:
-        if isinstance(paths, str | bytes | os.PathLike):
-            raise TypeError(
-                f"paths must be a sequence of files, but got {paths!r}; give a list, "
-                "as in sorted(folder.glob('*.jpg'))."
-            )
+        if isinstance(paths, bytes):
+            raise TypeError(f"paths must be a sequence of files, but got {paths!r}.")
         if channel_axis not in (-1, 3, 1, -3):
             raise ValueError(
                 "channel_axis must be -1 (or 3) for images of shape (H, W, C), or 1 "
@@ -127,7 +137,7 @@ class _FileRows:
         if not self.paths:
             raise ValueError("paths holds no files; give at least one.")
         self.channels_first = channel_axis in (1, -3)
-        self.image_shape, self.dtype = self._open(self.paths[0], _read_header)
+        self.image_shape, self.dtype = _open_image(self.paths[0], _read_header)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,7 +167,7 @@ class _FileRows:
             list(pool.map(self._decode_into, out, jobs))
 
     def _decode_into(self, out: np.ndarray, path: str) -> None:
-        shape, dtype, pixels = self._open(path, _read_pixels)
+        shape, dtype, pixels = _open_image(path, _read_pixels)
         if shape != self.image_shape or dtype != self.dtype:
             raise ValueError(
                 f"The images must all have one shape and data type, but {path!r} is "
@@ -167,30 +177,82 @@ class _FileRows:
             )
         out[...] = pixels
 
-    @staticmethod
-    def _open(path: str, read: Any) -> Any:
-        from PIL import Image
 
-        try:
-            with Image.open(path) as image:
-                layout = image.mode in _LAYOUT_OF_MODE
-                n_frames = getattr(image, "n_frames", 1)
-                mode = image.mode
-                if layout and n_frames == 1:
-                    return read(image)
-        except FileNotFoundError:
-            raise
-        except _DECODING_ERRORS as error:
-            raise OSError(f"Cannot read the image file {path!r}: {error}") from error
-        if n_frames != 1:
-            raise ValueError(
-                f"{path!r} holds {n_frames} images; save each in a file of its own."
-            )
-        raise ValueError(
-            f"{path!r} is an image of mode {mode!r}, but expected grey levels or RGB "
-            f"({', '.join(_LAYOUT_OF_MODE)}); convert it with Pillow's "
-            "Image.convert('RGB') and save it again."
+def read_image_header(path: str | os.PathLike) -> tuple[tuple[int, ...], np.dtype]:
+    """Read the shape and the data type of an image, and no pixels.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    shape : tuple of int
+        ``(height, width)`` of grey images, ``(height, width, n_channels)`` of others.
+    dtype : numpy.dtype
+        The pixels' type.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it holds several images, or colours that are no numbers of brightness.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from skastro.utils import read_image_header
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "galaxy.png"
+    ...     Image.new("RGB", (8, 6)).save(path)
+    ...     read_image_header(path)
+    ((6, 8, 3), dtype('uint8'))
+    """
+    return _open_image(os.fspath(path), _read_header)
+
+
+def _listed_paths(path: str | os.PathLike) -> list[str]:
+    """Read a text file of paths, and refuse what is likely meant otherwise."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(
+            f"{os.fspath(path)!r} is a folder; give its files, as in "
+            "select_images(folder).paths or sorted(folder.glob('*.jpg'))."
         )
+    if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
+        raise TypeError(
+            "paths must be a sequence of files, or a text file that lists them, but "
+            f"got {path!r}; give a list of one: [path]."
+        )
+    return read_path_list(path)
+
+
+def _open_image(path: str, read: Any) -> Any:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            layout = image.mode in _LAYOUT_OF_MODE
+            n_frames = getattr(image, "n_frames", 1)
+            mode = image.mode
+            if layout and n_frames == 1:
+                return read(image)
+    except FileNotFoundError:
+        raise
+    except _DECODING_ERRORS as error:
+        raise OSError(f"Cannot read the image file {path!r}: {error}") from error
+    if n_frames != 1:
+        raise ValueError(
+            f"{path!r} holds {n_frames} images; save each in a file of its own."
+        )
+    raise ValueError(
+        f"{path!r} is an image of mode {mode!r}, but expected grey levels or RGB "
+        f"({', '.join(_LAYOUT_OF_MODE)}); convert it with Pillow's "
+        "Image.convert('RGB') and save it again."
+    )
 
 
 def _read_header(image: Any) -> tuple[tuple[int, ...], np.dtype]:

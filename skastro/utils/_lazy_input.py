@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from skastro.utils._image_files import ImageFiles
+from skastro.utils._image_files import IMAGE_SUFFIXES, ImageFiles
 from skastro.utils._lazy import LazyArray
 from skastro.utils._sources import root_module
-
-_IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 def is_lazy(X: Any) -> bool:
@@ -131,7 +129,7 @@ class RowwiseSource:
 def _are_image_paths(items: list | tuple) -> bool:
     return bool(items) and all(
         isinstance(item, str | Path)
-        and os.path.splitext(item)[1].lower() in _IMAGE_SUFFIXES
+        and os.path.splitext(item)[1].lower() in IMAGE_SUFFIXES
         for item in items
     )
 

@@ -313,7 +313,7 @@ def test_progress_bar(capsys):
         ({"bands": 3}, ValueError, "got 3"),
         ({"profile": "spiral"}, ValueError, "profile must be one of.*got 'spiral'"),
         ({"magnitude": (22, 18)}, ValueError, r"\(lowest, highest\); got \(22, 18\)"),
-        ({"magnitude": "faint"}, ValueError, "a number or a pair"),
+        ({"magnitude": "faint"}, TypeError, "a number or a pair"),
         ({"magnitude": np.nan}, ValueError, "magnitude must be finite"),
         ({"half_light_radius": 0}, ValueError, "above 0, at most 20; got 0"),
         ({"half_light_radius": 30}, ValueError, "at most 20; got 30"),

@@ -40,6 +40,16 @@ def test_a_single_epoch_is_seen():
     plt.close(display.figure_)
 
 
+@pytest.mark.parametrize(("losses", "shown"), [([3, 1], 0), ([-2, -5], -5)])
+def test_losses_are_seen_whatever_their_sign(losses, shown):
+    display = HistoryDisplay(epochs=[1, 2], losses={"training": losses}).plot()
+    low, high = display.ax_.get_ylim()
+    assert low <= shown < high
+    assert min(losses) >= low
+    assert max(losses) <= high
+    plt.close(display.figure_)
+
+
 def test_on_given_axes_and_without_validation():
     _, ax = plt.subplots()
     display = HistoryDisplay.from_estimator(fitted()[-1], ax=ax)

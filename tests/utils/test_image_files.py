@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Images in files of their own as one array."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skastro.utils import ImageFiles, LazyArray, as_lazy, is_lazy
+from skastro.utils import ImageFiles, LazyArray, as_lazy, is_lazy, read_image_header
 
 GENERATOR = np.random.default_rng(0)
 STACKS = {
@@ -95,6 +96,31 @@ def test_one_thread(paths, monkeypatch):
     np.testing.assert_array_equal(ImageFiles(paths)[:], STACKS["RGB"])
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_text_file_of_paths(tmp_path, paths, kind):
+    text = tmp_path / "train.txt"
+    # As an editor on Windows may leave it.
+    lines = "\r\n".join(["", *map(str, paths[::-1]), "", ""])
+    text.write_bytes(b"\xef\xbb\xbf" + lines.encode())
+    images = ImageFiles(kind(text), channel_axis=1)
+    assert images.paths == [str(path) for path in paths[::-1]]
+    np.testing.assert_array_equal(images[:], np.moveaxis(STACKS["RGB"][::-1], -1, 1))
+
+
+def test_relative_paths_in_a_text_file(tmp_path, paths, monkeypatch):
+    (tmp_path / "lists").mkdir()
+    text = tmp_path / "lists" / "train.txt"
+    text.write_text("".join(f"{path.name}\n" for path in paths))
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(ImageFiles(text)[:], STACKS["RGB"])
+
+
+def test_header(paths, tmp_path):
+    assert read_image_header(paths[0]) == ((5, 6, 3), np.uint8)
+    (deep,) = save(tmp_path, STACKS["grey 16 bits"][:1])
+    assert read_image_header(str(deep)) == ((5, 6), np.uint16)
+
+
 def test_paths(paths):
     images = ImageFiles(tuple(paths))
     assert images.paths == [str(path) for path in paths]
@@ -122,10 +148,26 @@ def test_door(paths):
 # Bad input
 
 
-@pytest.mark.parametrize("where", ["galaxies", Path("galaxies"), b"galaxies"])
-def test_folder_is_refused(where):
-    with pytest.raises(TypeError, match="sequence of files, but got"):
-        ImageFiles(where)
+def test_folder_is_refused(tmp_path):
+    with pytest.raises(IsADirectoryError, match=r"is a folder; give its files"):
+        ImageFiles(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [str, Path, os.fsencode])
+def test_single_image_is_refused(paths, kind):
+    with pytest.raises(TypeError, match=r"sequence of files.*but got"):
+        ImageFiles(kind(paths[0]))
+
+
+def test_bad_lists(tmp_path, paths):
+    with pytest.raises(FileNotFoundError, match=r"train\.txt"):
+        ImageFiles(tmp_path / "train.txt")
+    renamed = paths[0].rename(tmp_path / "galaxies")
+    with pytest.raises(ValueError, match=r"galaxies' is not a text file of paths"):
+        ImageFiles(renamed)
+    (tmp_path / "train.txt").write_text("\n\n")
+    with pytest.raises(ValueError, match="holds no files"):
+        ImageFiles(tmp_path / "train.txt")
 
 
 def test_no_files():

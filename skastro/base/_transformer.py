@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The strict net's side for transformers: samples in, features out, no target."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Self
+
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from skorch.dataset import unpack_data
+
+from skastro.base._net import StrictNet
+
+
+class StrictTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StrictNet):
+    """Transformers: networks that turn samples into features, fitted without a target.
+
+    Stands to the left of :class:`skorch.NeuralNet`. A class that derives from it writes
+    ``transform`` and sets ``_n_features_out`` in ``fit``; the columns' names and
+    ``set_output`` follow from these.
+    """
+
+    # Parameters of classifiers, which the shared code asks for.
+    class_weight: ClassVar = None
+    sampler: ClassVar = None
+    _measures = True
+
+    @property
+    def predict(self) -> Any:
+        """Absent: there is no target to predict."""
+        raise AttributeError(f"{type(self).__name__} has no predict, but transform.")
+
+    @property
+    def predict_proba(self) -> Any:
+        """Absent: there are no classes."""
+        raise AttributeError(f"{type(self).__name__} has no predict_proba.")
+
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+        """Fit the network; with ``warm_start`` and an initialized net, train it on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input. A data set, of pairs whose second part is not looked at, is
+            passed on to skorch as it is.
+        y : None
+            Ignored; here for pipelines.
+        **fit_params : dict
+            ``sample_weight``, array-like of shape (n_samples,): weights in the loss, on
+            training and validation samples alike; samples of weight zero are left
+            out. All others go to the module's ``forward``, as in skorch.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return super().fit(X, None, **fit_params)
+
+    def partial_fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+        """Train for another ``max_epochs`` epochs without starting anew.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input.
+        y : None
+            Ignored.
+        **fit_params : dict
+            As in ``fit``.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        return super().partial_fit(X, None, **fit_params)
+
+    def _infer_output_size(self, y: Any) -> dict[str, int]:
+        return {}
+
+    def _predict_batches(
+        self, X: Any, function: Callable, *, check: bool
+    ) -> Iterator[torch.Tensor]:
+        """Yield a function of batch after batch, each as the module takes it."""
+
+        def step(piece: Any) -> torch.Tensor:
+            X, _ = unpack_data(piece)
+            with torch.no_grad():
+                self._set_training(False)
+                batch = self._prepare(X)
+                with self._autocast(self._torch_device, batch[0].numel()):
+                    return function(batch).float()
+
+        yield from self._run_batches(step, X, check=check)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that features are float32, whatever the samples are."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A figure of what an autoencoder makes of samples."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import matplotlib.pyplot as plt
+import numpy as np
+from astropy import units
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from skastro.inspection._latent import layout_of, split_latent, steps_of
+from skastro.inspection._pictures import Pictures, read_samples
+
+_MOST_SAMPLES = 20
+_ROWS = ("Original", "Reconstruction", "Residual")
+
+
+class ReconstructionDisplay:
+    """Samples, and what an autoencoder makes of them.
+
+    Images stand above their reconstructions, on the same scale, spectra and their
+    reconstructions are two lines. It is recommended to use :meth:`from_estimator` or
+    :meth:`from_predictions` to create a display. All parameters are stored as
+    attributes.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, ...)
+        Spectra, or images ``(n, height, width)`` or 4-D with channels, of which three
+        are colours and others are averaged.
+    X_reconstructed : ndarray of shape (n_samples, ...)
+        Their reconstructions, in the same shape and units.
+    channel_axis : int, default=-1
+        The axis of 4-D X that holds the channels.
+    image_shape : tuple of int, default=None
+        Shape of one image, where the rows of 2-D X are images and not spectra.
+    wavelength : ndarray of shape (n_pixels,), default=None
+        Wavelengths of spectra in Å; None counts pixels.
+    titles : sequence of str, default=None
+        What stands above each sample.
+
+    Attributes
+    ----------
+    error : ndarray of shape (n_samples,)
+        Root mean square of each sample's residuals, in units of X, as titles say it.
+    axes_ : ndarray of Axes
+        Of images, shape (2, n_samples), or (3, n_samples) with residuals. Of spectra,
+        shape (n_samples, 1), or (n_samples, 2) with residuals.
+    ax_ : matplotlib Axes
+        The first of them.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+
+    See Also
+    --------
+    LatentSpaceDisplay : A map of the latent space.
+    ClusterMosaicDisplay : Samples of each cluster.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from sklearn.decomposition import PCA
+    >>> from skastro.inspection import ReconstructionDisplay
+    >>> rng = np.random.default_rng(0)
+    >>> centre = rng.uniform(15, 45, size=(200, 1))
+    >>> spectra = np.exp(-0.5 * ((np.arange(60) - centre) / 6) ** 2)
+    >>> pca = PCA(4).fit(spectra)
+    >>> display = ReconstructionDisplay.from_estimator(pca, spectra[:3])
+    >>> display.error.shape, bool((display.error < spectra.std()).all())
+    ((3,), True)
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self,
+        X: np.ndarray,
+        X_reconstructed: np.ndarray,
+        *,
+        channel_axis: int = -1,
+        image_shape: tuple[int, ...] | None = None,
+        wavelength: np.ndarray | None = None,
+        titles: Sequence[str] | None = None,
+    ) -> None:
+        self.X = X
+        self.X_reconstructed = X_reconstructed
+        self.channel_axis = channel_axis
+        self.image_shape = image_shape
+        self.wavelength = wavelength
+        self.titles = titles
+
+    @property
+    def error(self) -> np.ndarray:
+        """Root mean square of each sample's residuals, in units of X."""
+        squares = np.square(self._residuals())
+        return np.sqrt(squares.reshape(len(squares), -1).mean(axis=1))
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        residuals: bool = False,
+        channel_axis: int | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        wavelength: ArrayLike | units.Quantity | None = None,
+        titles: Sequence[str] | None = None,
+        ax: Axes | ArrayLike | None = None,
+    ) -> Self:
+        """Reconstruct a few samples and draw them.
+
+        Parameters
+        ----------
+        estimator : VAETransformer, other transformer or Pipeline
+            Fitted, with a method ``reconstruct``, or with ``transform`` and
+            ``inverse_transform``. Of a pipeline the last step that has ``reconstruct``
+            is asked, and samples are drawn as that step gets them; where there is none,
+            those transformers at its end that have ``inverse_transform`` are undone. A
+            clustering or classifier at the end plays no part.
+        X : array-like of shape (n_samples, ...)
+            At most 20 samples, as ``estimator.transform`` takes them.
+        residuals : bool, default=False
+            Whether to draw reconstructions minus samples too.
+        channel_axis : int, default=None
+            The axis of 4-D X that holds the channels. None means the estimator's
+            `channel_axis`, or -1.
+        image_shape : tuple of int, default=None
+            Shape of one image, where the rows of 2-D X are images and not spectra. None
+            means the estimator's, if it has one.
+        wavelength : array-like of shape (n_pixels,), default=None
+            Wavelengths of spectra in Å, or a :class:`~astropy.units.Quantity` of
+            length.
+        titles : sequence of str, default=None
+            What to write above each sample.
+        ax : matplotlib Axes or array of Axes, default=None
+            Where to draw, in the shape of ``axes_``. None makes a figure.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator can reconstruct nothing.
+        ValueError
+            If there are too many samples, or something does not fit them.
+        """
+        _check_number(len(X))
+        X, restored = _reconstruct(estimator, X)
+        return cls.from_predictions(
+            X,
+            restored,
+            residuals=residuals,
+            wavelength=wavelength,
+            titles=titles,
+            ax=ax,
+            **layout_of(estimator, channel_axis, image_shape),
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        X: ArrayLike,
+        X_reconstructed: ArrayLike,
+        *,
+        residuals: bool = False,
+        channel_axis: int = -1,
+        image_shape: tuple[int, ...] | None = None,
+        wavelength: ArrayLike | units.Quantity | None = None,
+        titles: Sequence[str] | None = None,
+        ax: Axes | ArrayLike | None = None,
+    ) -> Self:
+        """Draw samples and reconstructions that are there already.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            At most 20 samples: spectra, or images.
+        X_reconstructed : array-like of shape (n_samples, ...)
+            Their reconstructions, in the same shape (or written out in rows) and units.
+        residuals : bool, default=False
+            Whether to draw reconstructions minus samples too.
+        channel_axis : int, default=-1
+            The axis of 4-D X that holds the channels.
+        image_shape : tuple of int, default=None
+            Shape of one image, where the rows of 2-D X are images and not spectra.
+        wavelength : array-like of shape (n_pixels,), default=None
+            Wavelengths of spectra in Å, or a :class:`~astropy.units.Quantity` of
+            length.
+        titles : sequence of str, default=None
+            What to write above each sample.
+        ax : matplotlib Axes or array of Axes, default=None
+            Where to draw, in the shape of ``axes_``. None makes a figure.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If there are too many samples, or something does not fit them.
+        """
+        _check_number(len(X))
+        X, restored = read_samples(X), read_samples(X_reconstructed)
+        if len(X) != len(restored) or X.size != restored.size:
+            raise ValueError(
+                "X and X_reconstructed must have one shape, but got "
+                f"{X.shape} and {restored.shape}."
+            )
+        if titles is not None and len(titles) != len(X):
+            raise ValueError(f"titles has {len(titles)} entries for {len(X)} samples.")
+        if isinstance(wavelength, units.Quantity):
+            wavelength = wavelength.to_value(units.Angstrom)
+        if wavelength is not None:
+            wavelength = np.asarray(wavelength, dtype=np.float64)
+            if wavelength.shape != X.shape[1:]:
+                raise ValueError(
+                    f"wavelength has shape {wavelength.shape}, but a sample has shape "
+                    f"{X.shape[1:]}; wavelengths are for spectra in 2-D X, one a pixel."
+                )
+        return cls(
+            X,
+            restored.reshape(X.shape),
+            channel_axis=channel_axis,
+            image_shape=image_shape,
+            wavelength=wavelength,
+            titles=titles,
+        ).plot(residuals=residuals, ax=ax)
+
+    def plot(
+        self, *, residuals: bool = False, ax: Axes | ArrayLike | None = None
+    ) -> Self:
+        """Draw the samples and their reconstructions.
+
+        Parameters
+        ----------
+        residuals : bool, default=False
+            Whether to draw reconstructions minus samples too.
+        ax : matplotlib Axes or array of Axes, default=None
+            Where to draw, in the shape of ``axes_``. None makes a figure.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            The display itself.
+
+        Raises
+        ------
+        ValueError
+            If the axes have another shape.
+        """
+        pictures = Pictures(np.asarray(self.X), self.channel_axis, self.image_shape)
+        n_samples = len(pictures)
+        if pictures.are_spectra:
+            shape = (n_samples, 1 + residuals)
+            figsize = (9, 1.9 * n_samples + 0.5)
+        else:
+            shape = (2 + residuals, n_samples)
+            height = 1.5 * min(pictures.height_to_width, 3) + 0.25
+            figsize = (max(1.5 * n_samples + 0.6, 3), height * shape[0] + 0.3)
+        if ax is None:
+            _, axes = plt.subplots(
+                *shape,
+                figsize=figsize,
+                squeeze=False,
+                layout="constrained",
+                sharex=pictures.are_spectra,
+            )
+        else:
+            axes = np.array(ax, dtype=object)
+            if axes.size != shape[0] * shape[1]:
+                raise ValueError(
+                    f"ax must hold Axes in the shape {shape}, but got {axes.size}."
+                )
+            axes = axes.reshape(shape)
+        self.axes_, self.ax_ = axes, axes[0, 0]
+        self.figure_ = self.ax_.figure
+        if pictures.are_spectra:
+            self._draw_spectra(residuals)
+        else:
+            self._draw_images(pictures, residuals)
+        return self
+
+    def _residuals(self) -> np.ndarray:
+        restored = np.asarray(self.X_reconstructed, dtype=np.float64)
+        return restored - np.asarray(self.X, dtype=np.float64)
+
+    def _draw_images(self, pictures: Pictures, residuals: bool) -> None:
+        for row, name in zip(self.axes_, _ROWS, strict=False):
+            row[0].set_ylabel(name)
+            for ax in row:
+                ax.set(xticks=[], yticks=[])
+        error = self.error
+        for sample, axes in enumerate(self.axes_.T):
+            shown = [
+                pictures.image(sample),
+                pictures.image(sample, self.X_reconstructed[sample]),
+            ]
+            for ax, image in zip(axes, shown, strict=False):
+                ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+            axes[1].set_title(f"RMS {error[sample]:.3g}", fontsize="small")
+            if self.titles is not None:
+                axes[0].set_title(self.titles[sample], fontsize="small")
+        if not residuals:
+            return
+        grey = [pictures.grey(values) for values in self._residuals()]
+        limit = np.nanpercentile(np.abs(grey), 99.5) or 1.0
+        for ax, values in zip(self.axes_[2], grey, strict=True):
+            image = ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        self.figure_.colorbar(image, ax=list(self.axes_[2]), fraction=0.05, pad=0.02)
+
+    def _draw_spectra(self, residuals: bool) -> None:
+        place = self.wavelength
+        if place is None:
+            place = np.arange(np.shape(self.X)[1])
+        error, difference = self.error, self._residuals()
+        for sample, axes in enumerate(self.axes_):
+            axes[0].plot(place, self.X[sample], color="0.6", lw=0.8, label="original")
+            axes[0].plot(
+                place,
+                self.X_reconstructed[sample],
+                color="C3",
+                linewidth=1,
+                label="reconstruction",
+            )
+            parts = [] if self.titles is None else [self.titles[sample]]
+            parts.append(f"RMS {error[sample]:.3g}")
+            axes[0].set_title(", ".join(parts), loc="left", fontsize="medium")
+            axes[0].set(ylabel="Flux", xlim=(place[0], place[-1]))
+            if residuals:
+                axes[1].axhline(0, color="0.6", linewidth=0.8)
+                axes[1].plot(place, difference[sample], color="C3", linewidth=0.8)
+                axes[1].set_title("Residual", loc="left", fontsize="medium")
+        self.ax_.legend(fontsize="small")
+        axis = "Pixel" if self.wavelength is None else "Wavelength (Å)"
+        for ax in self.axes_[-1]:
+            ax.set_xlabel(axis)
+
+
+def _check_number(n_samples: int) -> None:
+    if not 0 < n_samples <= _MOST_SAMPLES:
+        raise ValueError(
+            f"X has {n_samples} samples, but a figure holds 1 to {_MOST_SAMPLES}; "
+            "choose some rows."
+        )
+
+
+def _reconstruct(estimator: Any, X: Any) -> tuple[Any, Any]:
+    """Give samples, as the one who reconstructs them gets them, and reconstructions."""
+    steps = steps_of(estimator)
+    able = [number for number, step in enumerate(steps) if hasattr(step, "reconstruct")]
+    if able:
+        for step in steps[: able[-1]]:
+            X = step.transform(X)
+        return X, steps[able[-1]].reconstruct(X)
+    steps = steps_of(split_latent(estimator, "ReconstructionDisplay").encoder)
+    first = len(steps)
+    while first > 0 and hasattr(steps[first - 1], "inverse_transform"):
+        first -= 1
+    if first == len(steps):
+        raise TypeError(
+            "ReconstructionDisplay takes an estimator that can undo what it does, with "
+            "reconstruct or inverse_transform, such as VAETransformer or PCA, but got "
+            f"{type(estimator).__name__}, whose last transformer is a "
+            f"{type(steps[-1]).__name__}."
+        )
+    for step in steps[:first]:
+        X = step.transform(X)
+    restored = X
+    for step in steps[first:]:
+        restored = step.transform(restored)
+    for step in reversed(steps[first:]):
+        restored = step.inverse_transform(restored)
+    return X, restored

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The distribution of electron shells."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest, truncnorm
+
+from skastro.simulation.sevi import SEVIPrior, angular_density
+
+
+@pytest.fixture(scope="module")
+def shells():
+    return SEVIPrior().sample(4000, 1, torch.Generator().manual_seed(0))
+
+
+def test_published_limits(shells):
+    prior, beta = SEVIPrior(), shells["beta"][:, 0]
+    assert prior.lower[0] == 0.35
+    assert prior.upper[-1] == 0.0023
+    assert prior.mean[1] == 0.85
+    assert prior.sigma.sum() == pytest.approx(3.34)
+    assert bool(((beta >= prior.lower) & (beta <= prior.upper)).all())
+    for name, low, high in (("radius", 0.3, 0.9), ("radius_width", 0.005, 0.009)):
+        values = shells[name].numpy().ravel()
+        assert kstest(values, "uniform", args=(low, high - low)).pvalue > 1e-3
+
+
+def test_truncated_normal(shells):
+    """Coefficients that hardly matter to the sign are as if drawn once."""
+    prior = SEVIPrior()
+    for i in (10, 11):
+        low, high, mean, sigma = (
+            float(part[i])
+            for part in (prior.lower, prior.upper, prior.mean, prior.sigma)
+        )
+        law = truncnorm((low - mean) / sigma, (high - mean) / sigma, mean, sigma)
+        assert kstest(shells["beta"][:, 0, i].numpy(), law.cdf).pvalue > 1e-3
+
+
+def test_densities_are_positive(shells):
+    c = np.linspace(0, 1, 301)
+    assert angular_density(shells["beta"][:, 0], c).min() > -1e-4
+    prior = SEVIPrior()
+    drawn = prior._truncated_normal(4000, torch.Generator().manual_seed(0))
+    # The published part of draws that is negative somewhere.
+    negative = (angular_density(drawn, c).min(axis=1) < 0).mean()
+    assert negative == pytest.approx(0.042, abs=0.015)
+    assert torch.isneginf(prior.log_prob(drawn)).float().mean() == pytest.approx(
+        negative, abs=0.002
+    )
+
+
+def test_log_prob(shells):
+    prior = SEVIPrior()
+    beta = shells["beta"][:5, 0]
+    bounds = (
+        ((prior.lower - prior.mean) / prior.sigma).numpy(),
+        ((prior.upper - prior.mean) / prior.sigma).numpy(),
+    )
+    law = truncnorm(*bounds, prior.mean.numpy(), prior.sigma.numpy())
+    expected = law.logpdf(beta.numpy()).sum(axis=1)
+    np.testing.assert_allclose(prior.log_prob(beta), expected)
+    beyond = beta.clone()
+    beyond[:, 3] = 0.1
+    assert torch.isneginf(prior.log_prob(beyond)).all()
+
+
+def test_separation():
+    prior = SEVIPrior((0.3, 0.9), min_separation=0.2)
+    shells = prior.sample(2000, 3, torch.Generator().manual_seed(0))
+    radius = shells["radius"]
+    assert float(radius.diff(dim=1).min()) >= 0.2
+    assert 0.3 <= float(radius.min()) < 0.301
+    assert 0.899 < float(radius.max()) <= 0.9
+    # Uniform under the condition: as drawing again until shells lie apart.
+    rng = np.random.default_rng(0)
+    again = np.sort(rng.uniform(0.3, 0.9, (200_000, 3)))
+    again = again[np.diff(again).min(axis=1) >= 0.2]
+    assert kstest(radius[:, 1].numpy(), again[:, 1]).pvalue > 1e-3

@@ -10,6 +10,7 @@ space, and draws what came out::
     python examples/cluster_galaxies.py --galaxies Galaxy10.h5
     python examples/cluster_galaxies.py --galaxies Galaxy10.h5 \
         --clustering hdbscan --map umap
+    python examples/cluster_galaxies.py --galaxies small.h5 --recipe few-images
 
 Classes, where the file has them, play no part in the training. Without ``--galaxies``
 the file ``galaxies_efigi.h5`` in the folder that the environment variable
@@ -70,8 +71,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--galaxies", metavar="FILE", help="HDF5 file of images")
     add("--simulate", type=int, metavar="N", help="simulate N galaxies instead")
     add("--test-size", type=float, default=0.1, help="part that is not learnt from")
+    add("--recipe", help="settings to start from: galaxy-vae or few-images")
     add("--latent-dim", type=int, default=35, help="latent dimensions")
-    add("--epochs", type=int, default=40, help="passes over the images")
+    add("--epochs", type=int, help="passes over the images; 40, or the recipe's")
     add("--clustering", choices=CLUSTERINGS, default="kmeans", help="how to cluster")
     add("--n-clusters", type=int, default=8, help="of kmeans and mixture")
     add("--map", choices=("pca", "tsne", "umap"), default="tsne", help="of the figures")
@@ -121,13 +123,15 @@ def to_colours(image: np.ndarray) -> np.ndarray:
 
 def make_model(options: argparse.Namespace) -> Pipeline:
     """Put the autoencoder and the clustering together."""
-    vae = VAETransformer(
-        latent_dim=options.latent_dim,
-        augment="symmetries",
-        max_epochs=options.epochs,
-        device=options.device,
-        random_state=options.seed,
-    )
+    settings = {"latent_dim": options.latent_dim, "device": options.device}
+    settings |= {"random_state": options.seed}
+    if options.recipe:
+        if options.epochs is not None:
+            settings["max_epochs"] = options.epochs
+        vae = VAETransformer.from_recipe(options.recipe, **settings)
+    else:
+        settings["max_epochs"] = options.epochs or 40
+        vae = VAETransformer(augment="symmetries", **settings)
     n_clusters, seed = options.n_clusters, options.seed
     if options.clustering == "kmeans":
         clustering = KMeans(n_clusters, n_init=10, random_state=seed)

@@ -7,9 +7,11 @@ Trains a variational autoencoder with each of several numbers of latent dimensio
 the same images of galaxies, from an HDF5 file in the layout of Galaxy10, and compares
 what they make of images kept apart::
 
-    python examples/compare_latent_sizes.py --train Galaxy10.h5 --epochs 100
+    python examples/compare_latent_sizes.py --train Galaxy10.h5 \
+        --recipe galaxy-vae --epochs 100
 
-Without a file a few hundred galaxies are simulated.
+The recipe ``galaxy-vae`` is a published autoencoder, and ``few-images`` one for files
+of a thousand images or so. Without a file a few hundred galaxies are simulated.
 
 For each latent size the loss (the negative evidence lower bound, in nats an image), the
 mean squared error of the reconstructions and of those by as many principal components,
@@ -63,7 +65,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="numbers of latent dimensions",
     )
-    add("--epochs", type=int, default=20, help="passes over the training images")
+    add("--recipe", default="few-images", help="settings: galaxy-vae or few-images")
+    add("--epochs", type=int, default=20, help="passes over the images")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add("--seed", type=int, default=0, help="seed of split and training")
     add("--out", type=Path, default=Path("compare_latent_sizes_output"), help="folder")
@@ -184,9 +187,9 @@ def main(arguments: list[str] | None = None) -> None:
     rows = []
     for size, pca_error in zip(options.sizes, pca_errors, strict=True):
         start = time.perf_counter()
-        vae = VAETransformer(
+        vae = VAETransformer.from_recipe(
+            options.recipe,
             latent_dim=size,
-            augment="symmetries",
             max_epochs=options.epochs,
             device=options.device,
             random_state=options.seed,

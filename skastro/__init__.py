@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         GalaxyClassifier,
         GalaxyRegressor,
         RejectingClassifier,
+        SEVIRegressor,
         SpectrumClassifier,
         VAETransformer,
     )
@@ -39,6 +40,7 @@ __all__ = [
     "Pipeline",
     "RebinSpectra",
     "RejectingClassifier",
+    "SEVIRegressor",
     "SpectrumClassifier",
     "StandardizeSpectra",
     "VAETransformer",
@@ -56,6 +58,7 @@ _ROOM_OF_NAME = {
     "Pipeline": "pipeline",
     "RebinSpectra": "preprocessing",
     "RejectingClassifier": "estimators",
+    "SEVIRegressor": "estimators",
     "SpectrumClassifier": "estimators",
     "VAETransformer": "estimators",
     "StandardizeSpectra": "preprocessing",

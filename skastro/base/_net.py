@@ -29,6 +29,7 @@ _OF_A_TRAINING = (
     "_listening",
     "_pieces",
     "_split",
+    "_terms",
     "_training",
     "_varies_batches",
 )

@@ -16,7 +16,7 @@ class StrictTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Stric
     """Transformers: networks that turn samples into features, fitted without a target.
 
     Stands to the left of :class:`skorch.NeuralNet`. A class that derives from it writes
-    ``transform`` and sets ``_n_features_out`` in ``fit``; the columns' names and
+    ``transform`` and has ``_n_features_out`` once fitted; the columns' names and
     ``set_output`` follow from these.
     """
 
@@ -57,15 +57,18 @@ class StrictTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Stric
         """
         return super().fit(X, None, **fit_params)
 
-    def partial_fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+    # skorch declares for metadata routing that there are classes, which are not routed.
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
+    ) -> Self:
         """Train for another ``max_epochs`` epochs without starting anew.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
             The input.
-        y : None
-            Ignored.
+        y, classes : None
+            Ignored; here for pipelines, and for skorch.
         **fit_params : dict
             As in ``fit``.
 

@@ -46,10 +46,11 @@ class LatentSpace(Variational, UnitRange):
         self.check_is_fitted()
         self._check_knows_range()
         Z = check_array(Z, dtype=np.float32, input_name="Z", estimator=self)
-        if Z.shape[1] != self._n_features_out:
+        latent_size = self._n_features_out
+        if Z.shape[1] != latent_size:
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "
-                f"{self._n_features_out} latent dimensions."
+                f"{latent_size} latent dimensions."
             )
 
         def step(piece: Any) -> torch.Tensor:
@@ -61,8 +62,13 @@ class LatentSpace(Variational, UnitRange):
                 return self._to_units_of_X(batch.float()).cpu()
 
         with fast_kernels(self._torch_device, self.precision):
-            batches = list(self._run_batches(step, Z, check=False))
-        return torch.cat(batches).numpy()
+            # Into one array: all batches and then their copy would be twice as much.
+            X = np.empty((len(Z), *self.sample_shape_), dtype=np.float32)
+            first = 0
+            for batch in self._run_batches(step, Z, check=False):
+                X[first : first + len(batch)] = batch.numpy()
+                first += len(batch)
+        return X
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """Encode samples and decode the means of their posteriors.

@@ -32,7 +32,7 @@ _OF_THE_WEIGHTS = (
     "n_active_dimensions_",
     "noise_scale_",
     "_fitted_likelihood",
-    "_n_features_out",
+    "_latent_size",
 )
 
 
@@ -83,6 +83,18 @@ class Variational(NeuralNet):
         _check_is_autoencoder(self.module_)
         return self
 
+    @property
+    def _n_features_out(self) -> int:
+        """Number of latent dimensions; a module may have its own."""
+        if "_latent_size" in vars(self):
+            return self._latent_size
+        # During the first training, and where weights were loaded.
+        blank = torch.zeros(1, *self.sample_shape_)
+        with torch.no_grad():
+            self._set_training(False)
+            mean, _ = self.module_.encode(self._prepare(blank))
+        return mean.shape[1]
+
     def infer(self, x: Any, **fit_params: Any) -> tuple[torch.Tensor, ...]:
         """Run the module on a batch.
 
@@ -123,7 +135,7 @@ class Variational(NeuralNet):
         """Show training samples to a new module that wants to start from them."""
         super()._learn_from_rows(dataset)
         start_from = getattr(self.module_, "start_from", None)
-        if start_from is None or hasattr(self, "_n_features_out"):
+        if start_from is None or hasattr(self, "_latent_size"):
             return
         n_bytes = 4 * int(np.prod(self.sample_shape_))
         n_samples = min(_N_TO_START, max(1, _BYTES_TO_START // n_bytes))
@@ -188,7 +200,7 @@ class Variational(NeuralNet):
         mean, misfit = self._posterior_of(train)
         if valid is not None and len(valid):
             _, misfit = self._posterior_of(valid)
-        self._n_features_out = mean.shape[1]
+        self._latent_size = mean.shape[1]
         self.noise_scale_ = self.noise_scale
         if self.noise_scale is None:
             best = LIKELIHOODS[self.likelihood].best_scale(torch.tensor(misfit))
@@ -197,9 +209,11 @@ class Variational(NeuralNet):
         self._fitted_likelihood = self.likelihood
         self.latent_variance_ = mean.var(axis=0)
         self.n_active_dimensions_ = int((self.latent_variance_ > _ACTIVE).sum())
-        if len(mean) > 1 and self.n_active_dimensions_ < self._n_features_out / 4:
+        # Of weights that diverged another warning tells.
+        tells = len(mean) > 1 and np.isfinite(self.latent_variance_).all()
+        if tells and self.n_active_dimensions_ < self._latent_size / 4:
             warnings.warn(
-                f"Only {self.n_active_dimensions_} of {self._n_features_out} latent "
+                f"Only {self.n_active_dimensions_} of {self._latent_size} latent "
                 "dimensions are active: the posterior has collapsed onto the prior in "
                 "the others, whose means have a variance of no more than "
                 f"{_ACTIVE}. Lower beta, give beta_warmup or free_bits, train longer, "
@@ -238,7 +252,8 @@ class Variational(NeuralNet):
         if not hasattr(self, "noise_scale_"):
             raise NotFittedError(
                 f"This {type(self).__name__} knows no noise_scale_, on which scores "
-                "depend: load_params restores weights alone. Fit it, or load a pickle."
+                "depend: fit measures it after the training, and load_params restores "
+                "weights alone. Fit it, or load a pickle."
             )
         mean, log_variance = (part.float() for part in self.module_.encode(batch))
         half = fixed_draws(-(-n_draws // 2), mean.shape[1], mean.device)

@@ -14,6 +14,7 @@ from skorch.dataset import Dataset
 from skastro.base import StrictTransformer
 from skastro.estimators._evidence import LIKELIHOODS
 from skastro.estimators._latent_space import LatentSpace
+from skastro.estimators._vae_recipes import RECIPES
 from skastro.training import BatchIterator
 
 
@@ -49,7 +50,8 @@ class VAETransformer(LatentSpace, StrictTransformer, NeuralNet):
         ``latent_dim`` get these, and batches of shape ``(batch, n_channels, height,
         width)`` or, of spectra, ``(batch, n_channels, length)``; a module that takes
         neither ``n_channels`` nor ``input_size`` gets batches in the shape of X. All
-        batches are scaled.
+        batches are scaled. A method ``start_from``, where there is one, gets some
+        training samples before the first step of the first training.
 
     latent_dim : int, default=35
         Number of latent dimensions. A module that does not take it has its own.
@@ -78,8 +80,8 @@ class VAETransformer(LatentSpace, StrictTransformer, NeuralNet):
         of a normal distribution, the mean absolute value of a Laplace distribution. It
         weighs the reconstruction against the divergence. None: in each batch the one
         with which the batch is most probable [4]_, which is the root mean square, or
-        the mean absolute value, of the residuals; for scores that of the validation
-        samples. At least 0.001.
+        the mean absolute value, of the residuals, but no less than 0.001; for scores
+        that of the validation samples.
 
     stretch : {"asinh"} or None, default=None
         ``"asinh"`` compresses the numbers to arsinh((x - sky) / softening) before they
@@ -256,6 +258,10 @@ class VAETransformer(LatentSpace, StrictTransformer, NeuralNet):
 
     Arrays on disk are read in batches, in ``fit`` and in all that takes X.
 
+    Recipes of ``from_recipe``: ``"galaxy-vae"``, a published autoencoder of galaxies,
+    and ``"few-images"``, this project's own for a thousand images; :ref:`the user guide
+    <recipes>` tells what is in them.
+
     References
     ----------
     .. [1] Kingma, D. P. & Welling, M. (2014). "Auto-encoding variational Bayes". ICLR.
@@ -302,6 +308,7 @@ class VAETransformer(LatentSpace, StrictTransformer, NeuralNet):
         "Missing pixels can be filled beforehand, with numpy.nan_to_num for instance, "
         "those of spectra by MinMaxSpectra(nan_policy='interpolate')."
     )
+    _recipes: ClassVar = RECIPES
     _parameter_constraints: ClassVar[dict] = {
         **StrictTransformer._parameter_constraints,
         **LatentSpace._range_constraints,

@@ -22,6 +22,7 @@ from skastro.inspection._latent import (
 )
 from skastro.inspection._maps import (
     Colours,
+    check_thumbnail_size,
     choose_colours,
     map_to_plane,
     without_overlap,
@@ -287,7 +288,7 @@ class LatentSpaceDisplay:
             raise ValueError(
                 f"There are {len(images)} images for {len(latent)} samples."
             )
-        _check_size(thumbnail_size)
+        check_thumbnail_size(thumbnail_size)
         embedding, axis_names = map_to_plane(latent, method, random_state)
         return cls(
             embedding,
@@ -324,7 +325,7 @@ class LatentSpaceDisplay:
         display : LatentSpaceDisplay
             The display itself.
         """
-        _check_size(thumbnail_size)
+        check_thumbnail_size(thumbnail_size)
         own_figure = ax is None
         if own_figure:
             side = 5.2 if self.images is None else 8
@@ -397,11 +398,3 @@ class LatentSpaceDisplay:
                 fontsize="small",
                 **(beside if own_figure else {"loc": "best"}),
             )
-
-
-def _check_size(thumbnail_size: float) -> None:
-    if not 0 < thumbnail_size <= 1:
-        raise ValueError(
-            "thumbnail_size must be a part of the map's width, above 0 and up to 1, "
-            f"but got {thumbnail_size!r}."
-        )

@@ -197,3 +197,12 @@ def without_overlap(
             chosen[n_chosen], taken[n_chosen] = sample, place[sample]
             n_chosen += 1
     return chosen[:n_chosen]
+
+
+def check_thumbnail_size(thumbnail_size: float) -> None:
+    """Refuse sizes that are no part of the map."""
+    if not 0 < thumbnail_size <= 1:
+        raise ValueError(
+            "thumbnail_size must be a part of the map's width, above 0 and up to 1, "
+            f"but got {thumbnail_size!r}."
+        )

@@ -3,6 +3,7 @@
 
 from skastro.networks.densenet import SEDenseNet
 from skastro.networks.mlp import MLP
+from skastro.networks.polar import PolarNet
 from skastro.networks.registry import available_modules, get_module, register
 from skastro.networks.resnet import ResNet
 from skastro.networks.vae import ConvVAE
@@ -10,6 +11,7 @@ from skastro.networks.vae import ConvVAE
 __all__ = [
     "MLP",
     "ConvVAE",
+    "PolarNet",
     "ResNet",
     "SEDenseNet",
     "available_modules",

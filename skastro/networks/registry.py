@@ -9,6 +9,7 @@ from torch import nn
 
 from skastro.networks.densenet import SEDenseNet
 from skastro.networks.mlp import MLP
+from skastro.networks.polar import PolarNet
 from skastro.networks.resnet import ResNet
 from skastro.networks.vae import ConvVAE
 
@@ -37,6 +38,7 @@ _MODULES: dict[tuple[str, int], ModuleFactory] = {
         dropout=0.5,
     ),
     ("mlp", 2): MLP,
+    ("polar", 2): PolarNet,
     # Galaxies of a few dozen pixels keep their arms only where the first stage sees
     # every second pixel; a thousand images do not fill more layers.
     ("resnet10", 2): partial(

@@ -185,8 +185,9 @@ class ConvVAE(nn.Module):
     def start_from(self, samples: Tensor) -> None:
         """Find the principal axes around which the network is to learn.
 
-        Of networks without `around_axes` nothing changes. With it, the convolutions are
-        set to add nothing yet.
+        The convolutions are set to add nothing yet. Of networks without `around_axes`,
+        and of those that have axes already, whose weights go with them, nothing
+        changes.
 
         Parameters
         ----------
@@ -201,7 +202,7 @@ class ConvVAE(nn.Module):
         ValueError
             If the samples have another shape than the input.
         """
-        if self.axes is None:
+        if self.axes is None or self.axes.axes.any():
             return
         self._check_input(samples)
         self.axes.start_from(self._reduce(samples))

@@ -157,7 +157,14 @@ class ShellBasis:
         return images.unflatten(1, (3, N_BETAS + 1)).movedim(1, 0)
 
     def linearized(
-        self, beta: torch.Tensor, radius: torch.Tensor, radius_width: torch.Tensor
+        self,
+        beta: torch.Tensor,
+        radius: torch.Tensor,
+        radius_width: torch.Tensor,
+        *,
+        tilt: torch.Tensor | None = None,
+        ellipticity: torch.Tensor | None = None,
+        center: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Give basis images, and how the image of a shell changes with its radii.
 
@@ -167,6 +174,8 @@ class ShellBasis:
             Coefficients of the angular density, at most 12.
         radius, radius_width : Tensors of shape (n,)
             Mean and standard deviation of the radii.
+        tilt, ellipticity, center : Tensors, default=None
+            As in :meth:`images`.
 
         Returns
         -------
@@ -185,7 +194,8 @@ class ShellBasis:
         mixed = torch.einsum("nl,lmk->nkm", beta, expansion)
         changes = (moments[1:] @ mixed).movedim(0, 1)
         tables = torch.cat([radial, changes], dim=1) @ self._angular
-        return self._project(tables, radius, radius_width, None)
+        frame = self._frame(len(radius), tilt, ellipticity, center)
+        return self._project(tables, radius, radius_width, frame)
 
     def quadrant_axes(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Give the distances of a quadrant's pixels from the axes of the image.

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from skorch.callbacks import Callback
 from torch import nn
 
 from skastro import MinMaxSpectra, VAETransformer
@@ -182,6 +184,19 @@ def test_pipelines_and_searches(spectra):
     assert search.score(spectra) == search.best_estimator_.score(spectra)
 
 
+def test_weights_are_routed_through_pipelines(spectra):
+    weight = (spectra[:, 4] > 0).astype(float)
+    expected = tiny().fit(spectra, sample_weight=weight)
+    with config_context(enable_metadata_routing=True):
+        vae = tiny().set_fit_request(sample_weight=True)
+        kmeans = KMeans(2, n_init=3).set_fit_request(sample_weight=False)
+        pipe = make_pipeline(vae, kmeans)
+        pipe.fit(spectra, sample_weight=weight)
+    np.testing.assert_array_equal(
+        pipe[:-1].transform(spectra), expected.transform(spectra)
+    )
+
+
 def test_targets_are_ignored(spectra):
     expected = tiny().fit(spectra).transform(spectra)
     for y in np.full(240, np.nan), ["star"] * 240:
@@ -297,6 +312,56 @@ def test_weights_of_samples(spectra):
     np.testing.assert_allclose(vae.score(kept), expected.score(kept), rtol=1e-4)
     vae = tiny(**params).fit(spectra, sample_weight=1 + weight)
     assert abs(vae.score(kept) / expected.score(kept) - 1) > 1e-3
+
+
+def test_weights_that_are_loaded_into_a_new_module(spectra, tmp_path):
+    vae = tiny(module=LinearVAE(1, 24, latent_dim=5)).fit(spectra)
+    vae.set_output(transform="pandas")
+    latent = vae.transform(spectra)
+    expected = vae.inverse_transform(latent)
+    vae.save_params(f_params=tmp_path / "weights.pt")
+    vae.initialize().load_params(f_params=tmp_path / "weights.pt")
+    pd.testing.assert_frame_equal(vae.transform(spectra), latent)
+    np.testing.assert_array_equal(vae.inverse_transform(latent), expected)
+    assert vae.sample(2).shape == (2, 24)
+    with pytest.raises(NotFittedError, match="noise_scale_"):
+        vae.score(spectra)
+
+
+class Watching(Callback):
+    """Reconstruct samples after each epoch."""
+
+    def on_epoch_end(self, net, dataset_train=None, **kwargs):
+        """Note latent means and reconstructions."""
+        X = dataset_train.dataset.X
+        net.seen = [*getattr(net, "seen", []), (net.transform(X), net.reconstruct(X))]
+
+
+def test_callbacks_can_reconstruct(spectra):
+    vae = tiny(callbacks=[Watching()]).set_output(transform="pandas").fit(spectra)
+    latent, back = vae.seen[1]
+    assert latent.columns.tolist() == vae.get_feature_names_out().tolist()
+    assert back.shape == spectra.shape
+    # To look at them changes nothing.
+    expected = tiny().fit(spectra)
+    np.testing.assert_array_equal(vae.transform(spectra), expected.transform(spectra))
+
+
+def test_batches_are_joined_in_order(spectra):
+    vae = tiny(iterator_valid__batch_size=50).fit(spectra)
+    latent = vae.transform(spectra)
+    whole = vae.inverse_transform(latent)
+    assert whole.shape == (240, 24)
+    np.testing.assert_allclose(
+        whole[100:140], vae.inverse_transform(latent[100:140]), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_module_with_axes_goes_on_from_its_weights(spectra):
+    vae = tiny(module="vae-axes", module__widths=(4,)).fit(spectra)
+    again = tiny(module=vae.module_, max_epochs=0).fit(spectra)
+    for name, value in vae.module_.state_dict().items():
+        torch.testing.assert_close(again.module_.state_dict()[name], value)
 
 
 class Started(LinearVAE):

@@ -286,3 +286,10 @@ def test_collapse_is_noticed(samples):
     # A quarter is enough, and one sample cannot tell.
     assert few(2).fit(samples).n_active_dimensions_ == 2
     few(0).fit(samples[:1])
+
+
+def test_weights_that_diverged_are_no_collapse(samples):
+    with pytest.warns(ConvergenceWarning) as caught:
+        exact(max_epochs=3, lr=1e38).fit(samples)
+    (message,) = [str(warning.message) for warning in caught]
+    assert "the weights diverged" in message

@@ -344,6 +344,13 @@ def test_constant_samples_have_no_axes():
     assert not mean.any()
 
 
+def test_axes_stay_where_they_are():
+    network, _ = variant("spectra around axes")
+    before = copy.deepcopy(network.state_dict())
+    network.start_from(normal(9, 2, 50, seed=1))
+    torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+
+
 def test_networks_without_axes_start_from_nothing():
     network = build(1, 20, 2, widths=(3,))
     before = copy.deepcopy(network.state_dict())

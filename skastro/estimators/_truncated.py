@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Normal distributions that are cut off: moments, and means in many dimensions."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+# Points of the integrals, and twice the fall of the logarithm at which they end.
+_N_NODES = 40
+_FALL = 80.0
+
+# Of each correction so much is applied at once, for corrections oscillate.
+_DAMPING = 0.7
+# In standard deviations.
+_TOLERANCE = 1e-3
+# Added to the unit diagonal, above rounding.
+_JITTER = 1e-12
+
+
+class TruncatedPosterior(NamedTuple):
+    """A normal distribution within limits, approximately."""
+
+    mean: torch.Tensor
+    """Means (n, d)."""
+    covariance: torch.Tensor
+    """Covariances (n, d, d)."""
+    limited_mean: torch.Tensor
+    """Means of the limited combinations (n, m)."""
+    limited_sd: torch.Tensor
+    """Their standard deviations (n, m)."""
+    free_mean: torch.Tensor
+    """Of each limited combination the mean without its own limits (n, m)."""
+    free_sd: torch.Tensor
+    """Its standard deviation without its own limits (n, m)."""
+    sites: tuple[torch.Tensor, torch.Tensor]
+    """What stands for the limits; a start for the next call."""
+
+
+def truncated_moments(
+    mean: torch.Tensor, sd: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give mean and variance of a normal distribution within limits.
+
+    Parameters
+    ----------
+    mean, sd : Tensors of shape (...), float64
+        Mean and standard deviation without limits.
+    low, high : Tensors of shape (...), float64
+        The limits. They may lie far from the mean, or close to each other.
+
+    Returns
+    -------
+    mean, variance : Tensors of shape (...)
+        Within the limits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.estimators._truncated import truncated_moments
+    >>> half = torch.tensor([0.0, 1.0, 0.0, 1e9], dtype=torch.float64)
+    >>> mean, variance = truncated_moments(*half)
+    >>> round(float(mean), 4)  # the square root of 2 / π
+    0.7979
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
+    nodes = torch.as_tensor((nodes + 1) / 2).to(mean)
+    weights = torch.as_tensor(weights).to(mean)
+    low, high = (low - mean) / sd, (high - mean) / sd
+    mode = torch.minimum(torch.maximum(torch.zeros_like(low), low), high)
+    # Integrate only where there is something.
+    reach = torch.sqrt(mode**2 + _FALL)
+    low, high = torch.maximum(low, -reach), torch.minimum(high, reach)
+    inside = (high - low)[..., None] * nodes
+    place = low[..., None] + inside
+    density = torch.exp((mode[..., None] ** 2 - place**2) / 2) * weights
+    density = density / density.sum(-1, keepdim=True)
+    offset = (density * inside).sum(-1)
+    variance = (density * (inside - offset[..., None]) ** 2).sum(-1)
+    return mean + sd * (low + offset), sd**2 * variance
+
+
+def truncated_posterior(
+    precision: torch.Tensor,
+    shift: torch.Tensor,
+    directions: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    sites: tuple[torch.Tensor, torch.Tensor] | None = None,
+    max_iter: int = 40,
+) -> TruncatedPosterior:
+    """Approximate a normal distribution within limits by expectation propagation.
+
+    Each pair of limits on a linear combination is replaced by a normal factor that
+    gives this combination the mean and the variance that it has within its limits,
+    given all others [1]_.
+
+    Parameters
+    ----------
+    precision : Tensor of shape (n, d, d), float64
+        Inverses of the covariances without limits.
+    shift : Tensor of shape (n, d), float64
+        The same times the means.
+    directions : Tensor of shape (m, d), float64
+        The linear combinations that have limits.
+    low, high : Tensors of shape (m,), float64
+        The limits.
+    sites : tuple of Tensors, default=None
+        A start: what a call for similar distributions gave.
+    max_iter : int, default=40
+        Most rounds of corrections.
+
+    Returns
+    -------
+    posterior : TruncatedPosterior
+        Means and covariances within the limits.
+
+    References
+    ----------
+    .. [1] Minka, T. P. (2001). "Expectation propagation for approximate Bayesian
+           inference". UAI. https://arxiv.org/abs/1301.2294
+    """
+    if sites is None:
+        strength = shift.new_zeros(len(shift), len(directions))
+        pull = torch.zeros_like(strength)
+    else:
+        strength, pull = sites
+    unit = _JITTER * torch.eye(shift.shape[1]).to(shift)
+    for _ in range(max_iter):
+        total = precision + (directions.T * strength[:, None]) @ directions
+        scale = total.diagonal(dim1=1, dim2=2).rsqrt()
+        scale = scale[:, :, None] * scale[:, None]
+        factor, _ = torch.linalg.cholesky_ex(total * scale + unit)
+        covariance = torch.cholesky_inverse(factor) * scale
+        mean = torch.einsum("nij,nj->ni", covariance, shift + pull @ directions)
+        m = mean @ directions.T
+        weight = 1 / ((directions @ covariance) * directions).sum(-1)
+        # The same combination without the factor of its own limits.
+        free_weight = torch.maximum(weight - strength, 1e-6 * weight)
+        free_mean = (m * weight - pull) / free_weight
+        free_sd = free_weight.rsqrt()
+        limited_mean, variance = truncated_moments(free_mean, free_sd, low, high)
+        new = (1 / variance - free_weight).clamp(min=0)
+        new_pull = limited_mean * (new + free_weight) - free_mean * free_weight
+        strength = strength + _DAMPING * (new - strength)
+        pull = pull + _DAMPING * (new_pull - pull)
+        if float(((limited_mean - m).abs() * variance.rsqrt()).max()) < _TOLERANCE:
+            break
+    return TruncatedPosterior(
+        mean,
+        covariance,
+        limited_mean,
+        variance.sqrt(),
+        free_mean,
+        free_sd,
+        (strength, pull),
+    )
+
+
+def normal_quantile(
+    probability: float,
+    mean: torch.Tensor,
+    sd: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+) -> torch.Tensor:
+    """Give a quantile of a normal distribution within limits.
+
+    Parameters
+    ----------
+    probability : float
+        The quantile's.
+    mean, sd, low, high : Tensors of shape (...), float64
+        As in :func:`truncated_moments`.
+
+    Returns
+    -------
+    quantile : Tensor of shape (...)
+        Within the limits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.estimators._truncated import normal_quantile
+    >>> flat = torch.tensor([5.0, 1e6, 0.0, 1.0], dtype=torch.float64)
+    >>> round(float(normal_quantile(0.3, *flat)), 4)
+    0.3
+    """
+    a, b = (low - mean) / sd, (high - mean) / sd
+    # In the left tail, where small differences from zero are not lost.
+    flip = (a + b > 0) & (a > 0)
+    a, b = torch.where(flip, -b, a), torch.where(flip, -a, b)
+    part = torch.where(flip, 1 - probability, probability).to(mean)
+    log_a, log_b = torch.special.log_ndtr(a), torch.special.log_ndtr(b)
+    ratio = torch.exp(log_a - log_b)
+    log_p = log_b + torch.log(ratio + part * (1 - ratio))
+    z = _log_ndtri(log_p)
+    z = torch.minimum(torch.maximum(z, a), b)
+    return mean + sd * torch.where(flip, -z, z)
+
+
+def _log_ndtri(log_p: torch.Tensor) -> torch.Tensor:
+    """Invert the logarithm of the normal distribution function by Newton steps."""
+    p = torch.exp(log_p)
+    tail = -torch.sqrt((-2 * log_p).clamp(min=0))
+    z = torch.where(log_p < -30, tail, torch.special.ndtri(p.clamp(max=1 - 1e-15)))
+    for _ in range(4):
+        log_cdf = torch.special.log_ndtr(z)
+        slope = torch.exp(-(z**2) / 2 - log_cdf) / math.sqrt(2 * math.pi)
+        z = torch.where(log_p < -30, z - (log_cdf - log_p) / slope, z)
+    return z

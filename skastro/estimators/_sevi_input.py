@@ -213,7 +213,7 @@ class SEVIInput(ImageLayout, NeuralNet):
         super()._learn_from_rows(dataset)
         if hasattr(self, "prior_") or self.n_betas > MOST_BETAS:
             return
-        ranges = (tuple(self.radius), tuple(self.radius_width))
+        ranges = [_checked_range(self, name) for name in ("radius", "radius_width")]
         if self.prior == "published":
             self.prior_ = ShellPrior.published(self.n_betas, *ranges)
             return
@@ -221,6 +221,25 @@ class SEVIInput(ImageLayout, NeuralNet):
             y = _targets_of(dataset)
         beta = y.reshape(-1, self.n_betas) / self._factor
         self.prior_ = ShellPrior.learn(beta, *ranges)
+
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Any = None, **kwargs: Any
+    ) -> None:
+        """Renew simulated images.
+
+        Parameters
+        ----------
+        net : SEVIInput
+            The estimator itself.
+        dataset_train : dataset
+            The training samples.
+        **kwargs : dict
+            The validation samples.
+        """
+        super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
+        simulated = simulated_images(dataset_train)
+        if simulated is not None:
+            simulated.next_epoch()
 
     def _after_training(self, train: Any, valid: Any) -> None:
         """Measure how far the network's answers are off."""
@@ -243,6 +262,19 @@ class SEVIInput(ImageLayout, NeuralNet):
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
         return tags
+
+
+def _checked_range(estimator: Any, name: str) -> tuple[float, float]:
+    value = getattr(estimator, name)
+    try:
+        low, high = (float(end) for end in value)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not 0 < low < high < np.inf:
+        raise ValueError(
+            f"{name} must be two positive numbers (lowest, highest); got {value!r}."
+        )
+    return low, high
 
 
 def simulated_images(dataset: Any) -> SimulatedImages | None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils import Bunch
 from skorch import NeuralNet
+from skorch.utils import is_dataset
 from tqdm import tqdm
 
 from skastro.base._door import check_X_y
@@ -172,7 +173,8 @@ class ShellRefinement(NeuralNet):
         return Bunch(**arrays, out_of_range=~good)
 
     def _refines(self, X: Any) -> bool:
-        return self.refine and hasattr(X, "shape") and self._can_fit_shells()
+        is_array = not (is_dataset(X) or isinstance(X, dict))
+        return self.refine and is_array and self._can_fit_shells()
 
     def _can_fit_shells(self) -> bool:
         return self._are_images() and self.n_betas <= MOST_BETAS and self._n_shells >= 1

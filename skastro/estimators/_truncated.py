@@ -127,6 +127,7 @@ def truncated_posterior(
     else:
         strength, pull = sites
     unit = _JITTER * torch.eye(shift.shape[1]).to(shift)
+    done = torch.zeros(len(shift), dtype=torch.bool, device=shift.device)
     for _ in range(max_iter):
         total = precision + (directions.T * strength[:, None]) @ directions
         scale = total.diagonal(dim1=1, dim2=2).rsqrt()
@@ -143,10 +144,13 @@ def truncated_posterior(
         limited_mean, variance = truncated_moments(free_mean, free_sd, low, high)
         new = (1 / variance - free_weight).clamp(min=0)
         new_pull = limited_mean * (new + free_weight) - free_mean * free_weight
-        strength = strength + _DAMPING * (new - strength)
-        pull = pull + _DAMPING * (new_pull - pull)
-        if float(((limited_mean - m).abs() * variance.rsqrt()).max()) < _TOLERANCE:
+        # Each by itself, so that the others of a batch do not matter.
+        done |= ((limited_mean - m).abs() * variance.rsqrt() < _TOLERANCE).all(1)
+        if done.all():
             break
+        going = _DAMPING * ~done[:, None]
+        strength = strength + going * (new - strength)
+        pull = pull + going * (new_pull - pull)
     return TruncatedPosterior(
         mean,
         covariance,

@@ -13,36 +13,12 @@ from skorch.dataset import Dataset
 
 from skastro.base import StrictRegressor
 from skastro.estimators._legendre_loss import LegendreLoss
-from skastro.estimators._sevi_input import (
-    MOST_BETAS,
-    SEVIInput,
-    simulated_images,
-)
+from skastro.estimators._sevi_input import MOST_BETAS, SEVIInput
+from skastro.estimators._sevi_recipes import RECIPES
 from skastro.estimators._sevi_refinement import ShellRefinement
 from skastro.estimators._simulated_images import SimulatedImages
 from skastro.simulation.sevi import SEVISimulator
 from skastro.training import BatchIterator
-
-_RECIPES: dict[str, dict[str, Any]] = {
-    "published": {
-        "module": "resnet18",
-        # Each image divided by its total and multiplied by 255.
-        "normalization": "total",
-        "refine": False,
-        "scale_target": False,
-        "criterion": LegendreLoss,
-        # Images of fit_simulator: 400 of 8000 are replaced every 5 epochs.
-        "n_simulated": 8000,
-        "n_replaced": 400,
-        "replace_every": 5,
-        # Open: optimizer, learning rate, batches, number of epochs.
-        "optimizer": torch.optim.Adam,
-        "lr": 1e-3,
-        "schedule": None,
-        "batch_size": 32,
-        "max_epochs": 100,
-    },
-}
 
 
 class SEVIRegressor(ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegressor):
@@ -279,9 +255,9 @@ class SEVIRegressor(ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegres
     of which some are replaced every few epochs.
 
     Without `distortion` the fit assumes round images whose centre is in their middle,
-    with the polarisation along an axis. ``out_of_range`` of ``predict_shells`` says where
-    an image is none of such shells. Images whose pixels are fine in comparison with the shells' widths are
-    rebinned.
+    with the polarisation along an axis. ``out_of_range`` of ``predict_shells`` says
+    where an image is none of such shells. Images whose pixels are fine in comparison
+    with the shells' widths are rebinned.
 
     ``fit`` takes ``sample_weight`` as a further argument.
 
@@ -304,7 +280,7 @@ class SEVIRegressor(ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegres
     """
 
     _finite_advice = "Dead pixels can be filled beforehand by their mirror images."
-    _recipes: ClassVar = _RECIPES
+    _recipes: ClassVar = RECIPES
     _parameter_constraints: ClassVar[dict] = {
         **StrictRegressor._parameter_constraints,
         **SEVIInput._sevi_constraints,
@@ -416,22 +392,3 @@ class SEVIRegressor(ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegres
             simulator, self.n_simulated, self.n_replaced, self.replace_every
         )
         return self.fit(images, None)
-
-    def on_epoch_begin(
-        self, net: Any, dataset_train: Any = None, **kwargs: Any
-    ) -> None:
-        """Renew simulated images.
-
-        Parameters
-        ----------
-        net : SEVIRegressor
-            The estimator itself.
-        dataset_train : dataset
-            The training samples.
-        **kwargs : dict
-            The validation samples.
-        """
-        super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
-        simulated = simulated_images(dataset_train)
-        if simulated is not None:
-            simulated.next_epoch()

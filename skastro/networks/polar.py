@@ -73,18 +73,22 @@ class PolarNet(nn.Module):
         check_count("hidden", hidden)
         widths = check_each("widths", widths, check_count, min_size=1)
 
-        across = _distances(height)
-        along = _distances(width)
+        rows, columns = _distances(height), _distances(width)
         if height == 1:
             self.n_rings, n_moments = width, 1
-            ring = torch.arange(width)[None]
+            ring = columns = torch.arange(width)
             polynomials = torch.ones(1, 1, width)
         else:
             edge = min(height, width) / 2
             self.n_rings = min(n_rings, math.ceil(edge))
+            across, along = rows.unique(), columns.unique()
             radius = torch.hypot(across[:, None], along[None])
             ring = (radius / edge * self.n_rings).long().clamp(max=self.n_rings)
             polynomials = _even_legendre(along / radius.clamp(min=0.1), n_moments)
+        self._quadrant = polynomials.shape[1:]
+        # Of a folded image, where each row and each column goes.
+        self.register_buffer("rows", rows.long(), persistent=False)
+        self.register_buffer("columns", columns.long(), persistent=False)
         self.register_buffer("ring", ring.flatten(), persistent=False)
         self.register_buffer("polynomials", polynomials.flatten(1), persistent=False)
         convolutions: list[nn.Module] = []
@@ -112,6 +116,10 @@ class PolarNet(nn.Module):
         Tensor of shape (batch, n_moments + 2, n_rings)
             Moments, about one in size; position of the ring, logarithm of the total.
         """
+        for axis, places in ((2, self.rows), (3, self.columns)):
+            shape = list(x.shape)
+            shape[axis] = self._quadrant[axis - 2]
+            x = x.new_zeros(shape).index_add(axis, places, x)
         weighted = x.flatten(2) * self.polynomials
         sums = x.new_zeros(len(x), len(self.polynomials), self.n_rings + 1)
         sums = sums.index_add(2, self.ring, weighted)[..., :-1]

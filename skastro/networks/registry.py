@@ -174,8 +174,8 @@ def get_module(name: str, ndim: int) -> ModuleFactory:
     Traceback (most recent call last):
         ...
     ValueError: There is no network 'resnet81' for 2-D input. Did you mean 'resnet18'?
-    Known are 'mlp', 'resnet10', 'resnet101', 'resnet18', 'resnet34', 'resnet50', 'vae',
-    'vae-axes'; pass the class of a module for any other.
+    Known are 'mlp', 'polar', 'resnet10', 'resnet101', 'resnet18', 'resnet34',
+    'resnet50', 'vae', 'vae-axes'; pass the class of a module for any other.
     """
     _check_ndim(ndim)
     if (name, ndim) in _MODULES:
@@ -210,8 +210,8 @@ def available_modules(ndim: int) -> list[str]:
     --------
     >>> from skastro.networks import available_modules
     >>> available_modules(ndim=2)
-    ['mlp', 'resnet10', 'resnet101', 'resnet18', 'resnet34', 'resnet50', 'vae',
-     'vae-axes']
+    ['mlp', 'polar', 'resnet10', 'resnet101', 'resnet18', 'resnet34', 'resnet50',
+     'vae', 'vae-axes']
     """
     _check_ndim(ndim)
     return sorted(name for name, axes in _MODULES if axes == ndim)

@@ -3,6 +3,7 @@
 
 import pickle
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -75,7 +76,8 @@ def test_posterior_and_intervals(fitted, new):
     assert (low < high).all()
     assert 0.65 < ((low < new.beta) & (new.beta < high)).mean() < 0.95
     wide = fitted.predict_interval(new.images, 0.98)
-    assert (wide[..., 0] < low).all() and (wide[..., 1] > high).all()
+    assert (wide[..., 0] < low).all()
+    assert (wide[..., 1] > high).all()
     with pytest.raises(ValueError, match="coverage"):
         fitted.predict_interval(new.images, 90)
 
@@ -156,6 +158,24 @@ def test_published_prior(sevi, new, fitted):
     assert reg.prior_.upper[1] == 1.434
 
 
+def test_images_do_not_depend_on_each_other(fitted, new):
+    one_by_one = [fitted.predict(image[None])[0] for image in new.images[:3]]
+    std = fitted.predict(new.images, return_std=True)[1][:3]
+    together = fitted.predict(new.images)[:3]
+    assert np.abs((one_by_one - together) / std).max() < 1e-3
+    np.testing.assert_array_equal(fitted.predict(new.images.tolist())[:3], together)
+
+
+def test_images_on_disk(fitted, new, tmp_path):
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        images = file.create_dataset("images", data=new.images)
+        np.testing.assert_array_equal(
+            fitted.predict(images), fitted.predict(new.images)
+        )
+        again = tiny().fit(images, new.beta)
+    np.testing.assert_array_equal(again.predict(new.images).shape, (6, 12))
+
+
 def test_pickle(fitted, new):
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(new.images), fitted.predict(new.images))
@@ -172,8 +192,7 @@ def test_published_recipe(sevi):
     reg = SEVIRegressor.from_recipe(
         "published", max_epochs=1, verbose=0, module__width=4, device="cpu"
     )
-    assert reg.n_simulated, reg.n_replaced == (8000, 400)
-    assert reg.replace_every == 5
+    assert (reg.n_simulated, reg.n_replaced, reg.replace_every) == (8000, 400, 5)
     reg.fit(sevi.images[:20], sevi.beta[:20])
     seen = reg._prepare(sevi.images[:2])
     np.testing.assert_allclose(seen.sum((1, 2, 3)), 255, rtol=1e-5)
@@ -239,9 +258,16 @@ def test_bad_input(sevi, fitted):
     ]:
         with pytest.raises(ValueError, match=message):
             tiny().fit(images, y)
-    for images in (negative, empty, nan, X[:, :20]):
-        with pytest.raises(ValueError):
+    for images, message in [
+        (negative, r"X\[3\] falls to -1"),
+        (empty, r"X\[7\]"),
+        (nan, "NaN"),
+        (X[:, :20], "fitted on samples of shape"),
+    ]:
+        with pytest.raises(ValueError, match=message):
             fitted.predict(images)
+    with pytest.raises(ValueError, match="radius must be two positive numbers"):
+        tiny(radius=(0.9, 0.3)).fit(X, y)
     with pytest.raises(ValueError, match="13 columns"):
         tiny().fit(X, np.c_[y, y[:, 0]])
     with pytest.raises(ValueError, match="channels"):

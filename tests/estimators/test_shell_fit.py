@@ -100,7 +100,7 @@ def test_error_bars_of_electrons_thrown_one_by_one(n_electrons):
     pull = (found.beta[:, 0].numpy() - sevi.beta) / found.beta_std[:, 0].numpy()
     # 480 pulls, not all independent.
     assert 0.88 < pull.std() < 1.12
-    assert abs(pull.mean()) < 0.1
+    assert abs(pull.mean()) < 0.3
     # The limit of Cramér and Rao, without a prior, is 1.4e-4 for 1e5 electrons.
     loss = ((found.beta[:, 0].numpy() - sevi.beta) ** 2 * WEIGHT).sum(1).mean()
     assert loss < 1.2 * 14 / n_electrons

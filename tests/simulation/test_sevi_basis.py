@@ -206,6 +206,21 @@ def test_extent():
     torch.testing.assert_close(near, far, atol=1e-5, rtol=0)
 
 
+def test_linearized():
+    beta = torch.tensor([[0.6, 0.2, 0.1]], dtype=torch.float64)
+    distortion = {"tilt": numbers(3.0), "ellipticity": numbers(0.02)}
+    for quadrant, options in ((True, {}), (False, distortion)):
+        basis = ShellBasis(24, dtype=torch.float64, quadrant=quadrant)
+        shell = numbers(0.5), numbers(0.02)
+        found = basis.linearized(beta, *shell, **options)
+        images = basis.images(*shell, derivatives=True, **options)[:, :, :4]
+        torch.testing.assert_close(found[:, :4], images[0])
+        weight = torch.cat([numbers(0.5)[None], beta], dim=1)[..., None, None]
+        for place in (1, 2):
+            mixed = (images[place] * weight).sum(1)
+            torch.testing.assert_close(found[:, 3 + place], mixed)
+
+
 def test_derivatives():
     basis = ShellBasis(40, dtype=torch.float64)
     radius, width = numbers(0.5), numbers(0.02)

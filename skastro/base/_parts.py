@@ -34,6 +34,8 @@ class PartsBuilder(NeuralNet):
     # What kinds of estimators differ in.
     _module_ndim = 1
     _stratify = False
+    # Classes or numbers, unlike reconstructions.
+    _gives_outputs = True
     _monitored: ClassVar[dict[str, Any]] = {}
     _learned_from_rows: ClassVar[tuple[str, ...]] = ()
 
@@ -83,9 +85,15 @@ class PartsBuilder(NeuralNet):
     def _module_class(self) -> Any:
         """Give the module's class, or the instance where the user gave one."""
         module = vars(self)["module"]
-        if isinstance(module, str):
-            return get_module(module, self._module_ndim)
-        return module
+        if not isinstance(module, str):
+            return module
+        factory = get_module(module, self._module_ndim)
+        if self._gives_outputs and _is_autoencoder(factory):
+            raise ValueError(
+                f"The network {module!r} is an autoencoder, for VAETransformer; "
+                f"{type(self).__name__} needs one that takes n_outputs."
+            )
+        return factory
 
     def _names_taken(self) -> set[str]:
         """List the parameters that the module names in its signature."""
@@ -323,6 +331,11 @@ class PartsBuilder(NeuralNet):
 
     def _learn_from_rows(self, dataset: Any) -> None:
         """Learn what has to be known of the training samples before the first step."""
+
+
+def _is_autoencoder(factory: Any) -> bool:
+    names = accepted_names(factory) or set()
+    return "latent_dim" in names and "n_outputs" not in names
 
 
 def _is_batch_iterator(iterator: Any) -> bool:

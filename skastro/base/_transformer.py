@@ -24,6 +24,7 @@ class StrictTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Stric
     class_weight: ClassVar = None
     sampler: ClassVar = None
     _measures = True
+    _gives_outputs = False
 
     @property
     def predict(self) -> Any:

@@ -11,6 +11,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch import NeuralNet
 from skorch.callbacks import PassthroughScoring
+from skorch.dataset import unpack_data
 from torch.utils.data import Subset
 
 from skastro.estimators._evidence import (
@@ -227,13 +228,22 @@ class Variational(NeuralNet):
         rows = np.concatenate(spread_runs(len(dataset)))
         some = dataset if len(rows) == len(dataset) else Subset(dataset, rows)
         misfit_of = LIKELIHOODS[self.likelihood].misfit
-        means, misfit, n_pixels = [], 0.0, 0
-        outputs = self.forward_iter(some, device=self._torch_device)
-        for reconstruction, mean, _, batch in outputs:
-            means.append(mean.cpu().numpy())
-            misfit += misfit_of(reconstruction, batch).sum().item()
-            n_pixels += batch.numel()
-        return np.concatenate(means), misfit / n_pixels
+        n_pixels = 1
+
+        def step(piece: Any) -> torch.Tensor:
+            nonlocal n_pixels
+            X, _ = unpack_data(piece)
+            with torch.no_grad():
+                self._set_training(False)
+                reconstruction, mean, _, batch = self.infer(X)
+            n_pixels = batch[0].numel()
+            misfit = misfit_of(reconstruction, batch)
+            return torch.cat([mean, misfit[:, None]], dim=1)
+
+        # Copied once the feature maps are gone, lest they leave holes.
+        outputs = self._run_batches(step, some, check=False)
+        table = np.concatenate([part.cpu().numpy().copy() for part in outputs])
+        return table[:, :-1], table[:, -1].mean(dtype=np.float64) / n_pixels
 
     # The bound --------------------------------------------------------------------
 

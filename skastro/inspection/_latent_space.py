@@ -329,7 +329,8 @@ class LatentSpaceDisplay:
         own_figure = ax is None
         if own_figure:
             side = 5.2 if self.images is None else 8
-            beside = 0.3 if self.labels is None else 1.7
+            # Room to spare: tick labels grow while the layout is being found.
+            beside = 0.6 if self.labels is None else 2.2
             _, ax = plt.subplots(figsize=(side + beside, side), layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         place = np.asarray(self.embedding, dtype=np.float64)

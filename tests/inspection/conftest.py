@@ -1,14 +1,47 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Spectra and images for activation maps, and networks that have seen them."""
+"""Spectra, images and latent points for displays, and networks for activation maps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from skastro import SpectrumClassifier
 from skastro.networks import ResNet
+
+# Of the points that stand for a latent space.
+CENTERS = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 20.0]])
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    """Close what a test leaves open."""
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def groups() -> tuple[np.ndarray, np.ndarray]:
+    """Return points around three centres, in a random order, and their groups."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat([0, 1, 2], [30, 20, 10]))
+    return CENTERS[labels] + rng.normal(size=(60, 2)), labels
+
+
+@pytest.fixture
+def pictures() -> np.ndarray:
+    """Return images of bytes, 6 x 9 in three colours, each with a level of its own."""
+    levels = np.arange(60, dtype=np.uint8)[:, None, None, None]
+    return np.broadcast_to(levels, (60, 6, 9, 3)) + np.arange(3, dtype=np.uint8)
+
+
+@pytest.fixture
+def drawn_images() -> Callable[[Axes], list[np.ndarray]]:
+    """Return a function that gives the arrays that axes show."""
+    return lambda ax: [np.asarray(image.get_array()) for image in ax.images]
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,6 @@ from skastro.inspection._line_marks import _apart
 WAVELENGTH = np.linspace(3900, 9000, 300)
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def spectra():
     rng = np.random.default_rng(0)

@@ -37,8 +37,8 @@ def make_sevi(
     *,
     n_electrons: float | tuple[float, float] = 2e6,
     contrast: float = 1.0,
-    radius: tuple[float, float] = (0.3, 0.9),
-    radius_width: tuple[float, float] = (0.005, 0.009),
+    radius: float | tuple[float, float] = (0.3, 0.9),
+    radius_width: float | tuple[float, float] = (0.005, 0.009),
     min_separation: float = 0.0,
     background: float | tuple[float, float] = 0.0,
     tilt: float | tuple[float, float] = 0.0,
@@ -81,9 +81,9 @@ def make_sevi(
     contrast : float, default=1
         Largest ratio of the electrons of two shells of an image. Their relative numbers
         are drawn evenly in their logarithm; `n_electrons` is then their mean.
-    radius : tuple of (float, float), default=(0.3, 0.9)
+    radius : float or tuple of (float, float), default=(0.3, 0.9)
         Range of R, in units in which the image of ``extent=1`` reaches from -1 to 1.
-    radius_width : tuple of (float, float), default=(0.005, 0.009)
+    radius_width : float or tuple of (float, float), default=(0.005, 0.009)
         Range of w. R is to be at least 6 times as large.
     min_separation : float, default=0
         Least distance of the radii R of the shells of an image.

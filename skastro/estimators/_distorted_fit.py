@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
-from skastro.estimators._shell_fit import ShellFit, ShellPosterior
+from skastro.estimators._shell_fit import ShellFit
 from skastro.estimators._shell_parameters import ShellParameters
+from skastro.estimators._shell_posterior import ShellPosterior
 from skastro.estimators._shell_prior import ShellPrior
 from skastro.simulation.sevi import ShellBasis
 
@@ -64,7 +65,7 @@ class DistortedShellFit(ShellFit):
 
     def _fit(self, images: torch.Tensor) -> ShellPosterior:
         images = self._join(images)
-        upright = self.upright.solve(self._fold(images))
+        upright, _ = self.upright.solve(self._fold(images))
         counts = images.flatten(1)
         fit = self._refine(counts, self.parameters.distort(upright.theta))
         return self._posterior(counts, fit)

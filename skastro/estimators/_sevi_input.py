@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Electron images in X, coefficients of densities in y: checks, layout, loss."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -76,10 +76,29 @@ class SEVIInput(ImageLayout, NeuralNet):
         return len(self.sample_shape_) > 1 or self.image_shape is not None
 
     def _check_training_data(self, X: Any, y: Any, *args: Any, **kwargs: Any) -> tuple:
+        self._ranges()
         X, y = super()._check_training_data(X, y, *args, **kwargs)
         if not is_dataset(X):
             self._check_counts(X["X"] if isinstance(X, dict) else X)
         return X, y
+
+    def _ranges(self) -> list[tuple[float, float]]:
+        """Give the checked ranges of radii and widths."""
+        ranges = [_checked_range(self, name) for name in ("radius", "radius_width")]
+        if ranges[0][0] > 2**0.5 * self.extent:
+            raise ValueError(
+                f"radius={self.radius!r} begins beyond the corners of images of "
+                f"extent={self.extent:g}, half their side; give both in one unit."
+            )
+        return ranges
+
+    def _predict_batches(
+        self, X: Any, function: Callable, *, check: bool
+    ) -> Iterator[torch.Tensor]:
+        # Of an array that is predicted; others are no images of the user's.
+        if check:
+            self._check_counts(X)
+        return super()._predict_batches(X, function, check=check)
 
     def _check_counts(self, X: Any) -> None:
         """Refuse what cannot be numbers of electrons in the pixels of an image."""
@@ -213,7 +232,7 @@ class SEVIInput(ImageLayout, NeuralNet):
         super()._learn_from_rows(dataset)
         if hasattr(self, "prior_") or self.n_betas > MOST_BETAS:
             return
-        ranges = [_checked_range(self, name) for name in ("radius", "radius_width")]
+        ranges = self._ranges()
         if self.prior == "published":
             self.prior_ = ShellPrior.published(self.n_betas, *ranges)
             return
@@ -244,10 +263,8 @@ class SEVIInput(ImageLayout, NeuralNet):
     def _after_training(self, train: Any, valid: Any) -> None:
         """Measure how far the network's answers are off."""
         super()._after_training(train, valid)
-        residuals = [
-            part for part in self._residuals(train if valid is None else valid)
-        ]
-        residuals = torch.cat(residuals).double().cpu().numpy()
+        residuals = torch.cat(list(self._residuals(train if valid is None else valid)))
+        residuals = residuals.double().cpu().numpy()
         self.residual_std_ = np.sqrt((residuals**2).mean(0)) * self._factor
 
     def _residuals(self, dataset: Any) -> Iterator[torch.Tensor]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import Bunch
+from scipy.stats import norm
+from sklearn.utils import Bunch, _safe_indexing
 from skorch import NeuralNet
 from skorch.utils import is_dataset
 from tqdm import tqdm
@@ -14,12 +15,11 @@ from tqdm import tqdm
 from skastro.base._door import check_X_y
 from skastro.estimators._distorted_fit import DistortedShellFit
 from skastro.estimators._sevi_input import MOST_BETAS
-from skastro.estimators._shell_fit import ShellFit, ShellPosterior
+from skastro.estimators._shell_fit import ShellFit
+from skastro.estimators._shell_posterior import ShellPosterior
 from skastro.estimators._shell_prior import ShellPrior
 from skastro.estimators._truncated import normal_quantile
 
-# Standard deviations by which χ² is too large where an image is none of shells.
-_MISFIT = 6.0
 _AT_ONCE = 64
 
 
@@ -61,9 +61,9 @@ class ShellRefinement(NeuralNet):
             (part.cpu().numpy() * self._factor).reshape(shape)
             for part in (shells.beta, shells.beta_std)
         )
-        lost = ~(shells.converged & shells.beta.isfinite().all(2).all(1)).cpu().numpy()
-        if lost.any():
-            y[lost] = super().predict(np.asarray(X)[lost])
+        lost = _lost(shells)
+        if len(lost):
+            y[lost] = super().predict(_safe_indexing(X, lost))
             std[lost] = self.residual_std_.reshape(self.target_shape_)
         y, std = (part.astype(self._predicted_dtype) for part in (y, std))
         return (y, std) if return_std else y
@@ -82,17 +82,21 @@ class ShellRefinement(NeuralNet):
         -------
         interval : ndarray of shape (n_samples, n_shells * n_betas, 2)
             Ends between which a coefficient lies, with as much probability below as
-            above.
+            above. Where the network answers, those of a normal distribution with its
+            root mean square error.
 
         Raises
         ------
         ValueError
-            If `coverage` is not between 0 and 1, or shells cannot be fitted to X.
+            If `coverage` is not between 0 and 1.
         """
+        self.check_is_fitted()
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must be between 0 and 1; got {coverage!r}.")
-        shells = self._fit_shells(X)
         tail = (1 - coverage) / 2
+        if not self._refines(X):
+            return self._network_interval(X, tail)
+        shells = self._fit_shells(X)
         mean, sd = shells.free_mean, shells.free_sd
         low, high = (
             part.to(mean).expand_as(mean)
@@ -102,7 +106,16 @@ class ShellRefinement(NeuralNet):
             normal_quantile(part, mean, sd, low, high).flatten(1)
             for part in (tail, 1 - tail)
         ]
-        return torch.stack(ends, dim=-1).cpu().numpy() * self._factor
+        interval = torch.stack(ends, dim=-1).cpu().numpy() * self._factor
+        lost = _lost(shells)
+        if len(lost):
+            interval[lost] = self._network_interval(_safe_indexing(X, lost), tail)
+        return interval
+
+    def _network_interval(self, X: Any, tail: float) -> np.ndarray:
+        y = super().predict(X)
+        y = np.asarray(y, np.float64).reshape(len(y), -1, 1)
+        return y + self.residual_std_.reshape(-1, 1) * norm.ppf([tail, 1 - tail])
 
     def predict_shells(self, X: Any) -> Bunch:
         """Fit shells to images, and give all that is known of them.
@@ -120,6 +133,8 @@ class ShellRefinement(NeuralNet):
 
             beta, beta_std : ndarray of shape (n_samples, n_shells, n_betas)
                 Coefficients in the estimator's `convention`.
+            beta_cov : ndarray of shape (n_samples, n_shells, n_betas, n_betas)
+                Covariance of the coefficients of a shell.
             radius, radius_std : ndarray of shape (n_samples, n_shells)
                 Mean radii, in the unit of `extent`.
             radius_width, radius_width_std : ndarray of shape (n_samples, n_shells)
@@ -140,7 +155,9 @@ class ShellRefinement(NeuralNet):
                 larger than expected.
             out_of_range : ndarray of bool of shape (n_samples,)
                 Whether the image is none of shells within the ranges: the misfit is
-                above 6, or the fit does not converge.
+                above 6, the counts scatter less than those of electrons, the halves of
+                the image differ, even noise would explain it as well, or the fit does
+                not converge.
 
         Raises
         ------
@@ -153,6 +170,7 @@ class ShellRefinement(NeuralNet):
             for name in (
                 "beta",
                 "beta_std",
+                "beta_cov",
                 "radius",
                 "radius_std",
                 "radius_width",
@@ -165,12 +183,12 @@ class ShellRefinement(NeuralNet):
         }
         for name in ("beta", "beta_std"):
             arrays[name] = arrays[name] * self._factor
+        arrays["beta_cov"] = arrays["beta_cov"] * self._factor**2
         distortion = shells.distortion.cpu().numpy()
         arrays["tilt"], arrays["ellipticity"] = distortion[:, 0], distortion[:, 1]
         center = distortion[:, 2:]
         arrays["center"] = center if self.polarization_axis == 1 else center[:, ::-1]
-        good = shells.converged.cpu().numpy() & (arrays["misfit"] < _MISFIT)
-        return Bunch(**arrays, out_of_range=~good)
+        return Bunch(**arrays, out_of_range=shells.unlike.cpu().numpy())
 
     def _refines(self, X: Any) -> bool:
         is_array = not (is_dataset(X) or isinstance(X, dict))
@@ -201,11 +219,18 @@ class ShellRefinement(NeuralNet):
         parts = []
         with tqdm(total=len(X), disable=not self.verbose, unit="image") as progress:
             for first in range(0, len(X), _AT_ONCE):
-                part = torch.as_tensor(np.asarray(X[first : first + _AT_ONCE]))
+                # A copy, since torch warns of arrays that are read-only.
+                part = torch.tensor(np.asarray(X[first : first + _AT_ONCE]))
                 with torch.no_grad():
                     parts.append(fit(self._upright(part.to(device))))
                 progress.update(len(part))
         return ShellPosterior.join(parts)
+
+
+def _lost(shells: ShellPosterior) -> np.ndarray:
+    """Tell which images the fit cannot answer."""
+    good = shells.converged & shells.beta.isfinite().all(2).all(1)
+    return (~good).nonzero()[:, 0].cpu().numpy()
 
 
 @lru_cache(maxsize=4)

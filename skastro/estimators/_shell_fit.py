@@ -3,14 +3,26 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 
+from skastro.estimators._close_shells import (
+    Cells,
+    cells_of_close_shells,
+    promising,
+    weigh,
+)
+from skastro.estimators._shell_misfit import (
+    compare_cells,
+    like_even_noise,
+    lopsided,
+)
 from skastro.estimators._shell_parameters import ShellParameters
+from skastro.estimators._shell_posterior import ShellPosterior
 from skastro.estimators._shell_prior import ShellPrior
 from skastro.estimators._shell_start import RadiusSearch
-from skastro.estimators._truncated import truncated_posterior
+from skastro.estimators._truncated import log_mass, truncated_posterior
 from skastro.simulation.sevi import ShellBasis
 
 # Pixels are joined as long as they stay smaller than so many widths of the thinnest
@@ -19,68 +31,19 @@ _COARSEST_PIXEL = 1.6
 # Pixels, times shells, of the images that are fitted at once.
 _PIXELS_AT_ONCE = 2**17
 
-# Longest step in a mean radius and in the logarithm of a number of electrons.
-_LONGEST_RADIUS = 0.012
+# Longest step in a mean radius, in widths of the thinnest shell, and in the logarithm
+# of a number of electrons.
+_LONGEST_RADIUS = 2.4
 _LONGEST_LOG_NUMBER = 1.0
 # A step is taken if the logarithm of the probability does not fall by more: the mean of
 # the posterior is a little less probable than its mode.
 _ALLOWED_FALL = 5.0
 # In standard deviations.
 _TOLERANCE = 0.05
-# Shells that lie closer are fitted from several starts, with half these distances too.
-_CLOSE = 0.015
-_HALF_DISTANCES = (0.001, 0.004)
-# Cells with fewer expected electrons tell nothing of the fit, and neither do deviations
-# below this part.
-_LEAST_EXPECTED = 5.0
-_MODEL_ERROR = 0.01
-
-
-@dataclass
-class ShellPosterior:
-    """What images say about their shells; tensors with the images along the first axis.
-
-    Attributes
-    ----------
-    beta, beta_std : Tensors of shape (n, n_shells, n_betas)
-        Mean and standard deviation of the coefficients.
-    free_mean, free_sd : Tensors of shape (n, n_shells, n_betas)
-        The same without the limits of the coefficient itself, which cut this normal
-        distribution off.
-    radius, radius_std, radius_width, radius_width_std, n_electrons, n_electrons_std : \
-            Tensors of shape (n, n_shells)
-        Of the shells. Electrons that miss the image count.
-    distortion : Tensor of shape (n, 4)
-        Tilt in degrees, ellipticity, displacement of the centre along both axes in
-        pixels; zero where it is not looked for.
-    background : Tensor of shape (n,)
-        Electrons of an even background as a part of all.
-    misfit : Tensor of shape (n,)
-        By how many standard deviations χ² is too large.
-    converged : Tensor of bool of shape (n,)
-        Whether the steps have become small.
-    """
-
-    beta: torch.Tensor
-    beta_std: torch.Tensor
-    free_mean: torch.Tensor
-    free_sd: torch.Tensor
-    radius: torch.Tensor
-    radius_std: torch.Tensor
-    radius_width: torch.Tensor
-    radius_width_std: torch.Tensor
-    n_electrons: torch.Tensor
-    n_electrons_std: torch.Tensor
-    distortion: torch.Tensor
-    background: torch.Tensor
-    misfit: torch.Tensor
-    converged: torch.Tensor
-
-    @classmethod
-    def join(cls, parts: list[Self]) -> Self:
-        """Put the posteriors of several batches behind each other."""
-        names = [field.name for field in fields(cls)]
-        return cls(*(torch.cat([getattr(p, name) for p in parts]) for name in names))
+# Steps after which hopeless starts are given up.
+_FIRST_STEPS = 4
+# Most steps of the others, within a narrow range.
+_LAST_STEPS = 12
 
 
 class _Expansion(NamedTuple):
@@ -120,11 +83,6 @@ class _Fit:
     def rows(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
         """Take rows of everything."""
         return {field.name: getattr(self, field.name)[rows] for field in fields(self)}
-
-    @property
-    def evidence(self) -> torch.Tensor:
-        """Logarithm of the probability of the image, up to a constant."""
-        return self.value + torch.linalg.slogdet(self.covariance)[1] / 2
 
 
 class ShellFit:
@@ -185,7 +143,9 @@ class ShellFit:
     def __call__(self, images: torch.Tensor) -> ShellPosterior:
         """Fit images (n, size, size), polarised along their last axis."""
         step = max(1, _PIXELS_AT_ONCE // (len(self.multiplicity) * self.n_shells))
-        return ShellPosterior.join([self._fit(part) for part in images.split(step)])
+        shells = ShellPosterior.join([self._fit(part) for part in images.split(step)])
+        shells.unlike |= lopsided(images).to(shells.unlike.device)
+        return shells
 
     def _join(self, images: torch.Tensor) -> torch.Tensor:
         """Sum pixels that are too fine to matter."""
@@ -213,38 +173,45 @@ class ShellFit:
 
     def _fit(self, images: torch.Tensor) -> ShellPosterior:
         counts = self._fold(self._join(images))
-        return self._posterior(counts, self.solve(counts))
+        fit, mixture = self.solve(counts)
+        posterior = self._posterior(counts, fit)
+        if mixture is not None:
+            rows, weight, parts = mixture
+            posterior.put_mixture(
+                self._posterior(counts[rows], parts),
+                rows,
+                weight,
+                *(part.to(weight) for part in (self.prior.lower, self.prior.upper)),
+            )
+        return posterior
 
-    def solve(self, counts: torch.Tensor) -> _Fit:
-        """Fit folded images (n, n_pixels)."""
+    def solve(
+        self, counts: torch.Tensor
+    ) -> tuple[_Fit, tuple[torch.Tensor, torch.Tensor, _Fit] | None]:
+        """Fit folded images (n, n_pixels).
+
+        Gives the most probable fits and, where several explain an image, which images,
+        the probabilities, and the fits.
+        """
         total = counts.sum(1).double()
         radius = self.search(counts).double()
         fit = self._refine(counts, self.parameters.start(total, radius))
-        if self.n_shells > 1:
-            self._try_other_starts(counts, total, fit)
-        return fit
-
-    def _try_other_starts(
-        self, counts: torch.Tensor, total: torch.Tensor, fit: _Fit
-    ) -> None:
-        """Fit close shells from other starts too, and keep the best."""
-        radius = self.parameters.radius(fit.theta)
-        gap, inner = radius.diff(dim=1).min(1)
-        rows = (gap < _CLOSE).nonzero()[:, 0]
-        if not len(rows):
-            return
-        radius, inner = radius[rows], inner[rows, None]
-        pair = torch.cat([inner, inner + 1], dim=1)
-        middle = radius.gather(1, pair).mean(1, keepdim=True)
-        starts = [self.parameters.exchange(fit.theta[rows], inner[:, 0])]
-        for half in _HALF_DISTANCES:
-            both = torch.cat([middle - half, middle + half], dim=1)
-            moved = radius.scatter(1, pair, both)
-            starts.append(self.parameters.start(total[rows], moved))
-        for start in starts:
-            other = self._refine(counts[rows], start)
-            better = other.evidence > fit.evidence[rows]
-            fit.put(rows[better], **other.rows(better))
+        if self.n_shells == 1:
+            return fit, None
+        cells = cells_of_close_shells(self.parameters, fit.theta, total)
+        if cells is None:
+            return fit, None
+        parts = self._refine(counts[cells.rows], *cells[2:], max_iter=_FIRST_STEPS)
+        hopeful = promising(cells, parts.value)
+        cells = Cells(*(part[hopeful] for part in cells))
+        cells = cells._replace(theta=parts.theta[hopeful])
+        parts = self._refine(counts[cells.rows], *cells[2:], max_iter=_LAST_STEPS)
+        evidence = self._evidence(total[cells.rows], parts, *cells[3:])
+        kept, best, weight = weigh(
+            cells, evidence, parts.limited_mean, parts.limited_sd
+        )
+        fit.put(cells.rows[best], **parts.rows(best))
+        return fit, (cells.rows[kept], weight, _Fit(**parts.rows(kept)))
 
     def _expand(
         self, theta: torch.Tensor, counts: torch.Tensor, total: torch.Tensor
@@ -264,12 +231,24 @@ class ShellFit:
             value, gradient, information, self.search.histogram(self._folded(expected))
         )
 
-    def _refine(self, counts: torch.Tensor, theta: torch.Tensor) -> _Fit:
+    def _refine(
+        self,
+        counts: torch.Tensor,
+        theta: torch.Tensor,
+        low: torch.Tensor | None = None,
+        high: torch.Tensor | None = None,
+        max_iter: int | None = None,
+    ) -> _Fit:
+        """Fit from a start, within limits of each image or those of all."""
+        shape = (len(theta), -1)
+        low = self.parameters.low.expand(shape) if low is None else low
+        high = self.parameters.high.expand(shape) if high is None else high
         total = counts.sum(1).double()
         fit = self._begin(theta, self._expand(theta, counts, total))
         prior_precision, prior_shift = self.parameters.normal_prior(total)
+        longest = _LONGEST_RADIUS * self.prior.radius_width[0]
         rows = torch.arange(len(theta), device=theta.device)
-        for _ in range(self.max_iter):
+        for _ in range(self.max_iter if max_iter is None else max_iter):
             information = fit.information[rows]
             stiff = information.diagonal(dim1=1, dim2=2) * fit.damping[rows, None]
             information = information + torch.diag_embed(stiff)
@@ -279,15 +258,15 @@ class ShellFit:
                 information + prior_precision,
                 shift + prior_shift[rows],
                 self.parameters.directions,
-                self.parameters.low,
-                self.parameters.high,
+                low[rows],
+                high[rows],
                 (fit.strength[rows], fit.pull[rows]),
             )
             move = posterior.mean - old
             sd = posterior.covariance.diagonal(dim1=1, dim2=2).sqrt()
             size = (move / sd)[:, self.parameters.of_shells].abs().amax(1)
             length = torch.maximum(
-                (self.parameters.radius(move).abs() / _LONGEST_RADIUS).amax(1),
+                (self.parameters.radius(move).abs() / longest).amax(1),
                 (self.parameters.log_number(move).abs() / _LONGEST_LOG_NUMBER).amax(1),
             )
             new = old + move / length.clamp(min=1)[:, None]
@@ -322,6 +301,24 @@ class ShellFit:
                 break
         return fit
 
+    def _evidence(
+        self,
+        total: torch.Tensor,
+        fit: _Fit,
+        low: torch.Tensor,
+        high: torch.Tensor,
+    ) -> torch.Tensor:
+        """Integrate the probability of images over all parameters within limits."""
+        prior_precision, prior_shift = self.parameters.normal_prior(total)
+        precision = fit.information + prior_precision
+        shift = fit.gradient + prior_shift - fit.theta @ prior_precision
+        directions = self.parameters.directions
+        here = fit.theta @ directions.T
+        arguments = (precision, shift, directions, low - here, high - here)
+        sites = (fit.strength, fit.pull - fit.strength * here)
+        posterior = truncated_posterior(*arguments, sites)
+        return fit.value + log_mass(*arguments, posterior)
+
     def _begin(self, theta: torch.Tensor, there: _Expansion) -> _Fit:
         n, n_limits = len(theta), len(self.parameters.low)
         limited = theta.new_zeros(n, n_limits)
@@ -343,11 +340,10 @@ class ShellFit:
     def _posterior(self, counts: torch.Tensor, fit: _Fit) -> ShellPosterior:
         of = self.parameters
         have = self.search.histogram(self._folded(counts)).double()
-        expected = fit.cells.double()
-        used = expected > _LEAST_EXPECTED
-        noise = (expected + (_MODEL_ERROR * expected) ** 2).clamp(min=1)
-        squares = ((have - expected) ** 2 / noise * used).sum(1)
-        freedom = used.sum(1).clamp(min=1)
+        misfit, unlike = compare_cells(have, fit.cells.double())
+        value = fit.value - of.log_prior(fit.theta, counts.sum(1).double())
+        even = like_even_noise(counts, self.multiplicity, value)
+        converged = fit.step < math.inf
         sd = fit.covariance.diagonal(dim1=1, dim2=2).sqrt()
         number = of.log_number(fit.theta).exp()
         return ShellPosterior(
@@ -355,6 +351,7 @@ class ShellFit:
             beta_std=of.limited_beta(fit.limited_sd),
             free_mean=of.limited_beta(fit.free_mean),
             free_sd=of.limited_beta(fit.free_sd),
+            beta_cov=of.beta_block(fit.covariance),
             radius=of.radius(fit.theta),
             radius_std=of.radius(sd),
             radius_width=of.radius_width(fit.theta),
@@ -363,6 +360,7 @@ class ShellFit:
             n_electrons_std=number * of.log_number(sd),
             distortion=self._distortion(fit.theta),
             background=fit.theta[:, -1],
-            misfit=(squares - freedom) / torch.sqrt(2.0 * freedom),
-            converged=fit.step < math.inf,
+            misfit=misfit,
+            unlike=unlike | even | ~converged,
+            converged=converged,
         )

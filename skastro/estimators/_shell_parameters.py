@@ -107,6 +107,12 @@ class ShellParameters:
         """Find the coefficients (n, n_shells, n_betas)."""
         return self._of_shells(theta)[..., 1:-2]
 
+    def beta_block(self, covariance: torch.Tensor) -> torch.Tensor:
+        """Find the covariances of the coefficients (n, n_shells, n_betas, n_betas)."""
+        first = self.n_each * torch.arange(self.n_shells, device=covariance.device)
+        own = first[:, None] + 1 + torch.arange(self.n_betas, device=covariance.device)
+        return covariance[:, own[:, :, None], own[:, None, :]]
+
     def radius(self, theta: torch.Tensor) -> torch.Tensor:
         """Find the mean radii (n, n_shells)."""
         return self._of_shells(theta)[..., -2]
@@ -143,6 +149,23 @@ class ShellParameters:
         changed = shells.gather(1, order[..., None].expand_as(shells))
         changed[..., -2] = shells[..., -2]
         return torch.cat([changed.flatten(1), theta[:, changed[0].numel() :]], dim=1)
+
+    def separate(
+        self, theta: torch.Tensor, inner: torch.Tensor, gap: torch.Tensor
+    ) -> torch.Tensor:
+        """Move two neighbouring shells (n,) to a distance about their common mean."""
+        pair = torch.stack([inner, inner + 1], dim=1)
+        number = self.log_number(theta).gather(1, pair).softmax(1)
+        radius = self.radius(theta)
+        middle = (number * radius.gather(1, pair)).sum(1, keepdim=True)
+        both = middle + gap * torch.stack([-number[:, 1], number[:, 0]], dim=1)
+        moved = theta.clone()
+        self.radius(moved).scatter_(1, pair, both)
+        return moved
+
+    def gap_limit(self, inner: torch.Tensor) -> torch.Tensor:
+        """Tell which limit is that of the distance of neighbouring shells (n,)."""
+        return self.n_shells * (self.n_betas + 2) + inner
 
     def distortion(self, theta: torch.Tensor) -> dict[str, torch.Tensor]:
         """Find tilt, ellipticity (n,) and displacement (n, 2), where there are any."""

@@ -15,8 +15,10 @@ _N_ANGLES = 6
 _REACH = 1.06
 # The polynomials of higher degree say little about radii.
 _N_BETAS = 6
-# Distance of the radii that are tried.
-_STEP = 0.005
+# Distance of the radii that are tried, in widths of the thinnest shell, and the largest
+# number of them.
+_STEP = 1.0
+_MOST_RADII = 400
 # What the guess leaves out (widths, radii between the steps) in parts of the counts.
 _MODEL_ERROR = 0.05
 _ERROR_EVERYWHERE = 0.02
@@ -62,7 +64,9 @@ class RadiusSearch:
         angle = angle.clamp(max=_N_ANGLES - 1).masked_fill(ring == _N_RINGS, 0)
         self.cells = (ring * _N_ANGLES + angle).flatten()
         self.n_cells = _N_RINGS * _N_ANGLES + 1
-        self.grid = torch.linspace(low, high, max(2, round((high - low) / _STEP) + 1))
+        n_radii = round((high - low) / (_STEP * prior.radius_width[0])) + 1
+        n_radii = min(max(n_radii, n_shells, 2), _MOST_RADII)
+        self.grid = torch.linspace(low, high, n_radii)
         self.grid = self.grid.to(self.cells.device)
         mean, sd = (part.to(s)[:_N_BETAS, None] for part in prior.moments())
         n_betas = len(mean)

@@ -3,10 +3,11 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from skastro.simulation.sevi import SEVISimulator
+from skastro.simulation.sevi import N_BETAS, SEVISimulator
 
 
 class SimulatedImages(Dataset):
@@ -87,3 +88,47 @@ def _draw_seeds(n: int) -> torch.Tensor:
 
 def _generator(seed: torch.Tensor) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed))
+
+
+def check_simulator(simulator: Any, estimator: Any) -> None:
+    """Refuse simulators whose images the estimator would misread.
+
+    Parameters
+    ----------
+    simulator : object
+        What was given as the source.
+    estimator : SEVIRegressor
+        Whose parameters have to go with it.
+
+    Raises
+    ------
+    TypeError
+        If it is no simulator.
+    ValueError
+        If it is one of other images.
+    """
+    if not isinstance(simulator, SEVISimulator):
+        raise TypeError(
+            "fit_simulator takes a skastro.simulation.sevi.SEVISimulator, but got "
+            f"{simulator!r}."
+        )
+    for name in ("convention", "polarization_axis", "extent"):
+        ours, theirs = getattr(estimator, name), getattr(simulator, name)
+        if ours != theirs:
+            raise ValueError(
+                f"The simulator has {name}={theirs!r}, but the estimator "
+                f"{name}={ours!r}; make them the same."
+            )
+    if estimator.n_betas != N_BETAS:
+        raise ValueError(
+            f"Simulated images have {N_BETAS} coefficients a shell, but n_betas is "
+            f"{estimator.n_betas}."
+        )
+    for name in ("radius", "radius_width") if estimator.refine else ():
+        theirs = np.broadcast_to(getattr(simulator.prior, name), 2)
+        ours = getattr(estimator, name)
+        if theirs[0] < ours[0] or theirs[1] > ours[1]:
+            raise ValueError(
+                f"The simulator draws {name} from {theirs[0]:g} to {theirs[1]:g}, but "
+                f"the fit looks for {name}={tuple(ours)}; widen the latter."
+            )

@@ -11,6 +11,13 @@ import torch
 _N_NODES = 40
 _FALL = 80.0
 
+# Of normal distributions within limits, found by Newton steps: the weight of one that
+# is flat between 0 and 1, and standard deviations beyond which there is nothing.
+_LEAST_WEIGHT = 1e-3
+_N_FINE_NODES = 200
+_N_STEPS = 60
+_REACH = 12.0
+
 # Of each correction so much is applied at once, for corrections oscillate.
 _DAMPING = 0.7
 # In standard deviations.
@@ -104,7 +111,7 @@ def truncated_posterior(
         The same times the means.
     directions : Tensor of shape (m, d), float64
         The linear combinations that have limits.
-    low, high : Tensors of shape (m,), float64
+    low, high : Tensors of shape (m,) or (n, m), float64
         The limits.
     sites : tuple of Tensors, default=None
         A start: what a call for similar distributions gave.
@@ -160,6 +167,112 @@ def truncated_posterior(
         free_sd,
         (strength, pull),
     )
+
+
+def normals_within(
+    mean: np.ndarray, scatter: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the normal distributions of these means and scatters between 0 and 1.
+
+    Gives means and standard deviations before the limits. Where the scatter is that of
+    evenly filled limits or larger, only the mean comes out as asked for.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(_N_FINE_NODES)
+    x = (nodes + 1) / 2
+    # Of the density exp(a x - b x²/2) these are the derivatives by a and b.
+    terms = np.stack([x, -(x**2) / 2])
+    wanted = np.stack([mean, -(mean**2 + scatter**2) / 2], axis=-1)
+    natural = np.stack([mean, np.ones_like(mean)], axis=-1) / scatter[:, None] ** 2
+    free = np.ones_like(natural)
+    for _ in range(_N_STEPS):
+        exponent = natural @ terms
+        density = np.exp(exponent - exponent.max(-1, keepdims=True)) * weights
+        density /= density.sum(-1, keepdims=True)
+        have = density @ terms.T
+        spread = np.einsum("np,ip,jp->nij", density, terms, terms)
+        spread -= have[:, :, None] * have[:, None, :]
+        # Parameters that are held fixed take no part in the step.
+        spread = spread * free[:, :, None] * free[:, None, :]
+        spread += np.eye(2) * (1e-12 + (1 - free)[:, None, :])
+        step = np.linalg.solve(spread, ((wanted - have) * free)[..., None])[..., 0]
+        size = np.abs(step / (1 + np.abs(natural))).max(-1, keepdims=True)
+        natural = natural + step / np.maximum(1, 2 * size)
+        flat = natural[:, 1] < _LEAST_WEIGHT
+        natural[flat, 1] = _LEAST_WEIGHT
+        free[flat, 1] = 0
+    return natural[:, 0] / natural[:, 1], natural[:, 1] ** -0.5
+
+
+def untruncated(
+    mean: torch.Tensor, sd: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find the normal distribution that has a mean and a scatter within limits.
+
+    Parameters
+    ----------
+    mean, sd : Tensors of shape (...), float64
+        Mean and standard deviation within the limits.
+    low, high : Tensors of shape (...), float64
+        The limits.
+
+    Returns
+    -------
+    mean, sd : Tensors of shape (...)
+        Without the limits.
+    """
+    # Beyond this reach there is nothing.
+    low = torch.maximum(low, mean - _REACH * sd)
+    width = torch.minimum(high, mean + _REACH * sd) - low
+    parts = [((mean - low) / width).flatten(), (sd / width).flatten()]
+    found = normals_within(*(part.cpu().numpy() for part in parts))
+    mean, sd = (torch.as_tensor(part).to(width).view_as(width) for part in found)
+    return low + mean * width, sd * width
+
+
+def log_mass(
+    precision: torch.Tensor,
+    shift: torch.Tensor,
+    directions: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    posterior: TruncatedPosterior,
+) -> torch.Tensor:
+    """Integrate exp(shift x - x precision x / 2) within limits, approximately.
+
+    Parameters
+    ----------
+    precision, shift, directions, low, high : Tensors
+        As in :func:`truncated_posterior`.
+    posterior : TruncatedPosterior
+        What that gave.
+
+    Returns
+    -------
+    mass : Tensor of shape (n,)
+        Natural logarithm of the integral, without the factor (2π)^(d/2).
+    """
+    strength, pull = posterior.sites
+    shift = shift + pull @ directions
+    mean = (posterior.covariance @ shift[..., None])[..., 0]
+    normal = torch.linalg.slogdet(posterior.covariance)[1] / 2
+    normal = normal + (shift * mean).sum(1) / 2
+    # What each factor is worth beside the limits that it stands for.
+    m, weight = posterior.free_mean, posterior.free_sd**-2
+    sites = _log_within((low - m) * weight.sqrt(), (high - m) * weight.sqrt())
+    sites = sites + torch.log1p(strength / weight) / 2
+    sites = sites - (m * weight + pull) ** 2 / (weight + strength) / 2
+    return normal + (sites + m**2 * weight / 2).sum(1)
+
+
+def _log_within(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Give the logarithm of the standard normal distribution's part from a to b."""
+    flip = a + b > 0
+    a, b = torch.where(flip, -b, a), torch.where(flip, -a, b)
+    log_a, log_b = torch.special.log_ndtr(a), torch.special.log_ndtr(b)
+    wide = log_b + torch.log(-torch.expm1((log_a - log_b).clamp(max=-1e-300)))
+    # Of narrow intervals the difference would be lost in rounding.
+    narrow = torch.log(b - a) - ((a + b) / 2) ** 2 / 2 - math.log(2 * math.pi) / 2
+    return torch.where((b - a) * (1 + a.abs()) < 1e-4, narrow, wide)
 
 
 def normal_quantile(

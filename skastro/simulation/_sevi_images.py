@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,8 @@ import torch
 from skastro.simulation._sevi_basis import ShellBasis
 from skastro.simulation._sevi_electrons import bin_electrons, throw_electrons
 from skastro.simulation._sevi_frame import detector_matrix
-from skastro.simulation._sevi_prior import SEVIPrior
+from skastro.simulation._sevi_prior import SEVIPrior, check_shells, pair
 from skastro.utils import check_count, check_number, check_option, check_range
-
-# Shells that reach the centre would have electrons of negative radius.
-_LEAST_RADIUS_IN_WIDTHS = 6
 
 _CONVENTIONS = {"density": 1.0, "vmi": 2.0}
 
@@ -114,13 +110,10 @@ class SEVISimulator:
         }
         for name, (low, high) in limits.items():
             check_range(getattr(self, name), name, low, high)
-        check_range(self.prior.radius, "radius", 0)
-        check_range(self.prior.radius_width, "radius_width", 0)
         check_number(self.contrast, "contrast", 1, 1e6)
         check_number(self.center_offset, "center_offset", 0, self.size / 2)
         check_number(self.extent, "extent", 1e-9, 1e9)
-        check_number(self.prior.min_separation, "min_separation", 0)
-        _check_shells(self.prior, self.n_shells)
+        check_shells(self.prior, self.n_shells)
         if self.polarization_axis not in (0, 1):
             raise ValueError(
                 f"polarization_axis must be 0 or 1; got {self.polarization_axis!r}."
@@ -133,7 +126,7 @@ class SEVISimulator:
         return ShellBasis(
             self.size,
             extent=self.extent,
-            finest_width=_pair(self.prior.radius_width)[0],
+            finest_width=pair(self.prior.radius_width)[0],
             device=self.device,
         )
 
@@ -191,11 +184,11 @@ class SEVISimulator:
         share = self.contrast ** even(0, 1, self.n_shells)
         share = share / share.mean(dim=1, keepdim=True)
         # By powers, since those of one give a fixed number exactly.
-        fewest, most = _pair(self.n_electrons)
+        fewest, most = pair(self.n_electrons)
         mean = fewest * (most / fewest) ** even(0, 1, 1)
         scenes["n_electrons"] = mean * share
         for name in ("background", "tilt", "ellipticity"):
-            scenes[name] = even(*_pair(getattr(self, name)))
+            scenes[name] = even(*pair(getattr(self, name)))
         scenes["center"] = even(-self.center_offset, self.center_offset, 2)
         return {name: part.to(self.device) for name, part in scenes.items()}
 
@@ -324,22 +317,3 @@ class SEVISimulator:
                 )
             images[i] = image if self.polarization_axis == 1 else image.T
         return images
-
-
-def _pair(value: float | tuple[float, float]) -> tuple[float, float]:
-    return (value, value) if isinstance(value, Real) else value
-
-
-def _check_shells(prior: SEVIPrior, n_shells: int) -> None:
-    (low, high), widths = _pair(prior.radius), _pair(prior.radius_width)
-    if widths[0] <= 0 or low < _LEAST_RADIUS_IN_WIDTHS * widths[1]:
-        raise ValueError(
-            "radius_width must be positive, and radius at least "
-            f"{_LEAST_RADIUS_IN_WIDTHS} times as large; got radius from {low:g} and "
-            f"radius_width from {widths[0]:g} to {widths[1]:g}."
-        )
-    if (n_shells - 1) * prior.min_separation > high - low:
-        raise ValueError(
-            f"{n_shells} shells that lie {prior.min_separation:g} apart do not fit "
-            f"between the radii {low:g} and {high:g}; lower min_separation."
-        )

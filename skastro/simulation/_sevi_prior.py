@@ -3,10 +3,12 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 
 from skastro.simulation._sevi_legendre import N_BETAS, even_legendre
+from skastro.utils import check_number, check_range
 
 _LIMITS = (
     (0.35, 1.0),
@@ -28,6 +30,9 @@ _SIGMAS = (0.65, 0.5, 0.5, 0.5, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.01)
 # Directions in which a density must not be negative: many to each of the 24 half waves.
 _N_DIRECTIONS = 385
 
+# Shells that reach the centre would have electrons of negative radius.
+_LEAST_RADIUS_IN_WIDTHS = 6
+
 
 def _array(values: tuple) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
@@ -44,10 +49,10 @@ class SEVIPrior:
 
     Parameters
     ----------
-    radius : tuple of (float, float), default=(0.3, 0.9)
-        Limits of the mean radius.
-    radius_width : tuple of (float, float), default=(0.005, 0.009)
-        Limits of the standard deviation of the radii of a shell.
+    radius : float or tuple of (float, float), default=(0.3, 0.9)
+        Limits of the mean radius; a number is the radius of all shells.
+    radius_width : float or tuple of (float, float), default=(0.005, 0.009)
+        Limits of the standard deviation of the radii of a shell, likewise.
     min_separation : float, default=0
         Least distance of the mean radii of the shells of an image.
 
@@ -69,8 +74,8 @@ class SEVIPrior:
     True
     """
 
-    radius: tuple[float, float] = (0.3, 0.9)
-    radius_width: tuple[float, float] = (0.005, 0.009)
+    radius: float | tuple[float, float] = (0.3, 0.9)
+    radius_width: float | tuple[float, float] = (0.005, 0.009)
     min_separation: float = 0.0
 
     @property
@@ -112,7 +117,14 @@ class SEVIPrior:
         shells : dict of str to Tensor of shape (n, n_shells, ...), float64
             ``beta`` (n, n_shells, 12), ``radius`` and ``radius_width``
             (n, n_shells). Radii ascend.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If radii or widths are of the wrong kind, or shells do not fit between the
+            radii.
         """
+        check_shells(self, n_shells)
         beta = self._truncated_normal(n * n_shells, generator)
         while True:
             negative = (lowest_density(beta) < 0).nonzero()[:, 0]
@@ -122,10 +134,11 @@ class SEVIPrior:
         # Radii that are uniform under the condition that they lie apart: draw them as
         # if the gaps were not, and put the gaps in.
         gaps = self.min_separation * torch.arange(n_shells, dtype=torch.float64)
-        low, high = self.radius[0], self.radius[1] - float(gaps[-1])
+        low, high = pair(self.radius)
+        high -= float(gaps[-1])
         radius = low + (high - low) * _uniform((n, n_shells), generator)
         radius = radius.sort(dim=1).values + gaps.to(radius)
-        low, high = self.radius_width
+        low, high = pair(self.radius_width)
         width = low + (high - low) * _uniform((n, n_shells), generator)
         return {
             "beta": beta.reshape(n, n_shells, N_BETAS),
@@ -191,6 +204,30 @@ def lowest_density(beta: torch.Tensor) -> torch.Tensor:
     angles = torch.linspace(0, math.pi / 2, _N_DIRECTIONS, dtype=torch.float64)
     polynomials = even_legendre(torch.cos(angles)).to(beta)
     return (0.5 + beta @ polynomials[:, 1:].T).amin(-1)
+
+
+def check_shells(prior: SEVIPrior, n_shells: int) -> None:
+    """Refuse radii and widths that no shells can have."""
+    check_range(prior.radius, "radius", 0)
+    check_range(prior.radius_width, "radius_width", 0)
+    check_number(prior.min_separation, "min_separation", 0)
+    (low, high), widths = pair(prior.radius), pair(prior.radius_width)
+    if widths[0] <= 0 or low < _LEAST_RADIUS_IN_WIDTHS * widths[1]:
+        raise ValueError(
+            "radius_width must be positive, and radius at least "
+            f"{_LEAST_RADIUS_IN_WIDTHS} times as large; got radius from {low:g} and "
+            f"radius_width from {widths[0]:g} to {widths[1]:g}."
+        )
+    if (n_shells - 1) * prior.min_separation > high - low:
+        raise ValueError(
+            f"{n_shells} shells that lie {prior.min_separation:g} apart do not fit "
+            f"between the radii {low:g} and {high:g}; lower min_separation."
+        )
+
+
+def pair(value: float | tuple[float, float]) -> tuple[float, float]:
+    """Write a range as its ends, also where it is one number."""
+    return (value, value) if isinstance(value, Real) else value
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

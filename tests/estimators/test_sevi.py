@@ -13,7 +13,7 @@ from skastro.datasets import make_sevi
 from skastro.estimators import LegendreLoss
 from skastro.estimators._simulated_images import SimulatedImages
 from skastro.networks import PolarNet, get_module
-from skastro.simulation.sevi import SEVISimulator, angular_density
+from skastro.simulation.sevi import SEVIPrior, SEVISimulator, angular_density
 
 SIZE = 32
 
@@ -105,6 +105,65 @@ def test_two_shells_of_few_coefficients():
     assert shells.beta.shape == (3, 2, 12)
     np.testing.assert_allclose(shells.radius, sevi.radius[:3], atol=0.002)
     assert reg.predict(sevi.images[:3]).shape == (3, 24)
+
+
+@pytest.mark.parametrize("n_betas", [1, 2])
+def test_few_coefficients(n_betas):
+    """Densities of low degree, as those of one photon are."""
+    rng = np.random.default_rng(0)
+    beta = np.zeros((30, 1, 12))
+    beta[:, 0, :n_betas] = rng.uniform(-0.4, 0.8, (30, n_betas)) / n_betas
+    scenes = {
+        name: np.full((30, *shape), value)
+        for name, shape, value in [
+            ("radius", (1,), 0.6),
+            ("radius_width", (1,), 0.007),
+            ("n_electrons", (1,), 1e5),
+            ("background", (), 0.0),
+            ("tilt", (), 0.0),
+            ("ellipticity", (), 0.0),
+            ("center", (2,), 0.0),
+        ]
+    }
+    scenes = {name: torch.as_tensor(value) for name, value in scenes.items()}
+    scenes["beta"] = torch.as_tensor(beta)
+    images = SEVISimulator(size=64).throw(scenes, rng)
+    y = beta[:, 0, :n_betas]
+    reg = tiny(n_betas=n_betas).fit(images[:20], y[:20])
+    found, std = reg.predict(images[20:], return_std=True)
+    assert found.shape == (10, n_betas)
+    # With few coefficients 1e5 electrons tell them to about 0.003.
+    assert std.max() < 0.01
+    assert 0.5 < ((found - y[20:]) / std).std() < 1.6
+
+
+def test_the_unit_of_length_does_not_matter(sevi, fitted, new):
+    reg = tiny(extent=40.0, radius=(12, 36), radius_width=(0.2, 0.36))
+    reg = reg.fit(sevi.images, sevi.beta)
+    for theirs, ours in zip(
+        reg.predict(new.images, return_std=True),
+        fitted.predict(new.images, return_std=True),
+        strict=True,
+    ):
+        np.testing.assert_allclose(theirs, ours, rtol=0.01, atol=1e-4)
+    shells, same = (each.predict_shells(new.images) for each in (reg, fitted))
+    np.testing.assert_allclose(shells.radius, 40 * same.radius, rtol=1e-4)
+    np.testing.assert_allclose(shells.radius_std, 40 * same.radius_std, rtol=0.02)
+
+
+def test_arrays_that_are_read_only(fitted, new):
+    images = new.images.copy()
+    images.flags.writeable = False
+    np.testing.assert_array_equal(fitted.predict(images), fitted.predict(new.images))
+
+
+def test_intervals_of_the_network(sevi, new):
+    reg = tiny(refine=False).fit(sevi.images, sevi.beta)
+    interval = reg.predict_interval(new.images, 0.6827)
+    y = reg.predict(new.images)
+    np.testing.assert_allclose(interval.mean(-1), y, rtol=1e-5)
+    half = np.diff(interval)[..., 0] / 2
+    np.testing.assert_allclose(half, np.tile(reg.residual_std_, (6, 1)), rtol=1e-3)
 
 
 def test_conventions_and_axes(sevi, fitted, new):
@@ -270,5 +329,16 @@ def test_bad_input(sevi, fitted):
         tiny(radius=(0.9, 0.3)).fit(X, y)
     with pytest.raises(ValueError, match="13 columns"):
         tiny().fit(X, np.c_[y, y[:, 0]])
+    for part in ("predict_shells", "predict_interval"):
+        for images, message in [
+            (negative, r"X\[3\]"),
+            (empty, r"X\[7\]"),
+            (nan, "NaN"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                getattr(fitted, part)(images)
+    narrow = SEVISimulator(size=32, prior=SEVIPrior(radius=(0.2, 0.8)))
+    with pytest.raises(ValueError, match=r"draws radius from 0\.2 to 0\.8"):
+        tiny().fit_simulator(narrow)
     with pytest.raises(ValueError, match="channels"):
         tiny(image_shape=(2, 2, 8)).fit(X[:, 0], y)

@@ -4,13 +4,15 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import truncnorm
+from scipy.stats import multivariate_normal, truncnorm
 
 from skastro.estimators._shell_prior import ShellPrior
 from skastro.estimators._truncated import (
+    log_mass,
     normal_quantile,
     truncated_moments,
     truncated_posterior,
+    untruncated,
 )
 
 
@@ -60,6 +62,35 @@ def test_several_dimensions_against_draws():
     np.testing.assert_allclose(found.covariance[0], np.cov(draws.T), atol=0.01)
     limited = draws @ directions.T
     np.testing.assert_allclose(found.limited_sd[0], limited.std(0), rtol=0.03)
+
+
+@pytest.mark.parametrize("high", [[1.0, 0.5], [1e-4, 9.0], [40.0, 40.0]])
+@pytest.mark.parametrize("correlation", [0.0, 0.7])
+def test_mass_within_limits_against_scipy(high, correlation):
+    covariance = np.array([[1.0, correlation], [correlation, 2.0]])
+    mean, low = np.array([0.4, -0.5]), np.array([0.0, -1.0])
+    precision = torch.as_tensor(np.linalg.inv(covariance))[None]
+    shift = precision @ torch.as_tensor(mean)
+    limits = [torch.eye(2).double(), *(torch.as_tensor(p) for p in (low, high))]
+    posterior = truncated_posterior(precision, shift, *limits)
+    found = log_mass(precision, shift, *limits, posterior)
+    normal = multivariate_normal(mean, covariance)
+    known = np.log(normal.cdf(np.array(high), lower_limit=low))
+    known += np.log(np.linalg.det(covariance)) / 2
+    known += mean @ np.linalg.solve(covariance, mean) / 2
+    np.testing.assert_allclose(float(found), known, atol=0.02)
+
+
+@pytest.mark.parametrize("mean", [0.5, -0.3, 30.0])
+@pytest.mark.parametrize("sd", [0.4, 0.05, 1e-5])
+def test_limits_are_taken_away(mean, sd):
+    low, high = torch.tensor([0.0, 1.0]).double()
+    given = torch.tensor([min(max(mean, -2 * sd), 1 + 2 * sd), sd]).double()
+    within, variance = truncated_moments(*given, low, high)
+    found = untruncated(within, variance.sqrt(), low, high)
+    back, variance_back = truncated_moments(*found, low, high)
+    np.testing.assert_allclose(float(back), float(within), rtol=1e-4)
+    np.testing.assert_allclose(float(variance_back), float(variance), rtol=0.01)
 
 
 def test_prior_is_learned():

@@ -16,10 +16,14 @@ def shells():
 
 def test_published_limits(shells):
     prior, beta = SEVIPrior(), shells["beta"][:, 0]
-    assert prior.lower[0] == 0.35
-    assert prior.upper[-1] == 0.0023
-    assert prior.mean[1] == 0.85
-    assert prior.sigma.sum() == pytest.approx(3.34)
+    lower = [0.35, 0.43, 0.25, 0.118, 0.045, 0.012, 2.6e-3, 4e-4, 7e-5, 5.6e-6]
+    upper = [1, 1.434, 1.24, 0.9, 0.6, 0.36, 0.2, 0.1, 0.045, 0.019]
+    mean = [1, 0.85, 0.55, 0.25, 0.1, 0.04, 0.015, 0.002, 0.004, 0, 0, 0]
+    sigma = [0.65, 0.5, 0.5, 0.5, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.01]
+    np.testing.assert_array_equal(prior.lower, [*lower, 1.2e-7, 2e-9])
+    np.testing.assert_array_equal(prior.upper, [*upper, 0.0067, 0.0023])
+    np.testing.assert_array_equal(prior.mean, mean)
+    np.testing.assert_array_equal(prior.sigma, sigma)
     assert bool(((beta >= prior.lower) & (beta <= prior.upper)).all())
     for name, low, high in (("radius", 0.3, 0.9), ("radius_width", 0.005, 0.009)):
         values = shells[name].numpy().ravel()
@@ -45,7 +49,7 @@ def test_densities_are_positive(shells):
     drawn = prior._truncated_normal(4000, torch.Generator().manual_seed(0))
     # The published part of draws that is negative somewhere.
     negative = (angular_density(drawn, c).min(axis=1) < 0).mean()
-    assert negative == pytest.approx(0.042, abs=0.015)
+    assert negative == pytest.approx(0.042, abs=0.01)
     assert torch.isneginf(prior.log_prob(drawn)).float().mean() == pytest.approx(
         negative, abs=0.002
     )
@@ -78,3 +82,23 @@ def test_separation():
     again = np.sort(rng.uniform(0.3, 0.9, (200_000, 3)))
     again = again[np.diff(again).min(axis=1) >= 0.2]
     assert kstest(radius[:, 1].numpy(), again[:, 1]).pvalue > 1e-3
+
+
+def test_one_radius_for_all():
+    generator = torch.Generator().manual_seed(0)
+    shells = SEVIPrior(radius=0.5, radius_width=0.007).sample(3, 2, generator)
+    assert (shells["radius"] == 0.5).all()
+    assert (shells["radius_width"] == 0.007).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_separation": 0.7}, "2 shells that lie 0.7 apart do not fit"),
+        ({"radius": 0.5, "min_separation": 0.1}, "between the radii 0.5 and 0.5"),
+        ({"radius": (0.02, 0.5)}, "at least 6 times as large"),
+    ],
+)
+def test_shells_that_do_not_fit(settings, message):
+    with pytest.raises(ValueError, match=message):
+        SEVIPrior(**settings).sample(3, 2, torch.Generator().manual_seed(0))

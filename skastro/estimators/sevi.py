@@ -13,15 +13,18 @@ from skorch.dataset import Dataset
 
 from skastro.base import StrictRegressor
 from skastro.estimators._legendre_loss import LegendreLoss
-from skastro.estimators._sevi_input import MOST_BETAS, SEVIInput
+from skastro.estimators._sevi_input import SEVIInput
+from skastro.estimators._sevi_pretrained import SEVIPretrained
 from skastro.estimators._sevi_recipes import RECIPES
 from skastro.estimators._sevi_refinement import ShellRefinement
-from skastro.estimators._simulated_images import SimulatedImages
+from skastro.estimators._simulated_images import SimulatedImages, check_simulator
 from skastro.simulation.sevi import SEVISimulator
 from skastro.training import BatchIterator
 
 
-class SEVIRegressor(ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegressor):
+class SEVIRegressor(
+    SEVIPretrained, ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegressor
+):
     """Measure the angular distributions of electrons in velocity-map images.
 
     An image shows electrons of one or several shells, projected along an axis across
@@ -252,7 +255,8 @@ class SEVIRegressor(ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegres
     Notes
     -----
     Recipes of ``from_recipe``: ``"published"``, a ResNet-18 trained on simulated images
-    of which some are replaced every few epochs.
+    of which some are replaced every few epochs. Weights of ``from_pretrained``:
+    ``"sevi-1shell"`` and ``"sevi-2shell"``.
 
     Without `distortion` the fit assumes round images whose centre is in their middle,
     with the polarisation along an axis. ``out_of_range`` of ``predict_shells`` says
@@ -361,7 +365,7 @@ class SEVIRegressor(ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegres
         TypeError
             If `simulator` is of another kind.
         ValueError
-            If its coefficients or its axis are others than the estimator's.
+            If its coefficients, its axis or its ranges are others than the estimator's.
 
         Examples
         --------
@@ -371,23 +375,9 @@ class SEVIRegressor(ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegres
         >>> reg = SEVIRegressor(n_simulated=128, max_epochs=2, verbose=0)
         >>> reg = reg.fit_simulator(simulator)
         """
-        if not isinstance(simulator, SEVISimulator):
-            raise TypeError(
-                "fit_simulator takes a skastro.simulation.sevi.SEVISimulator, but got "
-                f"{simulator!r}."
-            )
         self._validate_params()
-        for name in ("convention", "polarization_axis", "extent"):
-            if getattr(simulator, name) != getattr(self, name):
-                raise ValueError(
-                    f"The simulator has {name}={getattr(simulator, name)!r}, but the "
-                    f"estimator {name}={getattr(self, name)!r}; make them the same."
-                )
-        if self.n_betas != MOST_BETAS:
-            raise ValueError(
-                f"Simulated images have {MOST_BETAS} coefficients a shell, but n_betas "
-                f"is {self.n_betas}."
-            )
+        self._ranges()
+        check_simulator(simulator, self)
         images = SimulatedImages(
             simulator, self.n_simulated, self.n_replaced, self.replace_every
         )

@@ -118,28 +118,29 @@ def weigh(
     Returns
     -------
     kept : Tensor of shape (n_kept,)
-        Which explanations count. What several starts found is there once.
+        Which explanations count. What several starts found is there once. Of images
+        all of whose fits have failed there is none.
     best : Tensor of shape (n_images,)
         The most probable one of each image.
     weight : Tensor of shape (n_kept,)
         Probabilities, which add up to one for each image.
     """
-    evidence = evidence.nan_to_num(-torch.inf)
-    order = evidence.argsort(descending=True)
+    known = evidence.isfinite().nonzero()[:, 0]
+    order = known[evidence[known].argsort(descending=True)]
     kept: list[int] = []
     best: dict[int, int] = {}
     rows, places = cells.rows.tolist(), cells.cell.tolist()
     for part in order.tolist():
         top = best.setdefault(rows[part], part)
-        known = [
+        beside = [
             other
             for other in kept
             if rows[other] == rows[part] and places[other] == places[part]
         ]
-        same = ((mean[known] - mean[part]).abs() < _SAME * sd[part]).all(1)
+        same = ((mean[beside] - mean[part]).abs() < _SAME * sd[part]).all(1)
         if evidence[top] - evidence[part] < _NEGLIGIBLE and not same.any():
             kept.append(part)
-    chosen = torch.tensor(kept, device=evidence.device)
+    chosen = torch.tensor(kept, dtype=torch.long, device=evidence.device)
     weight = evidence.new_zeros(len(kept))
     for row in best:
         own = cells.rows[chosen] == row

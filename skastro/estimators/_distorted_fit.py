@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from skastro.estimators._shell_fit import ShellFit
+from skastro.estimators._shell_misfit import lopsided
 from skastro.estimators._shell_parameters import ShellParameters
 from skastro.estimators._shell_posterior import ShellPosterior
 from skastro.estimators._shell_prior import ShellPrior
@@ -68,4 +69,10 @@ class DistortedShellFit(ShellFit):
         upright, _ = self.upright.solve(self._fold(images))
         counts = images.flatten(1)
         fit = self._refine(counts, self.parameters.distort(upright.theta))
-        return self._posterior(counts, fit)
+        posterior = self._posterior(counts, fit)
+        # Shells off centre have unequal halves, which the fit knows.
+        expected, _ = self.parameters.expected(
+            fit.theta, counts.sum(1), self.basis, self.multiplicity
+        )
+        posterior.unlike |= lopsided(images, expected.view_as(images))
+        return posterior

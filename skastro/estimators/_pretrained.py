@@ -174,7 +174,7 @@ def find_pretrained(name: str, known: Sequence[str], owner: str) -> Pretrained:
     ValueError
         If the name is unknown, or the file damaged.
     """
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         message = f"{owner} has no pretrained weights {name!r}."
         if close := get_close_matches(str(name).lower(), known, n=1):
             message += f" Did you mean {close[0]!r}?"

@@ -156,8 +156,8 @@ class ShellRefinement(NeuralNet):
             out_of_range : ndarray of bool of shape (n_samples,)
                 Whether the image is none of shells within the ranges: the misfit is
                 above 6, the counts scatter less than those of electrons, the halves of
-                the image differ, even noise would explain it as well, or the fit does
-                not converge.
+                the image differ otherwise than the fit expects, even noise would
+                explain it as well, or the fit does not converge.
 
         Raises
         ------

@@ -143,9 +143,7 @@ class ShellFit:
     def __call__(self, images: torch.Tensor) -> ShellPosterior:
         """Fit images (n, size, size), polarised along their last axis."""
         step = max(1, _PIXELS_AT_ONCE // (len(self.multiplicity) * self.n_shells))
-        shells = ShellPosterior.join([self._fit(part) for part in images.split(step)])
-        shells.unlike |= lopsided(images).to(shells.unlike.device)
-        return shells
+        return ShellPosterior.join([self._fit(part) for part in images.split(step)])
 
     def _join(self, images: torch.Tensor) -> torch.Tensor:
         """Sum pixels that are too fine to matter."""
@@ -172,9 +170,11 @@ class ShellFit:
         return images.flatten(1)
 
     def _fit(self, images: torch.Tensor) -> ShellPosterior:
-        counts = self._fold(self._join(images))
+        images = self._join(images)
+        counts = self._fold(images)
         fit, mixture = self.solve(counts)
         posterior = self._posterior(counts, fit)
+        posterior.unlike |= lopsided(images)
         if mixture is not None:
             rows, weight, parts = mixture
             posterior.put_mixture(
@@ -203,6 +203,8 @@ class ShellFit:
             return fit, None
         parts = self._refine(counts[cells.rows], *cells[2:], max_iter=_FIRST_STEPS)
         hopeful = promising(cells, parts.value)
+        if not len(hopeful):
+            return fit, None
         cells = Cells(*(part[hopeful] for part in cells))
         cells = cells._replace(theta=parts.theta[hopeful])
         parts = self._refine(counts[cells.rows], *cells[2:], max_iter=_LAST_STEPS)
@@ -210,6 +212,8 @@ class ShellFit:
         kept, best, weight = weigh(
             cells, evidence, parts.limited_mean, parts.limited_sd
         )
+        if not len(kept):
+            return fit, None
         fit.put(cells.rows[best], **parts.rows(best))
         return fit, (cells.rows[kept], weight, _Fit(**parts.rows(kept)))
 

@@ -66,13 +66,29 @@ def like_even_noise(
     return log_likelihood - value < _LEAST_GAIN
 
 
-def lopsided(images: torch.Tensor) -> torch.Tensor:
-    """Tell images (n, height, width) whose halves differ."""
+def lopsided(
+    images: torch.Tensor, expected: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Tell images whose halves differ, or do so otherwise than expected.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, size, size)
+        Counts.
+    expected : Tensor of the same shape, default=None
+        Expected counts; None: those of images with equal halves.
+
+    Returns
+    -------
+    differ : Tensor of bool of shape (n,)
+        Whether they differ.
+    """
     total = images.sum((1, 2), dtype=torch.float64)
+    rest = images.double() if expected is None else images.double() - expected
     differ = torch.zeros_like(total, dtype=torch.bool)
     for axis in (1, 2):
         half = images.shape[axis] // 2
-        sums = images.sum(3 - axis, dtype=torch.float64)
+        sums = rest.sum(3 - axis)
         difference = (sums[:, :half].sum(1) - sums[:, -half:].sum(1)).abs()
         differ |= difference > _MISFIT * total.sqrt() + _OFF_CENTER * total
     return differ

@@ -74,3 +74,20 @@ def test_probabilities_of_explanations():
     np.testing.assert_allclose([shares[2], shares[4]], [0.25, 1])
     assert cells.rows[best].tolist() == [4, 7]
     assert promising(cells, evidence).tolist() == [0, 1, 2, 4]
+    # Fits that have failed explain nothing.
+    evidence[:3] = torch.nan
+    kept, best, weight = weigh(cells, evidence, mean, torch.ones(5, 1).double())
+    assert sorted(kept.tolist()) == [3, 4]
+    np.testing.assert_allclose(weight, 1)
+    evidence[:] = torch.nan
+    kept, best, weight = weigh(cells, evidence, mean, torch.ones(5, 1).double())
+    assert len(cells.rows[kept]) == len(cells.rows[best]) == len(weight) == 0
+
+
+@pytest.mark.parametrize("counts", [1e7, 1e30])
+def test_images_that_no_fit_explains(counts):
+    hot = torch.zeros(1, 48, 48)
+    hot[0, 24, 10] = counts
+    found = ShellFit(48, 2, ShellPrior.published(12, (0.3, 0.9), WIDTH))(hot)
+    assert found.unlike.all()
+    assert not found.converged.any()

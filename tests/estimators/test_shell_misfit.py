@@ -3,9 +3,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from skastro import SEVIRegressor
 from skastro.datasets import make_sevi
+from skastro.estimators._distorted_fit import DistortedShellFit
+from skastro.estimators._shell_prior import ShellPrior
+from skastro.simulation.sevi import SEVISimulator
 
 SIZE = 48
 
@@ -63,3 +67,18 @@ def test_other_images_are_out_of_range(fitted, name):
     assert np.isfinite([beta, std]).all()
     assert np.isfinite(interval).all()
     assert (interval[..., 0] < interval[..., 1]).all()
+
+
+def test_shells_off_centre_are_shells_to_a_fit_of_the_centre():
+    simulator = SEVISimulator(size=SIZE, n_electrons=1e5)
+    generator = torch.Generator().manual_seed(3)
+    scenes = simulator.draw(2, generator)
+    scenes["radius"][:] = 0.4
+    scenes["center"] = torch.tensor([[1.0, -0.5], [-0.5, 1.0]]).double()
+    images = simulator.count(scenes, generator)
+    images = torch.cat([images, images[:1]])
+    images[2, : SIZE // 2] = 0
+    prior = ShellPrior.published(12, (0.3, 0.9), (0.005, 0.009))
+    found = DistortedShellFit(SIZE, 1, prior)(images)
+    np.testing.assert_allclose(found.distortion[:2, 2:], scenes["center"], atol=0.05)
+    assert found.unlike.tolist() == [False, False, True]

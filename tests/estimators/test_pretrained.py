@@ -243,6 +243,8 @@ def test_refused_names_and_kinds():
         ValueError, match=r"mean 'sevi-2shell'\? Known: 'sevi-1shell', "
     ):
         pretrained("sevi-2shells")
+    with pytest.raises(ValueError, match="Known: 'sevi-1shell'"):
+        pretrained(np.array(["sevi-1shell"]))
     with pytest.raises(TypeError, match=r"size must be an integer; got 256\.0"):
         pretrained(size=256.0)
     with pytest.raises(TypeError, match="unexpected parameter 'extend'"):

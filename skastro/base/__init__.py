@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What all estimators share: the strict net, the door for data, labels and seeds."""
+"""What all estimators share, and what estimators of your own derive from."""
 
-from skastro.base._classifier import StrictClassifier
-from skastro.base._net import StrictNet
-from skastro.base._regressor import StrictRegressor
-from skastro.base._transformer import StrictTransformer
+from skastro.base._classifier import BaseClassifier, fit_temperature
+from skastro.base._net import BaseNet, torch_generator
+from skastro.base._regressor import BaseRegressor
+from skastro.base._transformer import BaseTransformer
 
-__all__ = ["StrictClassifier", "StrictNet", "StrictRegressor", "StrictTransformer"]
+__all__ = [
+    "BaseClassifier",
+    "BaseNet",
+    "BaseRegressor",
+    "BaseTransformer",
+    "fit_temperature",
+    "torch_generator",
+]

@@ -1,63 +1,757 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The strict net: a skorch net that keeps scikit-learn's contract."""
+"""The base of all estimators: a skorch net that keeps scikit-learn's contract."""
 
+import contextlib
+import copy
+import inspect
+import io
 import math
+import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags
-from skorch.utils import is_dataset
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils import Tags, check_random_state
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochScoring
+from skorch.dataset import Dataset, unpack_data
+from skorch.history import History
+from skorch.utils import TeeGenerator, is_dataset, params_for, to_device
+from torch.nn.parameter import is_lazy as is_lazy_weight
+from torch.utils.data import DataLoader, IterableDataset, Subset
+from typing_extensions import override
 
-from skastro.base._compute import Computing
-from skastro.base._contract import ParameterContract
-from skastro.base._door import check_weights, check_X_y
-from skastro.base._loop import TrainingLoop
-from skastro.base._parts import PartsBuilder
-from skastro.base._random import draw_seed, torch_generator
-from skastro.base._recipes import RecipeMixin
-from skastro.training import fast_kernels, forget_placed
-from skastro.utils import LazyArray, is_lazy
-
-# Attributes that live as long as a training runs.
-_OF_A_TRAINING = (
-    "_first_epoch",
-    "_listening",
-    "_pieces",
-    "_split",
-    "_terms",
-    "_training",
-    "_varies_batches",
+from skastro.augmentation import AUGMENTATIONS
+from skastro.base._parameters import (
+    CATCH_ALL,
+    SHARED_CONSTRAINTS,
+    UnknownParameterError,
+    accepted_names,
+    bind_call,
+    check_part_names,
+    is_part_parameter,
+    own_names,
+    parameter_names,
+    suggest,
+    unknown_name,
+    validate_constraints,
+    warn_of_shuffling,
 )
+from skastro.base._state import (
+    StateDict,
+    decode_state,
+    encode_state,
+    state_in_file,
+    write_safetensors,
+)
+from skastro.base._validation import check_sample_weight, check_X_y
+from skastro.networks import get_module
+from skastro.training import (
+    SAMPLE_WEIGHT,
+    BatchHalving,
+    BatchIterator,
+    BestWeights,
+    EpochLog,
+    EpochProgress,
+    NotFiniteError,
+    Schedule,
+    ValidationSplit,
+    concatenate,
+    fast_kernels,
+    n_samples_in,
+    resolve_precision,
+    samples_at_once,
+    separate_weight,
+)
+from skastro.utils import LazyArray, check_finite, is_lazy
+
+_SIZES = ("n_channels", "n_outputs", "input_size")
+_FUSED_DEVICES = ("cpu", "cuda")
+_BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+# What callbacks do with batches without reading their losses.
+_READ_NO_LOSS = (
+    *(getattr(Callback, name) for name in _BATCH_EVENTS),
+    EpochProgress.on_batch_end,
+    EpochScoring.on_batch_end,
+    Schedule.on_batch_begin,
+    Schedule.on_batch_end,
+)
+# Batches from these sizes on are taken as they are on a CPU: in prediction, and in
+# validation, whose samples are fewer.
+_LARGE_BATCH, _LARGE_VALIDATION_BATCH = 128, 33
+# Outputs of a prediction stay on the device until they take this many bytes, so that
+# the host does not wait for each batch.
+_OUTPUTS_ON_DEVICE = 2**28
+# The C library keeps larger blocks apart.
+_SMALL = 2**17
+# Attributes that skorch sets in ``initialize``; they end in an underscore, as learned
+# attributes do, but are no learned state.
+_SKORCH_ATTRIBUTES = {
+    "callbacks_",
+    "cuda_dependent_attributes_",
+    "history_",
+    "init_context_",
+    "initialized_",
+    "prefixes_",
+    "virtual_params_",
+}
+# Attributes that live as long as a training runs, and are in no pickle.
+_TRANSIENT_ATTRIBUTES = {"_training", "_is_fitting", "_scaler", "_state_exchange"}
 
 
-class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Computing):
-    """Mixin over :class:`skorch.NeuralNet` that adds scikit-learn's contract.
+@dataclass
+class _Training:
+    """What a running ``fit`` or ``partial_fit`` keeps from batch to batch."""
 
-    A class that derives from it (and, to the right of it, from one of skorch's nets)
-    writes its parameters into the signature of its ``__init__`` and hands them over
-    with ``self._set_init_params(locals())``. All else is shared:
+    first_epoch: int = 0
+    augments: bool = False
+    split: tuple[Any, Any] = (None, None)
+    # What did not fit into the memory once would not fit the next time.
+    halving: dict[str, BatchHalving] = field(default_factory=dict)
+    # Callbacks that act on batches, by event.
+    listeners: dict[str, tuple[list, list[Callable]]] = field(default_factory=dict)
+    # Data sets on the device, shared by training and validation.
+    placed: dict[Any, Any] = field(default_factory=dict)
 
-    - parameters: see ``ParameterContract``;
-    - sizes: ``n_channels``, ``n_outputs`` and ``input_size`` are inferred at each fit
-      and passed to those modules that take them; they are never written to parameters;
-    - data: one validation for ``fit`` and ``predict``, see ``check_X_y``; a torch
-      ``Dataset`` is taken as it is;
-    - seeds: ``random_state`` governs weights, split, order and dropout, and leaves the
-      global generators alone;
-    - training: batches by index, schedule, precision, best weights.
+
+class BaseNet(NeuralNet):
+    """A skorch net that keeps scikit-learn's contract; the base of all estimators.
+
+    Derive from :class:`BaseClassifier`, :class:`BaseRegressor` or
+    :class:`BaseTransformer`, which know their targets. A subclass may have an
+    ``__init__`` of its own that passes ``**kwargs`` upward: ``get_params``,
+    ``set_params``, ``clone`` and searches follow its signature. skorch's methods
+    (``initialize_module``, ``get_loss``, ``train_step``, ...) can be overridden as in
+    skorch. Beyond these a subclass may override the following hooks; the guide
+    :ref:`extending` shows examples.
+
+    ``_infer_sizes(sample_shape) -> dict``
+        Sizes for the module (``n_channels``, ``input_size``), from a sample's shape.
+    ``_infer_output_size(y) -> dict``
+        ``n_outputs``, from the encoded target.
+    ``_encode_target(y, *, reset, classes) -> ndarray``
+        The target for the criterion; with ``reset`` learn how to encode.
+    ``_class_weight_per_sample(y) -> ndarray or None``
+        Weights that come from the encoded target.
+    ``_learn_from_training_data(dataset) -> None``
+        Learn attributes from the training rows, before the first step.
+    ``_normalize(X) -> Tensor``
+        A batch on the device, in the units that augmentation expects.
+    ``_augment(X) -> Tensor``
+        A varied training batch.
+    ``_to_module_layout(X) -> Tensor``
+        A normalized batch in the layout ``(batch, channels, ...)``.
+    ``_loss_terms() -> dict of str to Tensor``
+        Terms of the latest loss, for the history.
+    ``_after_training(train, valid) -> None``
+        Learn attributes from the trained module (a temperature, ...).
+    ``_fitted_state() -> dict`` and ``_restore_fitted_state(state) -> None``
+        The learned state as plain values (numbers, text, arrays, tensors; tuples,
+        lists and dicts of them), and back.
+
+    **Learned state.** Every attribute whose name ends in an underscore, parts of the
+    net apart, is learned state. It is forgotten by the next ``fit``, it is pickled,
+    and ``save_params`` and ``load_params`` write and read it with the weights.
+
+    Parameters
+    ----------
+    module : str, torch.nn.Module class or instance
+        The network.
+    criterion : class
+        The loss.
+    optimizer, lr, max_epochs, batch_size, schedule, train_split, \
+restore_best_weights, augment, precision, device, random_state, warm_start, verbose, \
+callbacks, iterator_train, iterator_valid, dataset, predict_nonlinearity, compile, \
+use_caching, torch_load_kwargs
+        As in :class:`skastro.SpectrumClassifier`.
+    **kwargs : dict
+        Parameters of the parts, such as ``module__width``.
     """
 
-    # What kinds of estimators differ in.
-    _input_ndims: ClassVar = (2, 3)
-    _input_dtypes: ClassVar = (np.float32,)
-    _finite_advice = ""
+    # Which arrays are taken.
+    _input_ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    _input_dtypes: ClassVar[tuple] = (np.float32,)
+    _finite_advice: ClassVar[str] = ""
     # Arguments of scikit-learn's validation that concern y.
     _target_checks: ClassVar[dict[str, bool]] = {}
+    # Axes of a sample in the named networks: 1 for spectra, 2 for images.
+    _module_ndim = 1
+    # What the names mean that ``augment`` takes.
+    _augmentations: ClassVar[Mapping[str, Callable]] = AUGMENTATIONS
+    # Arguments of the callback BestWeights.
+    _monitored: ClassVar[dict[str, Any]] = {}
+    # Whether the validation split keeps the proportions of the classes.
+    _stratify = False
+    # Whether the module returns classes or numbers, unlike reconstructions.
+    _has_outputs = True
+    # Whether outputs are measurements, whose every digit counts.
+    _is_measurement = False
+    # Parameters of the constructor, by the recipe's name.
+    _recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    _parameter_constraints: ClassVar[dict] = SHARED_CONSTRAINTS
+
+    # skorch sets these in ``__init__``, where scikit-learn allows parameters only.
+    history_ = None
+    initialized_ = False
+    virtual_params_: ClassVar = {}
+
+    _training: _Training | None = None
+    _is_fitting = False
+    _state_exchange: dict[str, str | None] | None = None
+
+    # Parameters -----------------------------------------------------------------
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note the parameters that the call names, whatever ``__init__`` makes of it.
+
+        ``clone`` repeats the call; and a subclass need not store the parameters that
+        it only passes upward.
+        """
+        net = super().__new__(cls)
+        own, given = bind_call(cls, args, kwargs)
+        for name, value in own.items():
+            setattr(net, name, value)
+        net._given_names = tuple(given)
+        return net
+
+    def __init__(
+        self,
+        module: Any,
+        criterion: Any,
+        *,
+        optimizer: type = torch.optim.AdamW,
+        lr: float = 3e-3,
+        max_epochs: int = 40,
+        batch_size: int = 16,
+        schedule: str | Callable[[float], float] | None = "cosine",
+        train_split: float | Callable | None = 0.1,
+        restore_best_weights: bool = True,
+        augment: str | Callable | None = None,
+        precision: str = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 1,
+        callbacks: list | str | None = None,
+        iterator_train: type = BatchIterator,
+        iterator_valid: type = BatchIterator,
+        dataset: type = Dataset,
+        predict_nonlinearity: Callable | str | None = "auto",
+        compile: bool = False,
+        use_caching: bool | str = "auto",
+        torch_load_kwargs: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._set_init_params(locals())
+
+    def _set_init_params(self, arguments: dict[str, Any]) -> None:
+        """Store what ``__init__`` was called with, given its ``locals()``."""
+        extras = dict(arguments[CATCH_ALL])
+        if "history" in extras and "history" not in parameter_names(type(self)):
+            # skorch takes a history to write to.
+            self.history_ = extras.pop("history")
+        self._check_names(extras, built=not self._builds_own_parts())
+        for name, value in {**arguments, **extras}.items():
+            if name not in ("self", "__class__", CATCH_ALL) or name in extras:
+                setattr(self, name, value)
+
+    def _builds_own_parts(self) -> bool:
+        """Tell whether a subclass builds parts, whose names are known afterwards."""
+        methods = ("initialize_module", "initialize_criterion", "initialize_optimizer")
+        return any(map(self._is_overridden, methods))
+
+    def _is_overridden(self, method: str) -> bool:
+        """Tell whether a method comes from outside of skastro."""
+        function = getattr(type(self), method)
+        return method in self.__dict__ or not function.__module__.startswith("skastro.")
+
+    def _check_names(self, names: Iterable[str], *, built: bool) -> None:
+        """Refuse unknown parameters, those of unknown parts once these are built."""
+        problems = {
+            name: problem
+            for name in names
+            if (built or "__" not in name) and (problem := unknown_name(self, name))
+        }
+        if problems:
+            raise UnknownParameterError(type(self).__name__, problems)
+
+    @classmethod
+    def from_recipe(cls, name: str, **overrides: Any) -> Self:
+        """Make an estimator with the settings of a published system.
+
+        Parameters
+        ----------
+        name : str
+            The recipe; those of the class are listed in its notes.
+        **overrides : dict
+            Parameters of the constructor that differ from the recipe. A part that is
+            replaced, as by ``module=...`` or ``optimizer=...``, leaves the recipe's
+            settings of that part (``module__...``) out; further ``callbacks`` leave
+            those of the default callbacks as they are.
+
+        Returns
+        -------
+        estimator : object
+            A new estimator, not fitted.
+
+        Raises
+        ------
+        ValueError
+            If the class has no such recipe.
+        TypeError
+            If it has no such parameter.
+        """
+        if name not in cls._recipes:
+            names = cls._recipes or ("none",)
+            raise ValueError(
+                f"{cls.__name__} has no recipe {name!r}: {suggest(str(name), names)}"
+            )
+        replaced = set(overrides)
+        if overrides.get("callbacks") != "disable":
+            replaced.discard("callbacks")
+        settings = {
+            key: copy.deepcopy(value)
+            for key, value in cls._recipes[name].items()
+            if key.partition("__")[0] not in replaced
+        }
+        return cls(**(settings | overrides))
+
+    # skorch keeps module__width among the attributes. scikit-learn counts attributes
+    # that are not in the signature as set in __init__, so they live in a dict here.
+
+    @property
+    def _part_params(self) -> dict[str, Any]:
+        return self.__dict__.get("_extras", {})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Keep parameters apart from the torch components that skorch registers."""
+        if is_part_parameter(name):
+            self.__dict__["_extras"] = {**self._part_params, name: value}
+        elif name in parameter_names(type(self)):
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Find the parameters of parts."""
+        if isinstance(found := getattr(type(self), name, None), property):
+            # The property has raised AttributeError, with a message of its own.
+            return found.fget(self)
+        try:
+            return self.__dict__["_extras"][name]
+        except KeyError:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}"
+            ) from None
+
+    def _get_params_for(self, prefix: str) -> dict[str, Any]:
+        return params_for(prefix, self._part_params)
+
+    def _get_param_names(self) -> list[str]:
+        extras = [name for name in self._part_params if name != CATCH_ALL]
+        return [*parameter_names(type(self)), *sorted(extras)]
+
+    @property
+    def _params_to_validate(self) -> set[str]:
+        return {name for name in self._get_param_names() if "__" in name}
+
+    @override
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        params = self._get_params_callbacks(deep=deep)
+        for name in self._get_param_names():
+            stored = self._part_params if "__" in name else self.__dict__
+            params[name] = stored[name]
+        return params
+
+    def _get_params_callbacks(self, deep: bool = True) -> dict[str, Any]:
+        # Fresh callbacks in place of the fitted ones, so that fit changes no parameter.
+        params = {}
+        if not deep:
+            return params
+        callbacks = dict(self.__dict__.get("callbacks_", ()))
+        for name, callback in {
+            **callbacks,
+            **dict(self.get_default_callbacks()),
+        }.items():
+            params[f"callbacks__{name}"] = callback
+            for key, value in callback.get_params().items():
+                params[f"callbacks__{name}__{key}"] = value
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, those of the parts included.
+
+        On an initialized net new parameters of the module, the criterion or the
+        callbacks build that part anew at once, and those of the optimizer change it,
+        as in skorch. Parameters that the ``__init__`` of a subclass derives from
+        others follow them.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        for name in params:
+            if "__" in name and self._builds_own_parts() and not self.initialized_:
+                continue
+            if problem := unknown_name(self, name):
+                raise ValueError(
+                    f"Invalid parameter {name!r} for estimator {type(self).__name__}: "
+                    f"{problem} Valid parameters are: "
+                    f"{', '.join(self._get_param_names())}."
+                )
+        params = {**self._derived_params(params), **params}
+        # Nothing has to be built anew for these.
+        stored = {
+            name: value
+            for name, value in params.items()
+            if name.split("__")[0]
+            in ("callbacks", "iterator_train", "iterator_valid", "dataset", CATCH_ALL)
+        }
+        for name, value in stored.items():
+            callback = name.split("__")[1:2]
+            if len(name.split("__")) > 2 and (
+                self._part_params.get(f"callbacks__{''.join(callback)}", "") is None
+            ):
+                raise ValueError(
+                    f"Trying to set a parameter for callback {callback[0]} which does "
+                    "not exist."
+                )
+            setattr(self, name, value)
+        if self.initialized_ and any(name.startswith("callbacks") for name in stored):
+            self._initialize_callbacks()
+        super().set_params(**{k: v for k, v in params.items() if k not in stored})
+        return self
+
+    def _derived_params(self, changed: dict[str, Any]) -> dict[str, Any]:
+        """Find the parameters that a subclass's ``__init__`` makes of changed ones."""
+        own = own_names(type(self))
+        if not (changed.keys() & own) or own == parameter_names(type(self)):
+            return {}
+        before = self._repeat_call({})
+        after = self._repeat_call({n: v for n, v in changed.items() if n in own})
+        names = {*before._get_param_names(), *after._get_param_names()} - {*own}
+        before, after = before.get_params(deep=False), after.get_params(deep=False)
+        return {
+            name: after[name]
+            for name in names
+            if name in after and not _same(before.get(name), after[name])
+        }
+
+    def _repeat_call(self, changed: dict[str, Any]) -> Self:
+        """Construct a net as this one was, with its present values and some others."""
+        current = self.get_params(deep=False)
+        names = [*own_names(type(self)), *self._given_names]
+        given = {name: current[name] for name in names if name in current}
+        return type(self)(**{**given, **changed})
+
+    def __sklearn_clone__(self) -> Self:
+        """Clone the parameters only; a net under training stays out of it."""
+        params = {
+            name: clone(value, safe=False)
+            for name, value in self.get_params(deep=False).items()
+        }
+        names = {*own_names(type(self)), *self._given_names}
+        fresh = type(self)(**{n: value for n, value in params.items() if n in names})
+        stored = fresh.get_params(deep=False)
+        for name, value in params.items():
+            if name not in names:
+                setattr(fresh, name, value)
+            elif stored[name] is not value:
+                raise RuntimeError(
+                    f"Cannot clone {type(self).__name__}: its __init__ sets or changes "
+                    f"the parameter {name!r}. Let it store the very value that it gets."
+                )
+        if hasattr(self, "_metadata_request"):
+            fresh._metadata_request = copy.deepcopy(self._metadata_request)
+        if hasattr(self, "_sklearn_output_config"):
+            fresh._sklearn_output_config = copy.deepcopy(self._sklearn_output_config)
+        return fresh
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        """Show the parameters that differ from their defaults."""
+        return BaseEstimator.__repr__(self, N_CHAR_MAX=N_CHAR_MAX)
+
+    def _validate_params(self) -> None:
+        names = parameter_names(type(self))
+        if CATCH_ALL in self._part_params:
+            problem = unknown_name(self, CATCH_ALL, strict=True)
+            raise UnknownParameterError(type(self).__name__, {CATCH_ALL: problem})
+        constraints = {
+            k: v for k, v in self._parameter_constraints.items() if k in names
+        }
+        validate_constraints(
+            constraints, self.get_params(deep=False), type(self).__name__
+        )
+        if self._part_params.get("iterator_valid__shuffle"):
+            warn_of_shuffling()
+
+    @property
+    def device(self) -> Any:
+        """The device in use: what ``"auto"`` stands for on this machine."""
+        device = self.__dict__["device"]
+        return _fastest_device() if device == "auto" else device
+
+    @device.setter
+    def device(self, value: Any) -> None:
+        self.__dict__["device"] = value
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say what input the estimator takes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = 3 in self._input_ndims
+        return tags
+
+    # Building -------------------------------------------------------------------
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        params = self.__dict__
+        return [
+            *(item for item in super()._default_callbacks if item[0] != "print_log"),
+            ("lr_schedule", Schedule(params.get("schedule"))),
+            (
+                "best_weights",
+                BestWeights(
+                    restore=params.get("restore_best_weights", True), **self._monitored
+                ),
+            ),
+            ("progress", EpochProgress()),
+            ("print_log", EpochLog()),
+        ]
+
+    @override
+    def initialize(self) -> Self:
+        self._validate_params()
+        self.__dict__.pop("_scaler", None)
+        super().initialize()
+        self._check_names(self._part_params, built=True)
+        return self
+
+    @override
+    def initialize_callbacks(self) -> Self:
+        names = {name for name, _ in self._uniquely_named_callbacks()}
+        for name in self.get_params_for("callbacks"):
+            callback = name.split("__")[0]
+            if callback not in names:
+                known = ", ".join(map(repr, sorted(names)))
+                raise ValueError(
+                    f"callbacks__{name} was given, but there is no callback "
+                    f"{callback!r}; the callbacks are {known}."
+                )
+        return super().initialize_callbacks()
+
+    def _module_factory(self) -> Any:
+        """Look up the module's class, or the instance where the user gave one."""
+        module = self.__dict__["module"]
+        if not isinstance(module, str):
+            return module
+        factory = get_module(module, self._module_ndim)
+        names = accepted_names(factory) or set()
+        if self._has_outputs and "latent_dim" in names and "n_outputs" not in names:
+            raise ValueError(
+                f"The network {module!r} is an autoencoder, for VAETransformer; "
+                f"{type(self).__name__} needs one that takes n_outputs."
+            )
+        return factory
+
+    def _module_parameters(self) -> set[str]:
+        """List the parameters that the module names in its signature."""
+        module = self._module_factory()
+        if isinstance(module, torch.nn.Module):
+            module = type(module)
+        return accepted_names(module) or set()
+
+    def _sizes_taken(self) -> set[str]:
+        """Tell which inferred sizes the module takes."""
+        return set(_SIZES) & self._module_parameters()
+
+    def _sizes_known(self) -> dict[str, Any]:
+        """Return what a module is told if its signature asks for it."""
+        return self.__dict__.get("module_sizes_", {})
+
+    @override
+    def get_params_for(self, prefix: str) -> dict[str, Any]:
+        params = super().get_params_for(prefix)
+        if prefix == "module" and not isinstance(self.module, torch.nn.Module):
+            taken = self._module_parameters()
+            sizes = {k: v for k, v in self._sizes_known().items() if k in taken}
+            params = {**sizes, **params}
+        return params
+
+    @override
+    def initialize_module(self) -> Self:
+        module = self._module_factory()
+        params = self.get_params_for("module")
+        factory = type(module) if isinstance(module, torch.nn.Module) else module
+        check_part_names("module", factory, params)
+        if factory is module:
+            required = {
+                name
+                for name, parameter in inspect.signature(module).parameters.items()
+                if name in _SIZES and parameter.default is parameter.empty
+            }
+            if missing := sorted(required - set(params)):
+                raise ValueError(
+                    f"The module needs {', '.join(missing)}, which fit infers from "
+                    "the data. To initialize without data, give them yourself: "
+                    + ", ".join(f"module__{name}=..." for name in missing)
+                )
+        elif not params and self._is_fitting:
+            # fit must not train the parameter itself: every fit starts from it.
+            module = copy.deepcopy(module)
+        self.module_ = self.initialized_instance(module, params)
+        return self
+
+    def _initialize_module(self, *args: Any, **kwargs: Any) -> Self:
+        # What was learned from another module says nothing of this one.
+        self._forget_measurements()
+        super()._initialize_module(*args, **kwargs)
+        self._takes_sizes = bool(self._sizes_taken())
+        self._n_weights = sum(
+            weight.numel()
+            for _, weight in self.get_all_learnable_params()
+            if not is_lazy_weight(weight)
+        )
+        return self
+
+    def get_all_learnable_params(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Yield names and parameters of the modules and criteria that are built.
+
+        Yields
+        ------
+        name : str
+            The parameter's name in its module.
+        parameter : torch.nn.Parameter
+            The parameter; one that two modules share is yielded once.
+        """
+        seen = set()
+        for name in [*self._modules, *self._criteria]:
+            part = self.__dict__.get(f"{name}_")
+            for key, value in getattr(part, "named_parameters", dict().items)():
+                if value not in seen:
+                    seen.add(value)
+                    yield key, value
+
+    @override
+    def torch_compile(self, module: Any, name: str) -> Any:
+        # In place, so that it is pickled like any other.
+        if self.compile and isinstance(module, torch.nn.Module):
+            module.compile(**self.get_params_for("compile"))
+        return module
+
+    @override
+    def initialize_criterion(self) -> Self:
+        check_part_names("criterion", self.criterion, self.get_params_for("criterion"))
+        return super().initialize_criterion()
+
+    @override
+    def initialize_optimizer(self) -> Self:
+        given = self.get_params_for("optimizer")
+        check_part_names("optimizer", self.optimizer, given, also=["param_groups"])
+        return super().initialize_optimizer()
+
+    @override
+    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple:
+        named_parameters = list(named_parameters)
+        args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
+        # One kernel for a step, where the optimizer and the weights allow it.
+        choices = {"fused", "foreach", "capturable", "differentiable"}
+        modules = [self.__dict__.get(f"{name}_") for name in self._modules]
+        layers = (
+            layer
+            for module in modules
+            if isinstance(module, torch.nn.Module)
+            for layer in module.modules()
+        )
+        if (
+            "fused" in (accepted_names(getattr(self, prefix, None)) or ())
+            and not choices & set(kwargs)
+            and all(
+                not is_lazy_weight(weight)
+                and weight.is_floating_point()
+                and weight.device.type in _FUSED_DEVICES
+                for _, weight in named_parameters
+            )
+            # Fused kernels take no sparse gradients.
+            and not any(getattr(layer, "sparse", False) for layer in layers)
+        ):
+            kwargs["fused"] = True
+        return args, kwargs
+
+    @override
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        part = "iterator_train" if training else "iterator_valid"
+        iterator = getattr(self, part)
+        options = self.get_params_for(part)
+        if _is_batch_iterator(iterator):
+            options.setdefault("device", torch.device(self.device or "cpu"))
+            if self._training is not None:
+                options.setdefault("placed", self._training.placed)
+            if not training:
+                options.setdefault("batch_size", self._prediction_batch_size())
+        options.setdefault("batch_size", self.batch_size)
+        if options["batch_size"] == -1:
+            options["batch_size"] = len(dataset)
+        if not training:
+            return iterator(dataset, **options)
+        if getattr(self, "sampler", None) == "balanced":
+            targets = _targets_of(dataset)
+            if not _is_batch_iterator(iterator) or targets is None:
+                raise ValueError(
+                    "sampler='balanced' needs X and y as arrays and the default "
+                    f"iterator_train, but got {type(dataset).__name__} and "
+                    f"{iterator!r}; give your iterator a sampler of its own "
+                    "(iterator_train__sampler)."
+                )
+            codes = np.unique(targets, return_inverse=True)[1]
+            options["sampling_weights"] = 1.0 / np.bincount(codes)[codes]
+        elif (
+            isinstance(iterator, type)
+            and issubclass(iterator, BatchIterator | DataLoader)
+            and not isinstance(dataset, IterableDataset)
+            and not {"sampler", "batch_sampler"} & set(options)
+        ):
+            options.setdefault("shuffle", True)
+        return iterator(dataset, **options)
+
+    def _prediction_batch_size(self) -> int:
+        shape = self.__dict__.get("sample_shape_")
+        if not shape or self.batch_size == -1:
+            return self.batch_size
+        device = torch.device(self.device or "cpu")
+        large = _LARGE_VALIDATION_BATCH if self._is_training() else _LARGE_BATCH
+        if device.type == "cpu" and self.batch_size >= large:
+            return self.batch_size
+        return max(self.batch_size, samples_at_once(device, math.prod(shape)))
+
+    @override
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple:
+        if isinstance(self.train_split, float):
+            split = ValidationSplit(
+                self.train_split, self._stratify, random_state=self.random_state
+            )
+            train, valid = split(self.get_dataset(X, y), y)
+        else:
+            train, valid = super().get_split_datasets(X, y, **fit_params)
+        self._learn_from_training_data(train)
+        if self._training is not None:
+            self._training.split = train, valid
+        return train, valid
+
+    # Validation -----------------------------------------------------------------
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         """Name the sizes of one sample, as modules take them."""
@@ -65,7 +759,98 @@ class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Comp
             return {"n_channels": 1, "input_size": sample_shape[0]}
         return {"n_channels": sample_shape[0], "input_size": sample_shape[1]}
 
-    # Fitting --------------------------------------------------------------------
+    def _infer_output_size(self, y: Any) -> dict[str, Any]:
+        """Name the size of the output, as modules take it."""
+        return {}
+
+    def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> Any:
+        """Turn the target into what the criterion takes."""
+        return y
+
+    def _class_weight_per_sample(self, y: Any) -> np.ndarray | None:
+        """Turn class weights into weights of samples; None where there are none."""
+        return None
+
+    def _learn_from_training_data(self, dataset: Any) -> None:
+        """Learn what has to be known of the training samples before the first step."""
+
+    def _check_training_data(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any, *, reset: bool
+    ) -> tuple[Any, Any]:
+        """Validate, learn shapes and labels, and encode for skorch's loop."""
+        if reset:
+            self._forget_learned()
+        if not is_dataset(X):
+            if self._is_overridden("get_loss") and _is_structured(y):
+                X, _ = check_X_y(self, X, reset=reset)
+            else:
+                X, y = check_X_y(self, X, y, reset=reset)
+                if y is not None:
+                    y = self._encode_target(y, reset=reset, classes=classes)
+            X, y = self._attach_weights(X, y, sample_weight)
+        elif sample_weight is not None:
+            raise ValueError(
+                "sample_weight cannot be given beside a data set; give X and y as "
+                "arrays."
+            )
+        elif getattr(self, "class_weight", None) is not None:
+            raise ValueError(
+                "class_weight needs X and y as arrays, but X is a data set; give "
+                "arrays, or weights to the criterion."
+            )
+        elif reset:
+            self._inspect_dataset(X, y)
+        if reset:
+            self.module_sizes_ = {
+                **(self._infer_sizes(self.sample_shape_) if self._has_shape else {}),
+                **self._infer_output_size(y),
+            }
+        return X, y
+
+    @property
+    def _has_shape(self) -> bool:
+        """Whether samples are arrays of one shape, and no dicts or tuples of them."""
+        return self.__dict__.get("sample_shape_") is not None
+
+    def _attach_weights(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any]:
+        """Let weights travel with X to the loss, and leave out samples of weight 0."""
+        class_weight = self._class_weight_per_sample(y)
+        if sample_weight is None and class_weight is None:
+            return X, y
+        if isinstance(X, Mapping | list | tuple):
+            raise ValueError(
+                f"Sample and class weights need X as one array, but X is a "
+                f"{type(X).__name__}. Put the weights into X, and use them in get_loss."
+            )
+        weight = check_sample_weight(sample_weight, X, class_weight)
+        kept = weight > 0
+        if not kept.all():
+            X = LazyArray(X)[kept] if is_lazy(X) else X[kept]
+            y, weight = None if y is None else y[kept], weight[kept]
+        # Their mean is 1, so that a weighted loss is as large as an unweighted one and
+        # the learning rate keeps its meaning.
+        weight = (weight / weight.mean()).astype(np.float32)
+        return {"X": X, SAMPLE_WEIGHT: weight}, y
+
+    def _inspect_dataset(self, dataset: Any, y: Any) -> None:
+        """Learn the shape of a sample from a data set, as ``check_X_y`` does."""
+        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+            raise TypeError(
+                f"A data set needs a length and samples by number, but got "
+                f"{type(dataset).__name__}. Give arrays, or arrays on disk, which may "
+                "be larger than memory."
+            )
+        item = dataset[0]
+        # skorch's error names what a data set has to return.
+        sample, _ = unpack_data(item if isinstance(item, list | tuple) else (item,))
+        if isinstance(sample, Mapping | list | tuple):
+            self.sample_shape_ = None
+            return
+        sample = np.asarray(sample)
+        self.sample_shape_ = sample.shape
+        self.n_features_in_ = sample.shape[0] if sample.ndim else 1
+
+    # Training -------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
         """Fit the network; with ``warm_start`` and an initialized net, train it on.
@@ -73,7 +858,7 @@ class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Comp
         Parameters
         ----------
         X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
-            The input. A data set is passed on to skorch as it is.
+            The input. A data set, or a dict of arrays, is passed on to skorch as it is.
         y : array-like of shape (n_samples, ...), default=None
             The target; None where X is a data set that holds it.
         **fit_params : dict
@@ -118,7 +903,7 @@ class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Comp
         self : object
             The estimator.
         """
-        reset = not hasattr(self, "sample_shape_")
+        reset = "sample_shape_" not in self.__dict__
         return self._train(
             X, y, fit_params, method="partial_fit", reset=reset, classes=classes
         )
@@ -133,10 +918,19 @@ class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Comp
         reset: bool,
         classes: Any = None,
     ) -> Self:
+        self.check_training_readiness()
         self._validate_params()
+        if self.device is not None:
+            _check_device_exists(self.device)
+        nonlinearity = self.predict_nonlinearity
+        if not (nonlinearity in (None, "auto") or callable(nonlinearity)):
+            raise TypeError(
+                "predict_nonlinearity must be a callable, 'auto' or None, but got "
+                f"{nonlinearity!r}."
+            )
         fit_params = dict(fit_params)
         seed = draw_seed(self.random_state)
-        state = None if reset else getattr(self, "_generator_state", None)
+        state = None if reset else self.__dict__.get("_generator_state")
         device = torch.device(self.device or "cpu")
         with (
             torch_generator(device, seed, state),
@@ -146,142 +940,250 @@ class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Comp
                 weight = fit_params.pop("sample_weight", None)
                 X, y = self._check_training_data(X, y, weight, classes, reset=reset)
                 if method == "fit" and reset:
-                    # A fresh start: skorch does not announce what it builds anew.
-                    self.initialized_ = False
+                    # skorch announces what replaces weights that were not trained.
+                    self.initialized_ = self.initialized_ and not self.history
+                    self._is_fitting = True
                     self.initialize()
-            with self._on_encoded_targets():
+                    self._is_fitting = False
+            with self._while_training():
                 super().partial_fit(X, y, _routing_method=method, **fit_params)
             if seed is not None:
                 self._generator_state = torch.get_rng_state()
         return self
 
-    def _check_training_data(
-        self, X: Any, y: Any, sample_weight: Any, classes: Any, *, reset: bool
-    ) -> tuple[Any, Any]:
-        """Validate, learn shapes and labels, and encode for skorch's loop."""
-        if not is_dataset(X):
-            X, y = check_X_y(self, X, y, reset=reset)
-            y = self._encode_target(y, reset=reset, classes=classes)
-            X, y = self._attach_weights(X, y, sample_weight)
-        elif sample_weight is not None:
-            raise ValueError(
-                "sample_weight cannot be given beside a data set; give X and y as "
-                "arrays."
-            )
-        elif self.class_weight is not None:
-            raise ValueError(
-                "class_weight needs X and y as arrays, but X is a data set; give "
-                "arrays, or weights to the criterion."
-            )
-        elif reset:
-            self._inspect_dataset(X, y)
-        if reset:
-            for name in self._learned_from_rows:
-                vars(self).pop(name, None)
-            self.module_sizes_ = {
-                **self._infer_sizes(self.sample_shape_),
-                **self._infer_output_size(y),
-            }
-        return X, y
-
-    @contextmanager
+    @contextlib.contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
         """Leave a fitted net as it was where new data or parameters are refused."""
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         try:
             yield
         except Exception:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
-    def _attach_weights(self, X: np.ndarray, y: Any, sample_weight: Any) -> tuple:
-        """Let weights travel with X to the loss, and leave out samples of weight 0."""
-        weight = check_weights(sample_weight, X, self._class_weight_per_sample(y))
-        if weight is None:
-            return X, y
-        kept = weight > 0
-        if not kept.all():
-            X = LazyArray(X)[kept] if is_lazy(X) else X[kept]
-            y, weight = None if y is None else y[kept], weight[kept]
-        # Of mean 1, so that a weighted loss is as large as an unweighted one and the
-        # learning rate keeps its meaning.
-        weight = (weight / weight.mean()).astype(np.float32)
-        return {"X": X, "sample_weight": weight}, y
+    @contextlib.contextmanager
+    def _while_training(self) -> Iterator[None]:
+        """Mark the time when callbacks compare predictions with encoded targets."""
+        self._training = _Training()
+        try:
+            yield
+        finally:
+            self.__dict__.pop("_training", None)
 
-    def _inspect_dataset(self, dataset: Any, y: Any) -> None:
-        """Learn the shape of a sample from a data set, as ``check_X_y`` does."""
-        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
-            raise TypeError(
-                f"A data set needs a length and samples by number, but got "
-                f"{type(dataset).__name__}. Give arrays, or arrays on disk, which may "
-                "be larger than memory."
-            )
-        sample = np.asarray(dataset[0][0])
-        self.sample_shape_ = sample.shape
-        self.n_features_in_ = sample.shape[0] if sample.ndim else 1
+    def _is_training(self) -> bool:
+        return self._training is not None
 
-    def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> Any:
-        """Turn the target into what the criterion takes."""
-        return y
-
-    def _class_weight_per_sample(self, y: Any) -> np.ndarray | None:
-        return None
-
-    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple:
-        """Split the data into a training and a validation part.
-
-        Parameters
-        ----------
-        X : array or dataset
-            The input.
-        y : array, default=None
-            The encoded target.
-        **fit_params : dict
-            Parameters for the split.
-
-        Returns
-        -------
-        dataset_train, dataset_valid : datasets
-            The parts; the second may be None.
-        """
-        self._split = super().get_split_datasets(X, y, **fit_params)
-        return self._split
-
+    @override
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Call a method of the net and of every callback.
-
-        Parameters
-        ----------
-        method_name : str
-            Such as ``"on_batch_end"``.
-        **kwargs : dict
-            Its arguments.
-        """
+        if method_name in _BATCH_EVENTS:
+            getattr(self, method_name)(self, **kwargs)
+            for listener in self._listeners(method_name):
+                listener(self, **kwargs)
+            return
+        if method_name == "on_train_begin":
+            self._forget_measurements()
+            if self._training is not None:
+                self._training.first_epoch = len(self.history)
         super().notify(method_name, **kwargs)
         # The callbacks have put the best weights back.
-        if method_name == "on_train_end" and "_split" in vars(self):
-            self._after_training(*vars(self).pop("_split"))
+        if method_name == "on_train_end" and self._training is not None:
+            known = set(self._learned_names())
+            self._after_training(*self._training.split)
+            self._measured = tuple(set(self._learned_names()) - known)
+
+    def _listeners(self, method_name: str) -> list[Callable]:
+        """Find the callbacks that act on batches, once for all batches."""
+        known = {} if self._training is None else self._training.listeners
+        callbacks, listeners = known.get(method_name, (None, ()))
+        if callbacks is not self.callbacks_:
+            listeners = [
+                getattr(callback, method_name)
+                for _, callback in self.callbacks_
+                if getattr(type(callback), method_name, None)
+                is not getattr(Callback, method_name)
+                or method_name in vars(callback)
+            ]
+            known[method_name] = self.callbacks_, listeners
+        return listeners
+
+    def _losses_are_watched(self) -> bool:
+        """Whether something may read a batch's loss before the epoch is over."""
+        for name in _BATCH_EVENTS:
+            if getattr(type(self), name) is not getattr(NeuralNet, name):
+                return True
+            for _, callback in self.callbacks_:
+                method = getattr(type(callback), name, None)
+                if method not in _READ_NO_LOSS or name in vars(callback):
+                    return True
+        return False
+
+    @override
+    def run_single_epoch(
+        self,
+        iterator: Any,
+        training: bool,
+        prefix: str,
+        step_fn: Callable,
+        **fit_params: Any,
+    ) -> None:
+        # On a device other than the CPU losses are fetched once an epoch, unless
+        # something looks at each. Batches too large for the device's memory are halved.
+        if iterator is None:
+            return
+        wait = self._torch_device.type == "cpu" or self._losses_are_watched()
+        halving = BatchHalving()
+        if self._training is not None:
+            halving = self._training.halving.setdefault(prefix, halving)
+        waiting: list[tuple[dict, str, torch.Tensor]] = []
+        n_batches = 0
+
+        def step_on(batch: Any) -> dict[str, Any]:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            try:
+                return step_fn(batch, **fit_params)
+            except torch.OutOfMemoryError:
+                # The batch begins anew, in halves.
+                self.history[-1]["batches"].pop()
+                self._zero_grad_optimizer()
+                raise
+
+        try:
+            for whole in iterator:
+                for batch, step in halving.run(step_on, whole):
+                    record = self.history[-1]["batches"][-1]
+                    record[prefix + "_batch_size"] = n_samples_in(batch)
+                    for term, value in {
+                        "loss": step["loss"],
+                        **self._loss_terms(),
+                    }.items():
+                        name, value = f"{prefix}_{term}", value.detach()
+                        record[name] = value.item() if wait else None
+                        if not wait:
+                            waiting.append((record, name, value.reshape(())))
+                    n_batches += 1
+                    self.notify("on_batch_end", batch=batch, training=training, **step)
+        finally:
+            fetched = [value for *_, value in waiting]
+            fetched = torch.stack(fetched).tolist() if fetched else []
+            for (record, name, _), value in zip(waiting, fetched, strict=True):
+                record[name] = value
+        self.history.record(prefix + "_batch_count", n_batches)
+
+    def _loss_terms(self) -> dict[str, torch.Tensor]:
+        """Name the terms of the latest loss, for the history."""
+        return {}
+
+    def _set_training(self, training: bool = True) -> None:
+        # Setting the mode of all layers before every step takes longer than looking.
+        parts = [getattr(self, name + "_") for name in self._modules + self._criteria]
+        if any(
+            layer.training != training
+            for part in parts
+            if isinstance(part, torch.nn.Module)
+            for layer in part.modules()
+        ):
+            super()._set_training(training)
+
+    @override
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        scaler = self._gradient_scaler(batch)
+        if scaler is None:
+            return super().train_step(batch, **fit_params)
+        optimizers = [getattr(self, name + "_") for name in self._optimizers]
+        for optimizer in optimizers:
+            _check_steps_alone(optimizer)
+        self._zero_grad_optimizer()
+        try:
+            step = self.train_step_single(batch, **fit_params)
+            for optimizer in optimizers:
+                scaler.unscale_(optimizer)
+            self.notify(
+                "on_grad_computed",
+                named_parameters=TeeGenerator(self.get_all_learnable_params()),
+                batch=batch,
+                training=True,
+            )
+            for optimizer in optimizers:
+                scaler.step(optimizer)
+            scaler.update()
+        except BaseException:
+            # Half-way through a step a scaler is of no more use.
+            self.__dict__.pop("_scaler", None)
+            raise
+        return step
+
+    @override
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        self._set_training(True)
+        X, y = unpack_data(batch)
+        with self._augmenting():
+            y_pred = self.infer(X, **fit_params)
+        loss = self.get_loss(y_pred, y, X=X, training=True)
+        scaler = self._gradient_scaler(batch)
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        return {"loss": loss, "y_pred": y_pred}
+
+    @contextlib.contextmanager
+    def _augmenting(self) -> Iterator[None]:
+        """Let ``infer`` vary the batches, whose signature is skorch's."""
+        if self._training is None or self.augment is None:
+            yield
+            return
+        self._training.augments = True
+        try:
+            yield
+        finally:
+            self._training.augments = False
+
+    @property
+    def _augments_now(self) -> bool:
+        return self._training is not None and self._training.augments
+
+    def _gradient_scaler(self, batch: Any) -> torch.amp.GradScaler | None:
+        """Get the scaler that keeps small gradients above float16's smallest number."""
+        # "auto" never means float16 on the CPU, where steps can be short.
+        on_cpu = self._torch_device.type == "cpu"
+        if self.precision != "float16" and (self.precision != "auto" or on_cpu):
+            return None
+        X, _ = separate_weight(unpack_data(batch)[0])
+        if self._autocast_dtype(_sample_size(X)) is not torch.float16:
+            return None
+        if "_scaler" not in self.__dict__:
+            self._scaler = torch.amp.GradScaler(self._torch_device.type)
+        return self._scaler
+
+    @override
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        step = super().validation_step(batch, **fit_params)
+        return {**step, "y_pred": _compact(step["y_pred"])}
+
+    @override
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
+        X, weight = separate_weight(X)
+        if weight is None:
+            return super().get_loss(y_pred, y_true, X=X, **kwargs)
+        reduction = getattr(self.criterion_, "reduction", None)
+        if reduction is None:
+            raise TypeError(
+                f"Sample and class weights need a criterion with a 'reduction', as "
+                f"torch's losses have; {type(self.criterion_).__name__} has none."
+            )
+        self.criterion_.reduction = "none"
+        try:
+            loss = super().get_loss(y_pred, y_true, X=X, **kwargs)
+        finally:
+            self.criterion_.reduction = reduction
+        loss = loss.reshape(len(loss), -1).mean(dim=1)
+        return (loss * to_device(weight, self.device)).mean()
 
     def _after_training(self, train: Any, valid: Any) -> None:
-        """Measure what the weights make of the samples that they were trained on."""
+        """Learn from the trained module; ``valid`` may be None."""
 
+    @override
     def on_train_end(
         self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
     ) -> None:
-        """Warn where the training came to nothing.
-
-        Parameters
-        ----------
-        net : StrictNet
-            The estimator itself.
-        X : array or dataset
-            The input.
-        y : array
-            The encoded target.
-        **kwargs : dict
-            Unused.
-        """
         loss = self.history[-1].get("train_loss", 0.0) if self.history else 0.0
         if not math.isfinite(loss):
             warnings.warn(
@@ -291,28 +1193,608 @@ class StrictNet(RecipeMixin, ParameterContract, PartsBuilder, TrainingLoop, Comp
                 stacklevel=2,
             )
 
-    def __sklearn_tags__(self) -> Tags:
-        """Say what input the estimator takes."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = 3 in self._input_ndims
-        return tags
+    # From a batch to the module's output ------------------------------------------
 
-    @contextmanager
-    def _on_encoded_targets(self) -> Iterator[None]:
-        """Mark the time when callbacks compare predictions with encoded targets."""
-        self._training = True
+    @property
+    def _torch_device(self) -> torch.device:
+        """Where the module is; with ``device=None`` wherever the user has put it."""
+        if self.device is not None:
+            return torch.device(self.device)
+        weight = next(self.get_all_learnable_params(), None)
+        return torch.device("cpu") if weight is None else weight[1].device
+
+    def _normalize(self, X: torch.Tensor) -> torch.Tensor:
+        """Bring a batch on the device to the numbers that augmentation expects."""
+        return X
+
+    def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
+        """Bring a batch into the layout ``(batch, channels, length)``."""
+        return X[:, None] if X.ndim == 2 else X
+
+    def _augment(self, X: torch.Tensor) -> torch.Tensor:
+        augment = self.augment
+        if isinstance(augment, str):
+            augment = self._augmentations[augment]
+        varied = augment(X)
+        # One image channel in place of three, say, would be taken for all of them.
+        if not isinstance(varied, torch.Tensor) or varied.shape != X.shape:
+            is_tensor = isinstance(varied, torch.Tensor)
+            gave = tuple(varied.shape) if is_tensor else type(varied).__name__
+            raise ValueError(
+                "augment must give a Tensor of the shape of the batch that it takes, "
+                f"{tuple(X.shape)}, but {augment!r} gave {gave}."
+            )
+        return varied
+
+    def _augment_as_given(self, X: torch.Tensor) -> torch.Tensor:
+        """Vary a batch for a module that takes X as the user gave it."""
+        return self._augment(X.float())
+
+    def _send(self, x: Any) -> torch.Tensor:
+        """Bring one array of a batch to the device."""
+        x = torch.as_tensor(x)
+        if x.dtype is torch.float64:
+            # Half as much to send, and some devices have no float64.
+            x = x.float()
+        return to_device(x, self._torch_device)
+
+    def _prepare(self, x: Any) -> Any:
+        """Make of a batch what the module takes, on its device."""
+        x, _ = separate_weight(x)
+        if isinstance(x, Mapping):
+            return {name: self._send(values) for name, values in x.items()}
+        if isinstance(x, list | tuple):
+            return type(x)(self._send(values) for values in x)
+        x = self._send(x)
+        # Arrays on disk and those of a user's own data sets come in any dtype.
+        if self._takes_sizes:
+            x = self._normalize(x).float()
+            if self._augments_now:
+                x = self._augment(x)
+            return self._to_module_layout(x)
+        return self._augment_as_given(x) if self._augments_now else x.float()
+
+    def module_input(self, X: Any) -> torch.Tensor:
+        """Give what the module sees of some samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The samples, in the shape they had in ``fit``.
+
+        Returns
+        -------
+        batch : Tensor of shape (n_samples, n_channels, ...)
+            float32, normalized, on the module's device, in one batch.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is neither fitted nor initialized.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity.
+        """
+        self.check_is_fitted()
+        X, _ = check_X_y(self, X, reset=False)
+        with torch.no_grad():
+            return self._prepare(X[:] if is_lazy(X) else X)
+
+    @override
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        x = self._prepare(x)
+        with self._autocast(self._torch_device, _sample_size(x)):
+            if isinstance(x, Mapping):
+                x = self._merge_x_and_fit_params(x, fit_params)
+                output = self.module_(**x)
+            else:
+                output = self.module_(x, **fit_params)
+        if isinstance(output, tuple):
+            return tuple(map(_to_float32, output))
+        return _to_float32(output)
+
+    def _autocast_dtype(self, input_size: int) -> torch.dtype | None:
+        return resolve_precision(
+            self.precision, self._torch_device, input_size, self._n_weights
+        )
+
+    def _autocast(self, device: torch.device, input_size: int) -> Any:
+        # Short formats round numbers to two or three digits, which is nothing to the
+        # noise of gradients, but much to a measurement.
+        if self._is_measurement and self.precision == "auto":
+            if not self.module_.training:
+                return contextlib.nullcontext()
+        dtype = self._autocast_dtype(input_size)
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype)
+
+    # Predicting -----------------------------------------------------------------
+
+    @override
+    def evaluation_step(self, batch: Any, training: bool = False) -> Any:
+        self.check_is_fitted()
+        X, _ = unpack_data(batch)
+        with torch.set_grad_enabled(training):
+            self._set_training(training)
+            output = self.infer(X)
+        return output if training else _compact(output)
+
+    def forward_iter(
+        self,
+        X: Any,
+        training: bool = False,
+        device: Any = "cpu",
+        *,
+        check: bool = False,
+    ) -> Iterator[Any]:
+        """Run the module on batch after batch.
+
+        Parameters
+        ----------
+        X : array or dataset
+            The input.
+        training : bool, default=False
+            Leave dropout and the like active, and gradients on.
+        device : str or torch.device, default="cpu"
+            Where to put the outputs.
+        check : bool, default=False
+            Refuse NaN and infinity in X. A data set of the user's own is not checked.
+
+        Yields
+        ------
+        y_pred : Tensor or tuple of Tensor
+            The module's output for the next samples. A batch that is too large for
+            the device's memory is halved.
+        """
+
+        def step(batch: Any) -> Any:
+            return self.evaluation_step(batch, training=training)
+
+        for output in self._run_batches(step, X, check=check):
+            yield to_device(output, device=device)
+
+    def _run_batches(
+        self, step: Callable[[Any], Any], X: Any, *, check: bool
+    ) -> Iterator[Any]:
+        """Yield what a step gives for batch after batch."""
+        self.check_is_fitted()
+        halving = BatchHalving("iterator_valid__batch_size")
+        # In the samples' order, whatever the mode of the layers.
+        iterator = self.get_iterator(self.get_dataset(X), training=False)
+        if check and isinstance(iterator, BatchIterator):
+            iterator.checks_finite = True
+        elif check:
+            check_finite(X, advice=self._finite_advice)
         try:
-            yield
-        finally:
-            for name in _OF_A_TRAINING:
-                vars(self).pop(name, None)
-            forget_placed()
+            for batch in iterator:
+                yield concatenate([output for _, output in halving.run(step, batch)])
+        except NotFiniteError:
+            # Says in which rows.
+            check_finite(X, advice=self._finite_advice)
+            raise
 
-    def _is_training(self) -> bool:
-        return "_training" in vars(self)
+    def _predict_outputs(self, X: Any, function: Callable | None = None) -> np.ndarray:
+        """Gather a function of all outputs; None stands for the nonlinearity."""
+        self._check_state_is_complete()
+        is_array = not (is_dataset(X) or isinstance(X, dict))
+        if is_array:
+            X, _ = check_X_y(self, X, reset=False, finite=False)
+        is_array = is_array and not isinstance(X, list | tuple)
+        if function is None:
+            function = self._get_predict_nonlinearity()
+        device = self._torch_device
+        waiting, done = [], []
+        n_bytes = 0
+        with fast_kernels(device, self.precision):
+            for results in self._predict_batches(X, function, check=is_array):
+                waiting.append(torch.as_tensor(results))
+                n_bytes += waiting[-1].nbytes
+                if n_bytes > _OUTPUTS_ON_DEVICE:
+                    done.append(torch.cat(waiting).cpu())
+                    waiting, n_bytes = [], 0
+            if not waiting and not done:
+                raise ValueError("X has no samples; give at least one.")
+            if waiting:
+                done.append(torch.cat(waiting).cpu())
+            return torch.cat(done).numpy() if len(done) > 1 else done[0].numpy()
+
+    def _predict_batches(
+        self, X: Any, function: Callable, *, check: bool
+    ) -> Iterator[torch.Tensor]:
+        """Yield a function of the outputs for batch after batch, on the device."""
+        for output in self.forward_iter(
+            X, training=False, device=self._torch_device, check=check
+        ):
+            output = output[0] if isinstance(output, tuple) else output
+            # Those of a training step, kept for scoring, carry gradients.
+            yield function(output.detach())
+
+    def predict_stream(
+        self,
+        X: Any,
+        chunk_size: int | None = None,
+        *,
+        out: str | os.PathLike,
+        method: str = "auto",
+        ids: Any = None,
+        resume: bool = True,
+        verbose: int = 1,
+    ) -> Path:
+        """Predict a catalogue larger than memory, chunk by chunk, into a file.
+
+        An interrupted prediction goes on where it stopped when it is called again. See
+        :func:`skastro.streaming.predict_stream` for the parameters and the layout of
+        the file.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input: an array, a memory map, an HDF5 data set.
+        chunk_size : int, default=None
+            Samples in a chunk; None takes about 64 MiB.
+        out : str or path-like
+            The file to write, ``.h5``, ``.hdf5`` or ``.csv``.
+        method : str, default="auto"
+            The estimator's method to call.
+        ids : array-like of shape (n_samples,), default=None
+            Names of the samples for the file's first column.
+        resume : bool, default=True
+            Whether to go on with an interrupted prediction.
+        verbose : int, default=1
+            0 shows no progress bar.
+
+        Returns
+        -------
+        path : Path
+            The file.
+        """
+        from skastro.streaming import predict_stream
+
+        return predict_stream(
+            self,
+            X,
+            chunk_size,
+            out=out,
+            method=method,
+            ids=ids,
+            resume=resume,
+            verbose=verbose,
+        )
+
+    # Learned state, in pickles and in files ---------------------------------------
+
+    def _learned_names(self) -> list[str]:
+        parts = {f"{n}_" for n in self._modules + self._criteria + self._optimizers}
+        return [
+            name
+            for name in self.__dict__
+            if name.endswith("_")
+            and not name.startswith("_")
+            and name not in parts | _SKORCH_ATTRIBUTES
+            and not is_part_parameter(name)
+        ]
+
+    def _forget_learned(self) -> None:
+        for name in self._learned_names():
+            del self.__dict__[name]
+        self.__dict__.pop("_measured", None)
+
+    def _forget_measurements(self) -> None:
+        """Forget what was learned from the predictions of a trained module."""
+        for name in self.__dict__.pop("_measured", ()):
+            self.__dict__.pop(name, None)
+
+    def _fitted_state(self) -> dict[str, Any]:
+        """Return the learned state as plain values, see the class's docstring."""
+        return {name: self.__dict__[name] for name in self._learned_names()}
+
+    def _restore_fitted_state(self, state: dict[str, Any]) -> None:
+        """Set the learned attributes from what ``_fitted_state`` returned."""
+        self.__dict__.update(state)
+
+    def _check_state_is_complete(self) -> None:
+        """Raise NotFittedError where predictions need what no file has restored."""
+
+    def _require_learned(self, *names: str) -> None:
+        missing = [name for name in names if name not in self.__dict__]
+        if missing:
+            raise NotFittedError(
+                f"This {type(self).__name__} has weights, but lacks "
+                f"{', '.join(missing)}, which predictions need: the file that was "
+                "loaded does not hold what fit learns beside the weights, or was saved "
+                "during the training. Fit it, or load a file that save_params wrote "
+                "after fit."
+            )
+
+    def _get_module(self, name: str, msg: str) -> Any:
+        # What save_params and load_params write and read.
+        module = super()._get_module(name, msg)
+        if name != "module_" or self._state_exchange is None:
+            return module
+        return StateDict(module, self._state_exchange)
+
+    def _write_state(self) -> str:
+        content = {
+            "class": type(self).__name__,
+            "measured": list(self.__dict__.get("_measured", ())),
+            "state": self._fitted_state(),
+        }
+        return encode_state(content, type(self).__name__)
+
+    def _read_state(self, text: str | None) -> None:
+        """Take over the learned state of a file; None stands for a file without it."""
+        if text is None:
+            self._forget_measurements()
+            return
+        content = decode_state(text)
+        state = content["state"]
+        if self._is_training():
+            self._check_same_data(state)
+            # The training that goes on measures anew.
+            state = {k: v for k, v in state.items() if k not in content["measured"]}
+            self._restore_fitted_state(state)
+            return
+        self._forget_learned()
+        self._restore_fitted_state(state)
+        self._measured = tuple(content["measured"])
+
+    def _check_same_data(self, state: dict[str, Any]) -> None:
+        """Refuse weights for other data than those of the running training."""
+        for name in ("sample_shape_", "classes_inferred_", "target_shape_"):
+            if name not in state or name not in self.__dict__:
+                continue
+            if not np.array_equal(state[name], self.__dict__[name]):
+                raise ValueError(
+                    f"The weights to start from belong to {name}={state[name]!r}, but "
+                    f"the training data have {self.__dict__[name]!r}. Give data of the "
+                    "same kind, or start without these weights."
+                )
+
+    def save_params(
+        self,
+        f_params: Any = None,
+        f_optimizer: Any = None,
+        f_criterion: Any = None,
+        f_history: Any = None,
+        use_safetensors: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Save weights and all that was learned beside them, optimizer and history.
+
+        Parameters
+        ----------
+        f_params : str, path-like or file, default=None
+            The module's weights, with everything else that predictions need: classes,
+            scales, temperature, ...; torch and skorch can read the weights too.
+        f_optimizer, f_criterion, f_history : str, path-like or file, default=None
+            State of the optimizer and the criterion, and the history.
+        use_safetensors : bool, default=False
+            Write safetensors in place of torch's format.
+        **kwargs : dict
+            Files for other modules and optimizers, such as ``f_module2``.
+
+        Raises
+        ------
+        TypeError
+            If a learned attribute is of a kind that cannot be written.
+        """
+        target = f_params
+        if f_params is not None and use_safetensors:
+            f_params = io.BytesIO()
+        if f_params is not None and self.initialized_:
+            self._state_exchange = {"text": self._write_state()}
+        try:
+            super().save_params(
+                f_params=f_params,
+                f_optimizer=f_optimizer,
+                f_criterion=f_criterion,
+                f_history=f_history,
+                use_safetensors=use_safetensors,
+                **kwargs,
+            )
+        finally:
+            exchange = self.__dict__.pop("_state_exchange", None)
+        if f_params is not target:
+            write_safetensors(f_params.getvalue(), exchange["text"], target)
+
+    def load_params(
+        self,
+        f_params: Any = None,
+        f_optimizer: Any = None,
+        f_criterion: Any = None,
+        f_history: Any = None,
+        checkpoint: Any = None,
+        use_safetensors: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Load what ``save_params`` has written.
+
+        An estimator that was neither fitted nor initialized is initialized with the
+        sizes that the file names.
+
+        Parameters
+        ----------
+        f_params : str, path-like or file, default=None
+            The module's weights, with everything else that was learned.
+        f_optimizer, f_criterion, f_history : str, path-like or file, default=None
+            State of the optimizer and the criterion, and the history.
+        checkpoint : skorch.callbacks.Checkpoint, default=None
+            The checkpoint whose files to load.
+        use_safetensors : bool, default=False
+            Read safetensors in place of torch's format.
+        **kwargs : dict
+            Files of other modules and optimizers, such as ``f_module2``.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not initialized, and the file does not hold its sizes.
+        """
+        if not self.initialized_ and self._sizes_taken():
+            file = f_params
+            if file is None and checkpoint is not None:
+                if checkpoint.f_history is not None:
+                    self.history = History.from_file(checkpoint.f_history_)
+                file = checkpoint.get_formatted_files(self).get("f_params")
+            text = state_in_file(file, use_safetensors)
+            if text is not None:
+                self._validate_params()
+                self._restore_fitted_state(decode_state(text)["state"])
+                self.initialize()
+        self._state_exchange = {}
+        if use_safetensors and f_params is not None:
+            self._state_exchange["text"] = state_in_file(f_params, use_safetensors)
+        try:
+            super().load_params(
+                f_params=f_params,
+                f_optimizer=f_optimizer,
+                f_criterion=f_criterion,
+                f_history=f_history,
+                checkpoint=checkpoint,
+                use_safetensors=use_safetensors,
+                **kwargs,
+            )
+        finally:
+            exchange = self.__dict__.pop("_state_exchange")
+        if "text" in exchange:
+            self._read_state(exchange["text"])
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what belongs to a running training out of a pickle."""
         state = super().__getstate__()
-        transient = {*_OF_A_TRAINING, "_scaler"}
-        return {k: v for k, v in state.items() if k not in transient}
+        return {k: v for k, v in state.items() if k not in _TRANSIENT_ATTRIBUTES}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Load a pickled net; with ``device="auto"``, on what this machine has."""
+        requested = state["device"]
+        if requested == "auto":
+            state = {**state, "device": _fastest_device()}
+        super().__setstate__(state)
+        if requested == "auto":
+            self.device = "auto"
+
+
+def draw_seed(random_state: int | np.random.RandomState | None) -> int | None:
+    """Draw a seed for one fit; None asks for torch's global generator, as torch does.
+
+    An int gives the same seed at each call, a RandomState instance a new one.
+    """
+    if random_state is None:
+        return None
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+@contextlib.contextmanager
+def torch_generator(
+    device: torch.device, seed: int | None, state: torch.Tensor | None = None
+) -> Iterator[None]:
+    """Run a block on a seed, or a generator's state, and put the generators back.
+
+    With None for the seed the block draws from the global generator.
+    """
+    if seed is None:
+        yield
+        return
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        # Not torch.manual_seed, which seeds the generators of all devices.
+        torch.default_generator.manual_seed(seed)
+        if state is not None:
+            torch.set_rng_state(state)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(int(torch.randint(2**62, ())))
+        elif device.type == "mps":
+            torch.mps.manual_seed(int(torch.randint(2**62, ())))
+        yield
+
+
+# Asked several times a batch.
+@cache
+def _fastest_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _check_device_exists(name: Any) -> None:
+    advice = "Take device='auto' to use what there is, or device='cpu'."
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={name!r} is no device that torch knows. {advice}"
+        ) from error
+    n_devices = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= n_devices:
+        raise ValueError(
+            f"device={str(name)!r} was asked for, but torch sees "
+            f"{n_devices} CUDA devices. {advice}"
+        )
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Compare parameters, of which some are arrays."""
+    if a is b:
+        return True
+    try:
+        return bool(a == b)
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_structured(y: Any) -> bool:
+    """Tell whether each sample has a target of several axes, or of its own length."""
+    if isinstance(y, np.ndarray) and y.dtype == object:
+        return y.ndim == 1 and all(isinstance(target, np.ndarray) for target in y)
+    return getattr(y, "ndim", 1) > 2
+
+
+def _sample_size(x: Any) -> int:
+    """Count the numbers in one sample of a batch."""
+    if isinstance(x, Mapping):
+        x = list(x.values())
+    if isinstance(x, list | tuple):
+        return sum(map(_sample_size, x))
+    return x[0].numel() if x.ndim and len(x) else 1
+
+
+def _to_float32(output: Any) -> Any:
+    """Bring outputs of autocast back; whole numbers and the like stay."""
+    is_float = isinstance(output, torch.Tensor) and output.is_floating_point()
+    return output.float() if is_float else output
+
+
+def _is_batch_iterator(iterator: Any) -> bool:
+    return isinstance(iterator, type) and issubclass(iterator, BatchIterator)
+
+
+def _targets_of(dataset: Any) -> np.ndarray | None:
+    """Find the encoded targets of a data set made from arrays."""
+    if isinstance(dataset, Subset):
+        targets = _targets_of(dataset.dataset)
+        return None if targets is None else targets[np.asarray(dataset.indices)]
+    return getattr(dataset, "y", None)
+
+
+def _check_steps_alone(optimizer: torch.optim.Optimizer) -> None:
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(
+            f"{type(optimizer).__name__} computes the loss several times a step, which "
+            "does not go with the scaled gradients of float16. Take "
+            "precision='bfloat16' or 'float32'."
+        )
+
+
+def _compact(output: Any) -> Any:
+    """Copy small outputs on the CPU, now that the feature maps are gone.
+
+    Outputs are kept while large feature maps come and go. Where they were made, in the
+    midst of those, they would leave holes into which no later map fits, and memory
+    would grow with the number of batches.
+    """
+    if isinstance(output, tuple):
+        return tuple(_compact(part) for part in output)
+    is_tensor = isinstance(output, torch.Tensor) and output.device.type == "cpu"
+    return output.clone() if is_tensor and output.nbytes < _SMALL else output

@@ -1,10 +1,30 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Parameters: which names an estimator takes, and what to say of the others."""
+"""Parameters: which names an estimator takes, which values, and how to refuse others.
+
+The names are those of the signature of ``__init__``, and, where that passes
+``**kwargs`` to the ``__init__`` of its base, those of the base as well.
+"""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
+from numbers import Integral, Real
+from types import SimpleNamespace
 from typing import Any
+
+import torch
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from skorch import NeuralNet
+
+from skastro.augmentation import AUGMENTATIONS
+from skastro.training import PRECISIONS, SCHEDULES
 
 # The parts of a skorch net whose own parameters are reached as ``part__name``.
 PARTS = (
@@ -18,19 +38,131 @@ PARTS = (
     "compile",
 )
 
-
 # The catch-all of the signatures. scikit-learn's checks call a constructor with every
 # name of its signature, this one included, and expect the verdict in fit.
 CATCH_ALL = "kwargs"
 
+SHARED_CONSTRAINTS: dict[str, list] = {
+    "module": [str, callable],
+    "criterion": [callable],
+    "optimizer": [callable],
+    "lr": [Interval(Real, 0, None, closed="neither")],
+    "max_epochs": [Interval(Integral, 0, None, closed="left")],
+    "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1})],
+    "iterator_train": [callable],
+    "iterator_valid": [callable],
+    "train_split": [
+        None,
+        callable,
+        Options(bool, {False}),
+        Interval(Real, 0, 1, closed="neither"),
+    ],
+    "callbacks": [None, list, tuple, StrOptions({"disable"})],
+    "warm_start": ["boolean"],
+    "verbose": ["verbose"],
+    "device": [None, str, torch.device],
+    "compile": ["boolean"],
+    "use_caching": ["boolean", StrOptions({"auto"})],
+    "torch_load_kwargs": [None, dict],
+    "random_state": ["random_state"],
+    "class_weight": [None, dict, StrOptions({"balanced"})],
+    "classes": [None, "array-like"],
+    "sampler": [None, StrOptions({"balanced"})],
+    "augment": [None, callable, StrOptions(set(AUGMENTATIONS))],
+    "precision": [StrOptions({"auto", *PRECISIONS})],
+    "schedule": [None, callable, StrOptions(set(SCHEDULES))],
+    "restore_best_weights": ["boolean"],
+    "calibrate": ["boolean"],
+    "scale_target": ["boolean"],
+    "dataset": [callable, HasMethods(["__getitem__", "__len__"])],
+}
 
-def signature_names(cls: type) -> list[str]:
-    """List the named parameters of ``cls.__init__``, without ``self``."""
-    return [
+
+def validate_constraints(
+    constraints: Mapping[str, list], values: Mapping[str, Any], owner: str
+) -> None:
+    """Refuse values that the constraints do not allow, with scikit-learn's message."""
+    validate_parameter_constraints(dict(constraints), dict(values), caller_name=owner)
+
+
+def warn_of_shuffling() -> None:
+    """Warn, as skorch does, of a shuffled order of predictions."""
+    name = "iterator_valid__shuffle"
+    net = SimpleNamespace(
+        _params_to_validate={name}, prefixes_=PARTS, use_caching="auto", **{name: True}
+    )
+    NeuralNet._validate_params(net)
+
+
+def _initializers(cls: type) -> list[Callable]:
+    """List the ``__init__`` of a class and those that its ``**kwargs`` reach."""
+    found = []
+    for owner in cls.__mro__:
+        init = vars(owner).get("__init__")
+        if init is None or owner is object:
+            continue
+        found.append(init)
+        kinds = {p.kind for p in inspect.signature(init).parameters.values()}
+        code = getattr(inspect.unwrap(init), "__code__", None)
+        goes_up = code is not None and "__init__" in code.co_names
+        if not goes_up or inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return found
+
+
+def _named(init: Callable) -> list[inspect.Parameter]:
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    parameters = list(inspect.signature(init).parameters.values())[1:]
+    return [parameter for parameter in parameters if parameter.kind not in variable]
+
+
+@cache
+def own_names(cls: type) -> tuple[str, ...]:
+    """List the parameters that the ``__init__`` of a class names itself."""
+    inits = _initializers(cls)[:1]
+    return tuple(parameter.name for init in inits for parameter in _named(init))
+
+
+@cache
+def parameter_names(cls: type) -> tuple[str, ...]:
+    """List all named parameters, those included that ``**kwargs`` pass to the bases."""
+    names = dict.fromkeys(own_names(cls))
+    for init in _initializers(cls)[1:]:
+        names.update(dict.fromkeys(parameter.name for parameter in _named(init)))
+    return tuple(names)
+
+
+def bind_call(
+    cls: type, args: tuple, kwargs: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Name the arguments of a call of a class.
+
+    Returns the values of the parameters that the ``__init__`` of the class names
+    itself, and the names of the other arguments. A call that does not fit is left to
+    Python to refuse.
+    """
+    init, *above = _initializers(cls)
+    try:
+        bound = inspect.signature(init).bind(None, *args, **kwargs)
+    except TypeError:
+        return {}, []
+    bound.apply_defaults()
+    positional = [
         parameter.name
-        for parameter in inspect.signature(cls.__init__).parameters.values()
-        if parameter.name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+        for upper in above
+        for parameter in _named(upper)
+        if parameter.kind is not parameter.KEYWORD_ONLY
     ]
+    own, given = {}, []
+    for name, value in list(bound.arguments.items())[1:]:
+        kind = inspect.signature(init).parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            given += value
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            given += positional[: len(value)]
+        else:
+            own[name] = value
+    return own, given
 
 
 def is_part_parameter(name: str) -> bool:
@@ -41,13 +173,39 @@ def is_part_parameter(name: str) -> bool:
 def suggest(name: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant, or which there are."""
     known = sorted(known)
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name.lower(), known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
     return f"the names are {', '.join(map(repr, known))}."
 
 
-def unknown_name(estimator: Any, name: str) -> str | None:
+class UnknownParameterError(TypeError, ValueError):
+    """Parameters that the estimator does not have.
+
+    A TypeError, as for any function, and a ValueError with skorch's message as its
+    first argument, for programs that expect it. ``problems`` are told by name.
+    """
+
+    def __init__(self, owner: str, problems: dict[str, str]) -> None:
+        self.message = "\n".join(
+            f"{owner}() got an unexpected parameter {name!r}: {problem}"
+            for name, problem in problems.items()
+        )
+        net = SimpleNamespace(
+            _params_to_validate=set(problems), prefixes_=PARTS, use_caching="auto"
+        )
+        try:
+            NeuralNet._validate_params(net)
+            super().__init__(self.message)
+        except ValueError as error:
+            super().__init__(*error.args)
+
+    def __str__(self) -> str:
+        """Return this project's message."""
+        return self.message
+
+
+def unknown_name(estimator: Any, name: str, *, strict: bool = False) -> str | None:
     """Tell what is wrong with a parameter's name, or None where nothing is.
 
     ``part__name`` is taken for every part of the net; whether the part knows the name
@@ -55,20 +213,21 @@ def unknown_name(estimator: Any, name: str) -> str | None:
     """
     part, dunder, rest = name.partition("__")
     parts = {*PARTS, *estimator.prefixes_}
-    names = signature_names(type(estimator))
-    if not dunder:
-        if part in names or part == CATCH_ALL:
-            return None
-        for known in sorted(parts, key=len, reverse=True):
-            if name.startswith(known + "_"):
-                return f"did you mean '{known}__{name[len(known) + 1 :]}'?"
-        return suggest(name, names)
+    names = parameter_names(type(estimator))
+    if not dunder and (part in names or (part == CATCH_ALL and not strict)):
+        return None
     if part in parts and rest:
         return None
-    return suggest(part, parts | set(names)) + " (before the double underscore)"
+    for known in sorted(parts, key=len, reverse=True):
+        if name.startswith(known) and name != known:
+            rest = name[len(known) :].lstrip("_")
+            return f"did you mean '{known}__{rest}'?"
+    if not dunder:
+        return suggest(name, names)
+    return f"{suggest(part, parts | set(names))} (before the double underscore)"
 
 
-def accepted_names(function: Callable) -> set[str] | None:
+def accepted_names(function: Any) -> set[str] | None:
     """List the keyword names a callable takes; None where it takes any."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -81,25 +240,11 @@ def accepted_names(function: Callable) -> set[str] | None:
 
 
 def check_part_names(
-    part: str, function: Callable, given: Mapping[str, Any], also: Iterable[str] = ()
+    part: str, function: Any, given: Iterable[str], also: Iterable[str] = ()
 ) -> None:
-    """Refuse parameters of a part that the part does not have.
+    """Refuse parameters of a part that the part, built by ``function``, does not have.
 
-    Parameters
-    ----------
-    part : str
-        The part's name, such as ``"module"``.
-    function : callable
-        The class or function that builds it.
-    given : mapping
-        The parameters, without their prefix.
-    also : iterable of str
-        Names that are understood before the part is built.
-
-    Raises
-    ------
-    ValueError
-        With the name that was probably meant.
+    The names in ``also`` are understood before the part is built.
     """
     accepted = accepted_names(function)
     if accepted is None:

@@ -1,40 +1,58 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The strict net's side for regressors: targets scaled for the loss, and back."""
+"""The base of regressors: targets scaled for the loss, and back."""
 
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags
+from skorch import NeuralNetRegressor
 from skorch.utils import to_tensor
+from typing_extensions import override
 
-from skastro.base._net import StrictNet
-from skastro.training import find_source
+from skastro.base._net import BaseNet
+from skastro.training import SAMPLE_WEIGHT, find_source
 
 # Of a data set without arrays so many targets are read, spread over all.
 _N_READ = 4096
 
 
-class StrictRegressor(StrictNet):
-    """Regressors: targets of any scale and offset, one or several a sample.
+class BaseRegressor(BaseNet, NeuralNetRegressor):
+    """The base of regressors: targets of any scale and offset, one or several a sample.
 
-    Stands to the left of :class:`skorch.NeuralNetRegressor`. The criterion compares
-    scaled numbers: of each target the mean of the training rows is taken away and the
-    rest divided by their standard deviation, in double precision, so that a small
-    scatter around a large number is not lost. All else sees the user's numbers: data
-    sets, splits, callbacks and ``predict``. The losses in the history are in scaled
-    units, and so is what the module gives (``forward``).
+    The criterion compares scaled numbers: the mean of the training rows is taken away
+    from each target and the rest divided by their standard deviation, in double
+    precision, so that a small scatter around a large number is not lost. All else sees
+    the user's numbers: data sets, splits, callbacks and ``predict``. The losses in the
+    history are in scaled units, and so is what the module gives (``forward``).
+
+    Parameters
+    ----------
+    module : str, torch.nn.Module class or instance
+        The network.
+    criterion : class, default=torch.nn.MSELoss
+        The loss.
+    scale_target : bool, default=True
+        As in :class:`skastro.GalaxyRegressor`.
+    **kwargs : dict
+        Parameters of :class:`BaseNet`, and of the parts.
     """
 
-    # Parameters of classifiers, which the shared code asks for.
-    class_weight: ClassVar = None
-    sampler: ClassVar = None
-    _measures = True
+    _is_measurement = True
     _target_checks: ClassVar = {"multi_output": True, "y_numeric": True}
-    _learned_from_rows: ClassVar = ("target_mean_", "target_scale_")
+
+    def __init__(
+        self,
+        module: Any,
+        criterion: Any = torch.nn.MSELoss,
+        *,
+        scale_target: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        BaseNet.__init__(self, module, criterion, **kwargs)
+        self.scale_target = scale_target
 
     @property
     def predict_proba(self) -> Any:
@@ -55,7 +73,7 @@ class StrictRegressor(StrictNet):
             )
         if reset:
             self.target_shape_ = y.shape[1:]
-            self._predicted_dtype = _dtype_for(y)
+            self.target_dtype_ = _dtype_for(y)
         elif y.shape[1:] != self.target_shape_:
             raise ValueError(
                 f"y has targets of shape {y.shape[1:]}, but {type(self).__name__} was "
@@ -67,17 +85,17 @@ class StrictRegressor(StrictNet):
         super()._inspect_dataset(dataset, y)
         target = np.asarray(dataset[0][1])
         self.target_shape_ = target.shape
-        self._predicted_dtype = _dtype_for(target)
+        self.target_dtype_ = _dtype_for(target)
 
     def _infer_output_size(self, y: Any) -> dict[str, int]:
         return {"n_outputs": int(np.prod(self.target_shape_))}
 
     # Scaling ---------------------------------------------------------------------
 
-    def _learn_from_rows(self, dataset: Any) -> None:
+    def _learn_from_training_data(self, dataset: Any) -> None:
         """Measure the training targets."""
-        super()._learn_from_rows(dataset)
-        if not self.scale_target or hasattr(self, "target_mean_"):
+        super()._learn_from_training_data(dataset)
+        if not self.scale_target or "target_mean_" in self.__dict__:
             return
         y, weight = _targets_of(dataset)
         scaler = StandardScaler().fit(y.reshape(len(y), -1), sample_weight=weight)
@@ -96,30 +114,8 @@ class StrictRegressor(StrictNet):
         )
         return (y.to(dtype).reshape(len(y), -1) - mean) / scale
 
+    @override
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
-        """Compute a batch's loss, of scaled targets.
-
-        Parameters
-        ----------
-        y_pred : Tensor or tuple of Tensor
-            The module's output.
-        y_true : Tensor
-            The target, as the user gave it.
-        X : Tensor or dict, default=None
-            The batch.
-        **kwargs : dict
-            ``training``, whether the step is one of training.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            The mean over the batch.
-
-        Raises
-        ------
-        ValueError
-            If the module's output has another size than the target.
-        """
         scaled = self._scale_target(to_tensor(y_true, device=None))
         return super().get_loss(y_pred, self._match(scaled, y_pred), X=X, **kwargs)
 
@@ -165,13 +161,12 @@ class StrictRegressor(StrictNet):
             module's outputs do not match the targets.
         """
         self.check_is_fitted()
-        if self.scale_target and not hasattr(self, "target_mean_"):
-            raise NotFittedError(
-                f"This {type(self).__name__} knows no target_mean_ and target_scale_, "
-                "which turn outputs into predictions: load_params restores weights "
-                "alone. Fit it, or load a pickle."
-            )
         return self._unscale(self._predict_outputs(X))
+
+    def _check_state_is_complete(self) -> None:
+        super()._check_state_is_complete()
+        if self.scale_target:
+            self._require_learned("target_mean_", "target_scale_", "target_shape_")
 
     def _unscale(self, output: np.ndarray) -> np.ndarray:
         """Turn outputs into numbers like the targets, in their shape."""
@@ -182,7 +177,7 @@ class StrictRegressor(StrictNet):
             self._refuse_outputs(output.shape[1:])
         if self.scale_target:
             y = y.astype(np.float64) * self.target_scale_ + self.target_mean_
-        return y.astype(self._predicted_dtype).reshape(len(y), *self.target_shape_)
+        return y.astype(self.target_dtype_).reshape(len(y), *self.target_shape_)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that there may be several targets."""
@@ -191,11 +186,13 @@ class StrictRegressor(StrictNet):
         return tags
 
 
-def _dtype_for(y: np.ndarray) -> type:
+def _dtype_for(y: np.ndarray) -> np.dtype:
     """Choose the dtype of predictions of such targets."""
     if y.dtype.kind == "f":
-        return np.float32 if y.dtype.itemsize <= 4 else np.float64
-    return np.float32 if (y.astype(np.float32) == y).all() else np.float64
+        is_short = y.dtype.itemsize <= 4
+    else:
+        is_short = (y.astype(np.float32) == y).all()
+    return np.dtype(np.float32 if is_short else np.float64)
 
 
 def _targets_of(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -207,7 +204,7 @@ def _targets_of(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
         y = np.stack([np.asarray(dataset[row][1], np.float64) for row in rows])
         return y, None
     rows = slice(None) if source.rows is None else source.rows
-    weight = source.X.get("sample_weight") if isinstance(source.X, dict) else None
+    weight = source.X.get(SAMPLE_WEIGHT) if isinstance(source.X, dict) else None
     y = source.y[rows].double().numpy()
     return y, None if weight is None else weight[rows].numpy()
 

@@ -1,30 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The strict net's side for transformers: samples in, features out, no target."""
+"""The base of transformers: samples in, features out, no target."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from skorch.dataset import unpack_data
 
-from skastro.base._net import StrictNet
+from skastro.base._net import BaseNet
 
 
-class StrictTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StrictNet):
-    """Transformers: networks that turn samples into features, fitted without a target.
+class BaseTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNet):
+    """The base of transformers, which are fitted without a target.
 
-    Stands to the left of :class:`skorch.NeuralNet`. A class that derives from it writes
-    ``transform`` and has ``_n_features_out`` once fitted; the columns' names and
-    ``set_output`` follow from these.
+    A class that derives from it writes ``transform`` and has ``_n_features_out`` once
+    fitted; the columns' names and ``set_output`` follow from these.
     """
 
-    # Parameters of classifiers, which the shared code asks for.
-    class_weight: ClassVar = None
-    sampler: ClassVar = None
-    _measures = True
-    _gives_outputs = False
+    _is_measurement = True
+    _has_outputs = False
 
     @property
     def predict(self) -> Any:
@@ -80,16 +76,13 @@ class StrictTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Stric
         """
         return super().partial_fit(X, None, **fit_params)
 
-    def _infer_output_size(self, y: Any) -> dict[str, int]:
-        return {}
-
     def _predict_batches(
         self, X: Any, function: Callable, *, check: bool
     ) -> Iterator[torch.Tensor]:
         """Yield a function of batch after batch, each as the module takes it."""
 
-        def step(piece: Any) -> torch.Tensor:
-            X, _ = unpack_data(piece)
+        def step(part: Any) -> torch.Tensor:
+            X, _ = unpack_data(part)
             with torch.no_grad():
                 self._set_training(False)
                 batch = self._prepare(X)

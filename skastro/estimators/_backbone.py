@@ -187,10 +187,10 @@ class Backbone(NeuralNet):
                 weights[name].requires_grad_(False)
 
     @contextmanager
-    def _on_encoded_targets(self) -> Iterator[None]:
+    def _while_training(self) -> Iterator[None]:
         """Thaw what the training has frozen, however it ends."""
         try:
-            with super()._on_encoded_targets():
+            with super()._while_training():
                 yield
         finally:
             self._thaw()

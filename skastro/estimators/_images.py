@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import StrOptions
 from skorch.dataset import unpack_data
 
@@ -35,12 +34,6 @@ class ImageInput(ImageBatches):
     tta: bool | str = False
     _augmentations: ClassVar[Mapping[str, Callable]] = IMAGE_AUGMENTATIONS
     _module_ndim = 2
-    _learned_from_rows: ClassVar = (
-        "channel_mean_",
-        "channel_scale_",
-        "channel_sky_",
-        "channel_softening_",
-    )
     _image_constraints: ClassVar[dict] = {
         **ImageBatches._layout_constraints,
         "normalization": [None, StrOptions({"training", "imagenet"})],
@@ -111,18 +104,17 @@ class ImageInput(ImageBatches):
         return X.float() / 255 if X.dtype == torch.uint8 else X.float()
 
     def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
-        if not hasattr(self, "channel_mean_"):
-            raise NotFittedError(
-                f"This {type(self).__name__} knows no channel_mean_ and "
-                "channel_scale_, by which images are normalised: load_params restores "
-                "weights alone. Fit it, or load a pickle."
-            )
         mean, scale = channel_constants(
             tuple(self.channel_mean_.tolist()),
             tuple(self.channel_scale_.tolist()),
             X.device,
         )
         return (self._add_stretched(X) - mean) / scale
+
+    def _check_state_is_complete(self) -> None:
+        super()._check_state_is_complete()
+        if self._takes_sizes:
+            self._require_learned("channel_mean_", "channel_scale_")
 
     def _add_stretched(self, X: torch.Tensor) -> torch.Tensor:
         """Put compressed copies behind the channels, where the fit asked for them."""
@@ -135,9 +127,9 @@ class ImageInput(ImageBatches):
         )
         return torch.cat([X, torch.asinh((X - sky) / softening)], dim=1)
 
-    def _learn_from_rows(self, dataset: Any) -> None:
+    def _learn_from_training_data(self, dataset: Any) -> None:
         """Measure the channels of the training images."""
-        super()._learn_from_rows(dataset)
+        super()._learn_from_training_data(dataset)
         if not self._takes_sizes or hasattr(self, "channel_mean_"):
             return
         if self.stretch is not None:

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from skastro.base._random import torch_generator
+from skastro.base import torch_generator
 from skastro.utils import atomic_write
 
 # The entry of a safetensors header that holds everything but tensors.
@@ -140,7 +140,7 @@ class Pretrained:
         estimator.sample_shape_ = shape
         estimator.n_features_in_ = shape[0]
         estimator.target_shape_ = tuple(self.settings["target_shape"])
-        estimator._predicted_dtype = np.float32
+        estimator.target_dtype_ = np.float32
         estimator.module_sizes_ = {
             **estimator._infer_sizes(shape),
             **estimator._infer_output_size(None),

@@ -40,7 +40,6 @@ class SEVIInput(ImageLayout, NeuralNet):
     _module_ndim = 2
     # Images have one channel; the shared layout asks where it would be.
     channel_axis = -1
-    _learned_from_rows: ClassVar = ("prior_", "residual_std_")
     _sevi_constraints: ClassVar[dict] = {
         "image_shape": ImageLayout._layout_constraints["image_shape"],
         "augment": [None, callable],
@@ -221,7 +220,7 @@ class SEVIInput(ImageLayout, NeuralNet):
 
     # What is learned besides the weights -----------------------------------------
 
-    def _learn_from_rows(self, dataset: Any) -> None:
+    def _learn_from_training_data(self, dataset: Any) -> None:
         """Learn the distribution of the coefficients from the training targets."""
         simulated = simulated_images(dataset)
         if simulated is not None and not hasattr(self, "prior_"):
@@ -229,7 +228,7 @@ class SEVIInput(ImageLayout, NeuralNet):
             if self.scale_target:
                 self.target_mean_ = y.mean(0)
                 self.target_scale_ = np.where(y.std(0) > 0, y.std(0), 1.0)
-        super()._learn_from_rows(dataset)
+        super()._learn_from_training_data(dataset)
         if hasattr(self, "prior_") or self.n_betas > MOST_BETAS:
             return
         ranges = self._ranges()

@@ -12,7 +12,7 @@ from skorch import NeuralNet
 from skorch.utils import is_dataset
 from tqdm import tqdm
 
-from skastro.base._door import check_X_y
+from skastro.base._validation import check_X_y
 from skastro.estimators._distorted_fit import DistortedShellFit
 from skastro.estimators._sevi_input import MOST_BETAS
 from skastro.estimators._shell_fit import ShellFit
@@ -65,7 +65,7 @@ class ShellRefinement(NeuralNet):
         if len(lost):
             y[lost] = super().predict(_safe_indexing(X, lost))
             std[lost] = self.residual_std_.reshape(self.target_shape_)
-        y, std = (part.astype(self._predicted_dtype) for part in (y, std))
+        y, std = (part.astype(self.target_dtype_) for part in (y, std))
         return (y, std) if return_std else y
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:

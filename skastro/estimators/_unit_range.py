@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import StrOptions
 
 from skastro.augmentation import AUGMENTATIONS, IMAGE_AUGMENTATIONS
@@ -27,13 +26,6 @@ class UnitRange(ImageBatches):
     Rows of numbers are spectra unless ``image_shape`` says that they are images.
     """
 
-    _learned_from_rows: ClassVar = (
-        "channel_low_",
-        "channel_high_",
-        "channel_sky_",
-        "channel_softening_",
-        "_augmented_unit",
-    )
     _range_constraints: ClassVar[dict] = {
         **ImageBatches._layout_constraints,
         "stretch": [None, StrOptions({"asinh"})],
@@ -77,8 +69,8 @@ class UnitRange(ImageBatches):
         x = self._send(x)
         shape = x.shape
         x = self._to_images(x).float()
-        if self._varies_batches:
-            x = self._vary(x / self._augmented_unit) * self._augmented_unit
+        if self._augments_now:
+            x = self._vary(x / self.channel_unit_) * self.channel_unit_
         x = self._scale(x)
         if not self._takes_sizes:
             return self._to_samples(x, shape)
@@ -118,7 +110,7 @@ class UnitRange(ImageBatches):
         return hasattr(self, "channel_sky_")
 
     def _range_on(self, device: torch.device) -> tuple[torch.Tensor, ...]:
-        self._check_knows_range()
+        self._check_state_is_complete()
         low, high = self.channel_low_, self.channel_high_
         sky, softening = np.zeros_like(low), np.ones_like(low)
         if self._is_stretched:
@@ -132,19 +124,15 @@ class UnitRange(ImageBatches):
             )
         )
 
-    def _check_knows_range(self) -> None:
-        if not hasattr(self, "channel_low_"):
-            raise NotFittedError(
-                f"This {type(self).__name__} knows no channel_low_ and channel_high_, "
-                "by which samples are scaled: load_params restores weights alone. Fit "
-                "it, or load a pickle."
-            )
+    def _check_state_is_complete(self) -> None:
+        super()._check_state_is_complete()
+        self._require_learned("channel_low_", "channel_high_")
 
     # Learning the range -----------------------------------------------------------
 
-    def _learn_from_rows(self, dataset: Any) -> None:
+    def _learn_from_training_data(self, dataset: Any) -> None:
         """Measure the limits of the training samples."""
-        super()._learn_from_rows(dataset)
+        super()._learn_from_training_data(dataset)
         if hasattr(self, "channel_low_"):
             return
 
@@ -171,5 +159,5 @@ class UnitRange(ImageBatches):
             high = np.max([high for _, high in limits], axis=0)
             # A channel of one value has no range of its own.
             high = np.where(high > low, high, low + np.maximum(np.abs(low), 1.0))
-        self._augmented_unit = 255.0 if are_bytes else 1.0
+        self.channel_unit_ = 255.0 if are_bytes else 1.0
         self.channel_low_, self.channel_high_ = low, high

@@ -8,11 +8,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import PassthroughScoring
 from skorch.dataset import unpack_data
 from torch.utils.data import Subset
+from typing_extensions import override
 
 from skastro.estimators._evidence import (
     LIKELIHOODS,
@@ -28,13 +29,6 @@ _BYTES_TO_START = 2**27
 # Variance of the posterior means above which a dimension counts as active: Burda,
 # Grosse & Salakhutdinov (2016), https://arxiv.org/abs/1509.00519.
 _ACTIVE = 0.01
-_OF_THE_WEIGHTS = (
-    "latent_variance_",
-    "n_active_dimensions_",
-    "noise_scale_",
-    "_fitted_likelihood",
-    "_latent_size",
-)
 
 
 class Variational(NeuralNet):
@@ -66,17 +60,9 @@ class Variational(NeuralNet):
     def _sizes_known(self) -> dict[str, Any]:
         return {**super()._sizes_known(), "latent_dim": self.latent_dim}
 
+    @override
     def initialize_module(self) -> Self:
-        """Build the module, of which nothing is known yet.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        for name in _OF_THE_WEIGHTS:
-            vars(self).pop(name, None)
-        factory = self._module_class()
+        factory = self._module_factory()
         factory = factory.func if isinstance(factory, partial) else factory
         if inspect.isclass(factory):
             _check_is_autoencoder(factory)
@@ -87,8 +73,8 @@ class Variational(NeuralNet):
     @property
     def _n_features_out(self) -> int:
         """Number of latent dimensions; a module may have its own."""
-        if "_latent_size" in vars(self):
-            return self._latent_size
+        if "latent_dim_" in vars(self):
+            return self.latent_dim_
         # During the first training, and where weights were loaded.
         blank = torch.zeros(1, *self.sample_shape_)
         with torch.no_grad():
@@ -132,11 +118,11 @@ class Variational(NeuralNet):
         draws = mean + draws * (0.5 * log_variance).exp()
         return self.module_.decode(draws), mean, log_variance
 
-    def _learn_from_rows(self, dataset: Any) -> None:
+    def _learn_from_training_data(self, dataset: Any) -> None:
         """Show training samples to a new module that wants to start from them."""
-        super()._learn_from_rows(dataset)
+        super()._learn_from_training_data(dataset)
         start_from = getattr(self.module_, "start_from", None)
-        if start_from is None or hasattr(self, "_latent_size"):
+        if start_from is None or hasattr(self, "latent_dim_"):
             return
         n_bytes = 4 * int(np.prod(self.sample_shape_))
         n_samples = min(_N_TO_START, max(1, _BYTES_TO_START // n_bytes))
@@ -184,7 +170,7 @@ class Variational(NeuralNet):
         self._terms = terms
         return loss
 
-    def _terms_of_loss(self) -> dict[str, torch.Tensor]:
+    def _loss_terms(self) -> dict[str, torch.Tensor]:
         return vars(self).pop("_terms", {})
 
     def _beta_now(self) -> float:
@@ -201,20 +187,20 @@ class Variational(NeuralNet):
         mean, misfit = self._posterior_of(train)
         if valid is not None and len(valid):
             _, misfit = self._posterior_of(valid)
-        self._latent_size = mean.shape[1]
+        self.latent_dim_ = mean.shape[1]
         self.noise_scale_ = self.noise_scale
         if self.noise_scale is None:
             best = LIKELIHOODS[self.likelihood].best_scale(torch.tensor(misfit))
             self.noise_scale_ = max(best.item(), SMALLEST_NOISE)
         # Scores go with the noise that was measured, whatever is set later.
-        self._fitted_likelihood = self.likelihood
+        self.fitted_likelihood_ = self.likelihood
         self.latent_variance_ = mean.var(axis=0)
         self.n_active_dimensions_ = int((self.latent_variance_ > _ACTIVE).sum())
         # Of weights that diverged another warning tells.
         tells = len(mean) > 1 and np.isfinite(self.latent_variance_).all()
-        if tells and self.n_active_dimensions_ < self._latent_size / 4:
+        if tells and self.n_active_dimensions_ < self.latent_dim_ / 4:
             warnings.warn(
-                f"Only {self.n_active_dimensions_} of {self._latent_size} latent "
+                f"Only {self.n_active_dimensions_} of {self.latent_dim_} latent "
                 "dimensions are active: the posterior has collapsed onto the prior in "
                 "the others, whose means have a variance of no more than "
                 f"{_ACTIVE}. Lower beta, give beta_warmup or free_bits, train longer, "
@@ -259,17 +245,12 @@ class Variational(NeuralNet):
         on opposite sides of the mean. Where q is the true posterior, each draw gives
         log p(x) exactly.
         """
-        if not hasattr(self, "noise_scale_"):
-            raise NotFittedError(
-                f"This {type(self).__name__} knows no noise_scale_, on which scores "
-                "depend: fit measures it after the training, and load_params restores "
-                "weights alone. Fit it, or load a pickle."
-            )
+        self._require_learned("noise_scale_", "fitted_likelihood_")
         mean, log_variance = (part.float() for part in self.module_.encode(batch))
         half = fixed_draws(-(-n_draws // 2), mean.shape[1], mean.device)
         draws = torch.stack([half, -half], dim=1).flatten(0, 1)[:n_draws]
         width = (0.5 * log_variance).exp()
-        noise = LIKELIHOODS[self._fitted_likelihood]
+        noise = LIKELIHOODS[self.fitted_likelihood_]
         scale = torch.tensor(self.noise_scale_, device=mean.device)
         total = torch.zeros(len(batch), device=mean.device)
         for draw in draws:

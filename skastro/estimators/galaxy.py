@@ -7,17 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset
 
-from skastro.base import StrictClassifier
+from skastro.base import BaseClassifier
 from skastro.estimators._backbone import Backbone
 from skastro.estimators._galaxy_recipes import RECIPES
 from skastro.estimators._images import ImageInput
 from skastro.training import BatchIterator
 
 
-class GalaxyClassifier(ImageInput, Backbone, StrictClassifier, NeuralNetClassifier):
+class GalaxyClassifier(ImageInput, Backbone, BaseClassifier):
     """Classify images of galaxies with a neural network.
 
     The estimator is at the same time a scikit-learn classifier and a
@@ -300,7 +299,7 @@ class GalaxyClassifier(ImageInput, Backbone, StrictClassifier, NeuralNetClassifi
     )
     _recipes: ClassVar = RECIPES
     _parameter_constraints: ClassVar[dict] = {
-        **StrictClassifier._parameter_constraints,
+        **BaseClassifier._parameter_constraints,
         **ImageInput._image_constraints,
         **Backbone._backbone_constraints,
     }

@@ -7,16 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from skorch import NeuralNetRegressor
 from skorch.dataset import Dataset
 
-from skastro.base import StrictRegressor
+from skastro.base import BaseRegressor
 from skastro.estimators._backbone import Backbone
 from skastro.estimators._images import ImageInput
 from skastro.training import BatchIterator
 
 
-class GalaxyRegressor(ImageInput, Backbone, StrictRegressor, NeuralNetRegressor):
+class GalaxyRegressor(ImageInput, Backbone, BaseRegressor):
     """Measure numbers, such as a magnitude or a radius, in images of galaxies.
 
     The estimator is at the same time a scikit-learn regressor and a
@@ -293,14 +292,10 @@ class GalaxyRegressor(ImageInput, Backbone, StrictRegressor, NeuralNetRegressor)
         "Missing pixels can be filled beforehand, with numpy.nan_to_num for instance."
     )
     _parameter_constraints: ClassVar[dict] = {
-        **StrictRegressor._parameter_constraints,
+        **BaseRegressor._parameter_constraints,
         **ImageInput._image_constraints,
         **Backbone._backbone_constraints,
     }
-    _learned_from_rows: ClassVar = (
-        *ImageInput._learned_from_rows,
-        *StrictRegressor._learned_from_rows,
-    )
 
     def __init__(
         self,

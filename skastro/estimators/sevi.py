@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval
-from skorch import NeuralNetRegressor
 from skorch.dataset import Dataset
 
-from skastro.base import StrictRegressor
+from skastro.base import BaseRegressor
 from skastro.estimators._legendre_loss import LegendreLoss
 from skastro.estimators._sevi_input import SEVIInput
 from skastro.estimators._sevi_pretrained import SEVIPretrained
@@ -22,9 +21,7 @@ from skastro.simulation.sevi import SEVISimulator
 from skastro.training import BatchIterator
 
 
-class SEVIRegressor(
-    SEVIPretrained, ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegressor
-):
+class SEVIRegressor(SEVIPretrained, ShellRefinement, SEVIInput, BaseRegressor):
     """Measure the angular distributions of electrons in velocity-map images.
 
     An image shows electrons of one or several shells, projected along an axis across
@@ -286,7 +283,7 @@ class SEVIRegressor(
     _finite_advice = "Dead pixels can be filled beforehand by their mirror images."
     _recipes: ClassVar = RECIPES
     _parameter_constraints: ClassVar[dict] = {
-        **StrictRegressor._parameter_constraints,
+        **BaseRegressor._parameter_constraints,
         **SEVIInput._sevi_constraints,
         "refine": ["boolean"],
         "distortion": ["boolean"],
@@ -296,10 +293,6 @@ class SEVIRegressor(
         "radius": [tuple, list],
         "radius_width": [tuple, list],
     }
-    _learned_from_rows: ClassVar = (
-        *SEVIInput._learned_from_rows,
-        *StrictRegressor._learned_from_rows,
-    )
 
     def __init__(
         self,

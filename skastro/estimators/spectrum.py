@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset
 
-from skastro.base import StrictClassifier
+from skastro.base import BaseClassifier
 from skastro.estimators._spectrum_recipes import RECIPES
 from skastro.training import BatchIterator
 
 
-class SpectrumClassifier(StrictClassifier, NeuralNetClassifier):
+class SpectrumClassifier(BaseClassifier):
     """Classify spectra with a neural network.
 
     The estimator is at the same time a scikit-learn classifier and a

@@ -8,17 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from skorch import NeuralNet
 from skorch.dataset import Dataset
 
-from skastro.base import StrictTransformer
+from skastro.base import BaseTransformer
 from skastro.estimators._evidence import LIKELIHOODS
 from skastro.estimators._latent_space import LatentSpace
 from skastro.estimators._vae_recipes import RECIPES
 from skastro.training import BatchIterator
 
 
-class VAETransformer(LatentSpace, StrictTransformer, NeuralNet):
+class VAETransformer(LatentSpace, BaseTransformer):
     """Find a latent space of images or spectra by a variational autoencoder.
 
     An encoder turns a sample into a normal distribution over a few latent numbers, a
@@ -310,7 +309,7 @@ class VAETransformer(LatentSpace, StrictTransformer, NeuralNet):
     )
     _recipes: ClassVar = RECIPES
     _parameter_constraints: ClassVar[dict] = {
-        **StrictTransformer._parameter_constraints,
+        **BaseTransformer._parameter_constraints,
         **LatentSpace._range_constraints,
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],

@@ -1,20 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Plug-ins for skorch's training loop: batches, splits, schedules, best weights."""
+"""Plug-ins for skorch's training loop: batches, splits, schedules, callbacks."""
 
-from skastro.training._batches import BatchIterator, NotFiniteError
-from skastro.training._best_weights import BestWeights
-from skastro.training._device import forget_placed, samples_at_once
-from skastro.training._log import EpochLog, EpochProgress
-from skastro.training._pieces import PieceByPiece, concatenate, n_samples_in, pieces_of
+from skastro.training._batches import (
+    SAMPLE_WEIGHT,
+    BatchIterator,
+    NotFiniteError,
+    find_source,
+    separate_weight,
+)
+from skastro.training._callbacks import BestWeights, EpochLog, EpochProgress
+from skastro.training._device import samples_at_once
+from skastro.training._halving import (
+    BatchHalving,
+    concatenate,
+    n_samples_in,
+    split_batch,
+)
 from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._pretraining import GreedyPretraining
 from skastro.training._schedule import SCHEDULES, CosineCycles, Schedule, Steps
-from skastro.training._sources import find_source
 from skastro.training._split import ValidationSplit
 
 __all__ = [
     "PRECISIONS",
+    "SAMPLE_WEIGHT",
     "SCHEDULES",
+    "BatchHalving",
     "BatchIterator",
     "BestWeights",
     "CosineCycles",
@@ -22,16 +33,15 @@ __all__ = [
     "EpochProgress",
     "GreedyPretraining",
     "NotFiniteError",
-    "PieceByPiece",
     "Schedule",
     "Steps",
     "ValidationSplit",
     "concatenate",
     "fast_kernels",
     "find_source",
-    "forget_placed",
     "n_samples_in",
-    "pieces_of",
     "resolve_precision",
     "samples_at_once",
+    "separate_weight",
+    "split_batch",
 ]

@@ -2,26 +2,184 @@
 """Batches by index from arrays, in place of one Python call a sample."""
 
 import math
+import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from skorch.dataset import Dataset
+from torch.utils.data import DataLoader, Subset
 
 from skastro.training._device import on_device, place_on_device, placed_on_device
-from skastro.training._sources import Source, find_source
 from skastro.training._stream import stream_batches
+from skastro.utils import as_lazy, is_lazy
 
 Batch = tuple[Any, torch.Tensor]
 
 # After this many steps the optimizer's state and the largest activations have been in
 # the device's memory, so that what is free then is free for the data.
 _STEPS_BEFORE_PLACING = 2
+# The entry of a batch that holds the samples' weights, beside the entry "X".
+SAMPLE_WEIGHT = "_sample_weight"
+_MAIN = "X"
+# torch does not select rows of the wider unsigned integers on every device.
+_SIGNED = {
+    torch.uint16: torch.int16,
+    torch.uint32: torch.int32,
+    torch.uint64: torch.int64,
+}
 
 
 class NotFiniteError(ValueError):
     """A batch holds NaN or infinity."""
+
+
+def separate_weight(X: Any) -> tuple[Any, Any]:
+    """Separate a batch from the samples' weights; None where there are none."""
+    if isinstance(X, dict) and SAMPLE_WEIGHT in X:
+        return X[_MAIN], X[SAMPLE_WEIGHT]
+    return X, None
+
+
+@dataclass
+class Source:
+    """The arrays of a data set."""
+
+    # The data set whose arrays these are; behind a ``Subset``, the whole.
+    owner: Any
+    # Tensor or LazyArray, or a dict of them, in which only the entry "X" may be lazy.
+    X: Any
+    y: torch.Tensor | None
+    # The rows that belong to the data set, in its order; None for all.
+    rows: torch.Tensor | None
+
+    @property
+    def lazy(self) -> Any:
+        """The main array."""
+        return self.X[_MAIN] if isinstance(self.X, dict) else self.X
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether the main array is on disk."""
+        return not isinstance(_first(self.X), torch.Tensor)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return _first(self.X).device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        values = self.X.values() if isinstance(self.X, dict) else [self.X]
+        arrays = [*values] if self.y is None else [*values, self.y]
+        return sum(array.nbytes for array in arrays)
+
+    def take(self, index: Any, X: torch.Tensor | None = None) -> tuple:
+        """Fetch X and y of some rows; zeros for y where there is no target.
+
+        ``X`` is the batch of the main array, where it has been read already.
+        """
+        if isinstance(self.X, dict):
+            batch = {
+                name: X if name == _MAIN and X is not None else _rows_of(values, index)
+                for name, values in self.X.items()
+            }
+            n_samples = len(batch[_MAIN]) if _MAIN in batch else len(_first(batch))
+        else:
+            batch = _rows_of(self.X, index) if X is None else X
+            n_samples = len(batch)
+        if self.y is None:
+            return batch, torch.zeros(n_samples)
+        return batch, _rows_of(self.y, index)
+
+    def to(self, device: torch.device) -> "Source":
+        """Copy the arrays to a device, those on disk chunk by chunk."""
+        X = self.X
+        if isinstance(X, dict):
+            X = {name: _copy(values, device) for name, values in X.items()}
+        else:
+            X = _copy(X, device)
+        y = None if self.y is None else self.y.to(device)
+        rows = None if self.rows is None else self.rows.to(device)
+        return replace(self, X=X, y=y, rows=rows)
+
+
+def _copy(array: Any, device: torch.device) -> torch.Tensor:
+    if isinstance(array, torch.Tensor):
+        return array.to(device)
+    first = torch.from_numpy(array[:1])
+    whole = torch.empty(array.shape, dtype=first.dtype, device=device)
+    for rows in array.blocks():
+        whole[rows] = torch.from_numpy(array[rows]).to(device)
+    return whole
+
+
+def _rows_of(values: torch.Tensor, index: Any) -> torch.Tensor:
+    if isinstance(index, slice):
+        return values[index]
+    signed = _SIGNED.get(values.dtype)
+    if signed is None:
+        return values.index_select(0, index)
+    return values.view(signed).index_select(0, index).view(values.dtype)
+
+
+def _first(X: Any) -> Any:
+    if isinstance(X, dict):
+        return X[_MAIN] if _MAIN in X else next(iter(X.values()))
+    return X
+
+
+def find_source(dataset: Any) -> Source | None:
+    """Find what stands behind a data set; tensors share its memory.
+
+    Returns None where the data set is not made of plain arrays: a user's own, or one
+    whose ``transform`` or ``__getitem__`` does more than indexing.
+    """
+    rows = None
+    while type(dataset) is Subset:
+        indices = np.asarray(dataset.indices, dtype=np.int64)
+        rows = indices if rows is None else indices[rows]
+        dataset = dataset.dataset
+    if type(dataset) is not Dataset:
+        return None
+    X, y = dataset.X, dataset.y
+    if y is not None and not _is_plain(y):
+        return None
+    if isinstance(X, dict):
+        X = {name: _as_source(values) for name, values in X.items()}
+        lazy = {n for n, values in X.items() if not isinstance(values, torch.Tensor)}
+        if None in X.values() or lazy - {_MAIN}:
+            return None
+    else:
+        X = _as_source(X)
+        if X is None:
+            return None
+    y = None if y is None else _as_tensor(y)
+    return Source(dataset, X, y, None if rows is None else torch.as_tensor(rows))
+
+
+def _is_plain(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
+
+
+def _as_source(array: Any) -> Any:
+    if is_lazy(array):
+        return as_lazy(array)
+    return _as_tensor(array) if _is_plain(array) else None
+
+
+def _as_tensor(array: np.ndarray) -> torch.Tensor:
+    # joblib hands large arrays to its workers as read-only memory maps. Batches are
+    # never written to, so that torch's warning about them would be noise.
+    if any(stride < 0 for stride in array.strides):
+        # torch knows no steps backwards, as in X[:, ::-1].
+        array = np.ascontiguousarray(array)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 class BatchIterator:
@@ -57,6 +215,9 @@ class BatchIterator:
         Where the network runs. None leaves the batches where the data are.
     buffer_size : int, default=134217728
         Bytes in each of the two buffers through which arrays on disk are read.
+    placed : dict, default=None
+        Where the copies of data sets on the device are kept; iterators that are given
+        the same dict share them. None keeps them with the iterator.
     **loader_options
         Further parameters of ``DataLoader``, for data sets that need one
         (``num_workers``, ``collate_fn``, ...).
@@ -86,6 +247,7 @@ class BatchIterator:
         sampling_weights: np.ndarray | None = None,
         device: torch.device | None = None,
         buffer_size: int = 2**27,
+        placed: dict | None = None,
         **loader_options: Any,
     ) -> None:
         self.dataset = dataset
@@ -94,6 +256,7 @@ class BatchIterator:
         self.sampling_weights = sampling_weights
         self.device = torch.device("cpu" if device is None else device)
         self.buffer_size = buffer_size
+        self.placed = {} if placed is None else placed
         self.checks_finite = False
         self._was_read = False
         self._source = None if loader_options else find_source(dataset)
@@ -163,10 +326,10 @@ class BatchIterator:
         device = self.device
         # What is seen once, as in prediction, is not worth keeping.
         seen_again = self.shuffle or self.sampling_weights is not None
-        placed = placed_on_device(source, device)
+        placed = placed_on_device(source, device, self.placed)
         if placed is None and seen_again:
             if self._was_read:
-                placed = place_on_device(source, device)
+                placed = place_on_device(source, device, self.placed)
             else:
                 # What the coming steps need is measured by its peak.
                 torch.cuda.reset_peak_memory_stats(device)
@@ -179,7 +342,7 @@ class BatchIterator:
             first = order[: _STEPS_BEFORE_PLACING * self.batch_size]
             yield from on_device(self._indexed(source, first), device)
             rest = order[len(first) :]
-            placed = place_on_device(source, device)
+            placed = place_on_device(source, device, self.placed)
             if placed is None:
                 yield from on_device(self._indexed(source, rest), device)
             else:
@@ -221,7 +384,7 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
     for batch in batches:
         yield batch
         X = batch[0] if isinstance(batch, tuple | list) else batch
-        X = X["X"] if isinstance(X, dict) else X
+        X, _ = separate_weight(X)
         if not (isinstance(X, torch.Tensor) and X.is_floating_point()):
             continue
         # As the network sees it: float32 ends before float64 does.

@@ -4,13 +4,11 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
-
-from skastro.training._sources import Source
 
 # Left free beside the data, as a part of what the network has needed so far: later
 # batches can need more, where the memory is cut into unfortunate pieces.
@@ -18,85 +16,41 @@ _HEADROOM = 0.25
 _LEAST_HEADROOM = 2**28
 _BATCHES_AHEAD = 3
 
-# The whole arrays of a data set on a device, shared by its training and its validation
-# part, and let go with the data set.
-_PLACED: WeakKeyDictionary[Any, dict[torch.device, Source]] = WeakKeyDictionary()
 
-
-def forget_placed() -> None:
-    """Let go of all data on devices: outside of trainings users may change them."""
-    _PLACED.clear()
-
-
-def placed_on_device(source: Source, device: torch.device) -> Source | None:
-    """Find the arrays of a source on a device, if they were placed there.
-
-    Parameters
-    ----------
-    source : Source
-        Arrays in the host's memory.
-    device : torch.device
-        The device.
-
-    Returns
-    -------
-    placed : Source or None
-        The same data on the device.
-    """
-    whole = _PLACED.get(source.owner, {}).get(device)
+def placed_on_device(source: Any, device: torch.device, placed: dict) -> Any:
+    """Find the arrays of a source on a device; None if they were not placed there."""
+    whole = placed.get((id(source.owner), device))
     if whole is None:
         return None
     rows = None if source.rows is None else source.rows.to(device)
-    return Source(source.owner, whole.X, whole.y, rows)
+    return replace(source, X=whole.X, y=whole.y, rows=rows)
 
 
-def place_on_device(source: Source, device: torch.device) -> Source | None:
-    """Copy the arrays of a source to a device for good, where they fit.
+def place_on_device(source: Any, device: torch.device, placed: dict) -> Any:
+    """Copy the arrays of a source to a CUDA device; None where they do not fit.
 
     To be called after the first steps of a training: what is free then, less a part of
-    what the network was seen to need, is the room for data.
-
-    Parameters
-    ----------
-    source : Source
-        Arrays in the host's memory.
-    device : torch.device
-        A CUDA device.
-
-    Returns
-    -------
-    placed : Source or None
-        The same data on the device; None where they do not fit.
+    what the network was seen to need, is available for data. ``placed`` keeps the whole
+    arrays of a data set, which its training and its validation part share.
     """
     if source.nbytes > free_for_data(device):
         return None
     try:
-        # Without the owner, which the dictionary would keep alive by it.
-        whole = Source(None, source.X, source.y, None).to(device)
+        # The owner is kept as well, so that no other object gets its identity.
+        placed[id(source.owner), device] = replace(source, rows=None).to(device)
     except torch.OutOfMemoryError:
         return None
-    _PLACED.setdefault(source.owner, {})[device] = whole
-    return placed_on_device(source, device)
+    return placed_on_device(source, device, placed)
 
 
 def samples_at_once(device: torch.device, sample_size: int) -> int:
-    """Choose how many samples to predict at once.
+    """Choose how many samples of ``sample_size`` numbers to predict at once.
 
-    Parameters
-    ----------
-    device : torch.device
-        Where the network runs.
-    sample_size : int
-        Numbers in one sample.
-
-    Returns
-    -------
-    n_samples : int
-        On a CPU as many as make two megabytes, which leaves the first feature maps of a
-        small network in its cache, or 256 where samples are larger, which pays for
-        reading the weights of a large network. On a CUDA device one number for each
-        2048 bytes of its memory, of which a residual network of 64 maps then takes
-        about a quarter, and less where less is available.
+    On a CPU these are as many as make two megabytes, which leaves the first feature
+    maps of a small network in its cache, or 256 where samples are larger, which pays
+    for reading the weights of a large network. On a CUDA device it is one number for
+    each 2048 bytes of its memory, a quarter of which a residual network of 64 maps then
+    takes, and less where less is available.
     """
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
@@ -106,18 +60,7 @@ def samples_at_once(device: torch.device, sample_size: int) -> int:
 
 
 def free_for_data(device: torch.device) -> int:
-    """Measure how many bytes of a CUDA device the network leaves to the data.
-
-    Parameters
-    ----------
-    device : torch.device
-        A CUDA device.
-
-    Returns
-    -------
-    n_bytes : int
-        May be negative.
-    """
+    """Measure how many bytes the network leaves to the data; may be negative."""
     held = torch.cuda.memory_allocated(device)
     steps = torch.cuda.max_memory_allocated(device) - held
     headroom = max(int(_HEADROOM * steps), _LEAST_HEADROOM)
@@ -132,20 +75,7 @@ def _available(device: torch.device) -> int:
 
 
 def on_device(batches: Iterator[tuple], device: torch.device) -> Iterator[tuple]:
-    """Copy batches to a CUDA device while the network computes on earlier ones.
-
-    Parameters
-    ----------
-    batches : iterator of tuples
-        X and y in the host's memory.
-    device : torch.device
-        A CUDA device.
-
-    Yields
-    ------
-    X, y : tuple
-        The same on the device.
-    """
+    """Copy batches to a CUDA device while the network computes on earlier ones."""
     stream = _copy_stream(device)
 
     def send(tensor: torch.Tensor) -> torch.Tensor:
@@ -193,19 +123,9 @@ def _each_tensor(function: Callable[[torch.Tensor], Any], batch: tuple) -> tuple
 
 
 def ahead(items: Iterator[Any], n_ahead: int) -> Iterator[Any]:
-    """Draw from an iterator in a thread, some items ahead of the consumer.
+    """Draw from an iterator in a thread, up to ``n_ahead`` items ahead of the consumer.
 
-    Parameters
-    ----------
-    items : iterator
-        What to draw from. Its exceptions are raised in the consumer.
-    n_ahead : int
-        How many items may wait.
-
-    Yields
-    ------
-    item : object
-        The items in their order.
+    Its exceptions are raised in the consumer.
     """
     waiting: queue.Queue = queue.Queue(n_ahead)
     stopped = threading.Event()

@@ -10,6 +10,8 @@ from skorch.dataset import unpack_data
 from torch import nn
 from tqdm.auto import tqdm
 
+from skastro.training._batches import separate_weight
+
 # What the hidden part of a perceptron may hold: a Boltzmann machine's units are
 # sigmoids of a linear map.
 _UNDERSTOOD = (nn.Flatten, nn.Linear, nn.Sigmoid, nn.Dropout)
@@ -111,7 +113,7 @@ class GreedyPretraining(Callback):
 @torch.no_grad()
 def _units(X: Any, layers: list[nn.Linear]) -> torch.Tensor:
     """Give what the layers below make of a batch."""
-    units = (X["X"] if isinstance(X, dict) else X).flatten(1)
+    units = separate_weight(X)[0].flatten(1)
     if not layers and not (0 <= units.min() and units.max() <= 1):
         raise ValueError(
             "The visible units of a Boltzmann machine lie between 0 and 1, but X has "

@@ -9,7 +9,7 @@ from typing import Any
 
 from skorch.callbacks import Callback
 
-from skastro.training._pieces import n_samples_in
+from skastro.training._halving import n_samples_in
 
 
 @dataclass(frozen=True)
@@ -238,6 +238,8 @@ class Schedule(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Note the rates to start from."""
+        if self.schedule is None:
+            return
         groups = net.optimizer_.param_groups
         # An error has ended the training before. The optimizer may be another one.
         for group, rate, scaled in zip(groups, self._rates, self._scaled, strict=False):
@@ -249,7 +251,7 @@ class Schedule(Callback):
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
         """Count the samples of the whole training, as soon as that is possible."""
-        if self._n_samples is None:
+        if self.schedule is not None and self._n_samples is None:
             self._n_samples = net.max_epochs * len(dataset_train)
 
     def on_batch_begin(
@@ -274,7 +276,9 @@ class Schedule(Callback):
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Write the learning rate into the history."""
-        net.history.record("lr", net.optimizer_.param_groups[0]["lr"])
+        groups = getattr(getattr(net, "optimizer_", None), "param_groups", None)
+        if isinstance(groups, list):
+            net.history.record("lr", groups[0]["lr"])
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Give the optimizer its own rates back, for the next call."""

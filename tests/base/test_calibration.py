@@ -15,8 +15,8 @@ from skorch.dataset import Dataset, ValidSplit
 from torch import nn
 
 from skastro import GalaxyClassifier, Pipeline, SpectrumClassifier, StandardizeSpectra
-from skastro.base._calibration import fit_temperature
-from skastro.base._likeness import _some_rows
+from skastro.base import fit_temperature
+from skastro.base._classifier import _some_rows
 from skastro.networks import MLP
 
 LENGTH = 40

@@ -187,7 +187,7 @@ def test_images_need_their_normalisation():
     clf = GalaxyClassifier(
         **params, module__n_channels=3, module__n_outputs=2
     ).initialize()
-    with pytest.raises(NotFittedError, match="load_params restores weights alone"):
+    with pytest.raises(NotFittedError, match=r"lacks channel_mean_.*save_params"):
         clf.predict(X)
 
 

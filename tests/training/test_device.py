@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Data on a device, driven on the CPU where there is no other."""
 
-import gc
 import threading
-import weakref
 
 import numpy as np
 import pytest
@@ -12,8 +10,7 @@ from skorch.dataset import Dataset
 from torch.utils.data import Subset
 
 from skastro import SpectrumClassifier
-from skastro.training import BatchIterator, _batches, _device, forget_placed
-from skastro.training._sources import find_source
+from skastro.training import BatchIterator, _batches, _device
 from skastro.utils import LazyArray
 
 CPU = torch.device("cpu")
@@ -40,8 +37,7 @@ def any_device(monkeypatch):
         lambda self, device, **kw: self.clone() if device == CUDA else to(self, device),
     )
     monkeypatch.setattr(torch, "empty", _empty_on_cpu(torch.empty))
-    yield copied
-    forget_placed()
+    return copied
 
 
 def _empty_on_cpu(empty):
@@ -64,7 +60,8 @@ def test_data_are_placed_after_the_first_steps(any_device, lazy, dtype):
     X = np.arange(60).reshape(20, 3).astype(dtype)
     dataset = Dataset(LazyArray(X) if lazy else X, np.arange(20))
     train = Subset(dataset, np.arange(2, 20))
-    iterator = BatchIterator(train, 4, shuffle=True, device=CUDA)
+    placed = {}
+    iterator = BatchIterator(train, 4, shuffle=True, device=CUDA, placed=placed)
     for epoch in range(3):
         any_device.clear()
         seen = [(x, y) for x, y in iterator]
@@ -75,9 +72,14 @@ def test_data_are_placed_after_the_first_steps(any_device, lazy, dtype):
         expected = 0 if epoch else 5 if lazy else 2
         assert len(any_device) == expected
     # The validation part finds the data there.
-    valid = BatchIterator(Subset(dataset, [1, 0]), 4, device=CUDA)
+    rows = Subset(dataset, [1, 0])
+    valid = BatchIterator(rows, 4, device=CUDA, placed=placed)
+    any_device.clear()
     assert drawn(valid) == [1, 0]
     assert not any_device
+    # An iterator that does not share them sends its batches.
+    assert drawn(BatchIterator(rows, 4, device=CUDA)) == [1, 0]
+    assert len(any_device) == 1
 
 
 def test_what_does_not_fit_is_sent_in_every_epoch(any_device, monkeypatch):
@@ -100,24 +102,31 @@ def test_the_order_does_not_depend_on_where_the_data_are(any_device):
     assert orders[0] == orders[1]
 
 
-def test_placed_data_go_with_their_data_set(any_device):
-    dataset = Dataset(np.zeros((20, 3), np.float32), np.arange(20))
-    gone = weakref.ref(dataset)
-    source = find_source(dataset)
-    assert _device.place_on_device(source, CUDA) is not None
-    assert _device.placed_on_device(source, CUDA) is not None
-    del dataset, source
-    gc.collect()
-    assert gone() is None
-    assert len(_device._PLACED) == 0
+def test_a_training_shares_placed_data_and_lets_them_go():
+    given = []
 
+    class Recording(BatchIterator):
+        def __init__(self, dataset, *args, placed=None, **kwargs):
+            super().__init__(dataset, *args, placed=placed, **kwargs)
+            given.append(placed)
 
-def test_nothing_stays_placed_after_a_training():
-    dataset = Dataset(np.zeros((20, 3), np.float32), np.arange(20))
-    _device._PLACED[dataset] = {}
     X = np.random.default_rng(0).normal(size=(30, 10)).astype(np.float32)
-    SpectrumClassifier("mlp", max_epochs=1, verbose=0).fit(X, np.arange(30) % 2)
-    assert len(_device._PLACED) == 0
+    clf = SpectrumClassifier(
+        "mlp",
+        max_epochs=1,
+        verbose=0,
+        iterator_train=Recording,
+        iterator_valid=Recording,
+    )
+    first = clf.fit(X, np.arange(30) % 2) and given[:]
+    assert len(first) > 1
+    assert all(placed is first[0] for placed in first)
+    given.clear()
+    clf.fit(X, np.arange(30) % 2)
+    assert given[0] is not first[0]
+    given.clear()
+    clf.predict(X)
+    assert given == [None]
 
 
 def test_drawing_ahead():

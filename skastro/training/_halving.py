@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Batches that are too large for the device's memory, cut into pieces."""
+"""Batches that are too large for the device's memory, halved."""
 
 import math
 import warnings
@@ -11,41 +11,18 @@ from skorch.dataset import get_len
 
 
 def n_samples_in(batch: Any) -> int:
-    """Count the samples in a batch.
-
-    Parameters
-    ----------
-    batch : tuple or Tensor
-        X and y, or X alone.
-
-    Returns
-    -------
-    n_samples : int
-        The length of X.
-    """
+    """Count the samples in a batch: X and y, or X alone."""
     return get_len(batch[0] if isinstance(batch, tuple | list) else batch)
 
 
-def pieces_of(batch: Any, limit: int | None) -> list[Any]:
-    """Cut a batch into pieces of at most ``limit`` samples.
-
-    Parameters
-    ----------
-    batch : tuple, list, dict or Tensor
-        A batch in any nesting that skorch knows.
-    limit : int or None
-        The most samples in a piece; None for no limit.
-
-    Returns
-    -------
-    pieces : list
-        Batches of the same nesting, in order.
+def split_batch(batch: Any, limit: int | None) -> list[Any]:
+    """Split a batch, in any nesting that skorch knows, into parts of at most ``limit``.
 
     Examples
     --------
     >>> import torch
-    >>> from skastro.training import pieces_of
-    >>> [piece.tolist() for piece in pieces_of(torch.arange(5), 3)]
+    >>> from skastro.training import split_batch
+    >>> [part.tolist() for part in split_batch(torch.arange(5), 3)]
     [[0, 1, 2], [3, 4]]
     """
     if limit is None or n_samples_in(batch) <= limit:
@@ -65,24 +42,20 @@ def _rows_of(batch: Any, rows: slice) -> Any:
     return batch[rows]
 
 
-class PieceByPiece:
+class BatchHalving:
     """Run a function on batches, on halves of those that are too large.
 
     Where the device's memory runs out, the batch is halved and a warning says to what.
-    Later batches are cut to that size at once.
-
-    Parameters
-    ----------
-    setting : str, default="batch_size"
-        The estimator's parameter that the warning advises to set.
+    Later batches are cut to that size at once. ``setting`` is the parameter that the
+    warning advises to set.
 
     Examples
     --------
     >>> import torch
-    >>> from skastro.training import PieceByPiece
-    >>> pieces = PieceByPiece()
-    >>> for piece, total in pieces.run(torch.sum, torch.arange(4)):
-    ...     print(piece.tolist(), total.item())
+    >>> from skastro.training import BatchHalving
+    >>> halving = BatchHalving()
+    >>> for batch, total in halving.run(torch.sum, torch.arange(4)):
+    ...     print(batch.tolist(), total.item())
     [0, 1, 2, 3] 6
     """
 
@@ -93,45 +66,28 @@ class PieceByPiece:
     def run(
         self, function: Callable[[Any], Any], batch: Any
     ) -> Iterator[tuple[Any, Any]]:
-        """Run the function on a batch.
+        """Yield what the function was run on, and what it returned.
 
-        Parameters
-        ----------
-        function : callable
-            Takes a batch.
-        batch : tuple, list, dict or Tensor
-            The batch.
-
-        Yields
-        ------
-        piece, result : tuple
-            What the function was run on, and what it returned.
-
-        Raises
-        ------
-        torch.OutOfMemoryError
-            If the memory is too small for one sample.
+        Where the memory is too small for one sample, torch.OutOfMemoryError is raised.
         """
-        todo = pieces_of(batch, self._limit)[::-1]
+        todo = split_batch(batch, self._limit)[::-1]
         while todo:
-            piece = todo.pop()
-            result, fits = _attempt(function, piece)
+            part = todo.pop()
+            result, fits = _attempt(function, part)
             if fits:
-                yield piece, result
+                yield part, result
             else:
-                self._limit = _halve(piece, self.setting)
-                smaller = [
-                    pieces_of(part, self._limit)[::-1] for part in [*todo, piece]
-                ]
+                self._limit = _halve(part, self.setting)
+                smaller = [split_batch(p, self._limit)[::-1] for p in [*todo, part]]
                 todo = [part for parts in smaller for part in parts]
 
 
-def _attempt(function: Callable[[Any], Any], piece: Any) -> tuple[Any, bool]:
+def _attempt(function: Callable[[Any], Any], batch: Any) -> tuple[Any, bool]:
     """Call a function; False where the device's memory was too small."""
     try:
-        return function(piece), True
+        return function(batch), True
     except torch.OutOfMemoryError:
-        if n_samples_in(piece) == 1:
+        if n_samples_in(batch) == 1:
             raise
     # Outside of the handler, whose traceback holds the tensors of the failed call.
     return None, False
@@ -152,18 +108,7 @@ def _halve(batch: Any, setting: str) -> int:
 
 
 def concatenate(parts: list[Any]) -> Any:
-    """Join outputs of a module along the samples.
-
-    Parameters
-    ----------
-    parts : list of Tensor or of tuples of Tensor
-        At least one.
-
-    Returns
-    -------
-    whole : Tensor or tuple of Tensor
-        The same, joined.
-    """
+    """Join outputs of a module, tensors or tuples of tensors, along the samples."""
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], tuple):

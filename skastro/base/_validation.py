@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The one door through which data reaches an estimator, at fit and at predict."""
+"""Validation of X, y and weights, the same at fit and at predict."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils import get_tags
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -32,36 +34,21 @@ def check_X_y(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Validate X, and y where given, as scikit-learn does, for any number of axes.
 
-    Parameters
-    ----------
-    estimator : StrictNet
-        The estimator; gets ``n_features_in_``, ``feature_names_in_`` and
-        ``sample_shape_`` where ``reset`` is true, and is held against them otherwise.
-    X : array-like of shape (n_samples, ...)
-        The input. Arrays on disk (see :class:`skastro.datasets.LazyArray`) are read a
-        few rows at a time, and only where their dtype can hold NaN.
-    y : array-like of shape (n_samples, ...) or None, default="no_validation"
-        The target; None is refused by estimators that need one.
-    reset : bool
-        Whether X defines the shape (``fit``) or must have it (``predict``).
+    With ``reset`` the estimator gets ``n_features_in_``, ``feature_names_in_`` and
+    ``sample_shape_``; otherwise X is held against them. Arrays on disk (see
+    :class:`skastro.datasets.LazyArray`) are read a few rows at a time, and only where
+    their dtype can hold NaN; ``finite=False`` leaves that to the batches of a
+    prediction. A dict holds several inputs of a module of the user's; it gets no
+    shape.
 
-    finite : bool, default=True
-        Whether to look for NaN and infinity here. Predictions look batch by batch.
+    Returns X in the machine's byte order and, in memory, in the estimator's dtype (the
+    very array that was given where there was nothing to change), and y.
 
-    Returns
-    -------
-    X : ndarray or LazyArray of shape (n_samples, ...)
-        In the machine's byte order and, in memory, in the estimator's dtype; the very
-        array that was given where there was nothing to change.
-    y : ndarray of shape (n_samples, ...) or None
-        The target.
-
-    Raises
-    ------
-    ValueError
-        If X is not numeric, holds NaN or infinity, or has another shape than in fit,
-        or if y is missing or has another length.
+    Raises ValueError if X is not numeric, holds NaN or infinity, or has another shape
+    than in fit, or if y is missing or has another length.
     """
+    if isinstance(X, Mapping) and not issparse(X):
+        return _check_several_inputs(estimator, X, y, reset=reset)
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu().numpy()
     if isinstance(y, torch.Tensor):
@@ -90,6 +77,27 @@ def check_X_y(
         estimator.sample_shape_ = X.shape[1:]
     else:
         _check_sample_shape(estimator, X.shape)
+    return X, y
+
+
+def _check_several_inputs(
+    estimator: Any, X: Mapping[str, Any], y: Any, *, reset: bool
+) -> tuple[Any, np.ndarray | None]:
+    check_consistent_length(*X.values())
+    if reset:
+        estimator.sample_shape_ = None
+    if y is None or isinstance(y, str):
+        return X, None
+    if isinstance(y, torch.Tensor):
+        y = y.detach().cpu().numpy()
+    y = validate_data(
+        estimator,
+        "no_validation",
+        plain_array(y),
+        reset=False,
+        **estimator._target_checks,
+    )
+    check_consistent_length(*X.values(), y)
     return X, y
 
 
@@ -190,32 +198,14 @@ def _check_sample_shape(estimator: Any, shape: tuple[int, ...]) -> None:
         )
 
 
-def check_weights(
-    sample_weight: Any, X: np.ndarray, class_weight: np.ndarray | None
-) -> np.ndarray | None:
-    """Join sample and class weights to one weight a sample.
+def check_sample_weight(
+    sample_weight: Any, X: Any, class_weight: np.ndarray | None
+) -> np.ndarray:
+    """Join sample and class weights, of which one may be None, to one weight a sample.
 
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n_samples,) or None
-        The user's weights.
-    X : ndarray of shape (n_samples, ...)
-        The validated input.
-    class_weight : ndarray of shape (n_samples,) or None
-        Each sample's class weight.
-
-    Returns
-    -------
-    weight : ndarray of shape (n_samples,) or None
-        The product; None where there is neither.
-
-    Raises
-    ------
-    ValueError
-        If weights are negative, not finite, of another length, or all zero.
+    Raises ValueError if weights are negative, not finite, of another length, or all
+    zero.
     """
-    if sample_weight is None and class_weight is None:
-        return None
     weight = np.ones(len(X)) if class_weight is None else class_weight.astype(float)
     if sample_weight is not None:
         check_consistent_length(X, sample_weight)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Learned state beside a module's weights, in the files that hold these.
+
+The state is text (JSON, arrays in base64): a file runs no code when it is read. In
+torch's format it stands in the metadata of the state dict, in safetensors in those of
+the header. A plain torch module reads the weights and passes over it.
+"""
+
+import base64
+import io
+import json
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+
+from skastro.utils import atomic_write
+
+_KEY = "skastro_state"
+
+
+def encode_state(content: dict[str, Any], owner: str) -> str:
+    """Write plain values as text; TypeError for what is not plain."""
+    return json.dumps({k: _encode(v, f"{owner}.{k}") for k, v in content.items()})
+
+
+def decode_state(text: str) -> dict[str, Any]:
+    """Read what ``encode_state`` wrote."""
+    return {name: _decode(value) for name, value in json.loads(text).items()}
+
+
+def _encode(value: Any, path: str) -> Any:
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, torch.Tensor):
+        array = value.detach().cpu().numpy()
+        return {"tensor": _encode(array, path)}
+    if isinstance(value, np.dtype):
+        return {"dtype": value.str}
+    if isinstance(value, np.generic):
+        return {"scalar": _encode(np.asarray(value), path)}
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            items = [_encode(v, f"{path}[{i}]") for i, v in enumerate(value.ravel())]
+            return {"objects": items, "shape": list(value.shape)}
+        if value.dtype.names is None:
+            data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
+            return {"array": data, "dtype": value.dtype.str, "shape": value.shape}
+    if isinstance(value, list | tuple | set):
+        items = [_encode(item, f"{path}[{i}]") for i, item in enumerate(value)]
+        return {type(value).__name__: items}
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {"dict": {k: _encode(v, f"{path}[{k!r}]") for k, v in value.items()}}
+    raise TypeError(
+        f"{path} is a {type(value).__name__}, which save_params cannot write. Numbers, "
+        "text, arrays, tensors, and tuples, lists and dicts of them can be written: "
+        "override _fitted_state and _restore_fitted_state to convert it, or pickle the "
+        "estimator."
+    )
+
+
+def _decode(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        array = np.frombuffer(base64.b64decode(value["array"]), value["dtype"])
+        return array.reshape(value["shape"]).copy()
+    if "objects" in value:
+        array = np.empty(len(value["objects"]), dtype=object)
+        array[:] = [_decode(item) for item in value["objects"]]
+        return array.reshape(value["shape"])
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return torch.from_numpy(_decode(content))
+    if kind == "scalar":
+        return _decode(content)[()]
+    if kind == "dtype":
+        return np.dtype(content)
+    if kind == "dict":
+        return {name: _decode(item) for name, item in content.items()}
+    return {"list": list, "tuple": tuple, "set": set}[kind](map(_decode, content))
+
+
+class StateDict:
+    """A module whose state dict carries learned state, for skorch to write and read.
+
+    ``exchange["text"]`` is the state to write, or the state that was read: None where
+    a file has none.
+    """
+
+    def __init__(
+        self, module: torch.nn.Module, exchange: dict[str, str | None]
+    ) -> None:
+        self.module = module
+        self.exchange = exchange
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights, with the state in the metadata."""
+        weights = self.module.state_dict()
+        weights._metadata[_KEY] = self.exchange["text"]
+        return weights
+
+    def load_state_dict(self, weights: dict[str, Any]) -> None:
+        """Take over the weights, and find the state."""
+        self.module.load_state_dict(weights)
+        # Safetensors are read without their metadata.
+        self.exchange.setdefault("text", getattr(weights, "_metadata", {}).get(_KEY))
+
+
+def write_safetensors(content: bytes, text: str, target: Any) -> None:
+    """Write safetensors to a path or a file, with learned state in the header."""
+    content = save_safetensors(load_safetensors(content), metadata={_KEY: text})
+    if isinstance(target, str | os.PathLike):
+        with atomic_write(target, "wb") as file:
+            file.write(content)
+    else:
+        target.write(content)
+
+
+def state_in_file(file: Any, use_safetensors: bool) -> str | None:
+    """Look for learned state in a file; None where it cannot be found."""
+    if file is None:
+        return None
+    try:
+        if isinstance(file, str | os.PathLike):
+            with open(file, "rb") as opened:
+                content = opened.read()
+        else:
+            start = file.tell()
+            content = file.read()
+            file.seek(start)
+        if use_safetensors:
+            # The header's length, then the header, as JSON.
+            length = int.from_bytes(content[:8], "little")
+            return json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(_KEY)
+        weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return getattr(weights, "_metadata", {}).get(_KEY)
+    except (OSError, RuntimeError, ValueError, TypeError, EOFError, pickle.PickleError):
+        # Whoever loads the file in earnest says what is wrong with it.
+        return None

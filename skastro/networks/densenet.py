@@ -7,22 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skastro.networks._checks import (
-    check_count,
-    check_dropout,
-    check_each,
-    check_kernel_size,
-)
 from skastro.networks.layers import (
     AvgPool1d,
     BatchNorm1d,
     Conv1d,
     Head,
     SqueezeExcitation,
+    check_dropout,
+    check_kernel_size,
     enter_maps,
     global_average,
     leave_maps,
 )
+from skastro.utils import check_count, check_each
 
 
 def _activation(n_channels: int, reduction: int | None) -> nn.Sequential:
@@ -249,10 +246,10 @@ class SEDenseNet(nn.Module):
             "n_initial": n_initial,
             "reduction": reduction,
         }.items():
-            check_count(name, value)
-        check_kernel_size("initial_kernel_size", initial_kernel_size)
+            check_count(value, name)
+        check_kernel_size(initial_kernel_size, "initial_kernel_size")
         kernel_sizes = check_each(
-            "kernel_sizes", kernel_sizes, check_kernel_size, min_size=1
+            kernel_sizes, "kernel_sizes", check_kernel_size, min_size=1
         )
         if not 0 < compression <= 1:
             raise ValueError(

@@ -9,36 +9,52 @@ of a network; the 1-D layers between them keep the parameter shapes of ``torch.n
 take both kinds of maps.
 """
 
+from math import ceil
+from numbers import Real
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skastro.networks._wide import convolve_wide, is_slow
+from skastro.utils import check_count
 
 _AXES = {1: "(batch, channels, length)", 2: "(batch, channels, height, width)"}
+# On the CPU, torch's fast kernels for the gradient of the weights end at this width.
+# Beyond it each sample of the kernel takes four (bfloat16: six) times as long
+# (benchmarks/bench_conv1d.py --kernel-size 15).
+_WIDEST_FAST = 14
+# With fewer channels a wide kernel has no more weights than a narrow one of many.
+_LEAST_CHANNELS = 4
+
+
+def check_kernel_size(value: object, name: str) -> int:
+    """Return an odd positive integer as an int, or refuse the value."""
+    size = check_count(value, name)
+    if size % 2 == 0:
+        raise ValueError(
+            f"{name} must be odd, so that the kernel has a center; got {size}. Take "
+            f"{size - 1} or {size + 1}."
+        )
+    return size
+
+
+def check_dropout(value: object) -> float:
+    """Return a probability below 1 as a float, or refuse the value."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
+        raise ValueError(
+            f"dropout must be a probability, at least 0 and less than 1; got {value!r}."
+        )
+    return float(value)
 
 
 def enter_maps(x: Tensor, ndim: int) -> Tensor:
     """Bring a network's input into the layout in which its layers work.
 
-    Parameters
-    ----------
-    x : Tensor of shape (batch, channels, length) or (batch, channels, height, width)
-        What the network was given.
-    ndim : {1, 2}
-        Number of axes that the network convolves over.
-
-    Returns
-    -------
-    Tensor of shape (batch, channels, height, width)
-        The same values, with height 1 for 1-D input. In channels-last memory on the
-        CPU, and under autocast on CUDA; elsewhere as it came, because channels-last
-        serves the tensor cores of a GPU in half precision and slows float32 down.
-
-    Raises
-    ------
-    ValueError
-        If `x` has another number of axes.
+    Maps have shape ``(batch, channels, height, width)``, with height 1 for 1-D input.
+    They are in channels-last memory on the CPU, and under autocast on CUDA; elsewhere
+    the layout stays, because channels-last serves the tensor cores of a GPU in half
+    precision and slows float32 down.
     """
     if x.dim() != ndim + 2:
         raise ValueError(
@@ -57,43 +73,86 @@ def enter_maps(x: Tensor, ndim: int) -> Tensor:
 
 
 def leave_maps(maps: Tensor, ndim: int) -> Tensor:
-    """Undo :func:`enter_maps`: drop the axis of height 1 that 1-D maps carry.
-
-    Parameters
-    ----------
-    maps : Tensor of shape (batch, channels, height, width)
-        Feature maps, of height 1 where `ndim` is 1.
-    ndim : {1, 2}
-        Number of axes that the network convolves over.
-
-    Returns
-    -------
-    Tensor of shape (batch, channels, length) or (batch, channels, height, width)
-        A view of `maps`.
-    """
+    """Undo :func:`enter_maps`: drop the axis of height 1 that 1-D maps carry."""
     return maps.squeeze(2) if ndim == 1 else maps
 
 
 def global_average(maps: Tensor, dtype: torch.dtype) -> Tensor:
-    """Average feature maps over all their pixels.
+    """Average feature maps ``(batch, channels, ...)`` over all their pixels.
 
-    Parameters
-    ----------
-    maps : Tensor of shape (batch, channels, ...)
-        Feature maps with any number of axes.
-    dtype : torch.dtype
-        In which to sum and to answer; the head's own, so that half-precision maps
-        are not rounded once more.
-
-    Returns
-    -------
-    Tensor of shape (batch, channels)
-        One number for each map.
+    `dtype` is that of the sum and the result: the head's own, so that half-precision
+    maps are not rounded once more.
     """
     # With the channels last the gradient is laid out as the maps are; the other way
     # round all layers before would have to turn it.
     rows = maps.movedim(1, -1)
     return rows.mean(dim=tuple(range(1, maps.dim() - 1)), dtype=dtype)
+
+
+def _is_slow(x: Tensor, weight: Tensor) -> bool:
+    """Tell whether torch's own gradient of the weights would be slow."""
+    return (
+        weight.shape[-1] > _WIDEST_FAST
+        and weight.shape[1] >= _LEAST_CHANNELS
+        and x.device.type == "cpu"
+        and weight.requires_grad
+    )
+
+
+def _convolve_wide(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Convolve maps ``(batch, channels, 1, length)`` by kernels of an odd width.
+
+    The same as :func:`torch.nn.functional.conv2d` padded by half of the kernel, its
+    gradients included. The gradient of the weights is put together from those of narrow
+    parts of the kernel.
+    """
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        x, weight = x.to(dtype), weight.to(dtype)
+    return _WideConvolution.apply(x, weight, stride)
+
+
+class _WideConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        padding = (0, weight.shape[-1] // 2)
+        return F.conv2d(x, weight, stride=(1, stride), padding=padding)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        x, weight, ctx.stride = inputs
+        ctx.save_for_backward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stride = (1, ctx.stride)
+        half = weight.shape[-1] // 2
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0]:
+            # torch computes in the layout of the weights here: that of the maps.
+            kernels = weight.contiguous(memory_format=torch.channels_last)
+            of_x = torch.nn.grad.conv2d_input(
+                x.shape, kernels, gradient, stride=stride, padding=(0, half)
+            )
+        if ctx.needs_input_grad[1]:
+            padded = F.pad(x, (half, half))
+            reach = ctx.stride * (gradient.shape[-1] - 1)
+            parts, start = [], 0
+            for part in weight.chunk(ceil(weight.shape[-1] / _WIDEST_FAST), dim=-1):
+                stop = start + part.shape[-1]
+                parts.append(
+                    torch.nn.grad.conv2d_weight(
+                        padded[..., start : reach + stop],
+                        part.shape,
+                        gradient,
+                        stride=stride,
+                    )
+                )
+                start = stop
+            of_weight = torch.cat(parts, dim=-1)
+        return of_x, of_weight, None
 
 
 class Conv1d(nn.Conv1d):
@@ -137,8 +196,8 @@ class Conv1d(nn.Conv1d):
         if x.dim() != 4:
             return super().forward(x)
         weight = self.weight.unsqueeze(2)
-        if is_slow(x, weight):
-            return convolve_wide(x, weight, *self.stride)
+        if _is_slow(x, weight):
+            return _convolve_wide(x, weight, *self.stride)
         stride = (1, *self.stride)
         if self.kernel_size == (1,):
             x, stride = _strided(x, stride)
@@ -194,7 +253,7 @@ class _BatchNormOfAnyBatch(nn.modules.batchnorm._BatchNorm):
     """Batch norm that a batch with one value per channel cannot stop."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise with the batch's statistics, or with the running ones.
+        """Normalize with the batch's statistics, or with the running ones.
 
         One value has no variance, and torch refuses it in training: a last batch of
         one row would end a long fit. The running statistics, left as they are, serve
@@ -217,7 +276,7 @@ class _BatchNormOfAnyBatch(nn.modules.batchnorm._BatchNorm):
 class BatchNorm1d(_BatchNormOfAnyBatch, nn.BatchNorm1d):
     """Batch norm [1]_ of 1-D maps or of plain features, for batches of any size.
 
-    A batch that brings one value per channel is normalised with the running
+    A batch that brings one value per channel is normalized with the running
     statistics, in training too. Parameters and state are those of
     :class:`torch.nn.BatchNorm1d`.
 

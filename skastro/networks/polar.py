@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from skastro.networks._checks import check_count, check_each, check_option
 from skastro.networks.layers import Conv1d, Head
+from skastro.utils import check_count, check_each, check_option
 
 
 class PolarNet(nn.Module):
@@ -65,13 +65,13 @@ class PolarNet(nn.Module):
         hidden: int = 256,
     ) -> None:
         super().__init__()
-        height, width = check_each("input_size", input_size, check_count)
-        check_option("n_channels", n_channels, (1,))
-        check_count("n_outputs", n_outputs)
-        check_count("n_rings", n_rings)
-        check_count("n_moments", n_moments)
-        check_count("hidden", hidden)
-        widths = check_each("widths", widths, check_count, min_size=1)
+        height, width = check_each(input_size, "input_size")
+        check_option(n_channels, "n_channels", (1,))
+        check_count(n_outputs, "n_outputs")
+        check_count(n_rings, "n_rings")
+        check_count(n_moments, "n_moments")
+        check_count(hidden, "hidden")
+        widths = check_each(widths, "widths", min_size=1)
 
         rows, columns = _distances(height), _distances(width)
         if height == 1:

@@ -5,22 +5,18 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from skastro.networks._checks import (
-    check_count,
-    check_dropout,
-    check_each,
-    check_kernel_size,
-    check_option,
-)
 from skastro.networks.layers import (
     BATCH_NORM,
     CONVOLUTION,
     MAX_POOL,
     Head,
+    check_dropout,
+    check_kernel_size,
     enter_maps,
     global_average,
     leave_maps,
 )
+from skastro.utils import check_count, check_each, check_option
 
 # Kernel size and stride of the first convolution, and whether a max-pool follows. None
 # stands for the kernel size of the blocks.
@@ -206,15 +202,15 @@ class ResNet(nn.Module):
         zero_init_residual: bool = False,
     ) -> None:
         super().__init__()
-        check_count("n_channels", n_channels)
-        check_count("n_outputs", n_outputs)
-        check_option("ndim", ndim, (1, 2))
-        check_option("block", block, _BLOCKS)
-        check_option("stem", stem, _STEMS)
-        check_count("width", width)
-        check_kernel_size("kernel_size", kernel_size)
+        check_count(n_channels, "n_channels")
+        check_count(n_outputs, "n_outputs")
+        check_option(ndim, "ndim", (1, 2))
+        check_option(block, "block", _BLOCKS)
+        check_option(stem, "stem", _STEMS)
+        check_count(width, "width")
+        check_kernel_size(kernel_size, "kernel_size")
         check_dropout(dropout)
-        n_blocks = check_each("n_blocks", n_blocks, check_count, min_size=1)
+        n_blocks = check_each(n_blocks, "n_blocks", min_size=1)
 
         self.ndim = ndim
         self.n_stages = len(n_blocks)

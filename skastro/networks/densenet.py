@@ -19,6 +19,7 @@ from skastro.networks.layers import (
     global_average,
     leave_maps,
 )
+from skastro.networks.registry import register
 from skastro.utils import check_count, check_each
 
 
@@ -109,6 +110,7 @@ class Transition(nn.Sequential):
         )
 
 
+@register("densenet", ndim=1)
 class SEDenseNet(nn.Module):
     """Multi-scale DenseNet with squeeze-and-excitation for spectra [1]_.
 

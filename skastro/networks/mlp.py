@@ -7,6 +7,7 @@ from math import prod
 from torch import Tensor, nn
 
 from skastro.networks.layers import BatchNorm1d, Head, check_dropout
+from skastro.networks.registry import register
 from skastro.utils import check_count, check_each, check_option
 
 _ACTIVATIONS = {
@@ -19,6 +20,8 @@ _ACTIVATIONS = {
 }
 
 
+@register("mlp", ndim=1)
+@register("mlp", ndim=2)
 class MLP(nn.Module):
     """Multi-layer perceptron on flattened spectra or images.
 

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from skastro.networks.layers import Conv1d, Head
+from skastro.networks.registry import register
 from skastro.utils import check_count, check_each, check_option
 
 
+@register("polar", ndim=2)
 class PolarNet(nn.Module):
     """Network on the angular moments of rings, for images of electron shells.
 

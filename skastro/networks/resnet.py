@@ -2,6 +2,7 @@
 """Residual networks, one definition for spectra and images."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from skastro.networks.layers import (
     global_average,
     leave_maps,
 )
+from skastro.networks.registry import register
 from skastro.utils import check_count, check_each, check_option
 
 # Kernel size and stride of the first convolution, and whether a max-pool follows. None
@@ -285,3 +287,24 @@ class ResNet(nn.Module):
         """
         features = global_average(self.forward_features(x), self.fc.weight.dtype)
         return self.fc(self.dropout(features))
+
+
+for _name, _block, _n_blocks in (
+    ("resnet18", "basic", (2, 2, 2, 2)),
+    ("resnet34", "basic", (3, 4, 6, 3)),
+    ("resnet50", "bottleneck", (3, 4, 6, 3)),
+    ("resnet101", "bottleneck", (3, 4, 23, 3)),
+):
+    for _ndim in (1, 2):
+        register(_name, _ndim)(
+            partial(ResNet, ndim=_ndim, block=_block, n_blocks=_n_blocks)
+        )
+_SMALL = {"block": "basic", "n_blocks": (1, 1, 1, 1), "width": 32, "dropout": 0.5}
+# Few, wide kernels: measured to learn more from a few hundred spectra, and faster,
+# than many narrow ones.
+register("resnet10", 1)(
+    partial(ResNet, ndim=1, kernel_size=7, stem="stride4", **_SMALL)
+)
+# Galaxies of a few dozen pixels keep their arms only where the first stage sees every
+# second pixel; a thousand images do not fill more layers.
+register("resnet10", 2)(partial(ResNet, ndim=2, stem="stride2", **_SMALL))

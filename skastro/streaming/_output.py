@@ -207,8 +207,8 @@ class IdColumn:
         shape = tuple(ids.shape)
         if shape != (n_rows,):
             raise ValueError(
-                f"ids must hold one value per row of X, an array of shape ({n_rows},); got "
-                f"shape {shape}."
+                f"ids must hold one value per row of X, an array of shape "
+                f"({n_rows},); got shape {shape}."
             )
         digest = hashlib.sha256()
         dtypes = set()

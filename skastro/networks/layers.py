@@ -4,9 +4,9 @@
 A 1-D network runs on maps of shape ``(batch, channels, 1, length)`` in channels-last
 memory: convolutions, batch norm and pooling are up to twice as fast there as on
 ``(batch, channels, length)``, and give the same numbers (``benchmarks/bench_conv1d.py``
-prints the comparison). :func:`enter_maps` and :func:`leave_maps` stand at the two ends
-of a network; the 1-D layers between them keep the parameter shapes of ``torch.nn`` and
-take both kinds of maps.
+prints the comparison). A network calls :func:`enter_maps` first and :func:`leave_maps`
+last; the 1-D layers between them keep the parameter shapes of ``torch.nn`` and take both
+kinds of maps.
 """
 
 from math import ceil
@@ -83,8 +83,8 @@ def global_average(maps: Tensor, dtype: torch.dtype) -> Tensor:
     `dtype` is that of the sum and the result: the head's own, so that half-precision
     maps are not rounded once more.
     """
-    # With the channels last the gradient is laid out as the maps are; the other way
-    # round all layers before would have to turn it.
+    # With the channels last the gradient is laid out as the maps are; otherwise
+    # all layers before would have to transpose it.
     rows = maps.movedim(1, -1)
     return rows.mean(dim=tuple(range(1, maps.dim() - 1)), dtype=dtype)
 
@@ -160,23 +160,6 @@ class Conv1d(nn.Conv1d):
 
     The parameter is that of :class:`torch.nn.Conv1d`, ``weight`` of shape
     ``(out_channels, in_channels, kernel_size)``.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Numbers of feature maps read and written.
-    kernel_size : int
-        Odd width of the kernel, in samples.
-    stride : int, default=1
-        Step between the outputs, in samples.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skastro.networks.layers import Conv1d
-    >>> conv = Conv1d(2, 8, kernel_size=5)
-    >>> conv(torch.zeros(4, 2, 100)).shape, conv(torch.zeros(4, 2, 1, 100)).shape
-    (torch.Size([4, 8, 100]), torch.Size([4, 8, 1, 100]))
     """
 
     def __init__(
@@ -205,17 +188,7 @@ class Conv1d(nn.Conv1d):
 
 
 class Conv2d(nn.Conv2d):
-    """Convolution over the last two axes that keeps the size (at stride 1), no bias.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Numbers of feature maps read and written.
-    kernel_size : int
-        Odd side of the square kernel, in pixels.
-    stride : int, default=1
-        Step between the outputs along both axes, in pixels.
-    """
+    """Convolution over the last two axes that keeps the size (at stride 1), no bias."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
@@ -240,7 +213,7 @@ class Conv2d(nn.Conv2d):
 def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
     """Take every second (third, ...) pixel before a convolution of width 1.
 
-    Which is the same. On the CPU torch 2.13 writes beyond its memory where such a
+    The result is the same. On the CPU torch 2.13 writes beyond its memory where such a
     convolution of at most 8 channels has a stride, in float32 and channels-last.
     """
     if x.device.type != "cpu" or stride == (1, 1):
@@ -250,14 +223,14 @@ def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int
 
 
 class _BatchNormOfAnyBatch(nn.modules.batchnorm._BatchNorm):
-    """Batch norm that a batch with one value per channel cannot stop."""
+    """Batch norm that works on a batch with one value per channel."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize with the batch's statistics, or with the running ones.
 
         One value has no variance, and torch refuses it in training: a last batch of
-        one row would end a long fit. The running statistics, left as they are, serve
-        such a batch.
+        one row would end a long fit. Such a batch takes the running statistics, and
+        leaves them unchanged.
         """
         self._check_input_dim(x)
         if self.training and x.numel() == x.shape[1]:
@@ -279,22 +252,6 @@ class BatchNorm1d(_BatchNormOfAnyBatch, nn.BatchNorm1d):
     A batch that brings one value per channel is normalized with the running
     statistics, in training too. Parameters and state are those of
     :class:`torch.nn.BatchNorm1d`.
-
-    Parameters
-    ----------
-    num_features : int
-        Number of channels.
-
-    References
-    ----------
-    .. [1] S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, arXiv:1502.03167.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skastro.networks.layers import BatchNorm1d
-    >>> BatchNorm1d(3).train()(torch.ones(1, 3)).shape
-    torch.Size([1, 3])
     """
 
     def _check_input_dim(self, x: Tensor) -> None:
@@ -306,25 +263,11 @@ class BatchNorm1d(_BatchNormOfAnyBatch, nn.BatchNorm1d):
 
 
 class BatchNorm2d(_BatchNormOfAnyBatch, nn.BatchNorm2d):
-    """Batch norm of 2-D maps for batches of any size; see :class:`BatchNorm1d`.
-
-    Parameters
-    ----------
-    num_features : int
-        Number of channels.
-    """
+    """Batch norm of 2-D maps for batches of any size; see :class:`BatchNorm1d`."""
 
 
 class MaxPool1d(nn.MaxPool1d):
-    """Maximum over windows of the last axis, padded to be centred.
-
-    Parameters
-    ----------
-    kernel_size : int
-        Odd width of the window, in samples.
-    stride : int
-        Step between the windows, in samples.
-    """
+    """Maximum over windows of the last axis, padded to be centred."""
 
     def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__(kernel_size, stride, padding=kernel_size // 2)
@@ -339,30 +282,17 @@ class MaxPool1d(nn.MaxPool1d):
 
 
 class MaxPool2d(nn.MaxPool2d):
-    """Maximum over square windows, padded to be centred.
-
-    Parameters
-    ----------
-    kernel_size : int
-        Odd side of the window, in pixels.
-    stride : int
-        Step between the windows, in pixels.
-    """
+    """Maximum over square windows, padded to be centred."""
 
     def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__(kernel_size, stride, padding=kernel_size // 2)
 
 
 class AvgPool1d(nn.AvgPool1d):
-    """Mean of each `kernel_size` neighbouring samples; an incomplete end is dropped.
+    """Mean of each `kernel_size` neighboring samples; an incomplete end is dropped.
 
     Maps shorter than the window pass unchanged, so a network may pool more often than
     its input can be divided.
-
-    Parameters
-    ----------
-    kernel_size : int
-        Width of the window and step between windows, in samples.
     """
 
     def __init__(self, kernel_size: int) -> None:
@@ -382,26 +312,13 @@ class SqueezeExcitation(nn.Module):
     """Squeeze-and-excitation [1]_: scale each map by a gate computed from all maps.
 
     The maps' means pass through two small linear layers, a ReLU between them and a
-    sigmoid behind them; the results, between 0 and 1, multiply the maps.
-
-    Parameters
-    ----------
-    n_channels : int
-        Number of feature maps.
-    reduction : int, default=16
-        `n_channels` over the number of hidden units (at least one unit).
+    sigmoid behind them; the results, between 0 and 1, multiply the maps. The hidden
+    units are one for `reduction` feature maps.
 
     References
     ----------
     .. [1] J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018,
        doi:10.1109/CVPR.2018.00745.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skastro.networks.layers import SqueezeExcitation
-    >>> SqueezeExcitation(32)(torch.zeros(4, 32, 100)).shape
-    torch.Size([4, 32, 100])
     """
 
     def __init__(self, n_channels: int, reduction: int = 16) -> None:
@@ -422,11 +339,6 @@ class Head(nn.Linear):
 
     The last layer is cheap, and bfloat16 would round its outputs to three digits: too
     coarse for regression and for calibrated probabilities.
-
-    Parameters
-    ----------
-    in_features, out_features : int
-        Numbers of features read and of outputs written.
     """
 
     def forward(self, x: Tensor) -> Tensor:

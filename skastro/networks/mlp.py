@@ -37,9 +37,9 @@ class MLP(nn.Module):
         Units of each hidden layer. Empty for a linear model.
     activation : {"relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"}, \
             default="relu"
-        Function behind each hidden layer.
+        Function after each hidden layer.
     batch_norm : bool, default=False
-        Normalise each hidden layer before its activation.
+        Normalize each hidden layer before its activation.
     dropout : float, default=0.0
         Probability with which a hidden unit is zeroed in training.
 

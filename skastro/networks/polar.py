@@ -17,7 +17,7 @@ from skastro.utils import check_count, check_each, check_option
 class PolarNet(nn.Module):
     """Network on the angular moments of rings, for images of electron shells.
 
-    The counts of an image are summed over rings about its centre, once for each of the
+    The counts of an image are summed over rings about its center, once for each of the
     even Legendre polynomials of the cosine of the angle from the second axis. These
     profiles along the radius, as parts of the total count, and the logarithm of the
     total, which says how noisy they are, go through a one-dimensional convolutional
@@ -33,13 +33,13 @@ class PolarNet(nn.Module):
     n_channels : int, default=1
         Channels of the input; must be 1.
     n_rings : int, default=128
-        Rings between the centre and the nearest edge; at most one for each pixel.
+        Rings between the center and the nearest edge; at most one for each pixel.
     n_moments : int, default=13
         Polynomials, from P_0 on.
     widths : sequence of int, default=(64, 64, 64)
         Feature maps of the convolutions; each halves the number of rings.
     hidden : int, default=256
-        Units of the hidden layer behind them.
+        Units of the hidden layer after them.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class PolarNet(nn.Module):
             ring = (radius / edge * self.n_rings).long().clamp(max=self.n_rings)
             polynomials = _even_legendre(along / radius.clamp(min=0.1), n_moments)
         self._quadrant = polynomials.shape[1:]
-        # Of a folded image, where each row and each column goes.
+        # The row and the column of the folded image where each row and column goes.
         self.register_buffer("rows", rows.long(), persistent=False)
         self.register_buffer("columns", columns.long(), persistent=False)
         self.register_buffer("ring", ring.flatten(), persistent=False)

@@ -31,7 +31,7 @@ _STEMS = {
 
 
 class _Block(nn.Module):
-    """A residual block: convolutions, and the path around them."""
+    """A residual block: convolutions, and the shortcut around them."""
 
     expansion: int
 
@@ -46,8 +46,8 @@ class _Block(nn.Module):
                 BATCH_NORM[ndim](out_channels),
             )
 
-    def around(self, x: Tensor) -> Tensor:
-        """Return what is added to the convolutions' result."""
+    def shortcut(self, x: Tensor) -> Tensor:
+        """Return the shortcut, which is added to the result of the convolutions."""
         return x if self.downsample is None else self.downsample(x)
 
 
@@ -75,7 +75,7 @@ class BasicBlock(_Block):
         """Map ``(batch, in_channels, ...)`` to ``(batch, channels, ...)``."""
         maps = self.relu(self.bn1(self.conv1(x)))
         maps = self.bn2(self.conv2(maps))
-        return self.relu(maps + self.around(x))
+        return self.relu(maps + self.shortcut(x))
 
 
 class Bottleneck(_Block):
@@ -109,7 +109,7 @@ class Bottleneck(_Block):
         maps = self.relu(self.bn1(self.conv1(x)))
         maps = self.relu(self.bn2(self.conv2(maps)))
         maps = self.bn3(self.conv3(maps))
-        return self.relu(maps + self.around(x))
+        return self.relu(maps + self.shortcut(x))
 
 
 _BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}

@@ -165,8 +165,8 @@ def _principal_axes(rows: Tensor, n_axes: int) -> tuple[Tensor, Tensor]:
     if n_axes < 1:
         return rows[:0], rows[:0, 0]
     # Few axes of many pixels: exact ones would take minutes, and differ by little.
-    centred = (rows - rows.mean(dim=0)).numpy()
-    _, singular_values, axes = randomized_svd(centred, n_axes, random_state=0)
+    centered = (rows - rows.mean(dim=0)).numpy()
+    _, singular_values, axes = randomized_svd(centered, n_axes, random_state=0)
     scales = singular_values / np.sqrt(len(rows) - 1)
     # Whitening would blow up the rounding errors along axes without any scatter.
     kept = scales > 1e-3 * scales[0]
@@ -186,8 +186,8 @@ class ConvVAE(nn.Module):
     axis that has shrunk to one pixel stays so.
 
     The defaults, on three channels of 256 x 256 pixels, make a network of 6 622 377
-    parameters that has been used on galaxies. The options behind `output` are this
-    project's own: they make a better one of few training images, see Notes.
+    parameters that has been used on galaxies. The options after `output` are this
+    project's own, for few training images; see Notes.
 
     Parameters
     ----------
@@ -208,11 +208,11 @@ class ConvVAE(nn.Module):
         Input of which a side is longer is averaged over blocks of pixels, by the
         smallest whole number that brings all sides to `max_size` or below, before the
         first level, and interpolated linearly behind the last one; at least 16.
-        Averaging two by two saves three quarters of the time, at the cost of details
-        that few latent numbers do not hold anyway. None: never.
+        Averaging two by two saves three quarters of the time, and loses details that
+        few latent numbers do not hold in any case. None: never.
     invariant : float, default=0.0
-        Part of the latent numbers, the first ones, that are the same for an image and
-        for its turned and mirrored copies; from 0 to 1. Needs images.
+        Fraction of the latent numbers, the first ones, that are the same for an image
+        and for its turned and mirrored copies; from 0 to 1. Needs images.
     around_axes : bool, default=False
         Whether the convolutions add to what principal axes give, in the encoder and in
         the decoder. The axes are those of the samples given to :meth:`start_from`;
@@ -229,11 +229,11 @@ class ConvVAE(nn.Module):
     -----
     With `invariant`, mean and log-variance of these latent numbers are averages over
     the eight orientations of an image (four where it is not square). In training one
-    orientation, drawn for each image, stands for all of them: it does not tell how the
-    image before the decoder's eyes is turned, so the other latent numbers must. What
-    kind of galaxy it is thus lies in few latent numbers, where linear models find it;
-    in principal components, and in usual latent spaces, much of it is in products of
-    numbers that change sign as the image turns.
+    orientation, drawn for each image, stands for all of them. It does not tell how the
+    image is turned, so the other latent numbers must. The kind of galaxy thus lies in
+    few latent numbers, where linear models find it; in principal components, and in
+    usual latent spaces, much of it is in products of numbers that change sign as the
+    image turns.
 
     With `around_axes`, latent means are whitened principal components plus what the
     convolutions find, and these start at zero: training begins at the error of
@@ -286,7 +286,7 @@ class ConvVAE(nn.Module):
         _check_invariant(invariant, self.ndim)
         if around_axes and output != "linear":
             raise ValueError(
-                "around_axes adds to principal components, which know no limits: give "
+                "around_axes adds to principal components, which have no limits: give "
                 f"output='linear' with it, but got output={output!r}."
             )
         self.n_invariant = round(invariant * latent_dim)
@@ -329,17 +329,15 @@ class ConvVAE(nn.Module):
     def start_from(self, samples: Tensor) -> None:
         """Find the principal axes around which the network is to learn.
 
-        The convolutions are set to add nothing yet. Of networks without `around_axes`,
-        and of those that have axes already, whose weights go with them, nothing
-        changes.
+        The convolutions start from zero. Networks without `around_axes` do not change,
+        nor do those that have axes already, to which their weights belong.
 
         Parameters
         ----------
         samples : Tensor of shape (n_samples, n_channels, length) or \
                 (n_samples, n_channels, height, width)
-            Training samples, scaled as the input: a thousand or two will do, and at
-            least as many as there are latent numbers. Images are taken in all
-            orientations.
+            Training samples, scaled as the input, at least as many as latent numbers; a
+            thousand or two suffice. Images are taken in all orientations.
 
         Raises
         ------
@@ -402,8 +400,8 @@ class ConvVAE(nn.Module):
         return mean, log_variance
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        centred = x if self.axes is None else x - self.axes.mean
-        maps = self.encoder(enter_maps(centred, self.ndim))
+        centered = x if self.axes is None else x - self.axes.mean
+        maps = self.encoder(enter_maps(centered, self.ndim))
         features = leave_maps(maps, self.ndim).flatten(1)
         mean, log_variance = self.fc_mu(features), self.fc_var(features)
         if self.axes is not None:
@@ -422,8 +420,7 @@ class ConvVAE(nn.Module):
         -------
         Tensor of shape (batch, n_channels, length) or \
                 (batch, n_channels, height, width)
-            What the decoder makes of them; between -1 and 1 where `output` is
-            ``"tanh"``.
+            The decoded samples; between -1 and 1 where `output` is ``"tanh"``.
         """
         maps = self.fc_decode(z).view(-1, *self._bottom)
         maps = self.to_pixels(self.decoder(enter_maps(maps, self.ndim)))
@@ -447,7 +444,7 @@ class ConvVAE(nn.Module):
         Returns
         -------
         reconstruction : Tensor of the shape of `x`
-            What the decoder makes of the latent numbers.
+            The decoded samples.
         mean, log_variance : Tensor of shape (batch, latent_dim)
             Of the posterior.
         """
@@ -493,7 +490,7 @@ def _check_invariant(invariant: object, ndim: int) -> None:
         or not 0 <= invariant <= 1
     ):
         raise ValueError(
-            "invariant must be a part of the latent numbers, from 0 to 1, but got "
+            "invariant must be a fraction of the latent numbers, from 0 to 1, but got "
             f"{invariant!r}."
         )
     if invariant and ndim == 1:

@@ -5,8 +5,8 @@ A 1-D network runs on maps of shape ``(batch, channels, 1, length)`` in channels
 memory: convolutions, batch norm and pooling are up to twice as fast there as on
 ``(batch, channels, length)``, and give the same numbers (``benchmarks/bench_conv1d.py``
 prints the comparison). A network calls :func:`enter_maps` first and :func:`leave_maps`
-last; the 1-D layers between them keep the parameter shapes of ``torch.nn`` and take both
-kinds of maps.
+last; the 1-D layers between them keep the parameter shapes of ``torch.nn`` and take
+both kinds of maps.
 """
 
 from math import ceil

@@ -305,7 +305,7 @@ def format_path_list(paths: Iterable[str]) -> bytes:
     for line in lines:
         if "\n" in line[:-1] or "\r" in line:
             raise ValueError(
-                f"{line[:-1]!r} has a line break in its name, so a text file of one "
-                "path a line cannot list it; rename the file."
+                f"{line[:-1]!r} has the end of a line in its name, so a text file "
+                "of one path a line cannot list it; rename the file."
             )
     return "".join(lines).encode("utf-8", _ERRORS)

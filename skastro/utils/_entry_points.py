@@ -11,7 +11,7 @@ def load_entry_points(group: str) -> None:
     """Import what the entry points of a group name, once per process.
 
     Importing is expected to register something, as decorators do. An entry point that
-    cannot be imported gives a warning, so that a broken package stops nobody.
+    cannot be imported gives a warning, so that skastro works beside a broken package.
     """
     for entry_point in entry_points(group=group):
         try:
@@ -21,6 +21,6 @@ def load_entry_points(group: str) -> None:
                 f"The entry point {entry_point.name!r} of the group {group!r}, "
                 f"{entry_point.value!r}, cannot be loaded ({error!r}). Repair or "
                 "uninstall the package that declares it.",
-                RuntimeWarning,
+                UserWarning,
                 stacklevel=3,
             )

@@ -137,7 +137,7 @@ def test_network_of_an_installed_package_is_found(installed, value):
 
 def test_broken_package_gives_a_warning_only(installed):
     installed.append(entry_point("package_that_is_not_there"))
-    with pytest.warns(RuntimeWarning, match="'package_that_is_not_there', cannot be"):
+    with pytest.warns(UserWarning, match="'package_that_is_not_there', cannot be"):
         assert "resnet18" in available_modules(1)
 
 

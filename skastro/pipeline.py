@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pipelines of transformers, samplers and an estimator, whose steps need no names."""
 
-import os
 from collections import Counter
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import imblearn.pipeline
@@ -84,69 +82,14 @@ class Pipeline(imblearn.pipeline.Pipeline):
         return self._steps
 
     # Both `__init__` and `set_params(steps=...)` assign to this property. A list in
-    # which all steps have names is kept as it is: `sklearn.base.clone` insists on
-    # getting back the very object that it passed.
+    # which all steps have names is kept, because `sklearn.base.clone` requires the very
+    # object that it passed.
     @steps.setter
     def steps(self, steps: list[Any]) -> None:
         self._steps = _name_steps(steps)
 
-    def predict_stream(
-        self,
-        X: Any,
-        chunk_size: int | None = None,
-        *,
-        out: str | os.PathLike,
-        method: str = "auto",
-        ids: Any = None,
-        resume: bool = True,
-        verbose: int = 1,
-    ) -> Path:
-        """Predict a catalogue that is larger than memory into a file.
-
-        Interrupted by whatever it be, the same call goes on where it stopped. See
-        :func:`~skastro.streaming.predict_stream` for the file's layout.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, ...)
-            The rows, in anything that has a length and slices, such as an
-            ``h5py.Dataset`` or a :class:`numpy.memmap`.
-
-        chunk_size : int, default=None
-            Rows that are read and predicted together. None means as many as make 64
-            MiB of `X`.
-
-        out : str or path-like
-            The file, which ends in ``.h5`` or ``.hdf5``, or in ``.csv``.
-
-        method : str, default="auto"
-            The method to call, such as "predict". "auto" is the first that there is of
-            "predict_proba", "predict" and "transform".
-
-        ids : array-like of shape (n_rows,), default=None
-            Names or numbers of the objects, which the file lists beside the results.
-
-        resume : bool, default=True
-            Whether to go on with an interrupted run, or to start anew.
-
-        verbose : int, default=1
-            Whether to show a progress bar; 0 is quiet.
-
-        Returns
-        -------
-        path : Path
-            The file, `out`.
-        """
-        return predict_stream(
-            self,
-            X,
-            chunk_size,
-            out=out,
-            method=method,
-            ids=ids,
-            resume=resume,
-            verbose=verbose,
-        )
+    # As a method, with the pipeline as the estimator.
+    predict_stream = predict_stream
 
     def _validate_params(self) -> None:
         super()._validate_params()
@@ -168,10 +111,12 @@ def make_pipeline(
 
     transform_input : list of str, default=None
         Names of the arguments of ``fit``, besides `X`, that are passed through the
-        steps before the one that requests them. Needs metadata routing to be enabled.
+        steps before the one that requests them, such as a validation set. Needs
+        metadata routing to be enabled.
 
     memory : str or object with the joblib.Memory interface, default=None
-        Where fitted transformers are cached. None caches nothing.
+        Where fitted transformers are cached. A string is the path of a folder. None
+        caches nothing.
 
     verbose : bool, default=False
         Print the time that each step took to fit.
@@ -195,7 +140,7 @@ def make_pipeline(
 
 
 def _name_steps(steps: Any) -> Any:
-    """Give names to the steps that have none; leave what is no list of steps."""
+    """Name the steps that have no name; return what is no list of steps as it is."""
     if not isinstance(steps, list | tuple) or any(map(_is_mistaken, steps)):
         return steps
     if isinstance(steps, list) and all(map(_is_named, steps)):
@@ -234,7 +179,7 @@ def _class_name(step: Any) -> str:
 
 
 def _check_steps(steps: Any) -> None:
-    """Say what is wrong with steps that `_name_steps` had to leave."""
+    """Refuse what is not a list of steps, and say what is wrong with it."""
     if not isinstance(steps, list | tuple):
         raise TypeError(
             "steps must be a list of estimators or of (name, estimator) pairs, got "

@@ -5,8 +5,10 @@ import inspect
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
+from operator import attrgetter
 
 import pytest
+from numpydoc.docscrape import get_doc_object
 from numpydoc.validate import validate
 
 import skastro
@@ -60,3 +62,54 @@ def test_class_or_function(path):
 @pytest.mark.parametrize("path", list(public_methods()))
 def test_method(path):
     assert complaints(path, LEFT_OUT | {"EX01"}) == []
+
+
+def entries(path: str, section: str) -> dict[str, tuple[str, list[str]]]:
+    """Return type and text of each parameter or attribute that a docstring lists."""
+    parsed = get_doc_object(attrgetter(path)(skastro))
+    return {entry.name: (entry.type, entry.desc) for entry in parsed[section]}
+
+
+# Public objects of which equal names of parameters mean the same, and the parameters
+# whose text differs for a reason.
+NETS = ["SpectrumClassifier", "GalaxyClassifier", "GalaxyRegressor", "SEVIRegressor"]
+DEFAULTS_DIFFER = "module criterion lr max_epochs batch_size schedule augment precision"
+ALIKE = [
+    (
+        ["SpectrumClassifier", "GalaxyClassifier"],
+        {*DEFAULTS_DIFFER.split(), "sample_shape_"},
+    ),
+    (
+        [*NETS, "VAETransformer"],
+        {*DEFAULTS_DIFFER.split(), "sample_shape_"}
+        | {
+            "train_split",
+            "restore_best_weights",
+            "random_state",
+            "callbacks",
+            "dataset",
+        }
+        | {"predict_nonlinearity", "compile", "**kwargs", "history", "image_shape"}
+        | {"normalization", "stretch", "tta", "channel_sky_, channel_softening_"}
+        | {"scale_target", "target_mean_, target_scale_"},
+    ),
+    (["MinMaxSpectra", "StandardizeSpectra", "RebinSpectra"], {"clip", "fill_value"}),
+    (
+        ["RebinSpectra", "CropPadImages"],
+        {"fill_value", "sample_shape_", "n_features_in_"},
+    ),
+    (["NoiseAugmenter", "NoiseResampler"], set()),
+    (["Pipeline", "make_pipeline"], {"steps"}),
+]
+
+
+@pytest.mark.parametrize(("paths", "different"), ALIKE, ids=lambda value: str(value))
+@pytest.mark.parametrize("section", ["Parameters", "Attributes"])
+def test_shared_parameters_have_one_text(paths, different, section):
+    texts = {}
+    for path in paths:
+        for name, entry in entries(path, section).items():
+            texts.setdefault(name, {})[path] = entry
+    for name in texts.keys() - different:
+        first, *others = texts[name].values()
+        assert all(other == first for other in others), (name, texts[name])

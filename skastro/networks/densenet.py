@@ -7,26 +7,24 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skastro.networks._checks import (
-    check_count,
-    check_dropout,
-    check_each,
-    check_kernel_size,
-)
 from skastro.networks.layers import (
     AvgPool1d,
     BatchNorm1d,
     Conv1d,
     Head,
     SqueezeExcitation,
+    check_dropout,
+    check_kernel_size,
     enter_maps,
     global_average,
     leave_maps,
 )
+from skastro.networks.registry import register
+from skastro.utils import check_count, check_each
 
 
 def _activation(n_channels: int, reduction: int | None) -> nn.Sequential:
-    """Return what stands before every convolution on feature maps, in its order."""
+    """Return the layers before every convolution on feature maps, in order."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(norm=BatchNorm1d(n_channels))
     if reduction is not None:
         layers["gate"] = SqueezeExcitation(n_channels, reduction)
@@ -35,18 +33,10 @@ def _activation(n_channels: int, reduction: int | None) -> nn.Sequential:
 
 
 class MultiScaleConv(nn.Module):
-    """Convolutions of several widths side by side, mixed by one of width 1.
+    """Convolutions of several odd widths side by side, mixed by one of width 1.
 
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Numbers of feature maps read and written.
-    branch_width : int
-        Feature maps that each of the parallel convolutions writes.
-    kernel_sizes : sequence of int
-        Odd widths of the parallel convolutions, in samples.
-    reduction : int or None
-        Reduction of the squeeze-and-excitation; None leaves it out.
+    Each of the parallel convolutions writes `branch_width` feature maps; `reduction` is
+    that of the squeeze-and-excitation, and None leaves it out.
     """
 
     def __init__(
@@ -74,13 +64,7 @@ class MultiScaleConv(nn.Module):
 
 
 class DenseBlock(nn.ModuleList):
-    """Convolutional blocks, each of which reads the input and all blocks before it.
-
-    Parameters
-    ----------
-    blocks : iterable of nn.Module
-        They map ``(batch, channels, ...)`` to further channels of the same length.
-    """
+    """Convolutional blocks, each of which reads the input and all blocks before it."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the input and all that the blocks computed, side by side."""
@@ -90,15 +74,7 @@ class DenseBlock(nn.ModuleList):
 
 
 class Transition(nn.Sequential):
-    """Fewer feature maps by a convolution of width 1, of half the length by pooling.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Numbers of feature maps read and written.
-    reduction : int or None
-        Reduction of the squeeze-and-excitation; None leaves it out.
-    """
+    """Fewer feature maps by a convolution of width 1, of half the length by pooling."""
 
     def __init__(
         self, in_channels: int, out_channels: int, reduction: int | None
@@ -112,6 +88,7 @@ class Transition(nn.Sequential):
         )
 
 
+@register("densenet", ndim=1)
 class SEDenseNet(nn.Module):
     """Multi-scale DenseNet with squeeze-and-excitation for spectra [1]_.
 
@@ -179,8 +156,8 @@ class SEDenseNet(nn.Module):
     - the convolutions side by side share one batch norm, squeeze-and-excitation and
       ReLU, because they read the same maps;
     - the first convolution reads the spectrum itself, as in DenseNet: a ReLU would
-      drop all that lies below the mean before anything is learnt. As in DenseNet, too,
-      the activation stands once more before global pooling;
+      drop all values below the mean at once. As in DenseNet, too, the activation stands
+      once more before global pooling;
     - an extra transition reads what the transition before it wrote, and its result
       stands beside that of the next transition;
     - the reduction of squeeze-and-excitation: 16 in its paper, for networks of more
@@ -189,7 +166,7 @@ class SEDenseNet(nn.Module):
     Convolutions start from He's uniform distribution, within ±sqrt(6 / fan-in) [4]_.
 
     The paper trains with Adam and cross-entropy for 60 epochs, learning rate 0.01,
-    divided by ten at epochs 10, 30 and 50, on min-max normalised spectra:
+    divided by ten at epochs 10, 30 and 50, on min-max normalized spectra:
     ``SpectrumClassifier.from_recipe("wang2020")``. The plain DenseNet of 36 layers
     that it compares with has ``kernel_sizes=(3,)``, ``squeeze_excitation=False`` and
     ``extra_transitions=False``.
@@ -249,10 +226,10 @@ class SEDenseNet(nn.Module):
             "n_initial": n_initial,
             "reduction": reduction,
         }.items():
-            check_count(name, value)
-        check_kernel_size("initial_kernel_size", initial_kernel_size)
+            check_count(value, name)
+        check_kernel_size(initial_kernel_size, "initial_kernel_size")
         kernel_sizes = check_each(
-            "kernel_sizes", kernel_sizes, check_kernel_size, min_size=1
+            kernel_sizes, "kernel_sizes", check_kernel_size, min_size=1
         )
         if not 0 < compression <= 1:
             raise ValueError(

@@ -4,41 +4,57 @@
 A 1-D network runs on maps of shape ``(batch, channels, 1, length)`` in channels-last
 memory: convolutions, batch norm and pooling are up to twice as fast there as on
 ``(batch, channels, length)``, and give the same numbers (``benchmarks/bench_conv1d.py``
-prints the comparison). :func:`enter_maps` and :func:`leave_maps` stand at the two ends
-of a network; the 1-D layers between them keep the parameter shapes of ``torch.nn`` and
-take both kinds of maps.
+prints the comparison). A network calls :func:`enter_maps` first and :func:`leave_maps`
+last; the 1-D layers between them keep the parameter shapes of ``torch.nn`` and take
+both kinds of maps.
 """
+
+from math import ceil
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skastro.networks._wide import convolve_wide, is_slow
+from skastro.utils import check_count
 
 _AXES = {1: "(batch, channels, length)", 2: "(batch, channels, height, width)"}
+# On the CPU, torch's fast kernels for the gradient of the weights end at this width.
+# Beyond it each sample of the kernel takes four (bfloat16: six) times as long
+# (benchmarks/bench_conv1d.py --kernel-size 15).
+_WIDEST_FAST = 14
+# With fewer channels a wide kernel has no more weights than a narrow one of many.
+_LEAST_CHANNELS = 4
+
+
+def check_kernel_size(value: object, name: str) -> int:
+    """Return an odd positive integer as an int, or refuse the value."""
+    size = check_count(value, name)
+    if size % 2 == 0:
+        raise ValueError(
+            f"{name} must be odd, so that the kernel has a center; got {size}. Take "
+            f"{size - 1} or {size + 1}."
+        )
+    return size
+
+
+def check_dropout(value: object) -> float:
+    """Return a probability below 1 as a float, or refuse the value."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
+        raise ValueError(
+            f"dropout must be a probability, at least 0 and less than 1; got {value!r}."
+        )
+    return float(value)
 
 
 def enter_maps(x: Tensor, ndim: int) -> Tensor:
     """Bring a network's input into the layout in which its layers work.
 
-    Parameters
-    ----------
-    x : Tensor of shape (batch, channels, length) or (batch, channels, height, width)
-        What the network was given.
-    ndim : {1, 2}
-        Number of axes that the network convolves over.
-
-    Returns
-    -------
-    Tensor of shape (batch, channels, height, width)
-        The same values, with height 1 for 1-D input. In channels-last memory on the
-        CPU, and under autocast on CUDA; elsewhere as it came, because channels-last
-        serves the tensor cores of a GPU in half precision and slows float32 down.
-
-    Raises
-    ------
-    ValueError
-        If `x` has another number of axes.
+    Maps have shape ``(batch, channels, height, width)``, with height 1 for 1-D input.
+    They are in channels-last memory on the CPU, and under autocast on CUDA; elsewhere
+    the layout stays, because channels-last serves the tensor cores of a GPU in half
+    precision and slows float32 down.
     """
     if x.dim() != ndim + 2:
         raise ValueError(
@@ -57,43 +73,86 @@ def enter_maps(x: Tensor, ndim: int) -> Tensor:
 
 
 def leave_maps(maps: Tensor, ndim: int) -> Tensor:
-    """Undo :func:`enter_maps`: drop the axis of height 1 that 1-D maps carry.
-
-    Parameters
-    ----------
-    maps : Tensor of shape (batch, channels, height, width)
-        Feature maps, of height 1 where `ndim` is 1.
-    ndim : {1, 2}
-        Number of axes that the network convolves over.
-
-    Returns
-    -------
-    Tensor of shape (batch, channels, length) or (batch, channels, height, width)
-        A view of `maps`.
-    """
+    """Undo :func:`enter_maps`: drop the axis of height 1 that 1-D maps carry."""
     return maps.squeeze(2) if ndim == 1 else maps
 
 
 def global_average(maps: Tensor, dtype: torch.dtype) -> Tensor:
-    """Average feature maps over all their pixels.
+    """Average feature maps ``(batch, channels, ...)`` over all their pixels.
 
-    Parameters
-    ----------
-    maps : Tensor of shape (batch, channels, ...)
-        Feature maps with any number of axes.
-    dtype : torch.dtype
-        In which to sum and to answer; the head's own, so that half-precision maps
-        are not rounded once more.
-
-    Returns
-    -------
-    Tensor of shape (batch, channels)
-        One number for each map.
+    `dtype` is that of the sum and the result: the head's own, so that half-precision
+    maps are not rounded once more.
     """
-    # With the channels last the gradient is laid out as the maps are; the other way
-    # round all layers before would have to turn it.
+    # With the channels last the gradient is laid out as the maps are; otherwise
+    # all layers before would have to transpose it.
     rows = maps.movedim(1, -1)
     return rows.mean(dim=tuple(range(1, maps.dim() - 1)), dtype=dtype)
+
+
+def _is_slow(x: Tensor, weight: Tensor) -> bool:
+    """Tell whether torch's own gradient of the weights would be slow."""
+    return (
+        weight.shape[-1] > _WIDEST_FAST
+        and weight.shape[1] >= _LEAST_CHANNELS
+        and x.device.type == "cpu"
+        and weight.requires_grad
+    )
+
+
+def _convolve_wide(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Convolve maps ``(batch, channels, 1, length)`` by kernels of an odd width.
+
+    The same as :func:`torch.nn.functional.conv2d` padded by half of the kernel, its
+    gradients included. The gradient of the weights is put together from those of narrow
+    parts of the kernel.
+    """
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        x, weight = x.to(dtype), weight.to(dtype)
+    return _WideConvolution.apply(x, weight, stride)
+
+
+class _WideConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        padding = (0, weight.shape[-1] // 2)
+        return F.conv2d(x, weight, stride=(1, stride), padding=padding)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        x, weight, ctx.stride = inputs
+        ctx.save_for_backward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stride = (1, ctx.stride)
+        half = weight.shape[-1] // 2
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0]:
+            # torch computes in the layout of the weights here: that of the maps.
+            kernels = weight.contiguous(memory_format=torch.channels_last)
+            of_x = torch.nn.grad.conv2d_input(
+                x.shape, kernels, gradient, stride=stride, padding=(0, half)
+            )
+        if ctx.needs_input_grad[1]:
+            padded = F.pad(x, (half, half))
+            reach = ctx.stride * (gradient.shape[-1] - 1)
+            parts, start = [], 0
+            for part in weight.chunk(ceil(weight.shape[-1] / _WIDEST_FAST), dim=-1):
+                stop = start + part.shape[-1]
+                parts.append(
+                    torch.nn.grad.conv2d_weight(
+                        padded[..., start : reach + stop],
+                        part.shape,
+                        gradient,
+                        stride=stride,
+                    )
+                )
+                start = stop
+            of_weight = torch.cat(parts, dim=-1)
+        return of_x, of_weight, None
 
 
 class Conv1d(nn.Conv1d):
@@ -101,23 +160,6 @@ class Conv1d(nn.Conv1d):
 
     The parameter is that of :class:`torch.nn.Conv1d`, ``weight`` of shape
     ``(out_channels, in_channels, kernel_size)``.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Numbers of feature maps read and written.
-    kernel_size : int
-        Odd width of the kernel, in samples.
-    stride : int, default=1
-        Step between the outputs, in samples.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skastro.networks.layers import Conv1d
-    >>> conv = Conv1d(2, 8, kernel_size=5)
-    >>> conv(torch.zeros(4, 2, 100)).shape, conv(torch.zeros(4, 2, 1, 100)).shape
-    (torch.Size([4, 8, 100]), torch.Size([4, 8, 1, 100]))
     """
 
     def __init__(
@@ -137,8 +179,8 @@ class Conv1d(nn.Conv1d):
         if x.dim() != 4:
             return super().forward(x)
         weight = self.weight.unsqueeze(2)
-        if is_slow(x, weight):
-            return convolve_wide(x, weight, *self.stride)
+        if _is_slow(x, weight):
+            return _convolve_wide(x, weight, *self.stride)
         stride = (1, *self.stride)
         if self.kernel_size == (1,):
             x, stride = _strided(x, stride)
@@ -146,17 +188,7 @@ class Conv1d(nn.Conv1d):
 
 
 class Conv2d(nn.Conv2d):
-    """Convolution over the last two axes that keeps the size (at stride 1), no bias.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Numbers of feature maps read and written.
-    kernel_size : int
-        Odd side of the square kernel, in pixels.
-    stride : int, default=1
-        Step between the outputs along both axes, in pixels.
-    """
+    """Convolution over the last two axes that keeps the size (at stride 1), no bias."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
@@ -181,7 +213,7 @@ class Conv2d(nn.Conv2d):
 def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
     """Take every second (third, ...) pixel before a convolution of width 1.
 
-    Which is the same. On the CPU torch 2.13 writes beyond its memory where such a
+    The result is the same. On the CPU torch 2.13 writes beyond its memory where such a
     convolution of at most 8 channels has a stride, in float32 and channels-last.
     """
     if x.device.type != "cpu" or stride == (1, 1):
@@ -190,15 +222,15 @@ def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int
     return F.avg_pool2d(x, 1, stride), (1, 1)
 
 
-class _BatchNormOfAnyBatch(nn.modules.batchnorm._BatchNorm):
-    """Batch norm that a batch with one value per channel cannot stop."""
+class _BatchNormOfAnyBatch:
+    """Mixin of batch norms that accept a batch with one value per channel."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise with the batch's statistics, or with the running ones.
+        """Normalize with the batch's statistics, or with the running ones.
 
         One value has no variance, and torch refuses it in training: a last batch of
-        one row would end a long fit. The running statistics, left as they are, serve
-        such a batch.
+        one row would end a long fit. Such a batch takes the running statistics, and
+        leaves them unchanged.
         """
         self._check_input_dim(x)
         if self.training and x.numel() == x.shape[1]:
@@ -217,25 +249,9 @@ class _BatchNormOfAnyBatch(nn.modules.batchnorm._BatchNorm):
 class BatchNorm1d(_BatchNormOfAnyBatch, nn.BatchNorm1d):
     """Batch norm [1]_ of 1-D maps or of plain features, for batches of any size.
 
-    A batch that brings one value per channel is normalised with the running
+    A batch that brings one value per channel is normalized with the running
     statistics, in training too. Parameters and state are those of
     :class:`torch.nn.BatchNorm1d`.
-
-    Parameters
-    ----------
-    num_features : int
-        Number of channels.
-
-    References
-    ----------
-    .. [1] S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, arXiv:1502.03167.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skastro.networks.layers import BatchNorm1d
-    >>> BatchNorm1d(3).train()(torch.ones(1, 3)).shape
-    torch.Size([1, 3])
     """
 
     def _check_input_dim(self, x: Tensor) -> None:
@@ -247,25 +263,11 @@ class BatchNorm1d(_BatchNormOfAnyBatch, nn.BatchNorm1d):
 
 
 class BatchNorm2d(_BatchNormOfAnyBatch, nn.BatchNorm2d):
-    """Batch norm of 2-D maps for batches of any size; see :class:`BatchNorm1d`.
-
-    Parameters
-    ----------
-    num_features : int
-        Number of channels.
-    """
+    """Batch norm of 2-D maps for batches of any size; see :class:`BatchNorm1d`."""
 
 
 class MaxPool1d(nn.MaxPool1d):
-    """Maximum over windows of the last axis, padded to be centred.
-
-    Parameters
-    ----------
-    kernel_size : int
-        Odd width of the window, in samples.
-    stride : int
-        Step between the windows, in samples.
-    """
+    """Maximum over windows of the last axis, padded to be centred."""
 
     def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__(kernel_size, stride, padding=kernel_size // 2)
@@ -280,30 +282,17 @@ class MaxPool1d(nn.MaxPool1d):
 
 
 class MaxPool2d(nn.MaxPool2d):
-    """Maximum over square windows, padded to be centred.
-
-    Parameters
-    ----------
-    kernel_size : int
-        Odd side of the window, in pixels.
-    stride : int
-        Step between the windows, in pixels.
-    """
+    """Maximum over square windows, padded to be centred."""
 
     def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__(kernel_size, stride, padding=kernel_size // 2)
 
 
 class AvgPool1d(nn.AvgPool1d):
-    """Mean of each `kernel_size` neighbouring samples; an incomplete end is dropped.
+    """Mean of each `kernel_size` neighboring samples; an incomplete end is dropped.
 
     Maps shorter than the window pass unchanged, so a network may pool more often than
     its input can be divided.
-
-    Parameters
-    ----------
-    kernel_size : int
-        Width of the window and step between windows, in samples.
     """
 
     def __init__(self, kernel_size: int) -> None:
@@ -323,26 +312,13 @@ class SqueezeExcitation(nn.Module):
     """Squeeze-and-excitation [1]_: scale each map by a gate computed from all maps.
 
     The maps' means pass through two small linear layers, a ReLU between them and a
-    sigmoid behind them; the results, between 0 and 1, multiply the maps.
-
-    Parameters
-    ----------
-    n_channels : int
-        Number of feature maps.
-    reduction : int, default=16
-        `n_channels` over the number of hidden units (at least one unit).
+    sigmoid behind them; the results, between 0 and 1, multiply the maps. The hidden
+    units are one for `reduction` feature maps.
 
     References
     ----------
     .. [1] J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018,
        doi:10.1109/CVPR.2018.00745.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skastro.networks.layers import SqueezeExcitation
-    >>> SqueezeExcitation(32)(torch.zeros(4, 32, 100)).shape
-    torch.Size([4, 32, 100])
     """
 
     def __init__(self, n_channels: int, reduction: int = 16) -> None:
@@ -363,11 +339,6 @@ class Head(nn.Linear):
 
     The last layer is cheap, and bfloat16 would round its outputs to three digits: too
     coarse for regression and for calibrated probabilities.
-
-    Parameters
-    ----------
-    in_features, out_features : int
-        Numbers of features read and of outputs written.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,13 +6,9 @@ from math import prod
 
 from torch import Tensor, nn
 
-from skastro.networks._checks import (
-    check_count,
-    check_dropout,
-    check_each,
-    check_option,
-)
-from skastro.networks.layers import BatchNorm1d, Head
+from skastro.networks.layers import BatchNorm1d, Head, check_dropout
+from skastro.networks.registry import register
+from skastro.utils import check_count, check_each, check_option
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -24,6 +20,8 @@ _ACTIVATIONS = {
 }
 
 
+@register("mlp", ndim=1)
+@register("mlp", ndim=2)
 class MLP(nn.Module):
     """Multi-layer perceptron on flattened spectra or images.
 
@@ -39,9 +37,9 @@ class MLP(nn.Module):
         Units of each hidden layer. Empty for a linear model.
     activation : {"relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"}, \
             default="relu"
-        Function behind each hidden layer.
+        Function after each hidden layer.
     batch_norm : bool, default=False
-        Normalise each hidden layer before its activation.
+        Normalize each hidden layer before its activation.
     dropout : float, default=0.0
         Probability with which a hidden unit is zeroed in training.
 
@@ -79,14 +77,14 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if isinstance(input_size, Iterable):
-            sizes = check_each("input_size", input_size, check_count, min_size=1)
+            sizes = check_each(input_size, "input_size", min_size=1)
         else:
-            sizes = (check_count("input_size", input_size),)
-        check_count("n_outputs", n_outputs)
-        check_count("n_channels", n_channels)
-        check_option("activation", activation, _ACTIVATIONS)
+            sizes = (check_count(input_size, "input_size"),)
+        check_count(n_outputs, "n_outputs")
+        check_count(n_channels, "n_channels")
+        check_option(activation, "activation", _ACTIVATIONS)
         check_dropout(dropout)
-        hidden = check_each("hidden", hidden, check_count)
+        hidden = check_each(hidden, "hidden")
 
         layers: list[nn.Module] = [nn.Flatten()]
         n_features = n_channels * prod(sizes)

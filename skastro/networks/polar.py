@@ -8,14 +8,16 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from skastro.networks._checks import check_count, check_each, check_option
 from skastro.networks.layers import Conv1d, Head
+from skastro.networks.registry import register
+from skastro.utils import check_count, check_each, check_option
 
 
+@register("polar", ndim=2)
 class PolarNet(nn.Module):
     """Network on the angular moments of rings, for images of electron shells.
 
-    The counts of an image are summed over rings about its centre, once for each of the
+    The counts of an image are summed over rings about its center, once for each of the
     even Legendre polynomials of the cosine of the angle from the second axis. These
     profiles along the radius, as parts of the total count, and the logarithm of the
     total, which says how noisy they are, go through a one-dimensional convolutional
@@ -31,13 +33,13 @@ class PolarNet(nn.Module):
     n_channels : int, default=1
         Channels of the input; must be 1.
     n_rings : int, default=128
-        Rings between the centre and the nearest edge; at most one for each pixel.
+        Rings between the center and the nearest edge; at most one for each pixel.
     n_moments : int, default=13
         Polynomials, from P_0 on.
     widths : sequence of int, default=(64, 64, 64)
         Feature maps of the convolutions; each halves the number of rings.
     hidden : int, default=256
-        Units of the hidden layer behind them.
+        Units of the hidden layer after them.
 
     Attributes
     ----------
@@ -65,13 +67,13 @@ class PolarNet(nn.Module):
         hidden: int = 256,
     ) -> None:
         super().__init__()
-        height, width = check_each("input_size", input_size, check_count)
-        check_option("n_channels", n_channels, (1,))
-        check_count("n_outputs", n_outputs)
-        check_count("n_rings", n_rings)
-        check_count("n_moments", n_moments)
-        check_count("hidden", hidden)
-        widths = check_each("widths", widths, check_count, min_size=1)
+        height, width = check_each(input_size, "input_size")
+        check_option(n_channels, "n_channels", (1,))
+        check_count(n_outputs, "n_outputs")
+        check_count(n_rings, "n_rings")
+        check_count(n_moments, "n_moments")
+        check_count(hidden, "hidden")
+        widths = check_each(widths, "widths", min_size=1)
 
         rows, columns = _distances(height), _distances(width)
         if height == 1:
@@ -86,7 +88,7 @@ class PolarNet(nn.Module):
             ring = (radius / edge * self.n_rings).long().clamp(max=self.n_rings)
             polynomials = _even_legendre(along / radius.clamp(min=0.1), n_moments)
         self._quadrant = polynomials.shape[1:]
-        # Of a folded image, where each row and each column goes.
+        # The row and the column of the folded image where each row and column goes.
         self.register_buffer("rows", rows.long(), persistent=False)
         self.register_buffer("columns", columns.long(), persistent=False)
         self.register_buffer("ring", ring.flatten(), persistent=False)

@@ -2,75 +2,16 @@
 """Names of networks: what ``module="resnet18"`` means."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
-from functools import partial
 
 from torch import nn
 
-from skastro.networks.densenet import SEDenseNet
-from skastro.networks.mlp import MLP
-from skastro.networks.polar import PolarNet
-from skastro.networks.resnet import ResNet
-from skastro.networks.vae import ConvVAE
+from skastro.utils import load_entry_points, suggest_name
 
 ModuleFactory = Callable[..., nn.Module]
 
-_RESNETS = {
-    "resnet18": {"block": "basic", "n_blocks": (2, 2, 2, 2)},
-    "resnet34": {"block": "basic", "n_blocks": (3, 4, 6, 3)},
-    "resnet50": {"block": "bottleneck", "n_blocks": (3, 4, 6, 3)},
-    "resnet101": {"block": "bottleneck", "n_blocks": (3, 4, 23, 3)},
-}
-
-_MODULES: dict[tuple[str, int], ModuleFactory] = {
-    ("densenet", 1): SEDenseNet,
-    ("mlp", 1): MLP,
-    # Few, wide kernels: measured to learn more from a few hundred spectra, and faster,
-    # than many narrow ones.
-    ("resnet10", 1): partial(
-        ResNet,
-        ndim=1,
-        block="basic",
-        n_blocks=(1, 1, 1, 1),
-        width=32,
-        kernel_size=7,
-        stem="stride4",
-        dropout=0.5,
-    ),
-    ("mlp", 2): MLP,
-    ("polar", 2): PolarNet,
-    # Galaxies of a few dozen pixels keep their arms only where the first stage sees
-    # every second pixel; a thousand images do not fill more layers.
-    ("resnet10", 2): partial(
-        ResNet,
-        ndim=2,
-        block="basic",
-        n_blocks=(1, 1, 1, 1),
-        width=32,
-        stem="stride2",
-        dropout=0.5,
-    ),
-    **{
-        (name, ndim): partial(ResNet, ndim=ndim, **settings)
-        for name, settings in _RESNETS.items()
-        for ndim in (1, 2)
-    },
-    ("vae", 1): ConvVAE,
-    ("vae", 2): ConvVAE,
-    # Smaller than the published network, and no worse than principal components from
-    # its first step on: for a thousand samples rather than for hundred thousands.
-    ("vae-axes", 1): partial(
-        ConvVAE, widths=(32, 64, 128), output="linear", around_axes=True
-    ),
-    ("vae-axes", 2): partial(
-        ConvVAE,
-        widths=(32, 64, 128),
-        output="linear",
-        max_size=64,
-        invariant=0.6,
-        around_axes=True,
-    ),
-}
+# Networks by name and number of axes. The file of each network fills it by `register`.
+_MODULES: dict[tuple[str, int], ModuleFactory] = {}
+_ENTRY_POINTS = "skastro.networks"
 
 
 def register(name: str, ndim: int) -> Callable[[ModuleFactory], ModuleFactory]:
@@ -99,9 +40,13 @@ def register(name: str, ndim: int) -> Callable[[ModuleFactory], ModuleFactory]:
 
     Notes
     -----
-    Of the sizes ``n_channels``, ``n_outputs`` and ``input_size``, a network is given
-    those that its signature names. Registration is per process: in worker processes
-    that were not forked, pass the class itself to the estimator instead of its name.
+    An estimator passes a network those of the sizes ``n_channels``, ``n_outputs`` and
+    ``input_size`` that the network's signature names.
+
+    A name that a script registers is known in its own process only: for worker
+    processes, pass the class itself to the estimator. Names of an installed package are
+    known in all processes if the package declares, in the entry-point group
+    ``skastro.networks``, the module or the class whose import registers them.
 
     Examples
     --------
@@ -174,22 +119,20 @@ def get_module(name: str, ndim: int) -> ModuleFactory:
     Traceback (most recent call last):
         ...
     ValueError: There is no network 'resnet81' for 2-D input. Did you mean 'resnet18'?
-    Known are 'mlp', 'polar', 'resnet10', 'resnet101', 'resnet18', 'resnet34',
-    'resnet50', 'vae', 'vae-axes'; pass the class of a module for any other.
+    Known: ... Pass the class of a module for any other.
     """
     _check_ndim(ndim)
     if (name, ndim) in _MODULES:
         return _MODULES[name, ndim]
     names = available_modules(ndim)
+    if name in names:
+        return _MODULES[name, ndim]
     message = f"There is no network {name!r} for {ndim}-D input."
-    close = get_close_matches(str(name).lower(), names, n=1)
     if (name, 3 - ndim) in _MODULES:
         message += f" (There is one for {3 - ndim}-D input.)"
-    elif close:
-        message += f" Did you mean {close[0]!r}?"
-    known = ", ".join(map(repr, names))
     raise ValueError(
-        f"{message} Known are {known}; pass the class of a module for any other."
+        f"{message} {suggest_name(name, names)} Pass the class of a module for any "
+        "other."
     )
 
 
@@ -209,11 +152,11 @@ def available_modules(ndim: int) -> list[str]:
     Examples
     --------
     >>> from skastro.networks import available_modules
-    >>> available_modules(ndim=2)
-    ['mlp', 'polar', 'resnet10', 'resnet101', 'resnet18', 'resnet34', 'resnet50',
-     'vae', 'vae-axes']
+    >>> "resnet18" in available_modules(ndim=2)
+    True
     """
     _check_ndim(ndim)
+    load_entry_points(_ENTRY_POINTS)
     return sorted(name for name, axes in _MODULES if axes == ndim)
 
 

@@ -2,25 +2,23 @@
 """Residual networks, one definition for spectra and images."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
-from skastro.networks._checks import (
-    check_count,
-    check_dropout,
-    check_each,
-    check_kernel_size,
-    check_option,
-)
 from skastro.networks.layers import (
     BATCH_NORM,
     CONVOLUTION,
     MAX_POOL,
     Head,
+    check_dropout,
+    check_kernel_size,
     enter_maps,
     global_average,
     leave_maps,
 )
+from skastro.networks.registry import register
+from skastro.utils import check_count, check_each, check_option
 
 # Kernel size and stride of the first convolution, and whether a max-pool follows. None
 # stands for the kernel size of the blocks.
@@ -33,7 +31,7 @@ _STEMS = {
 
 
 class _Block(nn.Module):
-    """A residual block: convolutions, and the path around them."""
+    """A residual block: convolutions, and the shortcut around them."""
 
     expansion: int
 
@@ -48,8 +46,8 @@ class _Block(nn.Module):
                 BATCH_NORM[ndim](out_channels),
             )
 
-    def around(self, x: Tensor) -> Tensor:
-        """Return what is added to the convolutions' result."""
+    def shortcut(self, x: Tensor) -> Tensor:
+        """Return the shortcut, which is added to the result of the convolutions."""
         return x if self.downsample is None else self.downsample(x)
 
 
@@ -77,7 +75,7 @@ class BasicBlock(_Block):
         """Map ``(batch, in_channels, ...)`` to ``(batch, channels, ...)``."""
         maps = self.relu(self.bn1(self.conv1(x)))
         maps = self.bn2(self.conv2(maps))
-        return self.relu(maps + self.around(x))
+        return self.relu(maps + self.shortcut(x))
 
 
 class Bottleneck(_Block):
@@ -111,7 +109,7 @@ class Bottleneck(_Block):
         maps = self.relu(self.bn1(self.conv1(x)))
         maps = self.relu(self.bn2(self.conv2(maps)))
         maps = self.bn3(self.conv3(maps))
-        return self.relu(maps + self.around(x))
+        return self.relu(maps + self.shortcut(x))
 
 
 _BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
@@ -206,15 +204,15 @@ class ResNet(nn.Module):
         zero_init_residual: bool = False,
     ) -> None:
         super().__init__()
-        check_count("n_channels", n_channels)
-        check_count("n_outputs", n_outputs)
-        check_option("ndim", ndim, (1, 2))
-        check_option("block", block, _BLOCKS)
-        check_option("stem", stem, _STEMS)
-        check_count("width", width)
-        check_kernel_size("kernel_size", kernel_size)
+        check_count(n_channels, "n_channels")
+        check_count(n_outputs, "n_outputs")
+        check_option(ndim, "ndim", (1, 2))
+        check_option(block, "block", _BLOCKS)
+        check_option(stem, "stem", _STEMS)
+        check_count(width, "width")
+        check_kernel_size(kernel_size, "kernel_size")
         check_dropout(dropout)
-        n_blocks = check_each("n_blocks", n_blocks, check_count, min_size=1)
+        n_blocks = check_each(n_blocks, "n_blocks", min_size=1)
 
         self.ndim = ndim
         self.n_stages = len(n_blocks)
@@ -289,3 +287,24 @@ class ResNet(nn.Module):
         """
         features = global_average(self.forward_features(x), self.fc.weight.dtype)
         return self.fc(self.dropout(features))
+
+
+for _name, _block, _n_blocks in (
+    ("resnet18", "basic", (2, 2, 2, 2)),
+    ("resnet34", "basic", (3, 4, 6, 3)),
+    ("resnet50", "bottleneck", (3, 4, 6, 3)),
+    ("resnet101", "bottleneck", (3, 4, 23, 3)),
+):
+    for _ndim in (1, 2):
+        register(_name, _ndim)(
+            partial(ResNet, ndim=_ndim, block=_block, n_blocks=_n_blocks)
+        )
+_SMALL = {"block": "basic", "n_blocks": (1, 1, 1, 1), "width": 32, "dropout": 0.5}
+# Few, wide kernels: measured to learn more from a few hundred spectra, and faster,
+# than many narrow ones.
+register("resnet10", 1)(
+    partial(ResNet, ndim=1, kernel_size=7, stem="stride4", **_SMALL)
+)
+# Galaxies of a few dozen pixels keep their arms only where the first stage sees every
+# second pixel; a thousand images do not fill more layers.
+register("resnet10", 2)(partial(ResNet, ndim=2, stem="stride2", **_SMALL))

@@ -1,28 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The convolutional variational autoencoder, for spectra and images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from math import prod
 from numbers import Real
 
+import numpy as np
 import torch
+from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skastro.networks._checks import (
-    check_count,
-    check_each,
+from skastro.networks.layers import (
+    BATCH_NORM,
+    Head,
     check_kernel_size,
-    check_option,
+    enter_maps,
+    leave_maps,
 )
-from skastro.networks._vae_layers import (
-    CONVOLUTION,
-    PrincipalAxes,
-    doubling,
-    orientations,
-    reorient,
-)
-from skastro.networks.layers import BATCH_NORM, Head, enter_maps, leave_maps
+from skastro.networks.registry import register
+from skastro.utils import check_count, check_each, check_option
 
 _LEAST_AVERAGED_SIZE = 16
 _SLOPE = 0.01
@@ -31,6 +29,152 @@ _FIRST_LOG_VARIANCE = -4.0
 _INTERPOLATION = {1: "linear", 2: "bilinear"}
 
 
+class _Conv1d(nn.Conv1d):
+    """Convolution with bias on maps ``(batch, channels, 1, length)``."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Convolve along the last axis."""
+        return F.conv2d(
+            maps,
+            self.weight.unsqueeze(2),
+            self.bias,
+            stride=(1, *self.stride),
+            padding=(0, *self.padding),
+        )
+
+
+class _ConvTranspose1d(nn.ConvTranspose1d):
+    """Transposed convolution on maps ``(batch, channels, 1, length)``."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Widen the last axis."""
+        return F.conv_transpose2d(
+            maps,
+            self.weight.unsqueeze(2),
+            self.bias,
+            stride=(1, *self.stride),
+            padding=(0, *self.padding),
+            output_padding=(0, *self.output_padding),
+        )
+
+
+_CONVOLUTION = {1: _Conv1d, 2: nn.Conv2d}
+_TRANSPOSED = {1: _ConvTranspose1d, 2: nn.ConvTranspose2d}
+
+
+def _doubling(
+    ndim: int,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    sizes: tuple[int, ...],
+) -> nn.Module:
+    """Make a transposed convolution of stride 2 that ends at exactly these sizes.
+
+    Its input has the sizes ``(size + 1) // 2``.
+    """
+    return _TRANSPOSED[ndim](
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=2,
+        padding=kernel_size // 2,
+        # Two sizes have the same half; this tells them apart.
+        output_padding=tuple(1 - size % 2 for size in sizes),
+    )
+
+
+def _orientations(images: Tensor) -> Iterator[Tensor]:
+    """Yield the images turned and mirrored in all ways that keep their shape.
+
+    There are eight orientations of square images and four of others; the first is that
+    of `images`.
+    """
+    turns = range(4) if images.shape[-1] == images.shape[-2] else (0, 2)
+    for mirrored in (images, images.flip(-1)):
+        for turn in turns:
+            yield mirrored.rot90(turn, (-2, -1))
+
+
+def _reorient(images: Tensor) -> Tensor:
+    """Give each image a random orientation, by torch's global generator."""
+    turned = torch.stack(list(_orientations(images)))
+    drawn = torch.randint(len(turned), (len(images),), device=images.device)
+    return turned[drawn, torch.arange(len(images), device=images.device)]
+
+
+class _PrincipalAxes(nn.Module):
+    """Mean and principal axes of samples, which gradients do not change.
+
+    All are zero until :meth:`start_from` is called. The first `n_invariant` axes are
+    those of what the orientations of an image have in common. `shape` is that of a
+    sample, ``(channels, ...)``.
+    """
+
+    mean: Tensor
+    axes: Tensor
+    scales: Tensor
+
+    def __init__(self, shape: tuple[int, ...], n_axes: int, n_invariant: int) -> None:
+        super().__init__()
+        self.n_invariant = n_invariant
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("axes", torch.zeros(n_axes, *shape))
+        self.register_buffer("scales", torch.ones(n_axes))
+
+    def start_from(self, samples: Tensor) -> None:
+        """Find mean and axes of training samples, of images in all orientations."""
+        samples = samples.detach().float().cpu()
+        views = samples[None]
+        if samples.dim() == 4:
+            views = torch.stack(list(_orientations(samples)))
+        common = views.mean(dim=0)
+        mean = common.mean(dim=0)
+        if self.n_invariant:
+            parts = [common, views - common]
+            counts = [self.n_invariant, len(self.scales) - self.n_invariant]
+        else:
+            parts, counts = [views - mean], [len(self.scales)]
+        with torch.no_grad():
+            self.mean.copy_(mean)
+            self.axes.zero_()
+            self.scales.fill_(1.0)
+            first = 0
+            for part, count in zip(parts, counts, strict=True):
+                axes, scales = _principal_axes(part.reshape(-1, mean.numel()), count)
+                self.axes[first : first + len(axes)] = axes.view(-1, *mean.shape)
+                self.scales[first : first + len(axes)] = scales
+                first += count
+
+    def project(self, samples: Tensor) -> Tensor:
+        """Find the components, in units of their scatter; ``(batch, n_axes)``."""
+        with torch.autocast(samples.device.type, enabled=False):
+            rows = (samples.float() - self.mean).flatten(1)
+            return F.linear(rows, self.axes.flatten(1)) / self.scales
+
+    def restore(self, components: Tensor) -> Tensor:
+        """Add up the axes, without the mean; ``(batch, channels, ...)``."""
+        with torch.autocast(components.device.type, enabled=False):
+            rows = (components.float() * self.scales) @ self.axes.flatten(1)
+            return rows.view(-1, *self.mean.shape)
+
+
+def _principal_axes(rows: Tensor, n_axes: int) -> tuple[Tensor, Tensor]:
+    """Compute axes, as many as the rows allow, and the scatter along them."""
+    n_axes = min(n_axes, len(rows) - 1, rows.shape[1])
+    if n_axes < 1:
+        return rows[:0], rows[:0, 0]
+    # Few axes of many pixels: exact ones would take minutes, and differ by little.
+    centered = (rows - rows.mean(dim=0)).numpy()
+    _, singular_values, axes = randomized_svd(centered, n_axes, random_state=0)
+    scales = singular_values / np.sqrt(len(rows) - 1)
+    # Whitening would blow up the rounding errors along axes without any scatter.
+    kept = scales > 1e-3 * scales[0]
+    return torch.from_numpy(axes[kept]), torch.from_numpy(scales[kept])
+
+
+@register("vae", ndim=1)
+@register("vae", ndim=2)
 class ConvVAE(nn.Module):
     """Variational autoencoder [1]_ of strided convolutions, for spectra or images.
 
@@ -42,8 +186,8 @@ class ConvVAE(nn.Module):
     axis that has shrunk to one pixel stays so.
 
     The defaults, on three channels of 256 x 256 pixels, make a network of 6 622 377
-    parameters that has been used on galaxies. The options behind `output` are this
-    project's own: they make a better one of few training images, see Notes.
+    parameters that has been used on galaxies. The options after `output` are this
+    project's own, for few training images; see Notes.
 
     Parameters
     ----------
@@ -64,11 +208,11 @@ class ConvVAE(nn.Module):
         Input of which a side is longer is averaged over blocks of pixels, by the
         smallest whole number that brings all sides to `max_size` or below, before the
         first level, and interpolated linearly behind the last one; at least 16.
-        Averaging two by two saves three quarters of the time, at the cost of details
-        that few latent numbers do not hold anyway. None: never.
+        Averaging two by two saves three quarters of the time, and loses details that
+        few latent numbers do not hold in any case. None: never.
     invariant : float, default=0.0
-        Part of the latent numbers, the first ones, that are the same for an image and
-        for its turned and mirrored copies; from 0 to 1. Needs images.
+        Fraction of the latent numbers, the first ones, that are the same for an image
+        and for its turned and mirrored copies; from 0 to 1. Needs images.
     around_axes : bool, default=False
         Whether the convolutions add to what principal axes give, in the encoder and in
         the decoder. The axes are those of the samples given to :meth:`start_from`;
@@ -85,11 +229,11 @@ class ConvVAE(nn.Module):
     -----
     With `invariant`, mean and log-variance of these latent numbers are averages over
     the eight orientations of an image (four where it is not square). In training one
-    orientation, drawn for each image, stands for all of them: it does not tell how the
-    image before the decoder's eyes is turned, so the other latent numbers must. What
-    kind of galaxy it is thus lies in few latent numbers, where linear models find it;
-    in principal components, and in usual latent spaces, much of it is in products of
-    numbers that change sign as the image turns.
+    orientation, drawn for each image, stands for all of them. It does not tell how the
+    image is turned, so the other latent numbers must. The kind of galaxy thus lies in
+    few latent numbers, where linear models find it; in principal components, and in
+    usual latent spaces, much of it is in products of numbers that change sign as the
+    image turns.
 
     With `around_axes`, latent means are whitened principal components plus what the
     convolutions find, and these start at zero: training begins at the error of
@@ -127,22 +271,22 @@ class ConvVAE(nn.Module):
         around_axes: bool = False,
     ) -> None:
         super().__init__()
-        check_count("n_channels", n_channels)
+        check_count(n_channels, "n_channels")
         self.input_size = _check_input_size(input_size)
         self.ndim = len(self.input_size)
-        check_count("latent_dim", latent_dim)
-        widths = check_each("widths", widths, check_count, min_size=1)
-        if check_kernel_size("kernel_size", kernel_size) < 3:
+        check_count(latent_dim, "latent_dim")
+        widths = check_each(widths, "widths", min_size=1)
+        if check_kernel_size(kernel_size, "kernel_size") < 3:
             raise ValueError("kernel_size must be at least 3, but got 1.")
-        check_option("output", output, ("tanh", "linear"))
+        check_option(output, "output", ("tanh", "linear"))
         self.factor = 1
         if max_size is not None:
-            check_count("max_size", max_size, minimum=_LEAST_AVERAGED_SIZE)
+            check_count(max_size, "max_size", least=_LEAST_AVERAGED_SIZE)
             self.factor = -(-max(self.input_size) // max_size)
         _check_invariant(invariant, self.ndim)
         if around_axes and output != "linear":
             raise ValueError(
-                "around_axes adds to principal components, which know no limits: give "
+                "around_axes adds to principal components, which have no limits: give "
                 f"output='linear' with it, but got output={output!r}."
             )
         self.n_invariant = round(invariant * latent_dim)
@@ -153,7 +297,7 @@ class ConvVAE(nn.Module):
         self._bottom = (widths[-1], *sizes[-1])
         levels = []
         for n_read, n_written in zip((n_channels, *widths), widths, strict=False):
-            conv = CONVOLUTION[self.ndim](
+            conv = _CONVOLUTION[self.ndim](
                 n_read, n_written, kernel_size, stride=2, padding=kernel_size // 2
             )
             levels.append(self._level(conv, n_written))
@@ -167,17 +311,17 @@ class ConvVAE(nn.Module):
         for n_read, n_written, reached in zip(
             maps[:-1], maps[1:], sizes[-2::-1], strict=True
         ):
-            conv = doubling(self.ndim, n_read, n_written, kernel_size, reached)
+            conv = _doubling(self.ndim, n_read, n_written, kernel_size, reached)
             levels.append(self._level(conv, n_written))
         self.decoder = nn.Sequential(*levels)
-        self.to_pixels = CONVOLUTION[self.ndim](
+        self.to_pixels = _CONVOLUTION[self.ndim](
             widths[0], n_channels, kernel_size, padding=kernel_size // 2
         )
         self.output = nn.Tanh() if output == "tanh" else nn.Identity()
         self.axes = None
         if around_axes:
             shape = (n_channels, *sizes[0])
-            self.axes = PrincipalAxes(shape, latent_dim, self.n_invariant)
+            self.axes = _PrincipalAxes(shape, latent_dim, self.n_invariant)
 
     def _level(self, conv: nn.Module, n_maps: int) -> nn.Module:
         return nn.Sequential(conv, BATCH_NORM[self.ndim](n_maps), nn.LeakyReLU(_SLOPE))
@@ -185,17 +329,15 @@ class ConvVAE(nn.Module):
     def start_from(self, samples: Tensor) -> None:
         """Find the principal axes around which the network is to learn.
 
-        The convolutions are set to add nothing yet. Of networks without `around_axes`,
-        and of those that have axes already, whose weights go with them, nothing
-        changes.
+        The convolutions start from zero. Networks without `around_axes` do not change,
+        nor do those that have axes already, to which their weights belong.
 
         Parameters
         ----------
         samples : Tensor of shape (n_samples, n_channels, length) or \
                 (n_samples, n_channels, height, width)
-            Training samples, scaled as the input: a thousand or two will do, and at
-            least as many as there are latent numbers. Images are taken in all
-            orientations.
+            Training samples, scaled as the input, at least as many as latent numbers; a
+            thousand or two suffice. Images are taken in all orientations.
 
         Raises
         ------
@@ -236,9 +378,9 @@ class ConvVAE(nn.Module):
         if not self.n_invariant:
             return self._posterior(x)
         if self.training:
-            views = [x, reorient(x)]
+            views = [x, _reorient(x)]
         else:
-            views = list(orientations(x))
+            views = list(_orientations(x))
         # In one pass, so that batch norm sees all orientations alike.
         both = [
             part.view(len(views), len(x), -1)
@@ -258,8 +400,8 @@ class ConvVAE(nn.Module):
         return mean, log_variance
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        centred = x if self.axes is None else x - self.axes.mean
-        maps = self.encoder(enter_maps(centred, self.ndim))
+        centered = x if self.axes is None else x - self.axes.mean
+        maps = self.encoder(enter_maps(centered, self.ndim))
         features = leave_maps(maps, self.ndim).flatten(1)
         mean, log_variance = self.fc_mu(features), self.fc_var(features)
         if self.axes is not None:
@@ -278,8 +420,7 @@ class ConvVAE(nn.Module):
         -------
         Tensor of shape (batch, n_channels, length) or \
                 (batch, n_channels, height, width)
-            What the decoder makes of them; between -1 and 1 where `output` is
-            ``"tanh"``.
+            The decoded samples; between -1 and 1 where `output` is ``"tanh"``.
         """
         maps = self.fc_decode(z).view(-1, *self._bottom)
         maps = self.to_pixels(self.decoder(enter_maps(maps, self.ndim)))
@@ -303,7 +444,7 @@ class ConvVAE(nn.Module):
         Returns
         -------
         reconstruction : Tensor of the shape of `x`
-            What the decoder makes of the latent numbers.
+            The decoded samples.
         mean, log_variance : Tensor of shape (batch, latent_dim)
             Of the posterior.
         """
@@ -331,9 +472,9 @@ class ConvVAE(nn.Module):
 def _check_input_size(input_size: object) -> tuple[int, ...]:
     """Return the lengths of one or two axes, or refuse what is none."""
     if isinstance(input_size, Iterable):
-        sizes = check_each("input_size", input_size, check_count, min_size=1)
+        sizes = check_each(input_size, "input_size", min_size=1)
     else:
-        sizes = (check_count("input_size", input_size),)
+        sizes = (check_count(input_size, "input_size"),)
     if len(sizes) > 2:
         raise ValueError(
             "input_size must be the length of spectra, or height and width of images, "
@@ -349,7 +490,7 @@ def _check_invariant(invariant: object, ndim: int) -> None:
         or not 0 <= invariant <= 1
     ):
         raise ValueError(
-            "invariant must be a part of the latent numbers, from 0 to 1, but got "
+            "invariant must be a fraction of the latent numbers, from 0 to 1, but got "
             f"{invariant!r}."
         )
     if invariant and ndim == 1:
@@ -357,3 +498,10 @@ def _check_invariant(invariant: object, ndim: int) -> None:
             "Spectra have one orientation: invariant must be 0 for them, but got "
             f"{invariant!r}."
         )
+
+
+# Smaller than the published network, and no worse than principal components from its
+# first step on: for a thousand samples rather than for hundred thousands.
+_AXES = {"widths": (32, 64, 128), "output": "linear", "around_axes": True}
+register("vae-axes", 1)(partial(ConvVAE, **_AXES))
+register("vae-axes", 2)(partial(ConvVAE, max_size=64, invariant=0.6, **_AXES))

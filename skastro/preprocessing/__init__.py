@@ -2,8 +2,10 @@
 """Transformers that treat each row by itself, whatever the others are."""
 
 from skastro.preprocessing._crop_pad import CropPadImages
-from skastro.preprocessing._minmax import MinMaxSpectra
-from skastro.preprocessing._rebin import RebinSpectra
-from skastro.preprocessing._standardize import StandardizeSpectra
+from skastro.preprocessing._spectra_transformers import (
+    MinMaxSpectra,
+    RebinSpectra,
+    StandardizeSpectra,
+)
 
 __all__ = ["CropPadImages", "MinMaxSpectra", "RebinSpectra", "StandardizeSpectra"]

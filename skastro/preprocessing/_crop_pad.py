@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Images of any size, cut and padded to one."""
+"""Transformer that cuts and pads images of any size to one size."""
 
 import copy
 import math
@@ -34,11 +34,11 @@ _POSITIVE = Interval(Integral, 1, None, closed="left")
 class CropPadImages(
     ImageLayout, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """Cut and pad images to one size about their centres.
+    """Cut and pad images to one size about their centers.
 
-    The pixel at ``length // 2`` of an axis comes to ``new_length // 2``. So the
-    central pixels of images of all sizes come to lie upon each other, cutting after
-    padding gives the image back, and two steps give what one does.
+    The pixel at ``length // 2`` of an axis moves to ``new_length // 2``. So the central
+    pixels of images of all sizes coincide, cutting after padding restores the image,
+    and two steps have the same result as one.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ class CropPadImages(
         Height and width of the new images, in pixels; one number means both.
 
     channel_axis : {-1, 1, 2, 3, -2, -3}, default=-1
-        The axis of 4-D X that holds the channels (colours), which stay as they are.
-        3-D X are images of one channel.
+        The axis of 4-D X that holds the channels (colors), which stay as they are.
+        Images of 3-D X have one channel.
 
     image_shape : tuple of int, default=None
         Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
@@ -81,7 +81,7 @@ class CropPadImages(
     -----
     The transformer is stateless: :meth:`transform` works without :meth:`fit`, and
     height and width may differ from those in ``fit`` unless X is 2-D. Pixels are
-    copied, never resampled, and not looked at: NaN passes.
+    copied, never resampled; NaN passes.
 
     Examples
     --------
@@ -185,7 +185,7 @@ class CropPadImages(
         self._check_against_fit(images.shape[1:])
         self._check_fill(images.dtype)
         if lazy:
-            # Settings that change later are not to change what was promised now.
+            # Rows are read later; a copy keeps the present parameters until then.
             function = copy.copy(self)._transform
             new_shape = self._new_shape(images.shape[1:])
             source = RowwiseSource(images, function, new_shape, images.dtype)
@@ -215,7 +215,7 @@ class CropPadImages(
         return out
 
     def _new_shape(self, sample_shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        """Give the shape of a new sample: written out where X is 2-D."""
+        """Return the shape of a new sample, flat where X is 2-D."""
         new_shape = self._new_image_shape(self._image_shape_of(sample_shape))
         return (math.prod(new_shape),) if len(sample_shape) == 1 else new_shape
 
@@ -289,7 +289,7 @@ class CropPadImages(
         return images
 
     def _check_against_fit(self, shape: tuple[int, ...]) -> None:
-        """Hold the number of axes and channels against those in ``fit``."""
+        """Compare the number of axes and channels with those in ``fit``."""
         fitted = getattr(self, "sample_shape_", None)
         if fitted is None:
             return
@@ -314,8 +314,8 @@ class CropPadImages(
             )
         if not fits:
             raise ValueError(
-                f"fill_value={self.fill_value!r} is no value that images of {dtype} "
-                "can hold; choose another, or convert the images beforehand."
+                f"fill_value={self.fill_value!r} is a value that images of {dtype} "
+                "cannot hold; choose another, or convert the images beforehand."
             )
 
     def __sklearn_tags__(self) -> Any:
@@ -339,14 +339,14 @@ def _is_image_list(X: Any) -> bool:
 
 
 def _common_shape(images: list[np.ndarray]) -> tuple[int | None, ...]:
-    """Give the shape of an image, with None on the axes on which they differ."""
+    """Return the shape of an image, with None on the axes on which they differ."""
     lengths = zip(*(image.shape for image in images), strict=True)
     return tuple(axis[0] if len({*axis}) == 1 else None for axis in lengths)
 
 
 def _overlap(length: int, new_length: int) -> tuple[slice, slice]:
-    """Give the range that an old and a new axis share, in the pixels of each."""
-    # Central pixels lie upon each other.
+    """Return the range that an old and a new axis share, in the pixels of each."""
+    # Central pixels coincide.
     shift = new_length // 2 - length // 2
     first, last = max(0, -shift), min(length, new_length - shift)
     return slice(first, last), slice(first + shift, last + shift)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Prediction of catalogues that are larger than memory."""
+"""Prediction of catalogs that are larger than memory."""
 
-from skastro.streaming._predict import predict_stream
+from skastro.streaming._predict_stream import predict_stream
 
 __all__ = ["predict_stream"]

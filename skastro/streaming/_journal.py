@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The file that keeps finished chunks until all are there."""
+"""The journal of finished chunks, and whether a call continues the same run."""
 
+import hashlib
 import json
+import numbers
 import os
 import zlib
 from collections.abc import Iterator
@@ -10,43 +12,56 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import numpy as np
+from scipy import sparse
+
+from skastro.streaming._output import (
+    IdColumn,
+    Output,
+    as_text,
+    plain_values,
+    take_rows,
+)
 
 try:
     import fcntl
-except ImportError:  # Windows: runs at the same time are not told apart there.
+except ImportError:  # Windows, where simultaneous runs go unnoticed.
     fcntl = None
 
 _START = b'{"skastro_journal": '
 _FORMAT = 1
 _CHECKSUM_BYTES = 4
+# In the order of how well they tell models apart: labels often agree.
+_PROBE_METHODS = ("predict_proba", "decision_function", "transform", "predict")
+_N_PROBES = 16
+_VALUES_PER_PROBE = 1000
+# The same computation on another number of threads differs by some 1e-6 in float32;
+# another model by far more in one of the values at least.
+_RELATIVE_TOLERANCE = 1e-3
+_TOLERANCE_OF_LARGEST = 1e-6
+# Names of the entries for messages, in the order of comparison.
+_ENTRIES = {
+    "n_rows": "the number of rows of X",
+    "data": "X",
+    "ids": "ids",
+    "method": "method",
+    "chunk_size": "chunk_size",
+    "classes": "the estimator's classes",
+    "dtype": "the type of the output",
+    "shape": "the shape of the output for a row",
+    "probe_method": "the methods of the estimator",
+}
 
 
 class Journal:
     """Finished chunks of a run, in a file that survives the run at any byte.
 
     The file holds a line of JSON, which describes the run, then the chunks in their
-    order: the rows' bytes and a CRC-32 of them. Chunks are only ever appended. Of an
-    interrupted run the last chunk may be incomplete, and is cut off by the next run.
+    order: the rows' bytes and a CRC-32 of them. Chunks are only appended. The last
+    chunk of an interrupted run may be incomplete; the next run cuts it off.
 
-    Parameters
-    ----------
-    path : Path
-        The journal. It is created if missing, and locked until it is closed, by the
-        operating system, which unlocks it when a process dies.
-
-    Attributes
-    ----------
-    entries : dict or None
-        Description of the run that wrote the journal; None where there is none yet.
-    n_done : int
-        Rows of the whole chunks.
-
-    Raises
-    ------
-    RuntimeError
-        If another run has the journal open.
-    ValueError
-        If the file is no journal.
+    The file is locked until it is closed, by the operating system, which unlocks it
+    when a process dies. ``entries`` describe the run that wrote the journal (None: no
+    run yet); ``n_done`` rows are in complete chunks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,14 +90,7 @@ class Journal:
             self._file.close()
 
     def start(self, entries: dict[str, Any]) -> None:
-        """Begin a run; what the journal held is dropped.
-
-        Parameters
-        ----------
-        entries : dict
-            Description of the run, with ``n_rows``, ``chunk_size`` and the ``dtype``
-            and ``shape`` of the output for a row.
-        """
+        """Begin a run, described by `entries`, and drop what the journal held."""
         self._file.truncate(0)
         line = json.dumps({"skastro_journal": _FORMAT, **entries}) + "\n"
         self._write(line.encode())
@@ -91,27 +99,13 @@ class Journal:
         self.n_done = 0
 
     def append(self, values: np.ndarray) -> None:
-        """Keep the next chunk.
-
-        Parameters
-        ----------
-        values : ndarray of shape (n_rows, ...)
-            Contiguous, in the type that ``entries`` name.
-        """
+        """Keep the next chunk, contiguous and of the type that the entries name."""
         content = values.tobytes()
         self._write(content + zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "little"))
         self.n_done += len(values)
 
     def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Read back what is kept.
-
-        Yields
-        ------
-        rows : slice
-            Which rows they are.
-        values : ndarray of shape (n_rows, ...)
-            Their values.
-        """
+        """Yield the rows and the values of the chunks that are kept."""
         self._file.seek(self._first_chunk)
         for rows in self._chunks():
             values = self._read_chunk(rows)
@@ -199,3 +193,100 @@ def _open_locked(path: Path) -> BinaryIO:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()
+
+
+def fingerprint(
+    estimator: Any,
+    X: Any,
+    n_rows: int,
+    chunk_size: int,
+    output: Output,
+    ids: IdColumn | None,
+) -> dict[str, Any]:
+    """Describe a run for the comparison with another, in values that JSON can hold."""
+    methods = [name for name in _PROBE_METHODS if hasattr(estimator, name)]
+    probe_method = methods[0] if methods else output.method
+    rows = np.unique(np.linspace(0, n_rows - 1, _N_PROBES).round().astype(int))
+    digests, probes = [], []
+    for row in rows.tolist():
+        sample = take_rows(X, row, row + 1)
+        digests.append(_digest(sample))
+        probes.append(_probe(estimator, probe_method, sample))
+    return {
+        "n_rows": n_rows,
+        "chunk_size": chunk_size,
+        "method": output.method,
+        "dtype": output.dtype.str,
+        "shape": list(output.shape),
+        "classes": None if output.classes is None else _listed(output.classes),
+        "ids": None if ids is None else ids.digest,
+        "data": digests,
+        "probe_method": probe_method,
+        "probes": probes,
+    }
+
+
+def check_same_run(old: dict[str, Any], new: dict[str, Any], journal: Path) -> None:
+    """Refuse to continue a run of another model, other data or other settings."""
+    different = [entry for entry in _ENTRIES if old.get(entry) != new[entry]]
+    if different:
+        reason = f"{_ENTRIES[different[0]]} differs"
+        before, now = old.get(different[0]), new[different[0]]
+        if isinstance(now, int | str) and different[0] != "ids":
+            reason = f"{_ENTRIES[different[0]]} was {before!r} and is {now!r}"
+    elif not _agree(old["probes"], new["probes"]):
+        reason = (
+            f"the estimator's {new['probe_method']} for rows of X is not what it was, "
+            "as after another fit or on another kind of device"
+        )
+    else:
+        return
+    raise ValueError(
+        f"{journal} keeps the results of an interrupted run that this call cannot "
+        f"continue: {reason}. Repeat the call of that run, or delete the journal or "
+        "pass resume=False to start anew."
+    )
+
+
+def _probe(estimator: Any, method: str, row: Any) -> list:
+    """Call the estimator for a row, and keep a part of a large result."""
+    results = getattr(estimator, method)(row)
+    if sparse.issparse(results):
+        results = results.toarray()
+    # Several targets come as a list of arrays.
+    results = results if isinstance(results, list | tuple) else [results]
+    values = np.concatenate([np.asarray(result).ravel() for result in results])
+    values = values[:: max(1, -(-values.size // _VALUES_PER_PROBE))]
+    return _listed(plain_values(values, f"{type(estimator).__name__}.{method}"))
+
+
+def _digest(rows: Any) -> str:
+    """Return a checksum of some rows."""
+    values = np.asarray(rows)
+    if values.dtype.hasobject:
+        content = "\0".join(map(_identity, values.ravel().tolist())).encode()
+    else:
+        content = values.tobytes()
+    return hashlib.sha256(f"{values.shape}".encode() + content).hexdigest()[:16]
+
+
+def _identity(value: Any) -> str:
+    """Write a value as text, and an object that may print its address as its type."""
+    known = str | bytes | numbers.Number | os.PathLike
+    return str(value) if isinstance(value, known) else type(value).__name__
+
+
+def _listed(values: np.ndarray) -> list:
+    return as_text(values) if values.dtype.kind == "S" else values.tolist()
+
+
+def _agree(old: list[list], new: list[list]) -> bool:
+    """Compare earlier and present results of the estimator within rounding."""
+    before, now = np.asarray(old), np.asarray(new)
+    if before.shape != now.shape:
+        return False
+    if before.dtype.kind not in "iuf" or now.dtype.kind not in "iuf":
+        return np.array_equal(before, now)
+    finite = np.abs(before[np.isfinite(before)])
+    atol = _TOLERANCE_OF_LARGEST * finite.max(initial=0.0)
+    return np.allclose(now, before, rtol=_RELATIVE_TOLERANCE, atol=atol, equal_nan=True)

@@ -1,13 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an estimator gives for a row: by which method, of which type and shape."""
+"""What a run writes: an estimator's output for rows, in an HDF5 file or a CSV table."""
 
+import csv
+import hashlib
+import math
+import numbers
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
+import h5py
 import numpy as np
 from scipy import sparse
 
-from skastro.streaming._columns import as_text, plain_values
+from skastro.utils import row_batches
 
 METHODS = (
     "predict_proba",
@@ -19,28 +30,17 @@ METHODS = (
 )
 _AUTO_METHODS = ("predict_proba", "predict", "transform")
 _ONE_COLUMN_A_CLASS = ("predict_proba", "predict_log_proba", "decision_function")
+# Rows of a column that are read together.
+_BATCH_ROWS = 2**16
+# Chunks in which HDF5 stores a data set: large enough to read fast, small enough to
+# pick out a few rows.
+_HDF5_CHUNK_BYTES = 2**20
+
+Chunks = Iterable[tuple[slice, np.ndarray]]
 
 
 def choose_method(estimator: Any, method: str) -> str:
-    """Find the method that "auto" stands for, or check that there is the one asked for.
-
-    Parameters
-    ----------
-    estimator : estimator
-        The fitted estimator.
-    method : str
-        "auto" or one of ``METHODS``.
-
-    Returns
-    -------
-    method : str
-        One of ``METHODS``, which the estimator has.
-
-    Raises
-    ------
-    ValueError
-        If the method is unknown or the estimator lacks it.
-    """
+    """Resolve "auto", or check that the estimator has the method."""
     if method not in ("auto", *METHODS):
         names = ", ".join(repr(name) for name in ("auto", *METHODS))
         raise ValueError(f"method must be one of {names}; got {method!r}.")
@@ -55,32 +55,13 @@ def choose_method(estimator: Any, method: str) -> str:
     return found
 
 
+def take_rows(X: Any, start: int, stop: int) -> Any:
+    """Read contiguous rows of an array, a table or a list, and no others."""
+    return X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]
+
+
 def call(estimator: Any, method: str, rows: Any, n_rows: int) -> np.ndarray:
-    """Let an estimator work on some rows.
-
-    Parameters
-    ----------
-    estimator : estimator
-        The fitted estimator.
-    method : str
-        One of ``METHODS``.
-    rows : array-like of shape (n_rows, ...)
-        The rows.
-    n_rows : int
-        Their number.
-
-    Returns
-    -------
-    values : ndarray of shape (n_rows, ...)
-        What the method gives.
-
-    Raises
-    ------
-    TypeError
-        If the result is no dense array.
-    ValueError
-        If the result has another number of rows.
-    """
+    """Call a method of the estimator, and check that it returns one row per row."""
     values = getattr(estimator, method)(rows)
     name = f"{type(estimator).__name__}.{method}"
     if sparse.issparse(values):
@@ -103,56 +84,21 @@ def call(estimator: Any, method: str, rows: Any, n_rows: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Output:
-    """Type, shape and names of what a method gives.
-
-    Attributes
-    ----------
-    estimator : str
-        Name of the estimator's class.
-    method : str
-        One of ``METHODS``.
-    dtype : numpy.dtype
-        Type of the values as they are stored; text is UTF-8 of fixed width.
-    shape : tuple of int
-        Shape for one row.
-    classes : ndarray or None
-        The class labels as they are stored, where the estimator has them.
-    feature_names : list of str or None
-        Names of the columns of ``transform``, where the estimator knows them.
-    """
+    """Type, shape and names of what a method gives."""
 
     estimator: str
     method: str
+    # Type as stored, where text is UTF-8 of fixed width, and shape for one row.
     dtype: np.dtype
     shape: tuple[int, ...]
+    # The class labels as they are stored, and the column names of ``transform``; None
+    # where the estimator has none.
     classes: np.ndarray | None
     feature_names: list[str] | None
 
     @classmethod
     def of(cls, estimator: Any, method: str, sample: np.ndarray) -> Self:
-        """Describe the output by that for a few rows.
-
-        Parameters
-        ----------
-        estimator : estimator
-            The fitted estimator.
-        method : str
-            One of ``METHODS``.
-        sample : ndarray of shape (n_rows, ...)
-            What the method gave for some rows.
-
-        Returns
-        -------
-        output : Output
-            The description.
-
-        Raises
-        ------
-        TypeError
-            If the values are text of unknown width, or neither numbers nor text.
-        ValueError
-            If a row has no values.
-        """
+        """Describe the output by a sample, the output for a few rows."""
         name = f"{type(estimator).__name__}.{method}"
         shape = sample.shape[1:]
         if 0 in shape:
@@ -165,32 +111,16 @@ class Output:
                     f"{name} gives text, whose width must be known beforehand, but "
                     f"{type(estimator).__name__} has no classes_ that list all labels."
                 )
-            # A classifier may answer what is no class, such as "UNKNOWN".
+            # A classifier may return labels beyond its classes, such as "UNKNOWN".
             dtype = np.promote_types(labels.dtype, dtype)
-        # One list of classes for several targets would be none that a reader can use.
+        # The classes of several targets in one list would be of no use to a reader.
         several = isinstance(getattr(estimator, "classes_", None), list | tuple)
         names = _feature_names(estimator, shape) if method == "transform" else None
         classes = None if several else labels
         return cls(type(estimator).__name__, method, dtype, shape, classes, names)
 
     def pack(self, values: np.ndarray) -> np.ndarray:
-        """Bring the values of some rows into the form in which they are stored.
-
-        Parameters
-        ----------
-        values : ndarray of shape (n_rows, ...)
-            What the method gave.
-
-        Returns
-        -------
-        values : ndarray of shape (n_rows, ...) and type ``dtype``
-            The same values.
-
-        Raises
-        ------
-        TypeError
-            If their type or shape cannot be that of the other rows.
-        """
+        """Convert the values of some rows to the type in which they are stored."""
         name = f"{self.estimator}.{self.method}"
         values = plain_values(values, name)
         if values.shape[1:] != self.shape or not np.can_cast(values.dtype, self.dtype):
@@ -201,24 +131,12 @@ class Output:
         return np.ascontiguousarray(values, dtype=self.dtype)
 
     def column_names(self) -> list[str]:
-        """Name the columns of a table.
-
-        Returns
-        -------
-        names : list of str
-            Class labels, feature names, or the method's name, with a number if there
-            are several columns.
-
-        Raises
-        ------
-        ValueError
-            If a row is no row of a table.
-        """
+        """Name the columns by class, by feature, or by the method with a number."""
         if len(self.shape) > 1:
             raise ValueError(
                 f"{self.estimator}.{self.method} gives an array of shape {self.shape} "
-                "for each row of X, which no row of a CSV table can hold; let out end "
-                "in .h5."
+                "for each row of X, which a row of a CSV table cannot hold; let out "
+                "end in .h5."
             )
         if not self.shape:
             return [self.method]
@@ -249,3 +167,139 @@ def _feature_names(estimator: Any, shape: tuple[int, ...]) -> list[str] | None:
     except (AttributeError, ValueError):
         return None
     return names if (len(names),) == shape else None
+
+
+def plain_values(values: Any, name: str) -> np.ndarray:
+    """Convert values to what a file can hold: numbers, or UTF-8 of fixed width."""
+    values = np.asarray(values)
+    if values.dtype.kind in "biuf":
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+    objects = values.ravel().tolist() if values.dtype.kind in "OSTU" else [None]
+    if all(isinstance(value, numbers.Real) for value in objects):
+        plain = np.array(objects)
+    elif all(isinstance(value, str) for value in objects):
+        plain = np.array([value.encode() for value in objects], np.bytes_)
+    elif all(isinstance(value, bytes) for value in objects):
+        # Decoding fails on bytes that are not UTF-8.
+        return plain_values([value.decode() for value in objects], name)
+    else:
+        raise TypeError(
+            f"{name} must be numbers or text, got values of type {values.dtype}."
+        )
+    return plain.reshape(values.shape)
+
+
+def as_text(values: np.ndarray) -> list:
+    """Write plain values as text, floats with the fewest digits that restore them."""
+    if values.dtype.kind != "S":
+        return values.astype(str).tolist()
+    text = [value.decode() for value in values.ravel().tolist()]
+    return np.array(text, object).reshape(values.shape).tolist()
+
+
+class IdColumn:
+    """Names or numbers of objects, ``(n_rows,)``, read a few at a time."""
+
+    def __init__(self, ids: Any, n_rows: int) -> None:
+        if not hasattr(ids, "dtype"):
+            ids = np.asarray(ids)
+        self._ids = getattr(ids, "iloc", ids)
+        shape = tuple(ids.shape)
+        if shape != (n_rows,):
+            raise ValueError(
+                f"ids must hold one value per row of X, an array of shape "
+                f"({n_rows},); got shape {shape}."
+            )
+        digest = hashlib.sha256()
+        dtypes = set()
+        for start in range(0, n_rows, _BATCH_ROWS):
+            batch = self._read(start, min(start + _BATCH_ROWS, n_rows))
+            dtypes.add(batch.dtype)
+            is_text = batch.dtype.kind == "S"
+            digest.update(b"\0".join([*batch, b""]) if is_text else batch.tobytes())
+        if len({dtype.kind == "S" for dtype in dtypes}) > 1:
+            raise TypeError("ids must be either text or numbers, got both.")
+        self.dtype = np.result_type(*dtypes)
+        self.digest = digest.hexdigest()
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Return the plain values of some rows."""
+        return self._read(rows.start, rows.stop).astype(self.dtype, copy=False)
+
+    def _read(self, start: int, stop: int) -> np.ndarray:
+        return plain_values(self._ids[start:stop], "ids")
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a path beside the target that takes the target's name at the end.
+
+    Unlike that of :func:`skastro.utils.atomic_write`, the path is always the same: the
+    next run overwrites what a killed run left. The journal keeps two runs from writing
+    the same target.
+    """
+    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
+    try:
+        yield temporary
+        # The journal is deleted next: after a power cut one of the two must be there.
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_hdf5(
+    path: Path, n_rows: int, output: Output, ids: IdColumn | None, chunks: Chunks
+) -> None:
+    """Write an HDF5 file, from chunks of rows in order."""
+    with h5py.File(path, "w") as file:
+        file.attrs["method"] = output.method
+        file.attrs["estimator"] = output.estimator
+        file.attrs["skastro_version"] = sys.modules["skastro"].__version__
+        if output.classes is not None:
+            classes = output.classes.view(_stored_as(output.classes.dtype))
+            file.create_dataset("classes", data=classes)
+        if output.feature_names is not None:
+            dtype = h5py.string_dtype()
+            file.create_dataset("feature_names", data=output.feature_names, dtype=dtype)
+        values = _create(file, output.method, (n_rows, *output.shape), output.dtype)
+        names = None if ids is None else _create(file, "id", (n_rows,), ids.dtype)
+        for rows, chunk in chunks:
+            values[rows] = chunk.view(values.dtype)
+            if names is not None:
+                names[rows] = ids[rows].view(names.dtype)
+
+
+def _create(
+    file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype
+) -> h5py.Dataset:
+    row_bytes = math.prod(shape[1:]) * dtype.itemsize
+    chunk = (min(shape[0], max(1, _HDF5_CHUNK_BYTES // row_bytes)), *shape[1:])
+    return file.create_dataset(name, shape, _stored_as(dtype), chunks=chunk)
+
+
+def _stored_as(dtype: np.dtype) -> np.dtype:
+    """Mark fixed-width text as UTF-8."""
+    return h5py.string_dtype("utf-8", dtype.itemsize) if dtype.kind == "S" else dtype
+
+
+def write_csv(
+    path: Path, n_rows: int, output: Output, ids: IdColumn | None, chunks: Chunks
+) -> None:
+    """Write a CSV table with a line of names, from chunks of rows in order."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["row" if ids is None else "id", *output.column_names()])
+        for rows, chunk in chunks:
+            table = chunk.reshape(len(chunk), -1)
+            for batch in row_batches(table.shape):
+                part = slice(rows.start + batch.start, rows.start + batch.stop)
+                if ids is None:
+                    names = range(part.start, part.stop)
+                else:
+                    names = as_text(ids[part])
+                lines = zip(names, as_text(table[batch]), strict=True)
+                writer.writerows([name, *line] for name, line in lines)

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Small tools that several rooms share: files, lazy arrays, rebinning, checks."""
+"""What several packages share: files, arrays on disk, rebinning, checks."""
 
-from skastro.utils._arguments import (
-    check_count,
-    check_number,
-    check_option,
-    check_range,
-    check_real,
-)
 from skastro.utils._atomic import atomic_write
-from skastro.utils._batches import row_batches
-from skastro.utils._image_files import IMAGE_SUFFIXES, ImageFiles, read_image_header
-from skastro.utils._image_layout import ImageLayout
-from skastro.utils._lazy import LazyArray
-from skastro.utils._lazy_input import RowwiseSource, as_lazy, is_lazy
-from skastro.utils._path_list import format_path_list, read_path_list
+from skastro.utils._entry_points import load_entry_points
+from skastro.utils._image_files import (
+    ImageFiles,
+    ImageLayout,
+    format_path_list,
+    read_image_header,
+    read_path_list,
+)
+from skastro.utils._lazy import (
+    IMAGE_SUFFIXES,
+    LazyArray,
+    RowwiseSource,
+    as_lazy,
+    is_lazy,
+    row_batches,
+)
 from skastro.utils._rebin import (
     apply_rebin_matrix,
     bin_edges,
@@ -22,7 +25,18 @@ from skastro.utils._rebin import (
     rebin_matrix,
     to_unit_of,
 )
-from skastro.utils._validation import check_finite, name_rows, plain_array
+from skastro.utils._validation import (
+    check_count,
+    check_each,
+    check_finite,
+    check_number,
+    check_option,
+    check_range,
+    check_real,
+    name_rows,
+    plain_array,
+    suggest_name,
+)
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -35,6 +49,7 @@ __all__ = [
     "atomic_write",
     "bin_edges",
     "check_count",
+    "check_each",
     "check_finite",
     "check_number",
     "check_option",
@@ -42,6 +57,7 @@ __all__ = [
     "check_real",
     "format_path_list",
     "is_lazy",
+    "load_entry_points",
     "name_rows",
     "plain_array",
     "read_image_header",
@@ -49,5 +65,6 @@ __all__ = [
     "rebin",
     "rebin_matrix",
     "row_batches",
+    "suggest_name",
     "to_unit_of",
 ]

@@ -23,47 +23,24 @@ def atomic_write(
     The content goes to a temporary file in the same folder, with the same suffix,
     which is renamed to `path` when the block ends, and removed when the block raises.
     So a reader never sees half a file, and an interrupted run leaves an older file of
-    that name as it was.
+    that name as it was. The permissions of a file that is replaced are kept.
 
     Parameters
     ----------
     path : str or path-like
-        The file to write; an existing file is replaced and its permissions are kept.
+        The file to write.
     mode : {"w", "wb"}, default="w"
         Text or binary.
     encoding : str, default=None
         Encoding of text; None means UTF-8.
     newline : str, default=None
-        Treatment of line ends in text, as in :func:`open`; use ``""`` with
-        :mod:`csv`.
+        Line ends in text, as in :func:`open`; use ``""`` with :mod:`csv`.
 
     Yields
     ------
     file : file object
         The open temporary file. Its ``name`` is the temporary path, for writers that
         want a path instead of a file object.
-
-    Raises
-    ------
-    ValueError
-        If `mode` is neither "w" nor "wb".
-    FileNotFoundError
-        If the folder of `path` does not exist.
-    IsADirectoryError
-        If `path` is a folder.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from skastro.utils import atomic_write
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     target = Path(folder) / "table.csv"
-    ...     with atomic_write(target) as file:
-    ...         _ = file.write("id,class")
-    ...         seen_while_writing = target.exists()
-    ...     target.read_text(), seen_while_writing
-    ('id,class', False)
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}.")

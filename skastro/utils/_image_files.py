@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Images in files of their own as one array, read when they are asked for."""
+"""Images in files: one array of many files, lists of paths, layout of images in X."""
 
+import math
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from numbers import Integral
+from pathlib import Path
+from typing import Any, ClassVar
 
 import joblib
 import numpy as np
+from sklearn.utils._param_validation import Interval, Options
 
-from skastro.utils._lazy import LazyArray
-from skastro.utils._path_list import read_path_list
+from skastro.utils._lazy import IMAGE_SUFFIXES, LazyArray
 
-# The endings, in lower case, of files that are taken for images.
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 # The data type and number of channels (None: no axis for them) of Pillow's modes.
 _LAYOUT_OF_MODE = {
     "L": ("uint8", None),
@@ -29,6 +30,8 @@ _LAYOUT_OF_MODE = {
 }
 # What Pillow raises on damaged files, depending on their format.
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+# Names of files need not be UTF-8; these bytes pass through unchanged.
+_ERRORS = "surrogateescape"
 # More threads than this wait for each other rather than decode.
 _MAX_THREADS = 8
 
@@ -66,7 +69,7 @@ class ImageFiles(LazyArray):
     ------
     ValueError
         If there are no files, or if a file has another shape or data type than the
-        first, several frames, or colours that are no numbers of brightness (a palette,
+        first, several frames, or colors other than brightness (a palette,
         CMYK): convert these with ``Image.convert("RGB")`` first.
     OSError
         If a file cannot be read, or there is no such text file.
@@ -179,39 +182,7 @@ class _FileRows:
 
 
 def read_image_header(path: str | os.PathLike) -> tuple[tuple[int, ...], np.dtype]:
-    """Read the shape and the data type of an image, and no pixels.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-
-    Returns
-    -------
-    shape : tuple of int
-        ``(height, width)`` of grey images, ``(height, width, n_channels)`` of others.
-    dtype : numpy.dtype
-        The pixels' type.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it holds several images, or colours that are no numbers of brightness.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from PIL import Image
-    >>> from skastro.utils import read_image_header
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "galaxy.png"
-    ...     Image.new("RGB", (8, 6)).save(path)
-    ...     read_image_header(path)
-    ((6, 8, 3), dtype('uint8'))
-    """
+    """Read the shape, ``(height, width[, n_channels])``, and the dtype of an image."""
     return _open_image(os.fspath(path), _read_header)
 
 
@@ -267,3 +238,74 @@ def _read_header(image: Any) -> tuple[tuple[int, ...], np.dtype]:
 
 def _read_pixels(image: Any) -> tuple[tuple[int, ...], np.dtype, np.ndarray]:
     return *_read_header(image), np.asarray(image)
+
+
+class ImageLayout:
+    """Mixin of estimators that have the parameters `channel_axis` and `image_shape`.
+
+    Images are ``(n, height, width)``, or 4-D with the channels on `channel_axis`, or
+    rows of pixels whose order is that of `image_shape`.
+    """
+
+    _layout_constraints: ClassVar[dict] = {
+        "channel_axis": [Options(Integral, {-3, -2, -1, 1, 2, 3})],
+        "image_shape": [None, tuple, list, Interval(Integral, 1, None, closed="left")],
+    }
+
+    def _image_shape_of(
+        self, sample_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Return the shape of one image, from X or from ``image_shape``."""
+        if len(sample_shape) > 1:
+            return tuple(sample_shape)
+        if self.image_shape is None:
+            return (1, *sample_shape)
+        shape = tuple(np.atleast_1d(self.image_shape).tolist())
+        fits = (
+            len(shape) in (2, 3)
+            and all(isinstance(n, Integral) and n > 0 for n in shape)
+            and math.prod(shape) == sample_shape[0]
+        )
+        if not fits:
+            raise ValueError(
+                f"image_shape={shape} does not fit X: its rows have {sample_shape[0]} "
+                "numbers. Give (height, width), or (height, width, channels) with the "
+                "channels where channel_axis says, whose product that is."
+            )
+        return shape
+
+    def _axis_in_sample(self) -> int:
+        """Return the axis of the channels in a single image."""
+        axis = self.channel_axis
+        return axis - 1 if axis > 0 else axis + 3
+
+
+def read_path_list(path: str | os.PathLike) -> list[str]:
+    r"""Read a text file of paths, one a line; relative paths stay relative.
+
+    Such a file is UTF-8, and empty lines have no meaning.
+    """
+    content = Path(path).read_bytes()
+    if b"\0" in content:
+        raise ValueError(
+            f"{os.fspath(path)!r} is not a text file of paths, one a line. Give a "
+            "single file as a list of one: [path]."
+        )
+    lines = content.decode("utf-8-sig", _ERRORS).split("\n")
+    return [line for line in (line.removesuffix("\r") for line in lines) if line]
+
+
+def format_path_list(paths: Iterable[str]) -> bytes:
+    r"""Write paths as the content of a text file that :func:`read_path_list` reads.
+
+    >>> format_path_list(["a.jpg", "b.jpg"])
+    b'a.jpg\nb.jpg\n'
+    """
+    lines = [f"{path}\n" for path in paths]
+    for line in lines:
+        if "\n" in line[:-1] or "\r" in line:
+            raise ValueError(
+                f"{line[:-1]!r} has the end of a line in its name, so a text file "
+                "of one path a line cannot list it; rename the file."
+            )
+    return "".join(lines).encode("utf-8", _ERRORS)

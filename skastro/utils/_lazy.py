@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Arrays larger than memory, of which rows are read when they are asked for."""
+"""Arrays that are read a few rows at a time, as those on disk larger than memory."""
 
 import math
-from collections.abc import Iterator
+import os
+import pickle
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from mmap import ALLOCATIONGRANULARITY
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from skastro.utils._sources import StoredDataset, StoredMemmap, root_module
 
 # Read at once: enough for a disk's full speed, little beside the data that a fit holds.
 _BLOCK_BYTES = 2**23
@@ -16,6 +18,23 @@ _BLOCK_BYTES = 2**23
 _WHOLE_CHUNK_BYTES = 2**26
 # Reading this much more takes about as long as a call of its own (0.1 ms).
 _GAP_BYTES = 2**18
+# Values in a batch: small enough that a double-precision copy of it stays in the
+# processor's cache, large enough that numpy's overhead per call does not count.
+_BATCH_VALUES = 2**18
+# The endings, in lower case, of files that are taken for images.
+IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+def row_batches(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Cut the rows of an array into batches that fit the processor's cache.
+
+    >>> list(row_batches((250, 3000)))
+    [slice(0, 87, None), slice(87, 174, None), slice(174, 250, None)]
+    """
+    n_rows = shape[0]
+    batch = max(1, _BATCH_VALUES // max(1, math.prod(shape[1:])))
+    for start in range(0, n_rows, batch):
+        yield slice(start, min(start + batch, n_rows))
 
 
 class LazyArray:
@@ -23,8 +42,8 @@ class LazyArray:
 
     Integers and slices read rows and give an array; a list, an array or a mask of rows
     gives another ``LazyArray`` and reads nothing. So scikit-learn's
-    ``cross_val_score``, ``train_test_split`` and their kin split an array that is
-    larger than memory without reading it.
+    ``cross_val_score`` and ``train_test_split`` split an array that is larger than
+    memory without reading it.
 
     Parameters
     ----------
@@ -303,20 +322,20 @@ class LazyArray:
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         if hasattr(self.source, "read_direct"):
-            state["source"] = StoredDataset(self.source)
+            state["source"] = _StoredDataset(self.source)
         elif isinstance(self.source, np.memmap):
-            state["source"] = StoredMemmap(self.source)
+            state["source"] = _StoredMemmap(self.source)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if isinstance(self.source, StoredDataset | StoredMemmap):
+        if isinstance(self.source, _StoredDataset | _StoredMemmap):
             self.source = self.source.open()
 
 
 def _check_open(source: Any) -> None:
     # Closed files and data sets of h5py are false.
-    if root_module(source) == "h5py" and not source:
+    if _root_module(source) == "h5py" and not source:
         raise ValueError(
             "The HDF5 file of a lazy array is closed; open it again, and keep it open "
             "while the array is used."
@@ -366,3 +385,146 @@ def _row_numbers(rows: Any, n_rows: int) -> np.ndarray:
     rows = rows.astype(np.intp)
     rows[rows < 0] += n_rows
     return rows
+
+
+def is_lazy(X: Any) -> bool:
+    """Tell arrays that are read a few rows at a time from those in memory.
+
+    The former are a ``LazyArray`` (also ``ImageFiles``), an ``h5py.Dataset``, a
+    ``zarr.Array``, a dask array, a ``numpy.memmap`` larger than half of the machine's
+    memory, and a list or tuple of paths of image files.
+
+    >>> is_lazy([[0.0, 1.0]]), is_lazy(["galaxy_1.jpg", "galaxy_2.jpg"])
+    (False, True)
+    """
+    if isinstance(X, LazyArray):
+        return True
+    if isinstance(X, np.memmap):
+        # joblib hands large arrays in memory to its workers as memory maps. They count
+        # as arrays in memory, or else results would depend on n_jobs.
+        return X.nbytes > _physical_memory() / 2
+    if isinstance(X, list | tuple):
+        return _are_image_paths(X)
+    if not hasattr(X, "shape") or not hasattr(X, "dtype"):
+        return False
+    module = type(X).__module__
+    return _root_module(X) in ("h5py", "zarr") or module.startswith("dask.array")
+
+
+def as_lazy(X: Any) -> LazyArray:
+    """Make a ``LazyArray`` of what ``is_lazy`` accepts, or of another array."""
+    if isinstance(X, LazyArray):
+        return X
+    if isinstance(X, list | tuple) and _are_image_paths(X):
+        from skastro.utils._image_files import ImageFiles
+
+        return ImageFiles(X)
+    return LazyArray(X)
+
+
+class RowwiseSource:
+    """An array on disk whose rows pass through a function when they are read.
+
+    The function takes some rows and returns as many, each computed from the row in its
+    place; `row_shape` and `dtype` are those of a row that it returns. All rows of the
+    array's source are behind this one.
+    """
+
+    def __init__(
+        self,
+        array: LazyArray,
+        function: Callable[[np.ndarray], np.ndarray],
+        row_shape: tuple[int, ...],
+        dtype: np.dtype,
+    ) -> None:
+        self.array = LazyArray(array.source)
+        self.function = function
+        self.shape = (len(self.array), *row_shape)
+        self.dtype = dtype
+
+    @property
+    def chunks(self) -> Any:
+        """The chunks of what is on disk."""
+        return getattr(self.array.source, "chunks", None)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        try:
+            return self.function(self.array[rows])
+        except ValueError as error:
+            error.add_note(f"(Counted from row {rows.start} of the array on disk.)")
+            raise
+
+
+def _are_image_paths(items: list | tuple) -> bool:
+    return bool(items) and all(
+        isinstance(item, str | Path)
+        and os.path.splitext(item)[1].lower() in IMAGE_SUFFIXES
+        for item in items
+    )
+
+
+def _physical_memory() -> float:
+    """Return the machine's memory in bytes; infinity where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+def _root_module(value: Any) -> str:
+    """Return the name of the package that defines the type of a value."""
+    return type(value).__module__.partition(".")[0]
+
+
+class _StoredDataset:
+    """File and name of an HDF5 data set, to open it again in another process."""
+
+    def __init__(self, dataset: Any) -> None:
+        if not dataset:
+            raise pickle.PicklingError(
+                "Cannot pickle a lazy array whose HDF5 file is closed; open the file "
+                "and make the array again."
+            )
+        filename = dataset.file.filename
+        if dataset.file.driver in ("core", "fileobj") or dataset.name is None:
+            raise pickle.PicklingError(
+                f"Cannot pickle a lazy array of HDF5 data in memory ({filename!r}); "
+                "write them to a file on disk and open that."
+            )
+        self.filename = os.path.abspath(os.fsdecode(filename))
+        self.name = dataset.name
+
+    def open(self) -> Any:
+        """Open the file for reading; it closes when the data set is deleted."""
+        import h5py
+
+        return h5py.File(self.filename, "r")[self.name]
+
+
+class _StoredMemmap:
+    """File, offset and shape of a memory map, to map it again in another process."""
+
+    def __init__(self, array: np.memmap) -> None:
+        mapped = getattr(array, "_mmap", None)
+        advice = "pickle a LazyArray of the whole np.memmap, with rows=... for a part."
+        if mapped is None or array.filename is None:
+            raise pickle.PicklingError(
+                "Cannot pickle a lazy array of a memory map that has no file; save it "
+                f"with numpy.save, and {advice}"
+            )
+        if not array.flags.c_contiguous or array.mode == "c":
+            raise pickle.PicklingError(
+                "Cannot pickle a lazy array of a memory map that is strided, or open "
+                f"in mode 'c'; {advice}"
+            )
+        self.filename = os.path.abspath(array.filename)
+        self.shape, self.dtype = array.shape, array.dtype
+        # numpy gives views the offset of the map that they were cut from, and maps
+        # files from a multiple of the page size on.
+        address = np.frombuffer(mapped, np.uint8).ctypes.data
+        map_offset = array.offset - array.offset % ALLOCATIONGRANULARITY
+        self.offset = map_offset + array.ctypes.data - address
+
+    def open(self) -> np.memmap:
+        """Map the file for reading."""
+        return np.memmap(self.filename, self.dtype, "r", self.offset, self.shape)

@@ -7,48 +7,29 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from skastro.utils._batches import row_batches
+from skastro.utils._lazy import row_batches
 
 # Overlaps below this fraction of the narrower bin are round-off of edges that were
-# meant to coincide; kept, they would let a NaN pixel spoil its neighbour's bin.
+# meant to coincide; kept, they would let a NaN pixel spoil its neighbor's bin.
 _SLIVER = 1e-9
 
 
-def bin_edges(centres: ArrayLike) -> np.ndarray:
-    """Edges of the wavelength bins that have the given centres.
+def bin_edges(centers: ArrayLike) -> np.ndarray:
+    """Return edges of the bins around the given centers, ``(n_bins + 1,)`` float64.
 
-    Inner edges lie midway between neighbouring centres; each end bin reaches as far
-    beyond its centre as its inner edge lies before it. A single bin is taken to be
+    Inner edges lie midway between neighboring centers; each end bin reaches as far
+    beyond its center as its inner edge lies before it. A single bin is taken to be
     one unit wide.
 
-    Parameters
-    ----------
-    centres : array-like of shape (n_bins,)
-        Bin centres, strictly ascending and finite, in any unit.
-
-    Returns
-    -------
-    edges : ndarray of shape (n_bins + 1,), float64
-        Bin edges in the unit of `centres`.
-
-    Raises
-    ------
-    ValueError
-        If `centres` is empty, not one-dimensional, not finite or not strictly
-        ascending.
-
-    Examples
-    --------
-    >>> from skastro.utils import bin_edges
     >>> bin_edges([1.0, 2.0, 4.0])
     array([0.5, 1.5, 3. , 5. ])
     """
-    centres = _check_ascending(centres, "centres")
-    if centres.size == 1:
-        return centres[0] + np.array([-0.5, 0.5])
-    inner = 0.5 * (centres[1:] + centres[:-1])
-    first = 2 * centres[0] - inner[0]
-    last = 2 * centres[-1] - inner[-1]
+    centers = _check_ascending(centers, "centers")
+    if centers.size == 1:
+        return centers[0] + np.array([-0.5, 0.5])
+    inner = 0.5 * (centers[1:] + centers[:-1])
+    first = 2 * centers[0] - inner[0]
+    last = 2 * centers[-1] - inner[-1]
     return np.concatenate([[first], inner, [last]])
 
 
@@ -89,7 +70,7 @@ def rebin_matrix(edges: ArrayLike, new_edges: ArrayLike) -> csr_array:
     new_edges = _check_ascending(new_edges, "new_edges", minimum=2)
     shape = (new_edges.size - 1, edges.size - 1)
 
-    # Every interval between neighbours in the union of both sets of edges lies in one
+    # Every interval between neighbors in the union of both sets of edges lies in one
     # old bin and one new bin at most.
     union = np.union1d(edges, new_edges)
     overlap = np.diff(union)
@@ -115,19 +96,8 @@ def apply_rebin_matrix(
 ) -> np.ndarray:
     """Multiply spectra by a matrix of :func:`rebin_matrix`, a batch at a time.
 
-    Parameters
-    ----------
-    matrix : scipy.sparse.csr_array of shape (n_new_bins, n_bins)
-        The weights.
-    flux : ndarray of shape (..., n_bins)
-        Flux densities, of a real floating-point dtype.
-    fill_value : float, default=nan
-        Value of the bins whose row in `matrix` is empty.
-
-    Returns
-    -------
-    rebinned : ndarray of shape (..., n_new_bins)
-        In the precision of `flux` and native byte order.
+    The result has the precision of `flux`, which must be of a real floating-point
+    dtype, and native byte order; `fill_value` goes to bins whose row is empty.
     """
     spectra = flux.reshape(-1, flux.shape[-1])
     rebinned = np.empty(
@@ -161,10 +131,10 @@ def rebin(
         Flux densities per unit of wavelength (not counts per pixel). NaN pixels make
         those new bins NaN that they touch, and no others.
     wavelength : array-like or Quantity of shape (n_pixels,)
-        Centres of the pixels, strictly ascending, evenly spaced or not. Pixels are
-        taken to meet midway between their centres, see :func:`bin_edges`.
+        Centers of the pixels, strictly ascending, evenly spaced or not. Pixels are
+        taken to meet midway between their centers, see :func:`bin_edges`.
     new_wavelength : array-like or Quantity of shape (n_new_pixels,)
-        Centres of the new pixels, strictly ascending. Plain numbers are in the unit
+        Centers of the new pixels, strictly ascending. Plain numbers are in the unit
         of `wavelength`; quantities are converted to it.
     fill_value : float, default=nan
         Value of new pixels of which less than half is covered by `wavelength`.
@@ -206,26 +176,7 @@ def rebin(
 
 
 def to_unit_of(wavelength: Any, new_wavelength: Any) -> Any:
-    """Convert one wavelength grid to the unit of another.
-
-    Parameters
-    ----------
-    wavelength : array-like or Quantity
-        The grid whose unit counts.
-    new_wavelength : array-like or Quantity
-        The grid to convert.
-
-    Returns
-    -------
-    converted : array-like
-        `new_wavelength` in the unit of `wavelength`, or as it is where neither has a
-        unit.
-
-    Raises
-    ------
-    ValueError
-        If only one of the grids has a unit.
-    """
+    """Convert `new_wavelength` to the unit of `wavelength`; neither may have a unit."""
     unit = getattr(wavelength, "unit", None)
     new_unit = getattr(new_wavelength, "unit", None)
     if unit == new_unit:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checks of input arrays that several rooms share."""
+"""Checks of arrays, numbers and names, with messages that say what to do."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from skastro.utils._batches import row_batches
+from skastro.utils._lazy import row_batches
 
 _ROWS_NAMED = 10
 
@@ -15,24 +17,9 @@ def plain_array(X: Any) -> Any:
     """Give an array the machine's byte order, and write masked values as NaN.
 
     Arrays read from FITS files are big-endian, which torch refuses and numpy is slow
-    with, and scikit-learn's validation would drop the mask of a masked array.
+    with, and scikit-learn's validation would drop the mask of a masked array. Objects
+    other than numpy arrays, and arrays that need no change, are returned as they are.
 
-    Parameters
-    ----------
-    X : object
-        Any input. What is not a numpy array comes back as it is.
-
-    Returns
-    -------
-    X : object
-        The same object where there was nothing to do.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skastro.utils import plain_array
-    >>> plain_array(np.array([1.0, 2.0], dtype=">f4")).dtype.isnative
-    True
     >>> plain_array(np.ma.masked_equal([1.0, -99.0], -99.0))
     array([ 1., nan])
     """
@@ -52,28 +39,10 @@ def check_finite(
 ) -> None:
     """Refuse NaN and infinite values, and say how many there are and where.
 
-    Parameters
-    ----------
-    X : array of shape (n_rows, ...)
-        The values. Anything with a ``shape``, a ``dtype`` and slicing by rows will do;
-        it is read a few rows at a time. Other dtypes than real and complex floating
-        point are finite by nature and not read at all.
-    input_name : str, default="X"
-        What the message calls the values.
-    allow_nan : bool, default=False
-        Refuse infinity only.
-    advice : str, default=""
-        A sentence at the end of the message: what the user can do.
+    `X` is any array with ``shape``, ``dtype`` and slices of rows; it is read a few rows
+    at a time, and not at all where its dtype holds finite values only. `allow_nan`
+    refuses infinity only; `advice` is the last sentence of the message.
 
-    Raises
-    ------
-    ValueError
-        If there are such values.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skastro.utils import check_finite
     >>> check_finite(np.array([[0.0, 1.0], [np.nan, np.nan], [2.0, np.inf]]))
     Traceback (most recent call last):
         ...
@@ -113,31 +82,16 @@ def check_finite(
 
 
 def _small_blocks(X: Any, blocks: Iterable[slice]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the first row and the values of pieces that fit the processor's cache."""
+    """Yield the first row and the values of parts that fit the processor's cache."""
     for rows in blocks:
         block = np.asarray(X[rows])
-        for piece in row_batches(block.shape):
-            yield rows.start + piece.start, block[piece]
+        for part in row_batches(block.shape):
+            yield rows.start + part.start, block[part]
 
 
 def name_rows(rows: Iterable[int]) -> str:
-    """List row numbers for a message; of many, the first ten.
+    """List row numbers for a message; the first ten if there are more.
 
-    Parameters
-    ----------
-    rows : iterable of int
-        Row numbers.
-
-    Returns
-    -------
-    text : str
-        The numbers, separated by commas.
-
-    Examples
-    --------
-    >>> from skastro.utils import name_rows
-    >>> name_rows([3, 17])
-    '3, 17'
     >>> name_rows(range(100))
     '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 90 more'
     """
@@ -145,3 +99,127 @@ def name_rows(rows: Iterable[int]) -> str:
     text = ", ".join(str(row) for row in rows[:_ROWS_NAMED])
     hidden = len(rows) - _ROWS_NAMED
     return f"{text}, and {hidden} more" if hidden > 0 else text
+
+
+def suggest_name(name: Any, known: Iterable[str], *, list_all: bool = True) -> str:
+    """Say which known name was probably meant, and which names there are.
+
+    Without `list_all` the known names are listed only if none of them is close. Upper
+    and lower case count as equal.
+
+    >>> suggest_name("ResNet-18", ["mlp", "resnet18"])
+    "Did you mean 'resnet18'? Known: 'mlp', 'resnet18'."
+    """
+    known = sorted(known)
+    lower = {item.lower(): item for item in known}
+    close = get_close_matches(str(name).lower(), lower, n=1)
+    sentences = [f"Did you mean {lower[close[0]]!r}?"] if close else []
+    if list_all or not close:
+        sentences.append(f"Known: {', '.join(map(repr, known)) or 'none'}.")
+    return " ".join(sentences)
+
+
+def check_real(value: float, name: str) -> None:
+    """Refuse what is not a real number."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number; got {value!r}.")
+
+
+def check_count(value: int, name: str, least: int = 1) -> int:
+    """Return an integer of at least `least` as Python's int, or refuse the value.
+
+    >>> check_count(0, "n_images")
+    Traceback (most recent call last):
+        ...
+    ValueError: n_images must be at least 1; got 0.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(
+            f"{name} must be an integer; got {value!r} of type {type(value).__name__}."
+        )
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}; got {value}.")
+    return int(value)
+
+
+def check_each(
+    values: Iterable,
+    name: str,
+    check: Callable[[Any, str], int] = check_count,
+    min_size: int = 0,
+) -> tuple[int, ...]:
+    """Apply a check to each value of a sequence, and return what it returns."""
+    if not isinstance(values, Iterable):
+        raise TypeError(
+            f"{name} must be a sequence of integers; got {values!r}. Write "
+            f"({values!r},) for a single one."
+        )
+    checked = tuple(check(value, f"each of {name}") for value in values)
+    if len(checked) < min_size:
+        raise ValueError(f"{name} must hold at least {min_size} integer; it is empty.")
+    return checked
+
+
+def check_number(
+    value: float, name: str, least: float = -np.inf, most: float = np.inf
+) -> float:
+    """Return a finite number from `least` to `most` as a float, or refuse the value.
+
+    A `least` below 1e-300 stands for any positive number.
+    """
+    check_real(value, name)
+    if not np.isfinite(value) or not least <= value <= most:
+        limits = _limits(least, most)
+        if not np.isfinite(value) and "finite" not in limits:
+            limits += " and finite"
+        raise ValueError(f"{name} must be {limits}; got {value!r}.")
+    return float(value)
+
+
+def check_range(
+    value: float | tuple[float, float],
+    name: str,
+    least: float = -np.inf,
+    most: float = np.inf,
+    integer: bool = False,
+) -> tuple[float, float]:
+    """Return the lowest and the highest value of a range; a number is both.
+
+    The limits are those of :func:`check_number`; `integer` asks for integers.
+
+    >>> check_range(3, "tilt"), check_range((0, 5), "tilt")
+    ((3.0, 3.0), (0.0, 5.0))
+    """
+    pair = (value, value) if isinstance(value, Real) else value
+    try:
+        low, high = pair
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must be a number or a pair (lowest, highest); got {value!r}."
+        ) from None
+    for end in (low, high):
+        if integer:
+            check_count(end, name, int(least))
+        check_real(end, name)
+        if not np.isfinite(end) or not least <= end <= most:
+            raise ValueError(f"{name} must be {_limits(least, most)}; got {value!r}.")
+    if low > high:
+        raise ValueError(f"{name} must be (lowest, highest); got {value!r}.")
+    return (int(low), int(high)) if integer else (float(low), float(high))
+
+
+def check_option(value: Any, name: str, options: Collection) -> Any:
+    """Return a value that is among the options, or refuse it."""
+    if value not in tuple(options):
+        raise ValueError(f"{name} must be one of {list(options)}; got {value!r}.")
+    return value
+
+
+def _limits(least: float, most: float) -> str:
+    """Describe limits for a message."""
+    if np.isinf(most):
+        if np.isinf(least):
+            return "finite"
+        return "positive and finite" if 0 < least < 1e-300 else f"at least {least:g}"
+    lower = "above 0" if 0 < least < 1e-300 else f"from {least:g}"
+    return f"{lower} to {most:g}" if lower[0] == "f" else f"{lower}, at most {most:g}"

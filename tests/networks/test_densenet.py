@@ -225,10 +225,10 @@ def test_head_over_average_of_features_gives_the_output():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kernel_sizes": (1, 10)}, "each of kernel_sizes must be odd.*take 9 or 11"),
+        ({"kernel_sizes": (1, 10)}, "each of kernel_sizes must be odd.*Take 9 or 11"),
         ({"kernel_sizes": ()}, "kernel_sizes must hold at least 1 integer"),
         ({"initial_kernel_size": 2}, "initial_kernel_size must be odd"),
-        ({"growth_rate": 0}, "growth_rate must be at least 1, but got 0"),
+        ({"growth_rate": 0}, "growth_rate must be at least 1; got 0"),
         ({"n_dense_blocks": 0}, "n_dense_blocks must be at least 1"),
         ({"compression": 0}, "compression must be above 0 and at most 1, but got 0"),
         ({"compression": 1.5}, "compression must be above 0"),

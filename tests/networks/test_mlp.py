@@ -61,12 +61,12 @@ def test_numpy_sizes_are_integers():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"activation": "rely"}, ValueError, "activation must be one of 'relu'"),
+        ({"activation": "rely"}, ValueError, "activation must be one of .'relu'"),
         ({"hidden": (8, 0)}, ValueError, "each of hidden must be at least 1"),
-        ({"hidden": 8}, TypeError, r"hidden must be a sequence.*got 8.*write \(8,\)"),
+        ({"hidden": 8}, TypeError, r"hidden must be a sequence.*got 8.*Write \(8,\)"),
         ({"input_size": (4, 0)}, ValueError, "each of input_size must be at least 1"),
         ({"input_size": ()}, ValueError, "input_size must hold at least 1 integer"),
-        ({"input_size": 4.5}, TypeError, "input_size must be an integer, but got 4.5"),
+        ({"input_size": 4.5}, TypeError, "input_size must be an integer; got 4.5"),
         ({"dropout": 2}, ValueError, "dropout must be a probability"),
     ],
 )

@@ -2,12 +2,20 @@
 """Names of networks."""
 
 import inspect
+import os
 import pickle
+import shutil
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 from torch import nn
 
+import skastro
 from skastro.networks import available_modules, get_module, register, registry
+from skastro.utils import _entry_points, load_entry_points
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +81,7 @@ def test_unknown_name_names_a_close_one(name, close):
 
 
 def test_unknown_name_like_no_other_names_all():
-    with pytest.raises(ValueError, match=r"no network 'xyz' for 2-D.*Known are 'mlp'"):
+    with pytest.raises(ValueError, match=r"no network 'xyz' for 2-D.*Known: .*'mlp'"):
         get_module("xyz", ndim=2)
 
 
@@ -91,3 +99,70 @@ def test_what_cannot_be_registered_is_refused():
         register(3, ndim=1)
     with pytest.raises(TypeError, match="can be registered, but got 'Tiny'"):
         register("tiny", ndim=1)("Tiny")
+
+
+def entry_point(value):
+    return EntryPoint(name="tiny", value=value, group="skastro.networks")
+
+
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """Pretend that a package with a network is installed."""
+    source = """
+from torch import nn
+from skastro.networks import register
+
+@register("installed", ndim=1)
+class Installed(nn.Linear):
+    pass
+"""
+    (tmp_path / "package_with_network.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    monkeypatch.setattr(_entry_points, "entry_points", lambda group: found)
+    load_entry_points.cache_clear()
+    yield found
+    load_entry_points.cache_clear()
+    sys.modules.pop("package_with_network", None)
+
+
+@pytest.mark.parametrize(
+    "value", ["package_with_network", "package_with_network:Installed"]
+)
+def test_network_of_an_installed_package_is_found(installed, value):
+    installed.append(entry_point(value))
+    assert get_module("installed", ndim=1).__name__ == "Installed"
+    assert "installed" in available_modules(1)
+
+
+def test_broken_package_gives_a_warning_only(installed):
+    installed.append(entry_point("package_that_is_not_there"))
+    with pytest.warns(UserWarning, match="'package_that_is_not_there', cannot be"):
+        assert "resnet18" in available_modules(1)
+
+
+def test_adding_a_network_takes_one_file_and_one_line(tmp_path):
+    """Add one to a copy of the package, which then knows its name."""
+    copy = tmp_path / "skastro"
+    shutil.copytree(Path(skastro.__file__).parent, copy)
+    source = """
+from torch import nn
+from skastro.networks.registry import register
+
+@register("mine", ndim=1)
+class Mine(nn.Linear):
+    pass
+"""
+    (copy / "networks" / "mine.py").write_text(source, encoding="utf-8")
+    with open(copy / "networks" / "__init__.py", "a", encoding="utf-8") as file:
+        file.write("from skastro.networks.mine import Mine as Mine\n")
+    code = "from skastro.networks import get_module; print(get_module('mine', 1))"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert run.stdout == "<class 'skastro.networks.mine.Mine'>\n"

@@ -213,12 +213,12 @@ def test_dropout_acts_in_training_only():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kernel_size": 4}, "kernel_size must be odd.*take 3 or 5"),
-        ({"stem": "cifar"}, "stem must be one of 'imagenet'.*but got 'cifar'"),
+        ({"kernel_size": 4}, "kernel_size must be odd.*Take 3 or 5"),
+        ({"stem": "cifar"}, "stem must be one of .'imagenet'.*; got 'cifar'"),
         ({"stem": ["stride1"]}, "stem must be one of"),
-        ({"block": "basics"}, "block must be one of 'basic', 'bottleneck'"),
-        ({"ndim": 3}, "ndim must be one of 1, 2, but got 3"),
-        ({"width": 0}, "width must be at least 1, but got 0"),
+        ({"block": "basics"}, "block must be one of .'basic', 'bottleneck'.;"),
+        ({"ndim": 3}, "ndim must be one of .1, 2.; got 3"),
+        ({"width": 0}, "width must be at least 1; got 0"),
         ({"n_blocks": ()}, "n_blocks must hold at least 1 integer"),
         ({"n_blocks": (2, 0)}, "each of n_blocks must be at least 1"),
         ({"dropout": 1.0}, "dropout must be a probability"),
@@ -232,5 +232,5 @@ def test_bad_settings_are_named(settings, message):
 
 @pytest.mark.parametrize("width", [8.0, "8", True, None])
 def test_sizes_are_integers(width):
-    with pytest.raises(TypeError, match="width must be an integer, but got"):
+    with pytest.raises(TypeError, match="width must be an integer; got"):
         ResNet(1, 2, width=width)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from skastro.networks import _wide
+from skastro.networks import layers
 from skastro.networks.layers import Conv1d, enter_maps
 
 
@@ -16,9 +16,9 @@ from skastro.networks.layers import Conv1d, enter_maps
 def calls(monkeypatch):
     """Count the convolutions that take the way round."""
     counted = []
-    original = _wide._WideConvolution.apply
+    original = layers._WideConvolution.apply
     monkeypatch.setattr(
-        _wide._WideConvolution,
+        layers._WideConvolution,
         "apply",
         lambda *inputs: counted.append(1) or original(*inputs),
     )
@@ -47,8 +47,8 @@ def test_gradients_of_gradients():
     torch.manual_seed(0)
     x = torch.randn(1, 4, 1, 9, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(2, 4, 1, 15, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(_wide.convolve_wide, (x, weight, 2))
-    assert torch.autograd.gradgradcheck(_wide.convolve_wide, (x, weight, 2))
+    assert torch.autograd.gradcheck(layers._convolve_wide, (x, weight, 2))
+    assert torch.autograd.gradgradcheck(layers._convolve_wide, (x, weight, 2))
 
 
 def test_gradient_keeps_the_layout_of_the_maps():

@@ -114,7 +114,7 @@ def test_nan_passes_and_fills():
 @pytest.mark.parametrize("fill", [-1, 256, 0.5, np.nan, np.inf])
 @pytest.mark.parametrize("method", ["fit", "transform"])
 def test_fill_values_that_images_cannot_hold(images, fill, method):
-    with pytest.raises(ValueError, match="is no value that images of uint8 can hold"):
+    with pytest.raises(ValueError, match="is a value that images of uint8 cannot hold"):
         getattr(CropPadImages(8, fill_value=fill), method)(images)
     CropPadImages(8, fill_value=fill).fit_transform(images.astype(np.float32))
 
@@ -233,7 +233,7 @@ def test_images_on_disk(images, tmp_path):
         assert crop.n_features_in_ == 9
         with pytest.raises(ValueError, match="number of axes and channels may not"):
             crop.transform(LazyArray(images[..., 0]))
-        with pytest.raises(ValueError, match="is no value"):
+        with pytest.raises(ValueError, match="is a value that images"):
             crop.set_params(fill_value=-1).transform(on_disk)
         with pytest.raises(ValueError, match="without images"):
             crop.fit(LazyArray(images[:0]))

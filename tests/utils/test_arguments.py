@@ -4,7 +4,14 @@
 import numpy as np
 import pytest
 
-from skastro.utils import check_count, check_number, check_option, check_range
+from skastro.utils import (
+    check_count,
+    check_each,
+    check_number,
+    check_option,
+    check_range,
+    suggest_name,
+)
 
 TINY = np.nextafter(0, 1)
 
@@ -43,3 +50,21 @@ def test_what_passes():
 def test_what_does_not(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_each_value_of_a_sequence_is_checked():
+    assert check_each([1, 2], "widths") == (1, 2)
+    with pytest.raises(ValueError, match="each of widths must be at least 1; got 0"):
+        check_each([1, 0], "widths")
+    with pytest.raises(TypeError, match=r"a sequence .* Write \(3,\)"):
+        check_each(3, "widths")
+    with pytest.raises(ValueError, match="at least 1 integer"):
+        check_each([], "widths", min_size=1)
+
+
+def test_close_name_is_suggested():
+    assert suggest_name("resnet-18", ["mlp", "resnet18"], list_all=False) == (
+        "Did you mean 'resnet18'?"
+    )
+    assert suggest_name("xyz", ["b", "a"], list_all=False) == "Known: 'a', 'b'."
+    assert suggest_name(3, []) == "Known: none."

@@ -205,7 +205,7 @@ def test_bad_grids(grid, message):
         rebin(np.ones(len(grid)), grid, [1.0, 2.0])
     with pytest.raises(ValueError, match="new_wavelength must"):
         rebin([1.0, 2.0], [1.0, 2.0], grid)
-    with pytest.raises(ValueError, match="centres must"):
+    with pytest.raises(ValueError, match="centers must"):
         bin_edges(grid)
 
 

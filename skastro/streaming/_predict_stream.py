@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Prediction chunk by chunk into a file, which goes on after an interruption."""
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
@@ -12,18 +13,22 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from skastro.streaming._columns import IdColumn
-from skastro.streaming._fingerprint import check_same_run, fingerprint
-from skastro.streaming._journal import Journal
-from skastro.streaming._output import Output, call, choose_method
-from skastro.streaming._rows import (
-    count_rows,
-    default_chunk_size,
-    is_read_from,
+from skastro.streaming._journal import Journal, check_same_run, fingerprint
+from skastro.streaming._output import (
+    IdColumn,
+    Output,
+    call,
+    choose_method,
+    replacing,
     take_rows,
+    write_csv,
+    write_hdf5,
 )
-from skastro.streaming._tables import replacing, write_csv, write_hdf5
 
+# A chunk of this size is large enough for any device and small for any memory.
+_CHUNK_BYTES = 2**26
+# Rows of a chunk where their size is not known, as that of images behind their paths.
+_ROWS_OF_UNKNOWN_SIZE = 1024
 _WRITERS = {".h5": write_hdf5, ".hdf5": write_hdf5, ".csv": write_csv}
 
 
@@ -40,9 +45,9 @@ def predict_stream(
 ) -> Path:
     """Predict a catalogue that is larger than memory into a file.
 
-    X is read, and the file written, a chunk of rows at a time. Interrupted by whatever
-    it be, the same call goes on with the first unfinished chunk, and the file is byte
-    for byte what one unbroken run had written.
+    X is read, and the file written, a chunk of rows at a time. After an interruption of
+    any kind, the same call continues with the first unfinished chunk, and the file is
+    byte for byte that of an uninterrupted run.
 
     Parameters
     ----------
@@ -66,15 +71,15 @@ def predict_stream(
 
     method : str, default="auto"
         What to compute: "predict_proba", "predict_log_proba", "decision_function",
-        "score_samples", "predict" or "transform". "auto" is the first that the
-        estimator has of "predict_proba", "predict" and "transform".
+        "score_samples", "predict" or "transform". "auto" is the first of
+        "predict_proba", "predict" and "transform" that the estimator has.
 
     ids : array-like of shape (n_rows,), default=None
         Names or numbers of the objects, which the file lists beside the results.
 
     resume : bool, default=True
-        Whether to go on with an interrupted run. False drops what that run has
-        finished, and starts anew.
+        Whether to continue an interrupted run. False drops its finished chunks and
+        starts anew.
 
     verbose : int, default=1
         Whether to show a progress bar; 0 is quiet.
@@ -104,22 +109,22 @@ def predict_stream(
 
     Notes
     -----
-    An HDF5 file holds a data set with the name of the method, which has one row a row
-    of X and the type that the method gives; ``id`` if `ids` are given; ``classes``, the
+    An HDF5 file holds a data set with the name of the method, one row per row of X, in
+    the type that the method returns; ``id`` if `ids` are given; ``classes``, the
     estimator's labels, if it has any; and ``feature_names`` of a transformer that knows
     them. Text is UTF-8 (read it by ``dataset.asstr()``). The attributes ``method``,
-    ``estimator`` and ``skastro_version`` say where it comes from. A CSV table has a
-    line of names: ``id``, or ``row`` for the row's number in X, then the class labels,
-    the names of features, or the method's name. Numbers have as many digits as give
-    back the same number in the type that the method gives.
+    ``estimator`` and ``skastro_version`` name the origin. A CSV table has a line of
+    names: ``id``, or ``row`` for the row's number in X, then the class labels, the
+    names of features, or the method's name. Numbers have the fewest digits that restore
+    them in the type that the method returns.
 
     Finished chunks are kept in a journal beside `out`, named ``.NAME.journal`` after
     it, until the file is complete; at the end the two together take up twice the space
-    of the results. Errors, too, leave the journal as it is. Before the next run goes on
-    with a journal it holds up to 16 rows, evenly spread over X, against what they
-    were: the rows must be the same, and the estimator's probabilities for them (or
-    decision function, or else what ``transform`` or ``predict`` give) must agree to a
-    relative 1e-3, or to 1e-6 of the largest. Changes elsewhere in X go unnoticed.
+    of the results. An error leaves the journal as it is. Before a run continues a
+    journal it compares up to 16 rows, evenly spread over X, with the earlier ones: the
+    rows must be the same, and the estimator's probabilities for them (or its decision
+    function, ``transform`` or ``predict``) must agree to a relative 1e-3, or to 1e-6 of
+    the largest. Changes elsewhere in X go unnoticed.
 
     A lock keeps two runs from writing the same file, except on Windows and on file
     systems without locks.
@@ -215,7 +220,7 @@ def _shown(chunks: Any, bar: tqdm) -> Iterator[tuple]:
 
 @contextmanager
 def _hint_at_resuming(journal: Journal, n_rows: int) -> Iterator[None]:
-    """Add to whatever ends the run early that nothing finished is lost."""
+    """Add a note to an error that the finished rows are kept."""
     try:
         yield
     except BaseException as error:
@@ -225,3 +230,40 @@ def _hint_at_resuming(journal: Journal, n_rows: int) -> Iterator[None]:
                 f"{journal.path}; the same call goes on from there."
             )
         raise
+
+
+def count_rows(X: Any) -> int:
+    """Count the rows of X, at least one, without reading them."""
+    shape = getattr(X, "shape", None)
+    is_sliced = hasattr(X, "__getitem__") and (shape or hasattr(X, "__len__"))
+    if not is_sliced or isinstance(X, str | bytes | Mapping | Set):
+        raise TypeError(
+            "X must have a length and slices of rows, X[start:stop], as arrays, "
+            f"memory maps, HDF5 data sets and lists have; got {type(X).__name__}."
+        )
+    n_rows = int(shape[0]) if shape else len(X)
+    if n_rows == 0:
+        raise ValueError("X has no rows, so there is nothing to predict.")
+    return n_rows
+
+
+def default_chunk_size(X: Any) -> int:
+    """Return the number of rows of X that take about 64 MiB."""
+    shape = getattr(X, "shape", None)
+    if not shape:
+        return _ROWS_OF_UNKNOWN_SIZE
+    # A table has a type for each column, of eight bytes mostly.
+    value_bytes = getattr(getattr(X, "dtype", None), "itemsize", 8)
+    row_bytes = value_bytes * math.prod(shape[1:])
+    return max(1, _CHUNK_BYTES // max(1, row_bytes))
+
+
+def is_read_from(values: Any, path: Path) -> bool:
+    """Tell whether an array lies in a file, which must then not be overwritten."""
+    while hasattr(values, "source"):
+        values = values.source
+    file = getattr(values, "file", None)
+    name = getattr(values, "filename", None) or getattr(file, "filename", None)
+    if not isinstance(name, str | os.PathLike) or not path.exists():
+        return False
+    return os.path.exists(name) and os.path.samefile(name, path)

@@ -1,0 +1,658 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Stateless transformers of spectra: scaling of each spectrum, and rebinning."""
+
+import copy
+from abc import ABCMeta, abstractmethod
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
+
+from skastro.utils import (
+    LazyArray,
+    RowwiseSource,
+    apply_rebin_matrix,
+    as_lazy,
+    bin_edges,
+    check_finite,
+    is_lazy,
+    name_rows,
+    plain_array,
+    rebin_matrix,
+    row_batches,
+    to_unit_of,
+)
+
+_ADVICE_NAN = (
+    'Set nan_policy="interpolate" to fill NaN pixels from their neighbors, or leave '
+    "these rows out."
+)
+_ADVICE_INFINITY = (
+    "Only NaN pixels can be interpolated: set the infinite ones to NaN, or leave these "
+    "rows out."
+)
+# The standard deviation of normally distributed values over their median absolute
+# deviation, 1 / Phi^-1(3/4).
+_SIGMA_PER_MAD = 1.482602218505602
+
+
+class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+    """Base of the stateless transformers of spectra.
+
+    It checks the input and leaves the work to the method `_transform` of the subclass,
+    which takes the spectra a few at a time from `_batches`.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "nan_policy": [StrOptions({"raise", "interpolate"})],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Check the parameters and the spectra, and note the shape of a spectrum.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_pixels) or \
+                (n_spectra, n_channels, n_pixels)
+            Spectra.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The transformer itself. `transform` works without `fit` as well.
+        """
+        if is_lazy(X):
+            X = as_lazy(X)
+            vars(self).pop("sample_shape_", None)
+            vars(self).pop("feature_names_in_", None)
+            self.sample_shape_ = self._validate_lazy(X)
+            self.n_features_in_ = X.shape[1]
+        else:
+            self._validate(X, reset=True)
+        self._set_output()
+        return self
+
+    def _set_output(self) -> None:
+        """Set attributes that describe the output; a hook for subclasses."""
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Transform each spectrum, and each of its channels, by itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_pixels) or \
+                (n_spectra, n_channels, n_pixels)
+            Spectra. They are not changed. May be an array on disk, such as an
+            `h5py.Dataset`.
+
+        Returns
+        -------
+        X_tr : ndarray of the shape of `X` but for the number of pixels, which is \
+                that of the new grid in `RebinSpectra`
+            float32 where `X` is float32, else float64. A
+            :class:`~skastro.datasets.LazyArray` where `X` is an array on disk: its
+            spectra are checked and transformed when they are read.
+        """
+        self._validate_params()
+        if is_lazy(X):
+            return self._transform_lazy(as_lazy(X))
+        return self._transform(self._validate(X, reset=False))
+
+    def _transform_lazy(self, X: LazyArray) -> LazyArray:
+        # Rows are read later; a copy keeps the present parameters until then.
+        transformer = copy.copy(self)
+        flat = np.zeros((1, *self._validate_lazy(X)), self._dtype_of(X.dtype))
+        example = self._transform(flat)
+        source = RowwiseSource(
+            X, transformer.transform, example.shape[1:], example.dtype
+        )
+        return LazyArray(source, X.rows)
+
+    def _validate_lazy(self, X: LazyArray) -> tuple[int, ...]:
+        """Check all but the values of an array on disk; return a spectrum's shape."""
+        if X.ndim not in (2, 3) or X.dtype.kind not in "biuf" or 0 in X.shape:
+            raise ValueError(
+                f"Found an array on disk of shape {X.shape} and dtype {X.dtype}: "
+                f"{type(self).__name__} expects spectra of shape (n_spectra, n_pixels) "
+                "or (n_spectra, n_channels, n_pixels), real numbers, at least one."
+            )
+        if hasattr(self, "sample_shape_"):
+            if X.shape[1:] != tuple(self.sample_shape_):
+                raise ValueError(
+                    f"X holds spectra of shape {X.shape[1:]}, but "
+                    f"{type(self).__name__} was fitted on spectra of shape "
+                    f"{tuple(self.sample_shape_)}."
+                )
+        return X.shape[1:]
+
+    @staticmethod
+    def _dtype_of(dtype: np.dtype) -> type:
+        return np.float32 if dtype == np.float32 else np.float64
+
+    @abstractmethod
+    def _transform(self, X: np.ndarray) -> np.ndarray:
+        """Transform spectra that have been checked, and leave them unchanged."""
+
+    def _batches(
+        self, X: np.ndarray, positions: np.ndarray
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield batches of spectra as float64 copies, NaN pixels filled.
+
+        Double precision costs little in the processor's cache and avoids the round-off
+        of large fluxes; the copies may be changed in place. NaN pixels are interpolated
+        along `positions`, those of the pixels.
+        """
+        for rows in row_batches(X.shape):
+            batch = X[rows].astype(np.float64, order="C")
+            if self.nan_policy == "interpolate":
+                _fill_nan(batch, positions)
+            yield rows, batch
+
+    def _validate(self, X: ArrayLike, *, reset: bool) -> np.ndarray:
+        """Return the spectra as a checked array of native float32 or float64."""
+        original = X
+        X = check_array(
+            plain_array(X),
+            dtype=[np.float64, np.float32],
+            allow_nd=True,
+            ensure_all_finite=False,
+            estimator=self,
+            input_name="X",
+        )
+        if X.ndim > 3 or X.shape[-1] == 0:
+            raise ValueError(
+                f"Found array of shape {X.shape}: {type(self).__name__} expects spectra"
+                " of shape (n_spectra, n_pixels) or (n_spectra, n_channels, n_pixels) "
+                "with at least one pixel."
+            )
+        if not reset and hasattr(self, "sample_shape_"):
+            self._check_sample_shape(X.shape[1:])
+            validate_data(self, original, reset=False, skip_check_array=True)
+        interpolate = self.nan_policy == "interpolate"
+        check_finite(
+            X,
+            allow_nan=interpolate,
+            advice=_ADVICE_INFINITY if interpolate else _ADVICE_NAN,
+        )
+        if interpolate:
+            _check_fillable(X)
+        if reset:
+            # Last, so that a failing fit leaves nothing behind.
+            validate_data(self, original, reset=True, skip_check_array=True)
+            self.sample_shape_ = X.shape[1:]
+        return X
+
+    def _check_sample_shape(self, shape: tuple[int, ...]) -> None:
+        """Compare channels and lengths, which scikit-learn does for 2-D input only."""
+        if max(len(shape), len(self.sample_shape_)) > 1 and shape != self.sample_shape_:
+            raise ValueError(
+                f"X holds spectra of shape {shape}, but {type(self).__name__} was "
+                f"fitted on spectra of shape {self.sample_shape_}, that is "
+                "([n_channels,] n_pixels)."
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = self.nan_policy == "interpolate"
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class BaseSpectraScaler(OneToOneFeatureMixin, BaseSpectraTransformer):
+    """Base of the transformers that scale each spectrum by its own flux."""
+
+    def _transform(self, X: np.ndarray) -> np.ndarray:
+        X_tr = np.empty(X.shape, dtype=X.dtype)
+        for rows, batch in self._batches(X, np.arange(X.shape[-1])):
+            self._scale(batch)
+            X_tr[rows] = batch
+        return X_tr
+
+    @abstractmethod
+    def _scale(self, batch: np.ndarray) -> None:
+        """Scale finite float64 spectra in place."""
+
+
+def _check_fillable(X: np.ndarray) -> None:
+    """Refuse spectra without a single finite pixel."""
+    empty = []
+    for rows in row_batches(X.shape):
+        hopeless = np.isnan(X[rows]).all(axis=-1)
+        if hopeless.ndim > 1:
+            hopeless = hopeless.any(axis=1)
+        empty.extend(rows.start + np.flatnonzero(hopeless))
+    if empty:
+        what = "spectra" if X.ndim == 2 else "spectra with a channel"
+        raise ValueError(
+            f"Input X contains {len(empty)} {what} of NaN only, which cannot be "
+            f"interpolated, in rows {name_rows(empty)}. Leave these rows out."
+        )
+
+
+def _fill_nan(batch: np.ndarray, positions: np.ndarray) -> None:
+    """Interpolate NaN pixels in place; beyond the outermost good pixel, repeat it."""
+    spectra = batch.reshape(-1, batch.shape[-1])
+    missing = np.isnan(spectra)
+    for row in np.flatnonzero(missing.any(axis=1)):
+        bad = missing[row]
+        good = ~bad
+        spectra[row, bad] = np.interp(
+            positions[bad], positions[good], spectra[row, good]
+        )
+
+
+class MinMaxSpectra(BaseSpectraScaler):
+    r"""Scale each spectrum to a given range by its own limits.
+
+    The flux :math:`F` of each spectrum, and of each of its channels, becomes
+
+    .. math:: F' = \frac{F - F_\min}{F_\max - F_\min}
+
+    as in [1]_. A sky residual or a cosmic ray is often the largest pixel of a real
+    spectrum, and leaves a small part of the range for everything else. Limits by
+    quantiles (`quantile_range`) do not depend on it.
+
+    Parameters
+    ----------
+    feature_range : tuple of two float, default=(0, 1)
+        What the limits become.
+
+    quantile_range : tuple of two float, default=(0.0, 100.0)
+        Percentiles of the pixels of a spectrum that serve as :math:`F_\min` and
+        :math:`F_\max`. The default is the plain minimum and maximum.
+        ``(1.0, 99.0)`` lets one pixel in a hundred on each side fall outside of
+        `feature_range`. Where both percentiles coincide, as in a spectrum of mostly
+        zeros, the minimum and maximum serve instead.
+
+    clip : bool, default=False
+        Set what lies outside of `feature_range` to its nearer end. Only matters
+        together with `quantile_range`.
+
+    nan_policy : {"raise", "interpolate"}, default="raise"
+        What to do with NaN pixels: refuse the input, or interpolate each spectrum
+        linearly between the neighboring good pixels, repeating the outermost good
+        pixel towards the ends. Infinite values are always refused.
+
+    Attributes
+    ----------
+    sample_shape_ : tuple of int
+        Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
+        ``(n_channels, n_pixels)``.
+
+    n_features_in_ : int
+        Length of the second axis of the input seen during ``fit``.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features seen during ``fit``. Defined only when `X` has
+        feature names that are all strings.
+
+    See Also
+    --------
+    StandardizeSpectra : Zero mean and unit variance instead of a range.
+    RebinSpectra : Another wavelength grid.
+
+    Notes
+    -----
+    A constant spectrum becomes the lower end of `feature_range`. The transformer is
+    stateless: :meth:`transform` works without :meth:`fit`.
+
+    References
+    ----------
+    .. [1] Wang, Zhao & Fan (2020), Astronomical Research and Technology 17(1), 85-95.
+
+    Examples
+    --------
+    >>> from skastro.preprocessing import MinMaxSpectra
+    >>> flux = [[1.0, 2.0, 3.0, 2.0, 101.0], [5.0, 5.0, 5.0, 5.0, 5.0]]
+    >>> MinMaxSpectra().fit_transform(flux)
+    array([[0.  , 0.01, 0.02, 0.01, 1.  ],
+           [0.  , 0.  , 0.  , 0.  , 0.  ]])
+    >>> MinMaxSpectra(quantile_range=(0.0, 75.0), clip=True).fit_transform(flux)
+    array([[0. , 0.5, 1. , 0.5, 1. ],
+           [0. , 0. , 0. , 0. , 0. ]])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseSpectraScaler._parameter_constraints,
+        "feature_range": [tuple, list],
+        "quantile_range": [tuple, list],
+        "clip": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        feature_range: tuple[float, float] = (0, 1),
+        *,
+        quantile_range: tuple[float, float] = (0.0, 100.0),
+        clip: bool = False,
+        nan_policy: str = "raise",
+    ) -> None:
+        self.feature_range = feature_range
+        self.quantile_range = quantile_range
+        self.clip = clip
+        self.nan_policy = nan_policy
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        _check_interval(self.feature_range, "feature_range", -np.inf, np.inf)
+        _check_interval(self.quantile_range, "quantile_range", 0, 100)
+
+    def _scale(self, batch: np.ndarray) -> None:
+        low, high = self._limits(batch)
+        width = high - low
+        width[width == 0] = 1
+        batch -= low
+        batch /= width
+        bottom, top = self.feature_range
+        if (bottom, top) != (0, 1):
+            batch *= top - bottom
+            batch += bottom
+        if self.clip:
+            np.clip(batch, bottom, top, out=batch)
+
+    def _limits(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the flux of each spectrum that becomes the ends of the range."""
+        lowest = batch.min(axis=-1, keepdims=True)
+        highest = batch.max(axis=-1, keepdims=True)
+        if tuple(self.quantile_range) == (0, 100):
+            return lowest, highest
+        low, high = np.percentile(batch, self.quantile_range, axis=-1, keepdims=True)
+        flat = low == high
+        return np.where(flat, lowest, low), np.where(flat, highest, high)
+
+
+def _check_interval(
+    interval: tuple[float, float], name: str, lower: float, upper: float
+) -> None:
+    """Refuse what is not a pair of ascending numbers within bounds."""
+    try:
+        low, high = (float(end) for end in interval)
+        fine = lower <= low < high <= upper and np.isfinite([low, high]).all()
+    except (TypeError, ValueError):
+        fine = False
+    if not fine:
+        bounds = "" if np.isinf(upper) else f" from {lower:g} to {upper:g}"
+        raise ValueError(
+            f"{name} must be two finite numbers{bounds}, the smaller one first; got "
+            f"{interval!r}."
+        )
+
+
+class StandardizeSpectra(BaseSpectraScaler):
+    """Shift each spectrum to zero mean and scale it to unit standard deviation.
+
+    Each spectrum, and each of its channels, is scaled by itself. With `robust` the
+    median and the median absolute deviation replace mean and standard deviation, so
+    that a few pixels of sky residuals, cosmic rays or strong emission lines do not set
+    the scale of all others [1]_.
+
+    Parameters
+    ----------
+    robust : bool, default=False
+        Use the median, and the median absolute deviation times 1.4826, which is the
+        standard deviation of normally distributed values. Where the median absolute
+        deviation is zero, as in a spectrum of mostly zeros, the root mean square
+        about the median serves instead.
+
+    clip : float, default=None
+        Limit the absolute values after scaling to this number. None does not limit
+        them.
+
+    nan_policy : {"raise", "interpolate"}, default="raise"
+        What to do with NaN pixels: refuse the input, or interpolate each spectrum
+        linearly between the neighboring good pixels, repeating the outermost good
+        pixel towards the ends. Infinite values are always refused.
+
+    Attributes
+    ----------
+    sample_shape_ : tuple of int
+        Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
+        ``(n_channels, n_pixels)``.
+
+    n_features_in_ : int
+        Length of the second axis of the input seen during ``fit``.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features seen during ``fit``. Defined only when `X` has
+        feature names that are all strings.
+
+    See Also
+    --------
+    MinMaxSpectra : A range instead of zero mean and unit variance.
+    RebinSpectra : Another wavelength grid.
+
+    Notes
+    -----
+    A constant spectrum becomes zero. The transformer is stateless: :meth:`transform`
+    works without :meth:`fit`.
+
+    References
+    ----------
+    .. [1] Rousseeuw & Croux (1993), "Alternatives to the median absolute deviation",
+       Journal of the American Statistical Association 88(424), 1273-1283,
+       :doi:`10.1080/01621459.1993.10476408`.
+
+    Examples
+    --------
+    >>> from skastro.preprocessing import StandardizeSpectra
+    >>> flux = [[1.0, 1.0, 3.0, 3.0], [5.0, 5.0, 5.0, 5.0]]
+    >>> StandardizeSpectra().fit_transform(flux)
+    array([[-1., -1.,  1.,  1.],
+           [ 0.,  0.,  0.,  0.]])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseSpectraScaler._parameter_constraints,
+        "robust": ["boolean"],
+        "clip": [Interval(Real, 0, None, closed="neither"), None],
+    }
+
+    def __init__(
+        self,
+        *,
+        robust: bool = False,
+        clip: float | None = None,
+        nan_policy: str = "raise",
+    ) -> None:
+        self.robust = robust
+        self.clip = clip
+        self.nan_policy = nan_policy
+
+    def _scale(self, batch: np.ndarray) -> None:
+        if self.robust:
+            batch -= np.median(batch, axis=-1, keepdims=True)
+            scale = np.median(np.abs(batch), axis=-1, keepdims=True)
+            scale *= _SIGMA_PER_MAD
+            scale = np.where(scale == 0, _root_mean_square(batch), scale)
+        else:
+            # Without this first step the mean of a constant spectrum is off by
+            # round-off, which would then be scaled to one.
+            batch -= batch[..., :1].copy()
+            batch -= batch.mean(axis=-1, keepdims=True)
+            scale = _root_mean_square(batch)
+        scale[scale == 0] = 1
+        batch /= scale
+        if self.clip is not None:
+            np.clip(batch, -self.clip, self.clip, out=batch)
+
+
+def _root_mean_square(batch: np.ndarray) -> np.ndarray:
+    """Return the root mean square of each spectrum."""
+    return np.sqrt(np.square(batch).mean(axis=-1, keepdims=True))
+
+
+class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
+    """Put spectra on another wavelength grid, conserving the flux.
+
+    A new pixel takes the mean of the flux density over its width: each old pixel
+    counts by the length of its overlap with the new one, as in [1]_. So the integral
+    of the flux over the pixels that the input covers stays what it was.
+
+    Parameters
+    ----------
+    wavelength : array-like or Quantity of shape (n_pixels,), default=None
+        Centers of the pixels of the input, strictly ascending, evenly spaced or not.
+        Pixels meet midway between their centers. None numbers the pixels 0, 1, 2, ...
+
+    new_wavelength : array-like or Quantity of shape (n_new_pixels,), default=None
+        Centers of the new pixels, strictly ascending. Plain numbers are in the unit
+        of `wavelength`; quantities are converted to it. None asks for evenly spaced
+        pixels over the range of the input.
+
+    n_bins : int, default=None
+        Number of evenly spaced new pixels where `new_wavelength` is None. None takes
+        as many as the input has.
+
+    fill_value : float, default=nan
+        Value of new pixels of which less than half lies within the range of the
+        input. The other transformers interpolate NaN pixels if they are asked to.
+
+    nan_policy : {"raise", "interpolate"}, default="raise"
+        What to do with NaN pixels: refuse the input, or interpolate each spectrum
+        linearly between the neighboring good pixels, repeating the outermost good
+        pixel towards the ends. Infinite values are always refused.
+
+    Attributes
+    ----------
+    new_wavelength_ : ndarray of shape (n_new_pixels,)
+        Centers of the new pixels, in the unit of `wavelength`.
+
+    sample_shape_ : tuple of int
+        Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
+        ``(n_channels, n_pixels)``.
+
+    n_features_in_ : int
+        Length of the second axis of the input seen during ``fit``.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features seen during ``fit``. Defined only when `X` has
+        feature names that are all strings.
+
+    See Also
+    --------
+    skastro.utils.rebin : The same as a function.
+    MinMaxSpectra : Scale each spectrum to a range.
+    StandardizeSpectra : Scale each spectrum to zero mean and unit variance.
+
+    Notes
+    -----
+    Flux means flux density per unit of wavelength, as survey files hold it, not
+    counts per pixel. The transformer is stateless: :meth:`transform` works without
+    :meth:`fit`.
+
+    References
+    ----------
+    .. [1] Carnall (2017), "SpectRes: a fast spectral resampling tool in Python",
+       :arxiv:`1705.05165`.
+
+    Examples
+    --------
+    >>> from skastro.preprocessing import RebinSpectra
+    >>> flux = [[1.0, 3.0, 5.0, 7.0], [2.0, 2.0, 4.0, 4.0]]
+    >>> RebinSpectra(n_bins=2).fit_transform(flux)
+    array([[2., 6.],
+           [2., 4.]])
+    >>> rebin = RebinSpectra([4000, 4010, 4020, 4030], [4005, 4025]).fit(flux)
+    >>> rebin.transform(flux)
+    array([[2., 6.],
+           [2., 4.]])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseSpectraTransformer._parameter_constraints,
+        "wavelength": ["array-like", None],
+        "new_wavelength": ["array-like", None],
+        "n_bins": [Interval(Integral, 1, None, closed="left"), None],
+        "fill_value": [Real],
+    }
+
+    def __init__(
+        self,
+        wavelength: ArrayLike | None = None,
+        new_wavelength: ArrayLike | None = None,
+        *,
+        n_bins: int | None = None,
+        fill_value: float = np.nan,
+        nan_policy: str = "raise",
+    ) -> None:
+        self.wavelength = wavelength
+        self.new_wavelength = new_wavelength
+        self.n_bins = n_bins
+        self.fill_value = fill_value
+        self.nan_policy = nan_policy
+
+    def _set_output(self) -> None:
+        _, _, new_edges = self._grids(self.sample_shape_[-1])
+        if self.new_wavelength is None:
+            self.new_wavelength_ = 0.5 * (new_edges[1:] + new_edges[:-1])
+        else:
+            new_wavelength = to_unit_of(self.wavelength, self.new_wavelength)
+            self.new_wavelength_ = np.array(new_wavelength, dtype=np.float64)
+        # Feature names are those of the second axis: of the channels of 3-D input.
+        is_flat = len(self.sample_shape_) == 1
+        self._n_features_out = (
+            len(self.new_wavelength_) if is_flat else self.sample_shape_[0]
+        )
+
+    def _transform(self, X: np.ndarray) -> np.ndarray:
+        positions, edges, new_edges = self._grids(X.shape[-1])
+        matrix = rebin_matrix(edges, new_edges)
+        X_tr = np.empty((*X.shape[:-1], matrix.shape[0]), dtype=X.dtype)
+        for rows, batch in self._batches(X, positions):
+            X_tr[rows] = apply_rebin_matrix(matrix, batch, fill_value=self.fill_value)
+        return X_tr
+
+    def _grids(self, n_pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the old pixels' centers and edges and the new pixels' edges."""
+        if self.new_wavelength is not None and self.n_bins is not None:
+            raise ValueError(
+                "new_wavelength and n_bins both say what the new grid is: set one of "
+                "them to None."
+            )
+        if self.wavelength is None:
+            wavelength = np.arange(n_pixels, dtype=np.float64)
+        else:
+            wavelength = np.asarray(self.wavelength, dtype=np.float64)
+            if wavelength.shape != (n_pixels,):
+                raise ValueError(
+                    f"X holds spectra of {n_pixels} pixels, but wavelength has "
+                    f"{_describe_length(wavelength)}: it must have one value a pixel."
+                )
+        edges = bin_edges(wavelength)
+        if self.new_wavelength is not None:
+            new_edges = bin_edges(to_unit_of(self.wavelength, self.new_wavelength))
+            if new_edges[0] >= edges[-1] or new_edges[-1] <= edges[0]:
+                raise ValueError(
+                    f"new_wavelength, from {new_edges[0]:g} to {new_edges[-1]:g}, lies "
+                    f"outside of the input, from {edges[0]:g} to {edges[-1]:g}: give "
+                    "both in the same unit."
+                )
+        else:
+            n_bins = n_pixels if self.n_bins is None else self.n_bins
+            new_edges = np.linspace(edges[0], edges[-1], n_bins + 1)
+        return wavelength, edges, new_edges
+
+
+def _describe_length(wavelength: np.ndarray) -> str:
+    """Say how long a grid is."""
+    if wavelength.ndim == 1:
+        return f"{wavelength.size} values"
+    return f"shape {wavelength.shape}"

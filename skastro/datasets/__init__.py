@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Readers of survey files, arrays larger than memory, and simulated data sets."""
 
-from skastro.datasets._fetch_galaxy10 import fetch_galaxy10
-from skastro.datasets._galaxy10 import read_galaxy10
-from skastro.datasets._galaxy_files import read_galaxies
-from skastro.datasets._images_to_hdf5 import images_to_hdf5
-from skastro.datasets._make_galaxies import make_galaxies
 from skastro.datasets._make_sevi import make_sevi
-from skastro.datasets._make_spectra import make_spectra
 from skastro.datasets._read_sevi import read_sevi
-from skastro.datasets._read_spectra import read_spectra
-from skastro.datasets._read_spectrum import read_spectrum
-from skastro.datasets._select_images import select_images
+from skastro.datasets.galaxies._fetch_galaxy10 import fetch_galaxy10
+from skastro.datasets.galaxies._galaxy10 import read_galaxy10
+from skastro.datasets.galaxies._galaxy_files import read_galaxies
+from skastro.datasets.galaxies._make_galaxies import make_galaxies
+from skastro.datasets.images._images_to_hdf5 import images_to_hdf5
+from skastro.datasets.images._select_images import select_images
+from skastro.datasets.spectra._make_spectra import make_spectra
+from skastro.datasets.spectra._read_spectra import read_spectra
+from skastro.datasets.spectra._read_spectrum import read_spectrum
 from skastro.utils import ImageFiles, LazyArray
 
 __all__ = [

@@ -15,8 +15,9 @@ import numpy as np
 import pooch
 import pytest
 
-from skastro.datasets import LazyArray, _download, _fetch_galaxy10, fetch_galaxy10
+from skastro.datasets import LazyArray, _download, fetch_galaxy10
 from skastro.datasets._download import fetch_file, find_data_home
+from skastro.datasets.galaxies import _fetch_galaxy10
 
 N_GALAXIES = 30
 

@@ -249,7 +249,9 @@ def test_failure_leaves_no_file(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("skastro.datasets._galaxy_pieces.simulate_galaxies", fail)
+    monkeypatch.setattr(
+        "skastro.datasets.galaxies._galaxy_pieces.simulate_galaxies", fail
+    )
     with pytest.raises(RuntimeError, match="the disk is full"):
         make(3, out=tmp_path / "galaxies.h5")
     assert list(tmp_path.iterdir()) == []

@@ -17,9 +17,9 @@ from skastro.simulation import (
     sersic_flux_fraction,
     simulate_galaxies,
 )
-from skastro.simulation._galaxy_colours import flux_ratios
-from skastro.simulation._real_galaxies import _catalogue
-from skastro.simulation._sersic import bulge_and_disc_radii
+from skastro.simulation.galaxies._galaxy_colours import flux_ratios
+from skastro.simulation.galaxies._real_galaxies import _catalogue
+from skastro.simulation.galaxies._sersic import bulge_and_disc_radii
 
 FWHM_OF_SIGMA = np.sqrt(8 * np.log(2))
 

@@ -10,9 +10,9 @@ from skastro.simulation import (
     air_to_vacuum,
     lines_of,
 )
-from skastro.simulation._metal_lines import IONISED_METALS, NEUTRAL_METALS
-from skastro.simulation._sky_lines import SKY_LINES
-from skastro.simulation._stellar_opacity import hydrogen_wavelength
+from skastro.simulation.spectra._metal_lines import IONISED_METALS, NEUTRAL_METALS
+from skastro.simulation.spectra._sky_lines import SKY_LINES
+from skastro.simulation.spectra._stellar_opacity import hydrogen_wavelength
 
 # Wavelengths in air of the NIST Atomic Spectra Database.
 AIR = {

@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from skastro.datasets._single_files import Failure
+from skastro.datasets.spectra._single_files import Failure
 from skastro.utils import IMAGE_SUFFIXES, read_image_header
 
 # Headers read by one task: enough to hide the cost of handing it to a thread.

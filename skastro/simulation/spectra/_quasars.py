@@ -3,11 +3,11 @@
 
 import numpy as np
 
-from skastro.simulation._forest import IntergalacticMedium
-from skastro.simulation._galaxies import GalaxyModel
-from skastro.simulation._grid import LIGHT_SPEED, SIGMA_PER_FWHM, LogGrid, mix
-from skastro.simulation._lines import SPECTRAL_LINES
-from skastro.simulation._stars import planck_flux
+from skastro.simulation.spectra._forest import IntergalacticMedium
+from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
+from skastro.simulation.spectra._grid import LIGHT_SPEED, SIGMA_PER_FWHM, LogGrid, mix
+from skastro.simulation.spectra._lines import SPECTRAL_LINES
+from skastro.simulation.spectra._stars import planck_flux
 
 # Broad lines: rest equivalent width (Å, after Vanden Berk et al. 2001, rounded).
 _BROAD_LINES = {

@@ -11,10 +11,14 @@ from astropy.table import Table
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
-from skastro.datasets._fields import in_angstrom
-from skastro.datasets._fits import read_fits
-from skastro.datasets._matrix import ClassNames, is_matrix, read_matrix
-from skastro.datasets._single_files import COLUMNS, list_files, read_single_files
+from skastro.datasets.spectra._fields import in_angstrom
+from skastro.datasets.spectra._fits import read_fits
+from skastro.datasets.spectra._matrix import ClassNames, is_matrix, read_matrix
+from skastro.datasets.spectra._single_files import (
+    COLUMNS,
+    list_files,
+    read_single_files,
+)
 from skastro.utils import rebin
 
 KINDS = ("science", "sky", "template")

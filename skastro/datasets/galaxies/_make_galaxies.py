@@ -9,15 +9,15 @@ import numpy as np
 from astropy.table import Table
 from sklearn.utils import Bunch, check_random_state
 
-from skastro.datasets._galaxy_arguments import (
+from skastro.datasets.galaxies._galaxy_arguments import (
     check_bands,
     check_extent,
     check_numbers,
     check_per_band,
     check_splits,
 )
-from skastro.datasets._galaxy_files import read_galaxies, write_galaxies
-from skastro.datasets._galaxy_pieces import fill_images, simulate_pieces
+from skastro.datasets.galaxies._galaxy_files import read_galaxies, write_galaxies
+from skastro.datasets.galaxies._galaxy_pieces import fill_images, simulate_pieces
 from skastro.simulation import (
     GalaxyCamera,
     GalaxyPopulation,

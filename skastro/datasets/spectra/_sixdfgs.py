@@ -6,8 +6,8 @@ from astropy import units
 from astropy.io import fits
 from sklearn.utils import Bunch
 
-from skastro.datasets._fields import first, make_spectrum, number, text
-from skastro.datasets._fits import image_shape
+from skastro.datasets.spectra._fields import first, make_spectrum, number, text
+from skastro.datasets.spectra._fits import image_shape
 
 _N_ROWS = 4
 

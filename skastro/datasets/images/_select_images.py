@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.utils import Bunch
 
-from skastro.datasets._image_headers import (
+from skastro.datasets.images._image_headers import (
     Header,
     OtherShape,
     describe,
@@ -18,7 +18,7 @@ from skastro.datasets._image_headers import (
     name_failures,
     read_headers,
 )
-from skastro.datasets._single_files import Failure
+from skastro.datasets.spectra._single_files import Failure
 from skastro.utils import (
     IMAGE_SUFFIXES,
     atomic_write,

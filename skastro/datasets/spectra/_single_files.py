@@ -15,8 +15,8 @@ from joblib import Parallel, delayed
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
-from skastro.datasets._fields import BANDS, WAVELENGTH_UNIT
-from skastro.datasets._read_spectrum import read_spectrum
+from skastro.datasets.spectra._fields import BANDS, WAVELENGTH_UNIT
+from skastro.datasets.spectra._read_spectrum import read_spectrum
 from skastro.utils import rebin
 
 _MOST_NAMED = 5

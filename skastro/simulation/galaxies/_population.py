@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skastro.simulation._galaxy_colours import COLOUR_BANDS, flux_ratios
-from skastro.simulation._galsim import import_galsim
-from skastro.simulation._sersic import (
+from skastro.simulation.galaxies._galaxy_colours import COLOUR_BANDS, flux_ratios
+from skastro.simulation.galaxies._galsim import import_galsim
+from skastro.simulation.galaxies._sersic import (
     BULGE_INDEX,
     DISC_INDEX,
     bulge_and_disc_radii,

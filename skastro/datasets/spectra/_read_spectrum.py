@@ -6,9 +6,9 @@ import os
 from astropy.io import fits
 from sklearn.utils import Bunch
 
-from skastro.datasets._fits import describe_hdus, read_fits
-from skastro.datasets._layouts import LAYOUTS, find_layout
-from skastro.datasets._matrix import is_matrix
+from skastro.datasets.spectra._fits import describe_hdus, read_fits
+from skastro.datasets.spectra._layouts import LAYOUTS, find_layout
+from skastro.datasets.spectra._matrix import is_matrix
 
 
 def read_spectrum(path: str | os.PathLike) -> Bunch:

@@ -9,8 +9,14 @@ from astropy.io import fits
 from astropy.table import Table
 from sklearn.utils import Bunch
 
-from skastro.datasets._fields import WAVELENGTH_UNIT, floats, in_angstrom, known, text
-from skastro.datasets._fits import column_names, image_shape, is_table
+from skastro.datasets.spectra._fields import (
+    WAVELENGTH_UNIT,
+    floats,
+    in_angstrom,
+    known,
+    text,
+)
+from skastro.datasets.spectra._fits import column_names, image_shape, is_table
 
 # The classes of the LAMOST data competition, in the order of its integer labels.
 COMPETITION_CLASSES = ("GALAXY", "QSO", "STAR")

@@ -4,9 +4,9 @@
 import numpy as np
 from scipy.special import expit
 
-from skastro.simulation._air import air_to_vacuum
-from skastro.simulation._grid import LogGrid
-from skastro.simulation._metal_lines import (
+from skastro.simulation.spectra._air import air_to_vacuum
+from skastro.simulation.spectra._grid import LogGrid
+from skastro.simulation.spectra._metal_lines import (
     IONISED_HELIUM,
     IONISED_METALS,
     NEUTRAL_CALCIUM,
@@ -64,7 +64,7 @@ def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
     -------
     templates : dict of str to ndarray of shape (grid.size,), float64
         Optical depth of each absorber, in the order in which the strengths of
-        :mod:`skastro.simulation._stellar_strengths` name them.
+        :mod:`skastro.simulation.spectra._stellar_strengths` name them.
     """
     wavelength = grid.wavelength
 

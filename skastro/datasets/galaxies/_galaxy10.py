@@ -9,15 +9,6 @@ import numpy as np
 from astropy.table import Table
 from sklearn.utils import Bunch
 
-from skastro.datasets._galaxy_labels import (
-    CREDITS,
-    VARIANTS,
-    ClassNames,
-    check_labels,
-    find_class_names,
-    name_labels,
-    recognise_variant,
-)
 from skastro.datasets._hdf5 import (
     find_dataset,
     open_hdf5,
@@ -25,6 +16,15 @@ from skastro.datasets._hdf5 import (
     read_column,
     read_images,
     reading_hdf5,
+)
+from skastro.datasets.galaxies._galaxy_labels import (
+    CREDITS,
+    VARIANTS,
+    ClassNames,
+    check_labels,
+    find_class_names,
+    name_labels,
+    recognise_variant,
 )
 from skastro.utils import LazyArray
 

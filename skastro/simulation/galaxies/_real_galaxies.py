@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skastro.simulation._galsim import import_galsim
+from skastro.simulation.galaxies._galsim import import_galsim
 
 
 class RealGalaxyPopulation:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from skastro.datasets._download import fetch_file, find_data_home
-from skastro.datasets._galaxy10 import read_galaxy10
+from skastro.datasets.galaxies._galaxy10 import read_galaxy10
 from skastro.utils import LazyArray
 
 

@@ -5,8 +5,8 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.special import expit
 
-from skastro.simulation._grid import SIGMA_PER_FWHM, LogGrid
-from skastro.simulation._sky_lines import SKY_LINES
+from skastro.simulation.spectra._grid import SIGMA_PER_FWHM, LogGrid
+from skastro.simulation.spectra._sky_lines import SKY_LINES
 from skastro.utils import apply_rebin_matrix, bin_edges, rebin_matrix
 
 # Pixels of the internal grid: a third of the instrument's standard deviation, but no

@@ -5,9 +5,9 @@ import numpy as np
 from astropy import constants
 from numpy.typing import ArrayLike
 
-from skastro.simulation._grid import LIGHT_SPEED, LogGrid
-from skastro.simulation._stellar_opacity import opacity_templates
-from skastro.simulation._stellar_strengths import (
+from skastro.simulation.spectra._grid import LIGHT_SPEED, LogGrid
+from skastro.simulation.spectra._stellar_opacity import opacity_templates
+from skastro.simulation.spectra._stellar_strengths import (
     CONTINUUM_TEMPERATURE,
     GIANT_FACTORS,
     HYDROGEN_AND_HELIUM,

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from skastro.simulation._galsim import import_galsim
+from skastro.simulation.galaxies._galsim import import_galsim
 
 # Filters whose curves GalSim brings along.
 COLOUR_BANDS = ("u", "g", "r", "i", "z", "y")

@@ -8,7 +8,7 @@ from astropy import units
 from astropy.io import fits
 from sklearn.utils import Bunch
 
-from skastro.datasets._fields import (
+from skastro.datasets.spectra._fields import (
     BANDS,
     class_text,
     first,
@@ -18,7 +18,7 @@ from skastro.datasets._fields import (
     number,
     text,
 )
-from skastro.datasets._fits import column_names, image_shape, is_table
+from skastro.datasets.spectra._fits import column_names, image_shape, is_table
 
 _N_ROWS = 5
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from astropy.io import fits
 from sklearn.utils import Bunch
 
-from skastro.datasets import _lamost, _sdss, _sixdfgs
+from skastro.datasets.spectra import _lamost, _sdss, _sixdfgs
 
 
 @dataclass(frozen=True)

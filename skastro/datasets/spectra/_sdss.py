@@ -7,7 +7,7 @@ import numpy as np
 from astropy.io import fits
 from sklearn.utils import Bunch
 
-from skastro.datasets._fields import (
+from skastro.datasets.spectra._fields import (
     BANDS,
     SDSS_FLUX_UNIT,
     class_text,
@@ -18,7 +18,7 @@ from skastro.datasets._fields import (
     number,
     text,
 )
-from skastro.datasets._fits import column_names, image_shape, is_table
+from skastro.datasets.spectra._fits import column_names, image_shape, is_table
 
 # Bit 0 of ZWARNING: a fibre that was put on empty sky.
 _SKY_BIT = 1

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import numpy as np
 from tqdm import tqdm
 
-from skastro.simulation._extinction import extinction_curve
-from skastro.simulation._galaxies import GalaxyModel
-from skastro.simulation._instrument import Spectrograph
-from skastro.simulation._quasars import QuasarModel
-from skastro.simulation._stars import StarModel
+from skastro.simulation.spectra._extinction import extinction_curve
+from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
+from skastro.simulation.spectra._quasars import QuasarModel
+from skastro.simulation.spectra._spectrograph import Spectrograph
+from skastro.simulation.spectra._stars import StarModel
 
 MODELS = {"GALAXY": GalaxyModel, "QSO": QuasarModel, "STAR": StarModel}
 

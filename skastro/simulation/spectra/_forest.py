@@ -3,8 +3,8 @@
 
 import numpy as np
 
-from skastro.simulation._grid import LIGHT_SPEED, LogGrid
-from skastro.simulation._lines import SPECTRAL_LINES
+from skastro.simulation.spectra._grid import LIGHT_SPEED, LogGrid
+from skastro.simulation.spectra._lines import SPECTRAL_LINES
 
 LYMAN_LIMIT = 911.75
 

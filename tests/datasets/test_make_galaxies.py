@@ -250,7 +250,7 @@ def test_failure_leaves_no_file(tmp_path, monkeypatch):
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(
-        "skastro.datasets.galaxies._galaxy_pieces.simulate_galaxies", fail
+        "skastro.datasets.galaxies._make_galaxies.simulate_galaxies", fail
     )
     with pytest.raises(RuntimeError, match="the disk is full"):
         make(3, out=tmp_path / "galaxies.h5")

@@ -174,7 +174,7 @@ def test_any_error_of_pillow_is_listed(three, monkeypatch):
         return (12, 10, 3), np.dtype("uint8")
 
     monkeypatch.setattr(
-        "skastro.datasets.images._image_headers.read_image_header", broken
+        "skastro.datasets.images._select_images.read_image_header", broken
     )
     with pytest.warns(UserWarning, match="1 of 3 files"):
         selection = select_images(three, (3, 12, 10), None, verbose=0)

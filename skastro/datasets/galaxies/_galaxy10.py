@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reading images of galaxies in the layout of the Galaxy10 data sets."""
+"""The Galaxy10 data sets: reading files in their layout, and downloading them."""
 
+import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from astropy.table import Table
 from sklearn.utils import Bunch
 
+from skastro.datasets._download import fetch_file, find_data_home
 from skastro.datasets._hdf5 import (
     find_dataset,
     open_hdf5,
@@ -17,17 +21,54 @@ from skastro.datasets._hdf5 import (
     read_images,
     reading_hdf5,
 )
-from skastro.datasets.galaxies._galaxy_labels import (
-    CREDITS,
-    VARIANTS,
-    ClassNames,
-    check_labels,
-    find_class_names,
-    name_labels,
-    recognise_variant,
-)
-from skastro.utils import LazyArray
+from skastro.utils import LazyArray, name_rows
 
+ClassNames = Sequence[str] | Mapping[int, str]
+
+# The classes of the published data sets, in the order of their integer labels.
+VARIANTS = {
+    "sdss": (
+        "disk face-on no spiral",
+        "smooth completely round",
+        "smooth in-between round",
+        "smooth cigar-shaped",
+        "disk edge-on rounded bulge",
+        "disk edge-on boxy bulge",
+        "disk edge-on no bulge",
+        "disk face-on tight spiral",
+        "disk face-on medium spiral",
+        "disk face-on loose spiral",
+    ),
+    "decals": (
+        "disturbed",
+        "merging",
+        "round smooth",
+        "in-between round smooth",
+        "cigar-shaped smooth",
+        "barred spiral",
+        "unbarred tight spiral",
+        "unbarred loose spiral",
+        "edge-on without bulge",
+        "edge-on with bulge",
+    ),
+}
+# Beyond, numbers of 64 bits are no integers one by one.
+_LARGEST_LABEL = 2**53
+_IMAGE_SHAPES = {"sdss": (69, 69, 3), "decals": (256, 256, 3)}
+
+CREDITS = {
+    "sdss": (
+        "Galaxy10 SDSS (Leung & Bovy 2019, MNRAS 483, 3255): images of the Sloan "
+        "Digital Sky Survey, classes by Galaxy Zoo (Lintott et al. 2008, MNRAS 389, "
+        "1179; Lintott et al. 2011, MNRAS 410, 166)."
+    ),
+    "decals": (
+        "Galaxy10 DECaLS (Leung & Bovy 2019, MNRAS 483, 3255): images of the DESI "
+        "Legacy Imaging Surveys (Dey et al. 2019, AJ 157, 168), classes by Galaxy Zoo "
+        "(Lintott et al. 2008, MNRAS 389, 1179; Lintott et al. 2011, MNRAS 410, 166; "
+        "Walmsley et al. 2022, MNRAS 509, 3966)."
+    ),
+}
 # Attribute of the result: column of the table that it shows.
 _ATTRIBUTES = {
     "id": "id",
@@ -43,6 +84,120 @@ _UNEQUAL = (
     "padding with skastro.CropPadImages(size).transform(list_of_images) or by "
     "resizing, and store the array that results."
 )
+
+
+class _Remote(NamedTuple):
+    name: str
+    url: str
+    sha256: str
+
+
+_FILES = {
+    "sdss": _Remote(
+        "Galaxy10.h5",
+        "https://zenodo.org/records/10844811/files/Galaxy10.h5",
+        "969a6b1cefcc36e09fffa86febd2f699a4aa19b837ba0427f01b0bc6ded458af",
+    ),
+    "decals": _Remote(
+        "Galaxy10_DECals.h5",
+        "https://zenodo.org/records/10845026/files/Galaxy10_DECals.h5",
+        "19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571",
+    ),
+}
+
+
+def fetch_galaxy10(
+    variant: str = "sdss",
+    *,
+    data_home: str | os.PathLike | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    lazy: bool = False,
+    url: str | None = None,
+    n_retries: int = 3,
+    verbose: int = 1,
+) -> Bunch | tuple[np.ndarray | LazyArray, np.ndarray]:
+    """Download a Galaxy10 data set, once, and read it.
+
+    ========== ======== ============== ==================================
+    `variant`  images   size           in memory
+    ========== ======== ============== ==================================
+    "sdss"     21 785   69 x 69 x 3    0.3 GB
+    "decals"   17 736   256 x 256 x 3  3.5 GB, or on disk by ``lazy=True``
+    ========== ======== ============== ==================================
+
+    Both have ten classes, which are named as in the data sets' description. The file
+    is compared with its checksum whenever it is read. Read more in the
+    :ref:`User Guide <reading_images>`.
+
+    Parameters
+    ----------
+    variant : {"sdss", "decals"}, default="sdss"
+        Which data set.
+    data_home : path-like, default=None
+        Folder in which to keep the file. None means what the environment variable
+        ``SKASTRO_HOME`` says, or else the folder ``skastro`` where the operating
+        system keeps caches, such as ``~/.cache/skastro``.
+    download_if_missing : bool, default=True
+        If False, a file that is not there is an error.
+    return_X_y : bool, default=False
+        Return ``(images, target)`` alone.
+    lazy : bool, default=False
+        Leave the images on disk, from where estimators read them batch by batch.
+    url : str, default=None
+        Where to download from, such as a mirror. None means zenodo.org, records
+        10844811 and 10845026.
+    n_retries : int, default=3
+        How often to go on by itself when the connection breaks off in the middle. What
+        has arrived is kept in any case, also if the process is killed, and the next
+        call goes on from there.
+    verbose : int, default=1
+        Whether to show a progress bar; 0 is silent.
+
+    Returns
+    -------
+    galaxies : :class:`~sklearn.utils.Bunch` or tuple (images, target)
+        What :func:`read_galaxy10` returns.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is absent and `download_if_missing` is False.
+    ConnectionError
+        If the server cannot be reached. The message says where to put a file that was
+        downloaded by other means.
+    OSError
+        If the server refuses, or if the file's checksum is wrong. What was downloaded
+        is then deleted; a file that was there before is left as it is.
+    ValueError
+        If `variant` is unknown.
+
+    See Also
+    --------
+    read_galaxy10 : Read any file in this layout.
+
+    Examples
+    --------
+    >>> from skastro.datasets import fetch_galaxy10
+    >>> galaxies = fetch_galaxy10("sdss")  # doctest: +SKIP
+    >>> galaxies.images.shape  # doctest: +SKIP
+    (21785, 69, 69, 3)
+    """
+    if variant not in _FILES:
+        raise ValueError(
+            f"variant must be one of {', '.join(map(repr, _FILES))}; got {variant!r}."
+        )
+    remote = _FILES[variant]
+    path = fetch_file(
+        remote.url if url is None else url,
+        find_data_home(data_home) / remote.name,
+        sha256=remote.sha256,
+        download_if_missing=download_if_missing,
+        n_retries=n_retries,
+        verbose=verbose,
+    )
+    galaxies = read_galaxy10(path, variant=variant, lazy=lazy, verbose=verbose)
+    return (galaxies.images, galaxies.target) if return_X_y else galaxies
 
 
 def read_galaxy10(
@@ -245,13 +400,13 @@ def _read_labels(
         short_name = name.rpartition("/")[2]
         attributes = galaxies.attributes | read_attributes(dataset)
         if class_names is None and galaxies.variant is None:
-            class_names = find_class_names(attributes, short_name, file.filename)
+            class_names = _find_class_names(attributes, short_name, file.filename)
             if class_names is None and short_name == "ans":
-                galaxies.variant = recognise_variant(images.shape, values)
+                galaxies.variant = _recognize_variant(images.shape, values)
         if class_names is None and galaxies.variant is not None:
             class_names = VARIANTS[galaxies.variant]
         galaxies.label = values
-        galaxies.target, galaxies.class_names = name_labels(values, class_names, where)
+        galaxies.target, galaxies.class_names = _name_labels(values, class_names, where)
     galaxies.target_names = np.unique(galaxies.target)
 
 
@@ -282,3 +437,116 @@ def _describe(galaxies: Bunch) -> str:
         if isinstance(value, str) and not name.endswith("_names")
     ]
     return "\n".join(lines)
+
+
+def check_labels(values: np.ndarray | None, n_images: int, where: str) -> np.ndarray:
+    """Check that there is one integer or text for each image; whole floats pass."""
+    if values is not None and values.shape == (n_images, 1):
+        values = values[:, 0]
+    shape = None if values is None else values.shape
+    if shape is None or len(shape) != 1:
+        found = "is a group" if shape is None else f"has shape {shape}"
+        raise ValueError(
+            f"{where} {found}, but labels are one number or text a galaxy, of shape "
+            f"({n_images},). Of one column a class, take numpy.argmax(..., axis=1)."
+        )
+    if len(values) != n_images:
+        raise ValueError(
+            f"{where} has {len(values)} labels, but there are {n_images} images."
+        )
+    if values.dtype.kind == "f":
+        integers = (np.abs(values) < _LARGEST_LABEL) & (values == np.round(values))
+        if not integers.all():
+            rows = np.flatnonzero(~integers)
+            raise ValueError(
+                f"{where} holds no integer labels: {len(rows)} of {n_images} values "
+                f"are not whole numbers, such as {values[rows[0]]:g} in row {rows[0]}. "
+                "For a quantity to regress, read with target=None and take the column "
+                "of the table."
+            )
+        return values.astype(np.int64)
+    if values.dtype.kind not in "biuU":
+        raise ValueError(
+            f"{where} has type {values.dtype}, but labels are integers or texts."
+        )
+    return values
+
+
+def _find_class_names(
+    attributes: Mapping[str, Any], target: str, path: str
+) -> list[str] | None:
+    """Find the names of classes in a file's attributes; None where there are none."""
+    key = f"{target}_names"
+    if key not in attributes and target == "ans":
+        key = "class_names"
+    names = attributes.get(key)
+    if names is None:
+        return None
+    if isinstance(names, str):
+        try:
+            names = json.loads(names)
+        except json.JSONDecodeError:
+            names = None
+    if isinstance(names, np.ndarray):
+        names = names.tolist()
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"{path}: the attribute {key!r} is not a list of texts, nor one as JSON, "
+            f"but {attributes[key]!r}. Give class_names=[...]."
+        )
+    return names
+
+
+def _recognize_variant(shape: tuple[int, ...], labels: np.ndarray) -> str | None:
+    """Tell the published data sets from others by their images and labels."""
+    if not np.array_equal(np.unique(labels), np.arange(10)):
+        return None
+    for variant, image_shape in _IMAGE_SHAPES.items():
+        if shape[1:] == image_shape:
+            return variant
+    return None
+
+
+def _name_labels(
+    labels: np.ndarray, class_names: ClassNames | None, where: str
+) -> tuple[np.ndarray, dict[int, str] | None]:
+    """Put the names of classes in the place of integer labels; give both."""
+    if isinstance(class_names, str):
+        raise ValueError(
+            f"class_names must be a list of names, but got the text {class_names!r}."
+        )
+    if class_names is None:
+        _refuse(labels, labels < 0, "negative labels", where)
+        return labels, None
+    try:
+        if not isinstance(class_names, Mapping):
+            class_names = dict(enumerate(class_names))
+        class_names = {int(key): _text(name) for key, name in class_names.items()}
+    except (TypeError, ValueError):
+        raise ValueError(
+            "class_names must be a list of names, or a dictionary with the labels as "
+            f"keys; got {class_names!r}."
+        ) from None
+    values, index = np.unique(labels, return_inverse=True)
+    unnamed = ~np.isin(values, [*class_names])
+    what = f"labels without a name (names are given to {sorted(class_names)})"
+    _refuse(labels, unnamed[index], what, where)
+    target = np.array([class_names[int(value)] for value in values])[index]
+    return target, class_names
+
+
+def _text(name: Any) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def _refuse(labels: np.ndarray, bad: np.ndarray, what: str, where: str) -> None:
+    """Raise an error that names the labels that are wrong, and where they are."""
+    if not bad.any():
+        return
+    rows = np.flatnonzero(bad)
+    raise ValueError(
+        f"{where} holds {what}: {name_rows(np.unique(labels[rows]).tolist())}, in "
+        f"{len(rows)} of {len(labels)} rows ({name_rows(rows.tolist())}). Say what "
+        "each label means by class_names={0: ..., 1: ...}, or leave these rows out of "
+        "the file."
+    )

@@ -1,29 +1,32 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Simulated images of galaxies."""
+"""Simulated images of galaxies: making them, and the files that keep them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import h5py
 import numpy as np
 from astropy.table import Table
+from joblib import Parallel, delayed
 from sklearn.utils import Bunch, check_random_state
+from tqdm.auto import tqdm
 
-from skastro.datasets.galaxies._galaxy_arguments import (
-    check_bands,
-    check_extent,
-    check_numbers,
-    check_per_band,
-    check_splits,
-)
-from skastro.datasets.galaxies._galaxy_files import read_galaxies, write_galaxies
-from skastro.datasets.galaxies._galaxy_pieces import fill_images, simulate_pieces
+from skastro.datasets._hdf5 import find_dataset, open_hdf5, reading_hdf5
 from skastro.simulation import (
     GalaxyCamera,
     GalaxyPopulation,
     RealGalaxyPopulation,
+    simulate_galaxies,
 )
-from skastro.utils import check_count, check_option, check_range
+from skastro.utils import (
+    LazyArray,
+    atomic_write,
+    check_count,
+    check_option,
+    check_range,
+    check_real,
+)
 
 # AB magnitudes of a square arcsecond of a dark sky, about those of Ivezić et al. 2019.
 _SKY_BRIGHTNESS = {"u": 23.0, "g": 22.3, "r": 21.2, "i": 20.5, "z": 19.6, "y": 18.6}
@@ -46,6 +49,22 @@ Mean number of neighbours: {n_neighbours:g}
 Made by skastro.datasets.make_galaxies with GalSim; its documentation says what is
 simulated.
 """
+_SPLIT_NAMES = {2: ("train", "test"), 3: ("train", "valid", "test")}
+# Galaxies in one task: enough to hide the cost of handing it to another process.
+_TASK = 32
+
+_UNITS = {
+    "half_light_radius": "arcsec",
+    "position_angle": "deg",
+    "rotation": "deg",
+    "psf_fwhm": "arcsec",
+    "x": "pix",
+    "y": "pix",
+    "stamp_size": "pix",
+}
+# Bytes that are read at once at least: few enough for random rows.
+_CHUNK_BYTES = 2**20
+_ADVICE = "Files of simulated galaxies are made by make_galaxies(out=...)."
 
 
 def make_galaxies(
@@ -242,9 +261,9 @@ n_bands), float32
     stamps = (size, size)
     if stamp_size is not None:
         stamps = check_range(stamp_size, "stamp_size", 8, np.inf, integer=True)
-    names = check_bands(bands)
+    names = _check_bands(bands)
     magnitude = check_range(magnitude, "magnitude")
-    (pixel_scale, read_noise, n_neighbours) = check_numbers(
+    (pixel_scale, read_noise, n_neighbours) = _check_numbers(
         pixel_scale=pixel_scale, read_noise=read_noise, n_neighbours=n_neighbours
     )
     fwhm = check_range(psf_fwhm, "psf_fwhm", pixel_scale)
@@ -253,8 +272,8 @@ n_bands), float32
         pixel_scale=pixel_scale,
         psf=check_option(psf, "psf", GalaxyCamera.PSFS),
         noise=check_option(noise, "noise", GalaxyCamera.NOISES),
-        zero_points=check_per_band(zero_point, "zero_point", names),
-        sky_brightness=check_per_band(
+        zero_points=_check_per_band(zero_point, "zero_point", names),
+        sky_brightness=_check_per_band(
             _SKY_BRIGHTNESS if sky_brightness is None else sky_brightness,
             "sky_brightness",
             names,
@@ -271,10 +290,10 @@ n_bands), float32
         "ellipticity": check_range(ellipticity, "ellipticity", 0, 0.95),
         "bulge_fraction": check_range(bulge_fraction, "bulge_fraction", 0, 1),
     }
-    split = check_splits(splits, n_galaxies)
+    split = _check_splits(splits, n_galaxies)
     if real_catalog is None:
         population = GalaxyPopulation(bands=names, magnitude=magnitude, **modelled)
-        check_extent(population, camera, fwhm[0])
+        _check_extent(population, camera, fwhm[0])
     else:
         if len(names) > 1:
             raise ValueError(
@@ -311,15 +330,274 @@ n_bands), float32
     shape = (n_galaxies, size, size)
     if not isinstance(bands, str):
         shape += (len(names),)
-    pieces = simulate_pieces(drawn, n_jobs, n_neighbours, population, camera, seed)
+    batches = _simulate_all(drawn, n_jobs, n_neighbours, population, camera, seed)
 
     def fill(images: Any) -> Table:
         """Make the images, and give the table of the parameters."""
-        return fill_images(images, pieces, drawn, size, split, verbose)
+        return _fill_images(images, batches, drawn, size, split, verbose)
 
     if out is not None:
-        write_galaxies(out, shape, fill, about)
+        _write_galaxies(out, shape, fill, about)
         return read_galaxies(out)
     images = np.empty(shape, dtype=np.float32)
     table = fill(images)
     return Bunch(images=images, parameters=table, filename=None, **about)
+
+
+def read_galaxies(path: str | os.PathLike) -> Bunch:
+    """Open a file of simulated galaxies that :func:`make_galaxies` has written.
+
+    The file holds the data set ``images``, float32, with the attributes ``bands``,
+    ``zero_points``, ``background_std`` and ``pixel_scale``, and the table
+    ``parameters``, which ``astropy.table.Table.read(path, "parameters")`` reads too.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    galaxies : :class:`~sklearn.utils.Bunch`
+        What :func:`make_galaxies` returns; ``images`` is a
+        :class:`~skastro.datasets.LazyArray`, of which ``images[:]`` reads all.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    OSError
+        If it is no HDF5 file, or damaged.
+    ValueError
+        If it is an HDF5 file of something else.
+
+    See Also
+    --------
+    make_galaxies : Makes such files.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skastro.datasets import make_galaxies, read_galaxies
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "galaxies.h5"
+    ...     _ = make_galaxies(3, size=16, sersic_index=1, out=path, verbose=0)
+    ...     galaxies = read_galaxies(path)
+    ...     galaxies.images[:2].shape, len(galaxies.parameters)
+    ((2, 16, 16), 3)
+    """
+    with reading_hdf5(path) as hdf5:
+        images = find_dataset(hdf5, "images", _ADVICE)
+        find_dataset(hdf5, "parameters", _ADVICE)
+        missing = {"bands", "zero_points", "background_std", "pixel_scale"}
+        missing -= set(images.attrs)
+        if missing:
+            raise ValueError(
+                f"{path}: its images lack the attributes {sorted(missing)}. {_ADVICE}"
+            )
+        galaxies = Bunch(
+            images=None,
+            parameters=Table.read(hdf5, path="parameters", character_as_bytes=False),
+            bands=tuple(map(str, images.attrs["bands"])),
+            zero_points=np.asarray(images.attrs["zero_points"]),
+            background_std=np.asarray(images.attrs["background_std"]),
+            pixel_scale=float(images.attrs["pixel_scale"]),
+            filename=os.fspath(path),
+            DESCR=str(hdf5.attrs.get("DESCR", "")),
+        )
+    # A handle of its own, which closes when the array is forgotten.
+    galaxies.images = LazyArray(open_hdf5(path)["images"])
+    return galaxies
+
+
+def _check_numbers(**values: float) -> list[float]:
+    """Check numbers that are finite, and zero or positive; a scale is not zero."""
+    for name, value in values.items():
+        check_real(value, name)
+        if not np.isfinite(value) or value < 0 or (value == 0 and "scale" in name):
+            limit = "positive" if "scale" in name else "zero or positive"
+            raise ValueError(f"{name} must be {limit} and finite; got {value!r}.")
+    return [float(value) for value in values.values()]
+
+
+def _check_bands(bands: str | Sequence[str]) -> tuple[str, ...]:
+    """Check the names of one or several bands."""
+    try:
+        names = (bands,) if isinstance(bands, str) else tuple(bands)
+    except TypeError:
+        names = (bands,)
+    unknown = [name for name in names if name not in GalaxyPopulation.BANDS]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError(
+            "bands must be one or several different ones of "
+            f"{list(GalaxyPopulation.BANDS)}; got {bands!r}."
+        )
+    return names
+
+
+def _check_per_band(
+    value: float | Mapping[str, float], name: str, bands: tuple[str, ...]
+) -> tuple[float, ...]:
+    """Check a magnitude for all bands, or one for each by its name."""
+    if isinstance(value, Mapping):
+        missing = [band for band in bands if band not in value]
+        if missing:
+            raise ValueError(
+                f"{name} has no value for {missing}; it has {sorted(value)}."
+            )
+        values = tuple(value[band] for band in bands)
+    else:
+        values = (value,) * len(bands)
+    for number in values:
+        check_real(number, name)
+        if (
+            np.isnan(number)
+            or number == -np.inf
+            or (name == "zero_point" and number == np.inf)
+        ):
+            raise ValueError(f"{name} must be a magnitude; got {number!r}.")
+    return tuple(float(number) for number in values)
+
+
+def _check_extent(
+    population: GalaxyPopulation, camera: GalaxyCamera, fwhm: float
+) -> None:
+    """Refuse ranges whose largest galaxies would not fit into memory."""
+    length = max(
+        camera.transform_length(light, fwhm)
+        for light in population.most_extended(camera.options)
+    )
+    if length > camera.LONGEST_TRANSFORM:
+        raise ValueError(
+            "half_light_radius, sersic_index and ellipticity (or bulge_fraction) are "
+            "too large together, for pixels and a point spread function so small: "
+            f"GalSim would compute with {length} x {length} pixels, more than "
+            f"{camera.LONGEST_TRANSFORM} x {camera.LONGEST_TRANSFORM}. Lower the upper "
+            "limit of one of them."
+        )
+
+
+def _check_splits(splits: Sequence[float] | None, n_galaxies: int) -> np.ndarray | None:
+    """Check the parts of a split, and name the part of each row."""
+    if splits is None:
+        return None
+    parts = np.asarray(splits)
+    if parts.shape not in ((2,), (3,)) or parts.dtype.kind not in "iuf":
+        raise ValueError(
+            "splits must be two or three numbers, such as (0.8, 0.1, 0.1); got "
+            f"{splits!r}."
+        )
+    if not (parts > 0).all() or not np.isclose(parts.sum(), 1):
+        raise ValueError(
+            f"splits must be positive and have the sum 1; got {splits!r}, with the sum "
+            f"{parts.sum():g}."
+        )
+    ends = np.round(np.cumsum(parts) * n_galaxies).astype(int)
+    counts = np.diff(ends, prepend=0)
+    if not counts.all():
+        raise ValueError(
+            f"splits {splits!r} of {n_galaxies} galaxies leave a part empty; make more."
+        )
+    return np.repeat(_SPLIT_NAMES[parts.size], counts)
+
+
+def _simulate_all(
+    drawn: dict[str, np.ndarray], n_jobs: int | None, *common: Any
+) -> Iterator[tuple]:
+    """Make the images of all galaxies, batch by batch and in order."""
+    n_galaxies = len(drawn["stamp_size"])
+    starts = range(0, n_galaxies, _TASK)
+    tasks = (
+        delayed(_simulate_some)(
+            {name: values[start : start + _TASK] for name, values in drawn.items()},
+            start,
+            *common,
+        )
+        for start in starts
+    )
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
+    yield from zip(starts, results, strict=True)
+
+
+def _simulate_some(
+    galaxies: dict[str, np.ndarray],
+    first: int,
+    n_neighbours: float,
+    population: GalaxyPopulation | RealGalaxyPopulation,
+    camera: GalaxyCamera,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    return simulate_galaxies(
+        galaxies,
+        population=population,
+        camera=camera,
+        seed=seed,
+        first=first,
+        n_neighbours=n_neighbours,
+    )
+
+
+def _fill_images(
+    images: Any,
+    batches: Iterator[tuple],
+    drawn: dict[str, np.ndarray],
+    size: int,
+    split: np.ndarray | None,
+    verbose: int,
+) -> Table:
+    """Put the images where they belong, and collect the parameters in a table."""
+    n_galaxies = len(images)
+    snr = np.empty(n_galaxies)
+    n_neighbours = np.empty(n_galaxies, dtype=np.int64)
+    with tqdm(
+        total=n_galaxies,
+        desc="Simulating galaxies",
+        unit=" galaxies",
+        disable=not verbose,
+    ) as bar:
+        for start, batch in batches:
+            rows = slice(start, start + len(batch["snr"]))
+            images[rows] = batch["images"].reshape(-1, *images.shape[1:])
+            snr[rows] = batch["snr"]
+            n_neighbours[rows] = batch["n_neighbours"]
+            bar.update(len(batch["snr"]))
+
+    hidden = ("flux", "flux_old", "flux_young", "offset_x", "offset_y")
+    table = Table(
+        {name: values for name, values in drawn.items() if name not in hidden}
+    )
+    # A stamp with an odd rest of pixels around it has one more after it than before.
+    side = np.minimum(drawn["stamp_size"], size)
+    centre = (size - side) // 2 + (side - 1) / 2
+    table["x"] = centre + drawn["offset_x"]
+    table["y"] = centre + drawn["offset_y"]
+    table["n_neighbours"] = n_neighbours
+    table["snr"] = snr
+    if split is not None:
+        table["split"] = split
+    for name in set(table.colnames) & set(_UNITS):
+        table[name].unit = _UNITS[name]
+    return table
+
+
+def _write_galaxies(
+    path: str | os.PathLike,
+    shape: tuple[int, ...],
+    fill: Callable[[h5py.Dataset], Table],
+    about: Bunch,
+) -> None:
+    """Write a file while `fill` makes its images and gives their table."""
+    rows = max(1, min(shape[0], _CHUNK_BYTES // (4 * int(np.prod(shape[1:])))))
+    with atomic_write(path, "wb") as file, h5py.File(file.name, "w") as hdf5:
+        images = hdf5.create_dataset(
+            "images", shape, dtype="<f4", chunks=(rows, *shape[1:])
+        )
+        images.attrs["bands"] = list(about.bands)
+        images.attrs["zero_points"] = about.zero_points
+        images.attrs["background_std"] = about.background_std
+        images.attrs["pixel_scale"] = about.pixel_scale
+        images.attrs["unit"] = "electron"
+        hdf5.attrs["DESCR"] = about.DESCR
+        table = fill(images)
+        table.write(hdf5, path="parameters", serialize_meta=True)

@@ -16,18 +16,17 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
+from skastro.datasets._failures import Failure, name_failures
 from skastro.datasets._hdf5 import open_hdf5
-from skastro.datasets.galaxies._galaxy_labels import check_labels
-from skastro.datasets.images._image_headers import (
+from skastro.datasets.galaxies._galaxy10 import check_labels
+from skastro.datasets.images._select_images import (
     N_THREADS,
     Header,
     OtherShape,
     describe,
-    name_failures,
     read_headers,
     reason_of,
 )
-from skastro.datasets.spectra._single_files import Failure
 from skastro.utils import ImageFiles, LazyArray, atomic_write, read_path_list
 
 # One image of 256 x 256 pixels a chunk: random rows are then read without others, and

@@ -1,32 +1,145 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Choosing the images of one shape among many files."""
+"""Choosing the images of one shape among many files, by their headers."""
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import DTypeLike
 from sklearn.utils import Bunch
+from tqdm.auto import tqdm
 
-from skastro.datasets.images._image_headers import (
-    Header,
-    OtherShape,
-    describe,
-    list_images,
-    name_failures,
-    read_headers,
-)
-from skastro.datasets.spectra._single_files import Failure
+from skastro.datasets._failures import Failure, name_failures, report_failures
 from skastro.utils import (
     IMAGE_SUFFIXES,
     atomic_write,
     format_path_list,
+    read_image_header,
     read_path_list,
 )
 
 _MOST_CHANNELS = 4
+# Headers read by one task: enough to hide the cost of handing it to a thread.
+_TASK = 64
+# Threads mostly wait for the disk or for Pillow's decoders; more wait for each other.
+N_THREADS = 8
+_MOST_NAMED = 5
+
+
+class OtherShape(NamedTuple):
+    """An image file of another shape or data type than the ones wanted.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    shape : tuple of int
+        ``(n_channels, height, width)``, or ``(height, width)`` of grey images.
+    dtype : str
+        Data type of its pixels, such as "uint8".
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Header(NamedTuple):
+    """What the header of an image file says; the attributes are OtherShape's."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.shape} {self.dtype}"
+
+
+def list_images(folder: str | os.PathLike) -> tuple[list[str], list[Failure]]:
+    """List the image files in a folder and below it, sorted, and what cannot be read.
+
+    Hidden files are left out. Links to files count; links to folders are not followed,
+    because they can lead in a circle.
+    """
+    paths: list[str] = []
+    errors: list[OSError] = []
+    for parent, folders, names in os.walk(folder, onerror=errors.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [
+            os.path.join(parent, name)
+            for name in names
+            if not name.startswith(".")
+            and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+        ]
+    failures = [
+        Failure(str(error.filename), f"the folder cannot be read: {error.strerror}")
+        for error in errors
+    ]
+    return sorted(paths), failures
+
+
+def read_headers(
+    paths: Sequence[str], n_jobs: int | None, verbose: int
+) -> list[Header | Failure]:
+    """Read the headers of many image files in threads, or why that failed."""
+    from PIL import Image
+
+    # Pillow loads its plugins when it meets a format that it does not know yet, and a
+    # second thread that comes by in the meantime would take the file for damaged.
+    Image.init()
+    tasks = (
+        delayed(_read_task)(paths[start : start + _TASK])
+        for start in range(0, len(paths), _TASK)
+    )
+    n_jobs = N_THREADS if n_jobs is None else n_jobs
+    parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    headers: list[Header | Failure] = []
+    progress = tqdm(
+        total=len(paths), desc="Reading headers", unit="file", disable=not verbose
+    )
+    with warnings.catch_warnings(), progress as bar:
+        # Pillow warns of large images, which are no harm here, and of damaged ones,
+        # which are reported with their names.
+        warnings.filterwarnings("ignore", module="PIL")
+        for found in parallel(tasks):
+            headers += found
+            bar.update(len(found))
+    return headers
+
+
+def describe(headers: Iterable[Header]) -> str:
+    """Say which shapes there are and how many of each, the most frequent first."""
+    counts = Counter(headers).most_common()
+    named = [f"{header}: {count}" for header, count in counts[:_MOST_NAMED]]
+    hidden = len(counts) - _MOST_NAMED
+    return ", ".join(named + [f"and {hidden} other shapes"] * (hidden > 0))
+
+
+def _read_task(paths: Sequence[str]) -> list[Header | Failure]:
+    return [_read_one(path) for path in paths]
+
+
+def _read_one(path: str) -> Header | Failure:
+    try:
+        shape, dtype = read_image_header(path)
+    # Pillow raises errors of many kinds for damaged files, and no one file of hundreds
+    # of thousands may end the work on the others.
+    except Exception as error:
+        return Failure(path, reason_of(path, error))
+    return Header((*shape[2:], *shape[:2]), np.dtype(dtype).name)
+
+
+def reason_of(path: str, error: Exception) -> str:
+    """Say what is wrong with a file, without its name."""
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    reason = str(cause).removeprefix(f"{path!r} ").replace(f" {path!r}", "")
+    return reason or type(cause).__name__
 
 
 def select_images(
@@ -148,7 +261,7 @@ def select_images(
         selection.filename = os.fspath(out)
     if selection.unreadable:
         warnings.warn(
-            f"{_report(selection.unreadable, len(paths))}\nThe list is in the "
+            f"{report_failures(selection.unreadable, len(paths))}\nThe list is in the "
             "attribute unreadable.",
             UserWarning,
             stacklevel=2,
@@ -185,7 +298,7 @@ def _select(
         if others:
             message += f" The shapes are {others}."
         if selection.unreadable:
-            message += f" {_report(selection.unreadable, len(paths))}"
+            message += f" {report_failures(selection.unreadable, len(paths))}"
         raise ValueError(message)
     if others and verbose:
         print(
@@ -193,13 +306,6 @@ def _select(
             f"shape: {others}."
         )
     return selection
-
-
-def _report(failures: list[Failure], n_files: int) -> str:
-    return (
-        f"{len(failures)} of {n_files} files could not be read:\n"
-        f"{name_failures(failures)}"
-    )
 
 
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

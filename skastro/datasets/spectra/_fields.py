@@ -8,7 +8,6 @@ import numpy as np
 from astropy import units
 from astropy.io import fits
 from numpy.typing import ArrayLike
-from sklearn.utils import Bunch
 
 WAVELENGTH_UNIT = units.Angstrom
 # Flux density of SDSS and BOSS products, as their data model states it. Their BUNIT
@@ -21,8 +20,6 @@ BANDS = ("u", "g", "r", "i", "z")
 _NO_VALUE = -9990.0
 _NO_CLASS = {"", "NON", "NONE", "NULL", "NA", "N/A", "UNKNOWN"}
 _ANGSTROM = {"", "a", "ang", "angstrom", "angstroms"}
-# Outside this range, in Angstrom, a wavelength is in another unit or a logarithm.
-_WAVELENGTH_RANGE = (100.0, 1e6)
 
 
 def number(value: Any) -> float:
@@ -105,88 +102,3 @@ def in_angstrom(values: ArrayLike, unit: str = "") -> np.ndarray:
     if quantity.unit == units.dimensionless_unscaled:
         quantity = units.Quantity(quantity.value, known_unit)
     return np.array(quantity.to_value(WAVELENGTH_UNIT))
-
-
-def make_spectrum(
-    *,
-    flux: ArrayLike,
-    wavelength: ArrayLike,
-    ivar: ArrayLike,
-    and_mask: ArrayLike | None = None,
-    or_mask: ArrayLike | None = None,
-    kind: str = "science",
-    survey: str,
-    release: str = "",
-    identifier: str,
-    class_name: str = "",
-    subclass: str = "",
-    redshift: float = np.nan,
-    redshift_warning: int = -1,
-    ra: float = np.nan,
-    dec: float = np.nan,
-    snr: float = np.nan,
-    snr_bands: Mapping[str, float] | None = None,
-    vacuum: bool,
-    doppler_redshift: float = 0.0,
-    flux_unit: units.UnitBase,
-    header: fits.Header,
-) -> Bunch:
-    """Check the arrays of one spectrum and bring all its fields together.
-
-    The fields are those that :func:`read_spectrum` documents.
-    """
-    flux, ivar = floats(flux), floats(ivar)
-    wavelength = np.array(wavelength, dtype=np.float64)
-    _check_arrays(flux, wavelength, ivar)
-    if kind == "sky":
-        # The pipelines classify sky residuals like everything else.
-        class_name, subclass, redshift = "", "", np.nan
-    return Bunch(
-        flux=flux,
-        ivar=ivar,
-        wavelength=wavelength,
-        mask=~(np.isfinite(flux) & (ivar > 0)),
-        and_mask=None if and_mask is None else bits(and_mask),
-        or_mask=None if or_mask is None else bits(or_mask),
-        kind=kind,
-        survey=survey,
-        release=release,
-        id=identifier,
-        class_name=class_name,
-        subclass=subclass,
-        redshift=redshift,
-        redshift_warning=redshift_warning,
-        ra=ra,
-        dec=dec,
-        snr=snr,
-        snr_bands={band: (snr_bands or {}).get(band, np.nan) for band in BANDS},
-        vacuum=vacuum,
-        doppler_redshift=doppler_redshift,
-        flux_unit=flux_unit,
-        wavelength_unit=WAVELENGTH_UNIT,
-        header=header,
-    )
-
-
-def _check_arrays(flux: np.ndarray, wavelength: np.ndarray, ivar: np.ndarray) -> None:
-    shapes = {flux.shape, wavelength.shape, ivar.shape}
-    if flux.ndim != 1 or flux.size < 2 or len(shapes) > 1:
-        raise ValueError(
-            "flux, ivar and wavelength must be vectors of one length, at least 2; "
-            f"their shapes are {flux.shape}, {ivar.shape} and {wavelength.shape}"
-        )
-    if not np.isfinite(wavelength).all():
-        count = np.count_nonzero(~np.isfinite(wavelength))
-        raise ValueError(f"{count} of {wavelength.size} wavelengths are not finite")
-    if (np.diff(wavelength) <= 0).any():
-        at = int(np.argmax(np.diff(wavelength) <= 0))
-        raise ValueError(
-            f"the wavelengths must ascend, but {wavelength[at]:g} of pixel {at} is "
-            f"followed by {wavelength[at + 1]:g}"
-        )
-    low, high = _WAVELENGTH_RANGE
-    if wavelength[0] < low or wavelength[-1] > high:
-        raise ValueError(
-            f"the wavelengths must be in Angstrom, between {low:g} and {high:g}; they "
-            f"run from {wavelength[0]:g} to {wavelength[-1]:g}"
-        )

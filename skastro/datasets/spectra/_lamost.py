@@ -6,7 +6,6 @@ import re
 import numpy as np
 from astropy import units
 from astropy.io import fits
-from sklearn.utils import Bunch
 
 from skastro.datasets.spectra._fields import (
     BANDS,
@@ -14,41 +13,57 @@ from skastro.datasets.spectra._fields import (
     first,
     integer,
     log_wavelength,
-    make_spectrum,
     number,
     text,
 )
 from skastro.datasets.spectra._fits import column_names, image_shape, is_table
+from skastro.datasets.spectra._layouts import register_layout
 
 _N_ROWS = 5
 
 
-def is_image(hdul: fits.HDUList) -> bool:
+def _is_image(hdul: fits.HDUList) -> bool:
     """Tell an image of five rows, of which the third holds the wavelengths."""
     return _is_any_image(hdul) and _has_wavelength_row(hdul[0])
 
 
-def is_log_linear_image(hdul: fits.HDUList) -> bool:
+def _is_log_linear_image(hdul: fits.HDUList) -> bool:
     """Tell an image of five rows, none of which holds the wavelengths."""
     return _is_any_image(hdul) and not _has_wavelength_row(hdul[0])
 
 
-def is_coadd(hdul: fits.HDUList) -> bool:
+def _is_coadd(hdul: fits.HDUList) -> bool:
     """Tell a table of vectors, one of them the wavelengths."""
     return bool(_coadd_tables(hdul))
 
 
-def read_image(hdul: fits.HDUList) -> Bunch:
+@register_layout(
+    "lamost-image",
+    _is_image,
+    description="LAMOST image of 5 rows: flux, ivar, wavelength, and-mask, or-mask",
+)
+def _read_image(hdul: fits.HDUList) -> dict:
     """Read an image of rows flux, ivar, wavelength, and-mask, or-mask."""
     return _read_rows(hdul, hdul[0].data[2])
 
 
-def read_log_linear_image(hdul: fits.HDUList) -> Bunch:
+@register_layout(
+    "lamost-log-image",
+    _is_log_linear_image,
+    description="LAMOST image of 5 rows without wavelengths, and COEFF0, COEFF1 in "
+    "the header",
+)
+def _read_log_linear_image(hdul: fits.HDUList) -> dict:
     """Read an image of rows flux, ivar, subcontinuum, and-mask, or-mask."""
     return _read_rows(hdul, log_wavelength(hdul[0].header, hdul[0].shape[1]))
 
 
-def read_coadd(hdul: fits.HDUList) -> Bunch:
+@register_layout(
+    "lamost-coadd",
+    _is_coadd,
+    description="LAMOST table of one row with vectors FLUX, IVAR, WAVELENGTH",
+)
+def _read_coadd(hdul: fits.HDUList) -> dict:
     """Read a table of one row with vector columns."""
     tables = _coadd_tables(hdul)
     if len(tables) > 1 or len(tables[0].data) != 1:
@@ -60,7 +75,7 @@ def read_coadd(hdul: fits.HDUList) -> Bunch:
         )
     names = column_names(tables[0])
     row = {key: tables[0].data[name][0] for key, name in names.items()}
-    return make_spectrum(
+    return dict(
         flux=row["FLUX"],
         ivar=row["IVAR"],
         wavelength=row["WAVELENGTH"],
@@ -89,9 +104,9 @@ def _coadd_tables(hdul: fits.HDUList) -> list[fits.BinTableHDU]:
     return [hdu for hdu in hdul[1:] if is_table(hdu) and needed <= {*column_names(hdu)}]
 
 
-def _read_rows(hdul: fits.HDUList, wavelength: np.ndarray) -> Bunch:
+def _read_rows(hdul: fits.HDUList, wavelength: np.ndarray) -> dict:
     flux, ivar, _, and_mask, or_mask = hdul[0].data
-    return make_spectrum(
+    return dict(
         flux=flux,
         ivar=ivar,
         wavelength=wavelength,
@@ -120,7 +135,7 @@ def _header_fields(header: fits.Header) -> dict:
         "kind": "sky" if fibre_type == "sky" else "science",
         "survey": "LAMOST",
         "release": text(header.get("DATA_V")),
-        "identifier": identifier,
+        "id": identifier,
         "class_name": class_text(header.get("CLASS")).upper(),
         "subclass": class_text(header.get("SUBCLASS")),
         "redshift": number(header.get("Z")),

@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from sklearn.utils import Bunch
 
 from skastro.datasets.spectra._fields import (
-    WAVELENGTH_UNIT,
-    floats,
     in_angstrom,
     known,
     text,
 )
 from skastro.datasets.spectra._fits import column_names, image_shape, is_table
+from skastro.datasets.spectra._layouts import register_layout
 
 # The classes of the LAMOST data competition, in the order of its integer labels.
 COMPETITION_CLASSES = ("GALAXY", "QSO", "STAR")
@@ -28,55 +26,68 @@ _COLUMNS_WITH_GAPS = {"CLASS", "SUBCLASS", "Z", "SNR"}
 ClassNames = Sequence[str] | Mapping[int, str]
 
 
-def is_matrix(hdul: fits.HDUList) -> bool:
-    """Tell a file of many spectra from others.
+def _is_labelled_matrix(hdul: fits.HDUList) -> bool:
+    """Tell a matrix with its wavelengths in an HDU."""
+    return len(image_shape(hdul[0])) == 2 and _wavelength_hdu(hdul) is not None
 
-    The primary HDU is a matrix, and the file either carries the matrix's wavelengths
-    or is one of the competition's.
+
+@register_layout(
+    "labelled-matrix",
+    _is_labelled_matrix,
+    description="matrix of many spectra with an image WAVELENGTH",
+    many=True,
+)
+def _read_labelled_matrix(hdul: fits.HDUList) -> dict:
+    """Read the flux of the primary HDU, the wavelengths and the table of labels."""
+    hdu = _wavelength_hdu(hdul)
+    wavelength = in_angstrom(hdu.data, text(hdu.header.get("BUNIT")))
+    n_pixels = image_shape(hdul[0])[1]
+    if wavelength.size != n_pixels:
+        raise ValueError(
+            f"the flux has {n_pixels} pixels, but HDU WAVELENGTH {wavelength.size}"
+        )
+    return {
+        "flux": hdul[0].data,
+        "wavelength": wavelength,
+        "table": _label_table(hdul),
+    }
+
+
+def _is_competition(hdul: fits.HDUList) -> bool:
+    """Tell the competition's files, whose headers say nothing.
+
+    Files with objects or labels in HDU 1 are clear; those without, such as the file to
+    be classified, have nothing but the number of pixels.
     """
-    return len(image_shape(hdul[0])) == 2 and (
-        _wavelength_hdu(hdul) is not None or _is_competition(hdul)
-    )
+    shape, header = image_shape(hdul[0]), hdul[0].header
+    if len(shape) != 2 or _wavelength_hdu(hdul) is not None:
+        return False
+    if {"COEFF0", "CRVAL1", "TELESCOP"} & {*header}:
+        return False
+    if len(hdul) > 1 and is_table(hdul[1]):
+        return bool(_COMPETITION_COLUMNS & {*column_names(hdul[1])})
+    return header["BITPIX"] < 0 and shape[1] == _COMPETITION_GRID.size
 
 
-def read_matrix(hdul: fits.HDUList, class_names: ClassNames | None = None) -> Bunch:
-    """Read a file of many spectra.
-
-    Parameters
-    ----------
-    hdul : HDUList
-        An open file for which :func:`is_matrix` is true.
-    class_names : sequence of str or dict of int to str, default=None
-        Names of the integer labels. None means those of the competition for its
-        files, and the file's own column of classes for others.
-
-    Returns
-    -------
-    matrix : Bunch
-        With `flux` (n_spectra, n_pixels) in native float32, `wavelength` (n_pixels,)
-        in `wavelength_unit` or None where it is not known, `table` of what is known of
-        each spectrum, with classes in its column "class", and `layout`.
-    """
-    n_spectra, n_pixels = image_shape(hdul[0])
-    competition = _is_competition(hdul)
-    if competition:
-        wavelength = _COMPETITION_GRID if n_pixels == _COMPETITION_GRID.size else None
-    else:
-        hdu = _wavelength_hdu(hdul)
-        wavelength = in_angstrom(hdu.data, text(hdu.header.get("BUNIT")))
-        if wavelength.size != n_pixels:
-            raise ValueError(
-                f"the flux has {n_pixels} pixels, but HDU WAVELENGTH {wavelength.size}"
-            )
-    table = _label_table(hdul, n_spectra)
-    _name_classes(table, class_names, competition)
-    return Bunch(
-        flux=floats(hdul[0].data),
-        wavelength=None if wavelength is None else wavelength.copy(),
-        wavelength_unit=WAVELENGTH_UNIT,
-        table=table,
-        layout="competition" if competition else "labelled-matrix",
-    )
+@register_layout(
+    "competition",
+    _is_competition,
+    description="matrix of many spectra of the LAMOST data competition",
+    many=True,
+)
+def _read_competition(hdul: fits.HDUList) -> dict:
+    """Read the flux of the primary HDU and the table of integer labels."""
+    n_pixels = image_shape(hdul[0])[1]
+    table = _label_table(hdul)
+    columns = {name.upper() for name in table.colnames}
+    return {
+        "flux": hdul[0].data,
+        "wavelength": _COMPETITION_GRID if n_pixels == _COMPETITION_GRID.size else None,
+        "table": table,
+        "class_names": COMPETITION_CLASSES
+        if "LABEL" in columns and "CLASS" not in columns
+        else None,
+    }
 
 
 def _wavelength_hdu(hdul: fits.HDUList) -> fits.ImageHDU | None:
@@ -86,22 +97,7 @@ def _wavelength_hdu(hdul: fits.HDUList) -> fits.ImageHDU | None:
     return None
 
 
-def _is_competition(hdul: fits.HDUList) -> bool:
-    """Tell the competition's files, whose headers say nothing.
-
-    With objects or labels in HDU 1 they are clear; without, as the file to be
-    classified may be, only the number of pixels is left to go by.
-    """
-    header = hdul[0].header
-    if _wavelength_hdu(hdul) is not None or "COEFF0" in header or "CRVAL1" in header:
-        return False
-    if len(hdul) > 1 and is_table(hdul[1]):
-        return bool(_COMPETITION_COLUMNS & {*column_names(hdul[1])})
-    n_pixels = image_shape(hdul[0])[1]
-    return header["BITPIX"] < 0 and n_pixels == _COMPETITION_GRID.size
-
-
-def _label_table(hdul: fits.HDUList, n_spectra: int) -> Table:
+def _label_table(hdul: fits.HDUList) -> Table:
     """Copy the table of labels with native numbers and trimmed strings.
 
     What is unknown of an object is NaN or "", as it is of single spectra.
@@ -113,11 +109,6 @@ def _label_table(hdul: fits.HDUList, n_spectra: int) -> Table:
     table = Table()
     if labels is None:
         return table
-    if len(labels.data) != n_spectra:
-        raise ValueError(
-            f"the flux has {n_spectra} spectra, but the table of labels "
-            f"{len(labels.data)} rows"
-        )
     for column in labels.columns:
         values = _native(labels.data[column.name])
         if column.name.upper() in _COLUMNS_WITH_GAPS:
@@ -134,17 +125,9 @@ def _native(values: Any) -> np.ndarray:
     return values.astype(values.dtype.newbyteorder("="))
 
 
-def _name_classes(
-    table: Table, class_names: ClassNames | None, competition: bool
-) -> None:
+def name_classes(table: Table, class_names: ClassNames) -> None:
     """Write the names of the integer labels to the column "class"."""
     names = {name.upper(): name for name in table.colnames}
-    if class_names is None:
-        if not competition or "CLASS" in names:
-            return
-        class_names = COMPETITION_CLASSES
-        if "LABEL" not in names:
-            return
     if "LABEL" not in names:
         raise ValueError(
             "class_names was given, but the file has no column 'label' of integers; "

@@ -1,28 +1,56 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reading many spectra into one matrix."""
+"""Reading one spectrum, and many on one wavelength grid."""
 
 import os
-from collections.abc import Iterable
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
+from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
+from tqdm.auto import tqdm
 
-from skastro.datasets.spectra._fields import in_angstrom
-from skastro.datasets.spectra._fits import read_fits
-from skastro.datasets.spectra._matrix import ClassNames, is_matrix, read_matrix
-from skastro.datasets.spectra._single_files import (
-    COLUMNS,
-    list_files,
-    read_single_files,
+from skastro.datasets._failures import Failure, report_failures
+from skastro.datasets.spectra._fields import BANDS, WAVELENGTH_UNIT, in_angstrom
+from skastro.datasets.spectra._fits import describe_hdus, read_fits
+from skastro.datasets.spectra._layouts import (
+    KINDS,
+    Layout,
+    find_layout,
+    known_layouts,
 )
+from skastro.datasets.spectra._matrix import ClassNames, name_classes
 from skastro.utils import rebin
 
-KINDS = ("science", "sky", "template")
-
+# Column of the table: field of a spectrum. The names are those of files of many
+# spectra, so that `label_column` means the same for both.
+_COLUMNS = {
+    "id": "id",
+    "class": "class_name",
+    "subclass": "subclass",
+    "z": "redshift",
+    "zwarning": "redshift_warning",
+    "snr": "snr",
+    "ra": "ra",
+    "dec": "dec",
+    "survey": "survey",
+    "release": "release",
+    "layout": "layout",
+    "kind": "kind",
+    "vacuum": "vacuum",
+    "doppler_redshift": "doppler_redshift",
+    "flux_unit": "flux_unit",
+    "path": "path",
+}
+COLUMNS = (*_COLUMNS, *(f"snr_{band}" for band in BANDS))
+_COLUMN_UNITS = {"ra": "deg", "dec": "deg"}
 # Attribute of the result: column of the table that it shows.
 _ATTRIBUTES = {
     "id": ("id", "objid"),
@@ -33,6 +61,184 @@ _ATTRIBUTES = {
     "snr": ("snr",),
     "survey": ("survey",),
 }
+
+
+class LeftOut(NamedTuple):
+    """A file that was read but not wanted, and the kind of its spectrum."""
+
+    path: str
+    kind: str
+
+
+class _Row(NamedTuple):
+    flux: np.ndarray
+    record: dict
+
+
+def read_spectrum(path: str | os.PathLike) -> Bunch:
+    """Read one spectrum from a survey's FITS file.
+
+    The layout is recognised by what the file holds, never by its name: LAMOST low
+    resolution (all three layouts of DR1 to DR10), SDSS, BOSS and eBOSS ``spec`` files,
+    the older SDSS ``spSpec`` files and 6dFGS. Nothing is masked, filled, normalised
+    or shifted. Read more in the :ref:`User Guide <reading>`.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, gzip-compressed or not.
+
+    Returns
+    -------
+    spectrum : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object with the following attributes. Arrays are native-endian
+        copies of ``n_pixels`` values.
+
+        flux : ndarray of shape (n_pixels,), float32
+            Flux in `flux_unit`.
+        ivar : ndarray of shape (n_pixels,), float32
+            Inverse variance of the flux, 0 where the survey rejected the pixel.
+        wavelength : ndarray of shape (n_pixels,), float64
+            Ascending wavelengths of the pixels' centres in Å.
+        mask : ndarray of shape (n_pixels,), bool
+            True where the flux is not to be trusted: `ivar` is 0 or the flux is not
+            finite.
+        and_mask, or_mask : ndarray of shape (n_pixels,), int64, or None
+            The survey's bits, set in all exposures or in any; None where the file has
+            no such mask.
+        kind : {"science", "sky", "template"}
+            What the spectrum is of: an object, a fibre on empty sky, or a template of
+            the survey's pipeline.
+        layout : str
+            Name of the layout: "lamost-image", "lamost-log-image", "lamost-coadd",
+            "sdss-spec", "sdss-spspec" or "6dfgs".
+        survey : str
+            "LAMOST", "6dFGS", or what the SDSS catalogue says: "SDSS", "SEGUE1",
+            "BOSS", ...
+        release : str
+            Data release or version of the pipeline, as the file has it.
+        id : str
+            ``spec-LMJD-PLANID_spSPID-FIBERID`` (LAMOST), ``PLATE-MJD-FIBERID`` (SDSS)
+            or the target's name (6dFGS).
+        class_name : str
+            Class in upper case, such as "STAR", "GALAXY" or "QSO". Empty where the
+            file has none or says "Unknown", and for sky.
+        subclass : str
+            Subclass, empty where there is none.
+        redshift : float
+            Redshift, NaN where the file has none and for sky.
+        redshift_warning : int
+            ZWARNING of SDSS; 0 is good, -1 means that the survey has no such flag.
+        ra, dec : float
+            Position of the object in degrees.
+        snr : float
+            Median signal-to-noise ratio per pixel: over all pixels for ``spec`` files,
+            in the r band for LAMOST and ``spSpec``, NaN for 6dFGS.
+        snr_bands : dict of str to float
+            Signal-to-noise ratios in the bands u, g, r, i and z.
+        vacuum : bool
+            Whether wavelengths are those in vacuum (LAMOST, SDSS) or in air (6dFGS).
+        doppler_redshift : float
+            Redshift that was taken out of the wavelengths: 0 for observed wavelengths.
+            ``wavelength * (1 + doppler_redshift)`` is the observed wavelength.
+        flux_unit, wavelength_unit : :class:`astropy.units.Unit`
+            1e-17 erg/s/cm²/Å for SDSS, dimensionless (relative flux) for LAMOST, counts
+            for 6dFGS; Å.
+        header : :class:`astropy.io.fits.Header`
+            The primary header.
+        path : str
+            The file.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    OSError
+        If the file is empty, truncated, damaged or not FITS.
+    ValueError
+        If it is FITS but holds no spectrum in a known layout, or many.
+
+    See Also
+    --------
+    read_spectra : Many spectra on one wavelength grid.
+
+    References
+    ----------
+    LAMOST data model:
+    http://www.lamost.org/dr10/v2.0/doc/lr-data-production-description
+
+    SDSS data model, ``spec``:
+    https://data.sdss.org/datamodel/files/BOSS_SPECTRO_REDUX/RUN2D/spectra/PLATE4/spec.html
+
+    SDSS data model, ``spSpec``:
+    https://classic.sdss.org/dr7/dm/flatFiles/spSpec.html
+
+    6dFGS file description: http://www-wfau.roe.ac.uk/6dFGS/fits.html
+
+    Examples
+    --------
+    A file in one of the layouts, made by hand:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from skastro.datasets import read_spectrum
+    >>> header = fits.Header({"TELESCOP": "LAMOST", "CLASS": "STAR", "SUBCLASS": "G2"})
+    >>> wavelength = 10 ** (3.5682 + 1e-4 * np.arange(3909))
+    >>> flux, zero = np.ones(3909), np.zeros(3909)
+    >>> rows = np.float32([flux, flux, wavelength, zero, zero])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "any.name"
+    ...     fits.PrimaryHDU(rows, header).writeto(path)
+    ...     spectrum = read_spectrum(path)
+    >>> spectrum.layout, spectrum.class_name, spectrum.subclass
+    ('lamost-image', 'STAR', 'G2')
+    >>> spectrum.wavelength[[0, -1]].round(1)
+    array([3700. , 9099.1])
+    """
+    return _read_one(path, known_layouts())
+
+
+def _read_file(
+    path: str | os.PathLike,
+    layouts: tuple[Layout, ...],
+    read: Callable[[Layout | None, fits.HDUList | Path], Any],
+) -> Any:
+    """Find the layout of a file, open the file and let `read` read it."""
+    path = Path(path)
+    if path.is_file() and any(layout.opens == "path" for layout in layouts):
+        try:
+            layout = find_layout(path, layouts, opens="path")
+            if layout is not None:
+                return read(layout, path)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return read_fits(path, lambda hdul: read(find_layout(hdul, layouts), hdul))
+
+
+def _read_one(path: str | os.PathLike, layouts: tuple[Layout, ...]) -> Bunch:
+    """Read a file of one spectrum in one of the layouts."""
+
+    def read(layout: Layout | None, file: fits.HDUList | Path) -> Bunch:
+        held = describe_hdus(file) if isinstance(file, fits.HDUList) else str(file)
+        if layout is None:
+            expected = "; ".join(
+                known.description for known in layouts if not known.many
+            )
+            raise ValueError(
+                f"no spectrum in a known layout: {held}. Expected one of: {expected}"
+            )
+        if layout.many:
+            raise ValueError(
+                f"expected one spectrum, found a matrix of many ({held}); give the "
+                "file to read_spectra, on its own"
+            )
+        return layout.read_one(file)
+
+    spectrum = _read_file(path, layouts, read)
+    spectrum.path = os.fspath(path)
+    return spectrum
 
 
 def read_spectra(
@@ -169,13 +375,16 @@ def read_spectra(
     """
     kinds = _check_kinds(kinds)
     grid = None if wavelength is None else _check_grid(wavelength)
+    layouts = known_layouts()
     spectra = None
     if isinstance(source, str | os.PathLike):
         if Path(source).is_dir():
-            paths = list_files(source, pattern, recursive)
+            paths = _list_files(source, pattern, recursive)
         else:
             paths = [source]
-            spectra = _read_matrix_file(source, grid, label_column, class_names)
+            spectra = _read_matrix_file(
+                source, layouts, grid, label_column, class_names
+            )
     else:
         paths = list(source)
         if not paths:
@@ -187,9 +396,10 @@ def read_spectra(
                 "files of one spectrum carry the names of their classes themselves."
             )
         _find_column(COLUMNS, label_column)
-        spectra = read_single_files(
+        spectra = _read_single_files(
             paths,
             np.linspace(3900.0, 9000.0, 3000) if grid is None else grid,
+            layouts,
             kinds=kinds,
             n_jobs=n_jobs,
             verbose=verbose,
@@ -204,20 +414,25 @@ def read_spectra(
 
 def _read_matrix_file(
     path: str | os.PathLike,
+    layouts: tuple[Layout, ...],
     grid: np.ndarray | None,
     label_column: str | None,
     class_names: ClassNames | None,
 ) -> Bunch | None:
     """Read a file of many spectra; None where it is not one."""
 
-    def read(hdul: fits.HDUList) -> Bunch | None:
-        if not is_matrix(hdul):
+    def read(layout: Layout | None, file: fits.HDUList | Path) -> Bunch | None:
+        if layout is None or not layout.many:
             return None
-        matrix = read_matrix(hdul, class_names)
+        matrix = layout.read_many(file)
+        names = matrix.pop("class_names") if class_names is None else class_names
+        matrix.pop("class_names", None)
+        if names is not None:
+            name_classes(matrix.table, names)
         _find_column(matrix.table.colnames, label_column)
         return matrix
 
-    matrix = read_fits(path, read)
+    matrix = _read_file(path, layouts, read)
     if matrix is None:
         return None
     n_pixels = matrix.flux.shape[1]
@@ -232,6 +447,121 @@ def _read_matrix_file(
         matrix.wavelength = grid
     matrix.failures, matrix.left_out = [], []
     return matrix
+
+
+def _list_files(folder: str | os.PathLike, pattern: str, recursive: bool) -> list[str]:
+    """List the files of a folder whose name fits a pattern, sorted, not hidden."""
+    folder = Path(folder)
+    found = sorted(
+        str(path)
+        for path in (folder.rglob("*") if recursive else folder.iterdir())
+        if fnmatch(path.name.lower(), pattern.lower())
+        and not path.name.startswith(".")
+        and path.is_file()
+    )
+    if not found:
+        below = " or below it" if recursive else ""
+        raise ValueError(
+            f"{folder}: no file in this folder{below} fits the pattern {pattern!r}."
+        )
+    return found
+
+
+def _read_single_files(
+    paths: Sequence[str | os.PathLike],
+    grid: np.ndarray,
+    layouts: tuple[Layout, ...],
+    *,
+    kinds: frozenset[str],
+    n_jobs: int | None,
+    verbose: int,
+) -> Bunch:
+    """Read files of one spectrum in parallel, and gather what could be read."""
+    flux = np.empty((len(paths), grid.size), dtype=np.float32)
+    records: list[dict] = []
+    failures: list[Failure] = []
+    left_out: list[LeftOut] = []
+    tasks = (
+        delayed(_read_row)(os.fspath(path), grid, kinds, layouts) for path in paths
+    )
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
+    for result in tqdm(
+        results,
+        total=len(paths),
+        desc="Reading spectra",
+        unit="file",
+        disable=not verbose,
+    ):
+        if isinstance(result, _Row):
+            flux[len(records)] = result.flux
+            records.append(result.record)
+        else:
+            (failures if isinstance(result, Failure) else left_out).append(result)
+    _report(len(paths), len(records), failures, left_out, verbose)
+    table = Table({name: [row[name] for row in records] for name in COLUMNS})
+    for name, unit in _COLUMN_UNITS.items():
+        table[name].unit = unit
+    return Bunch(
+        flux=flux[: len(records)],
+        wavelength=grid,
+        wavelength_unit=WAVELENGTH_UNIT,
+        table=table,
+        layout="single-files",
+        failures=failures,
+        left_out=left_out,
+    )
+
+
+def _read_row(
+    path: str, grid: np.ndarray, kinds: frozenset[str], layouts: tuple[Layout, ...]
+) -> tuple:
+    """Read and rebin one file; return what is wrong with it instead of raising."""
+    try:
+        spectrum = _read_one(path, layouts)
+    except (OSError, ValueError) as error:
+        return Failure(path, str(error).removeprefix(f"{path}: "))
+    if spectrum.kind not in kinds:
+        return LeftOut(path, spectrum.kind)
+    flux = rebin(spectrum.flux, spectrum.wavelength, grid)
+    if np.isnan(flux).all():
+        first, last = spectrum.wavelength[[0, -1]]
+        return Failure(
+            path,
+            f"its wavelengths, {first:.1f} to {last:.1f} Å, do not reach the grid, "
+            f"{grid[0]:.1f} to {grid[-1]:.1f} Å.",
+        )
+    record = {column: spectrum[field] for column, field in _COLUMNS.items()}
+    record["flux_unit"] = spectrum.flux_unit.to_string()
+    record |= {f"snr_{band}": value for band, value in spectrum.snr_bands.items()}
+    return _Row(flux, record)
+
+
+def _report(
+    n_files: int,
+    n_read: int,
+    failures: list[Failure],
+    left_out: list[LeftOut],
+    verbose: int,
+) -> None:
+    """Say at the end what is missing; raise where nothing is left."""
+    failed = report_failures(failures, n_files) if failures else ""
+    counts = Counter(kind for _, kind in left_out)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    if not n_read:
+        if left_out:
+            failed += "\n" * bool(failed) + (
+                f"{len(left_out)} of {n_files} files were left out for their kind "
+                f"({kinds}); the parameter kinds says which to keep"
+            )
+        raise ValueError(f"No spectrum was read. {failed}")
+    if failed:
+        warnings.warn(
+            f"{failed}\nThe list is in the attribute failures.",
+            UserWarning,
+            stacklevel=4,
+        )
+    if left_out and verbose:
+        print(f"Left out {len(left_out)} of {n_files} files for their kind: {kinds}.")
 
 
 def _set_target(spectra: Bunch, label_column: str | None) -> None:

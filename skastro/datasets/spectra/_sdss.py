@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from sklearn.utils import Bunch
 
 from skastro.datasets.spectra._fields import (
     BANDS,
@@ -14,11 +13,11 @@ from skastro.datasets.spectra._fields import (
     first,
     integer,
     log_wavelength,
-    make_spectrum,
     number,
     text,
 )
 from skastro.datasets.spectra._fits import column_names, image_shape, is_table
+from skastro.datasets.spectra._layouts import register_layout
 
 # Bit 0 of ZWARNING: a fibre that was put on empty sky.
 _SKY_BIT = 1
@@ -36,12 +35,12 @@ _SPECTRO1D_SKY = 5
 _UNTAGGED = ("", "NOCVS")
 
 
-def is_spec(hdul: fits.HDUList) -> bool:
+def _is_spec(hdul: fits.HDUList) -> bool:
     """Tell a coadd table with columns flux, ivar and loglam."""
     return _coadd_table(hdul) is not None
 
 
-def is_spspec(hdul: fits.HDUList) -> bool:
+def _is_spspec(hdul: fits.HDUList) -> bool:
     """Tell an image of rows spectrum, continuum-subtracted spectrum, error, mask."""
     shape, header = image_shape(hdul[0]), hdul[0].header
     return (
@@ -52,7 +51,12 @@ def is_spspec(hdul: fits.HDUList) -> bool:
     )
 
 
-def read_spec(hdul: fits.HDUList) -> Bunch:
+@register_layout(
+    "sdss-spec",
+    _is_spec,
+    description="SDSS, BOSS or eBOSS table with columns flux, ivar, loglam",
+)
+def _read_spec(hdul: fits.HDUList) -> dict:
     """Read a coadd table and, where there is one, its row of the catalogue.
 
     Names of HDUs are not relied upon, and columns are found in upper and lower case.
@@ -69,7 +73,7 @@ def read_spec(hdul: fits.HDUList) -> Bunch:
     targets = {text(catalogue.get(key)).upper() for key in ("SOURCETYPE", "OBJTYPE")}
     is_sky = "SKY" in targets or (warning > 0 and warning & _SKY_BIT)
     band_values = np.ravel(catalogue.get("SN_MEDIAN", []))
-    return make_spectrum(
+    return dict(
         flux=coadd.data[names["FLUX"]],
         ivar=coadd.data[names["IVAR"]],
         wavelength=10.0 ** coadd.data[names["LOGLAM"]].astype(np.float64),
@@ -77,7 +81,7 @@ def read_spec(hdul: fits.HDUList) -> Bunch:
         kind="sky" if is_sky else "science",
         survey=_survey(catalogue, run),
         release=run,
-        identifier=_identifier(
+        id=_identifier(
             first(["PLATE", "PLATEID"], catalogue, header),
             first(["MJD"], catalogue, header),
             first(["FIBERID"], catalogue, header),
@@ -99,7 +103,13 @@ def read_spec(hdul: fits.HDUList) -> Bunch:
     )
 
 
-def read_spspec(hdul: fits.HDUList) -> Bunch:
+@register_layout(
+    "sdss-spspec",
+    _is_spspec,
+    description="SDSS image of 4 or 5 rows (spectrum, continuum-subtracted, error, "
+    "mask) and COEFF0, COEFF1 in the header",
+)
+def _read_spspec(hdul: fits.HDUList) -> dict:
     """Read a spectrum of the spectro1d pipeline.
 
     The survey's cross-correlation templates are files of the same layout. They were
@@ -119,7 +129,7 @@ def read_spspec(hdul: fits.HDUList) -> Bunch:
     else:
         kind = "science"
     snr_bands = {band: number(header.get(f"SN_{band.upper()}")) for band in BANDS}
-    return make_spectrum(
+    return dict(
         flux=data[0],
         ivar=ivar,
         wavelength=log_wavelength(header, data.shape[1]),
@@ -127,9 +137,7 @@ def read_spspec(hdul: fits.HDUList) -> Bunch:
         kind=kind,
         survey="SDSS",
         release=version,
-        identifier=_identifier(
-            header.get("PLATEID"), header.get("MJD"), header.get("FIBERID")
-        ),
+        id=_identifier(header.get("PLATEID"), header.get("MJD"), header.get("FIBERID")),
         class_name=_SPECTRO1D_CLASSES.get(spectral_class, ""),
         redshift=number(header.get("Z")),
         redshift_warning=integer(header.get("Z_WARNIN")),

@@ -4,15 +4,15 @@
 import numpy as np
 from astropy import units
 from astropy.io import fits
-from sklearn.utils import Bunch
 
-from skastro.datasets.spectra._fields import first, make_spectrum, number, text
+from skastro.datasets.spectra._fields import first, number, text
 from skastro.datasets.spectra._fits import image_shape
+from skastro.datasets.spectra._layouts import register_layout
 
 _N_ROWS = 4
 
 
-def is_image(hdul: fits.HDUList) -> bool:
+def _is_image(hdul: fits.HDUList) -> bool:
     """Tell an image of four rows with a linear wavelength axis in Angstrom."""
     shape, header = image_shape(hdul[0]), hdul[0].header
     axis = text(header.get("CUNIT1")) + text(header.get("WAT1_001"))
@@ -25,7 +25,13 @@ def is_image(hdul: fits.HDUList) -> bool:
     )
 
 
-def read_image(hdul: fits.HDUList) -> Bunch:
+@register_layout(
+    "6dfgs",
+    _is_image,
+    description="6dFGS image of 4 rows (spectrum, variance, sky, wavelength) with a "
+    "linear axis in Angstrom",
+)
+def _read_image(hdul: fits.HDUList) -> dict:
     """Read an image of rows spectrum, variance, sky and observed wavelength.
 
     The wavelengths are those of the header, which may have been shifted to the rest
@@ -34,12 +40,12 @@ def read_image(hdul: fits.HDUList) -> Bunch:
     header, data = hdul[0].header, hdul[0].data
     variance = data[1].astype(np.float64)
     ivar = np.where(variance > 0, 1 / variance, 0.0)
-    return make_spectrum(
+    return dict(
         flux=data[0],
         ivar=ivar,
         wavelength=_linear_wavelength(header, data.shape[1]),
         survey="6dFGS",
-        identifier=text(header.get("TARGET")),
+        id=text(header.get("TARGET")),
         redshift=number(first(["Z_HELIO", "Z"], header)),
         ra=number(header.get("OBSRA")),
         dec=number(header.get("OBSDEC")),

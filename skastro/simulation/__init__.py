@@ -8,11 +8,16 @@ Images of electrons are in :mod:`skastro.simulation.sevi`.
 """
 
 from skastro.simulation.galaxies._camera import GalaxyCamera, simulate_galaxies
-from skastro.simulation.galaxies._population import GalaxyPopulation
-from skastro.simulation.galaxies._real_galaxies import RealGalaxyPopulation
-from skastro.simulation.galaxies._sersic import sersic_flux_fraction
-from skastro.simulation.spectra._air import air_to_vacuum
-from skastro.simulation.spectra._extinction import extinction_curve
+from skastro.simulation.galaxies._population import (
+    GalaxyPopulation,
+    RealGalaxyPopulation,
+    sersic_flux_fraction,
+)
+from skastro.simulation.spectra._formulas import (
+    air_to_vacuum,
+    extinction_curve,
+    planck_flux,
+)
 from skastro.simulation.spectra._lines import (
     LINE_SOURCES,
     SPECTRAL_LINES,
@@ -20,7 +25,6 @@ from skastro.simulation.spectra._lines import (
     lines_of,
 )
 from skastro.simulation.spectra._simulate_spectra import simulate_spectra
-from skastro.simulation.spectra._stars import planck_flux
 
 __all__ = [
     "LINE_SOURCES",

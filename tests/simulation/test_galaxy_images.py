@@ -17,9 +17,11 @@ from skastro.simulation import (
     sersic_flux_fraction,
     simulate_galaxies,
 )
-from skastro.simulation.galaxies._galaxy_colours import flux_ratios
-from skastro.simulation.galaxies._real_galaxies import _catalogue
-from skastro.simulation.galaxies._sersic import bulge_and_disc_radii
+from skastro.simulation.galaxies._population import (
+    _open_catalog,
+    bulge_and_disc_radii,
+    flux_ratios,
+)
 
 FWHM_OF_SIGMA = np.sqrt(8 * np.log(2))
 
@@ -393,7 +395,7 @@ def test_catalogue_of_a_relative_path(tmp_path, monkeypatch):
     galaxies = RealGalaxyPopulation("catalogue.fits", (18.0, 22.0))
     # As in another process, which works elsewhere and has not opened it yet.
     monkeypatch.chdir("/")
-    _catalogue.cache_clear()
+    _open_catalog.cache_clear()
     assert simulate(galaxies, 16)[1].shape == (1, 16, 16, 1)
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skastro.simulation.galaxies._galsim import import_galsim
+from skastro.simulation.galaxies._population import import_galsim
 
 # Between 2.5 and 4.8, which are usual for seeing.
 _MOFFAT_BETA = 3.5

@@ -3,11 +3,10 @@
 
 import numpy as np
 
-from skastro.simulation.spectra._extinction import extinction_curve
+from skastro.simulation.spectra._formulas import extinction_curve
 from skastro.simulation.spectra._grid import LogGrid, mix
 from skastro.simulation.spectra._lines import SPECTRAL_LINES
-from skastro.simulation.spectra._stars import StellarLibrary
-from skastro.simulation.spectra._stellar_strengths import GIANT_FACTORS
+from skastro.simulation.spectra._stars import GIANT_FACTORS, StellarLibrary
 
 # Light of stellar populations at 5500 Å as (temperature in K, share, is it a giant?).
 _POPULATIONS = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from tqdm import tqdm
 
-from skastro.simulation.spectra._extinction import extinction_curve
+from skastro.simulation.spectra._formulas import extinction_curve
 from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
 from skastro.simulation.spectra._quasars import QuasarModel
 from skastro.simulation.spectra._spectrograph import Spectrograph

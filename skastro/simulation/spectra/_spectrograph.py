@@ -6,8 +6,11 @@ from scipy.interpolate import PchipInterpolator
 from scipy.special import expit
 
 from skastro.simulation.spectra._grid import SIGMA_PER_FWHM, LogGrid
-from skastro.simulation.spectra._sky_lines import SKY_LINES
+from skastro.simulation.spectra._tables import read_table
 from skastro.utils import apply_rebin_matrix, bin_edges, rebin_matrix
+
+# Groups of lines of the night sky that vary together, in vacuum.
+SKY_LINES = read_table("sky_lines.csv")
 
 # Pixels of the internal grid: a third of the instrument's standard deviation, but no
 # wider than this in ln(wavelength) (30 km/s), which keeps intrinsic lines sampled.

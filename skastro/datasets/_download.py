@@ -16,18 +16,10 @@ _CHUNK_BYTES = 2**16
 
 
 def find_data_home(data_home: str | os.PathLike | None = None) -> Path:
-    """Return the folder in which downloaded data sets are kept.
+    """Return the absolute path of the folder that keeps downloads; it need not exist.
 
-    Parameters
-    ----------
-    data_home : path-like, default=None
-        The folder. None means what the environment variable ``SKASTRO_HOME`` says, or
-        else the folder ``skastro`` where the operating system keeps caches.
-
-    Returns
-    -------
-    folder : Path
-        The absolute path; the folder need not exist.
+    None means the environment variable ``SKASTRO_HOME``, or else the folder ``skastro``
+    where the operating system keeps caches.
     """
     import pooch
 
@@ -49,35 +41,6 @@ def fetch_file(
     What has arrived is kept in ``<path>.part`` until it is complete and checked, so
     that an interrupted download goes on from there. One process at a time downloads
     into a folder, on systems with file locks as POSIX has them.
-
-    Parameters
-    ----------
-    url : str
-        Where the file is, by http or https.
-    path : Path
-        Where it is to be.
-    sha256 : str
-        The checksum, in hexadecimal digits.
-    download_if_missing : bool, default=True
-        Whether to download at all.
-    n_retries : int, default=3
-        How often to go on by itself when the connection breaks off in the middle.
-    verbose : int, default=1
-        Whether to show a progress bar; 0 is silent.
-
-    Returns
-    -------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file is absent and `download_if_missing` is False.
-    ConnectionError
-        If the server cannot be reached or the connection breaks off.
-    OSError
-        If the server refuses, or a file has another checksum.
     """
     import requests
 
@@ -119,17 +82,9 @@ def fetch_file(
 class ResumingDownloader:
     """Download a file over HTTP, going on where an earlier attempt stopped.
 
-    It follows pooch's protocol for downloaders.
-
-    Parameters
-    ----------
-    part : Path
-        Where to collect what arrives. What is in it already is not asked for again,
-        if the server can send parts of a file.
-    n_retries : int, default=3
-        How often to go on by itself when the connection breaks off in the middle.
-    verbose : int, default=1
-        Whether to show a progress bar; 0 is silent.
+    It follows pooch's protocol for downloaders. `part` collects what arrives, and the
+    server is not asked again for what is in it; `n_retries` counts the attempts after
+    a connection broke off.
     """
 
     def __init__(self, part: Path, *, n_retries: int = 3, verbose: int = 1) -> None:
@@ -140,17 +95,7 @@ class ResumingDownloader:
     def __call__(
         self, url: str, output_file: str, pooch: Any, check_only: bool = False
     ) -> None:
-        """Download `url` to `output_file`.
-
-        Parameters
-        ----------
-        url : str
-            What to download.
-        output_file : str
-            Where the complete file is to be.
-        pooch, check_only : object
-            Not used.
-        """
+        """Download `url` to `output_file`."""
         from requests import exceptions
 
         broken = (

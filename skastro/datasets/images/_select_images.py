@@ -32,17 +32,7 @@ _MOST_NAMED = 5
 
 
 class OtherShape(NamedTuple):
-    """An image file of another shape or data type than the ones wanted.
-
-    Attributes
-    ----------
-    path : str
-        The file.
-    shape : tuple of int
-        ``(n_channels, height, width)``, or ``(height, width)`` of grey images.
-    dtype : str
-        Data type of its pixels, such as "uint8".
-    """
+    """An image file of another shape, (n_channels, height, width), or data type."""
 
     path: str
     shape: tuple[int, ...]

@@ -26,27 +26,8 @@ def read_fits(
 ) -> _Result:
     """Open a FITS file, check that it is complete, and let `reader` read it.
 
-    Parameters
-    ----------
-    path : str or path-like
-        The file, gzip-compressed or not whatever its name says.
-    reader : callable
-        Takes the open :class:`astropy.io.fits.HDUList`. What it returns must not
-        refer to the file's memory. Its ``ValueError`` comes out with the path in front.
-
-    Returns
-    -------
-    result : object
-        What `reader` returned.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError
-        If there is no such file, or it is a folder.
-    OSError
-        If the file is empty, truncated, damaged or not FITS.
-    ValueError
-        If `reader` cannot make sense of it.
+    What `reader` returns must not refer to the file's memory. An unreadable file is an
+    ``OSError``; errors of `reader` become a ``ValueError`` with the path in front.
     """
     path = Path(path)
     if path.is_dir():
@@ -82,18 +63,7 @@ def read_fits(
 
 
 def describe_hdus(hdul: fits.HDUList) -> str:
-    """Say in a few words what a FITS file holds, for error messages.
-
-    Parameters
-    ----------
-    hdul : HDUList
-        The open file.
-
-    Returns
-    -------
-    description : str
-        One phrase for each HDU, the first six.
-    """
+    """Say in a few words what a FITS file holds, for error messages."""
     phrases = []
     for index, hdu in enumerate(hdul[:_MOST_HDUS_NAMED]):
         if isinstance(hdu, fits.BinTableHDU | fits.TableHDU):

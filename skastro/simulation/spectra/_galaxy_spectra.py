@@ -66,15 +66,7 @@ _MAX_REDSHIFT = 0.7
 
 
 class GalaxyModel:
-    """Draws galaxies and computes their spectra at the resolution of the instrument.
-
-    Parameters
-    ----------
-    grid : LogGrid
-        Observed wavelengths.
-    max_redshift : float, default=0.7
-        Largest redshift of which spectra are asked for.
-    """
+    """Draws galaxies and computes their spectra at the resolution of the instrument."""
 
     def __init__(self, grid: LogGrid, max_redshift: float = _MAX_REDSHIFT) -> None:
         self.grid = grid
@@ -115,20 +107,10 @@ class GalaxyModel:
         velocity: np.ndarray,
         excess: np.ndarray,
     ) -> np.ndarray:
-        """Starlight on the observed grid, at the resolution of the instrument.
+        """Starlight (n, grid.size) on the observed grid, blurred by the instrument.
 
-        Parameters
-        ----------
-        weights : ndarray of shape (n, n_populations)
-            Light at 5500 Å of the old, intermediate, post-starburst and young
-            populations.
-        redshift, velocity, excess : ndarray of shape (n,)
-            Redshift, velocity dispersion in km/s, and colour excess E(B-V) of the
-            dust of the galaxy.
-
-        Returns
-        -------
-        flux : ndarray of shape (n, grid.size), float32
+        `weights` (n, n_populations) are the light of the populations at 5500 Å,
+        `velocity` the dispersion in km/s, `excess` the galaxy's own E(B-V).
         """
         start, shift = self.grid.window(self.rest, redshift)
         flux = mix(self.populations, weights, start, self.grid.size)
@@ -141,21 +123,7 @@ class GalaxyModel:
         return weights @ self._around(self.populations, wavelength)
 
     def simulate(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Draw galaxies.
-
-        Parameters
-        ----------
-        n : int
-            Number of galaxies.
-        rng : numpy.random.Generator
-            Source of randomness.
-
-        Returns
-        -------
-        galaxies : dict
-            ``flux`` (n, grid.size), of arbitrary scale; ``subclass`` and ``redshift``
-            (n,); ``reddening`` (n,), the colour excess E(B-V) in the Milky Way.
-        """
+        """Draw galaxies; the result is that of :meth:`StarModel.simulate`."""
         names = np.array(list(_TYPES))
         shares = np.array([entry[0] for entry in _TYPES.values()])
         kind = rng.choice(names.size, n, p=shares / shares.sum())

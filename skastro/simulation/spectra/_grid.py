@@ -16,25 +16,9 @@ class LogGrid:
     """Pixels of equal width in ln(wavelength).
 
     On such a grid a redshift is a shift and a constant resolving power or a velocity
-    dispersion is a convolution with one kernel.
-
-    Parameters
-    ----------
-    low, high : float
-        Range of wavelengths that the pixels cover at least, in Å.
-    step : float
-        Width of a pixel in ln(wavelength).
-    instrument_sigma : float, default=0
-        Standard deviation of the instrumental profile in ln(wavelength).
-
-    Attributes
-    ----------
-    ln_wavelength : ndarray of shape (size,), float64
-        Pixel centres.
-    wavelength : ndarray of shape (size,), float64
-        Pixel centres in Å.
-    size : int
-        Number of pixels: one for which Fourier transforms are fast.
+    dispersion is a convolution with one kernel. `low` and `high` are wavelengths in Å;
+    `step`, the width of a pixel, and `instrument_sigma` are in ln(wavelength). Fourier
+    transforms of `size` pixels are fast.
     """
 
     def __init__(
@@ -57,17 +41,8 @@ class LogGrid:
         """Width of a line of given velocity dispersion after the instrument.
 
         Lines and templates are averaged over pixels, which widens them by step²/12;
-        that is taken off here, so that the width on the grid comes out right.
-
-        Parameters
-        ----------
-        velocity : array-like, default=0
-            Velocity dispersion in km/s.
-
-        Returns
-        -------
-        sigma : ndarray
-            Standard deviation in ln(wavelength).
+        that is taken off here, so that the width on the grid is right. `velocity`
+        is in km/s, the result in ln(wavelength).
         """
         variance = (
             self.instrument_sigma**2
@@ -79,21 +54,10 @@ class LogGrid:
     def window(
         self, rest: "LogGrid", redshift: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Where this grid of observed wavelengths begins on one at rest.
+        """Where this grid of observed wavelengths begins on one at rest of equal step.
 
-        Parameters
-        ----------
-        rest : LogGrid
-            Rest wavelengths, in the same steps.
-        redshift : ndarray of shape (n,)
-            Redshifts.
-
-        Returns
-        -------
-        start : ndarray of shape (n,), int
-            Pixel of `rest` nearest to the first observed one.
-        shift : ndarray of shape (n,)
-            What is left to shift, in ln(wavelength): less than half a pixel.
+        Returns the nearest pixel of `rest`, and the shift in ln(wavelength) that is
+        left: less than half a pixel. Both have the shape of `redshift`.
         """
         first = self.ln_wavelength[0] - np.log1p(redshift)
         position = (first - rest.ln_wavelength[0]) / self.step
@@ -103,19 +67,7 @@ class LogGrid:
     def profile(
         self, centres: ArrayLike, strengths: ArrayLike, velocity: float
     ) -> np.ndarray:
-        """Sum of Gaussians of given peak, averaged over pixels.
-
-        Parameters
-        ----------
-        centres, strengths : array-like of shape (n_lines,)
-            Wavelengths in Å and peak values.
-        velocity : float
-            Standard deviation of all of them, in km/s.
-
-        Returns
-        -------
-        profile : ndarray of shape (size,), float64
-        """
+        """Sum of Gaussians of given centers (Å), peaks and width (km/s), by pixel."""
         width = velocity / LIGHT_SPEED / self.step
         position = (np.log(centres) - self.ln_wavelength[0]) / self.step
         half = int(np.ceil(5 * width)) + 1
@@ -135,16 +87,8 @@ class LogGrid:
     ) -> None:
         """Add one Gaussian emission line to each spectrum, in place.
 
-        Parameters
-        ----------
-        flux : ndarray of shape (n, size)
-            Flux densities per Å.
-        centres : ndarray of shape (n,)
-            Wavelengths in Å; lines beyond the grid are left out.
-        sigma : ndarray of shape (n,)
-            Standard deviations in ln(wavelength).
-        line_flux : ndarray of shape (n,)
-            Integrated fluxes, flux density times Å; negative ones take away.
+        `centres` are in Å, `sigma` in ln(wavelength), `line_flux` in flux density times
+        Å. Lines beyond the grid are left out; negative ones take away.
         """
         # F dλ = F λ dlnλ: dividing by λ at the centre keeps the Gaussian symmetric.
         area = line_flux / centres
@@ -165,21 +109,8 @@ class LogGrid:
         """Convolve spectra with Gaussians and move them, in the Fourier domain.
 
         The grid is taken as periodic: what lies within five standard deviations or
-        within the shift of an end is not to be used.
-
-        Parameters
-        ----------
-        flux : ndarray of shape (n, size)
-            Flux densities.
-        sigma : float or array-like of shape (n,)
-            Standard deviations in ln(wavelength).
-        shift : float or array-like of shape (n,), default=0
-            Displacement towards longer wavelengths, in ln(wavelength).
-
-        Returns
-        -------
-        blurred : ndarray of shape (n, size)
-            In the precision of `flux`.
+        within the shift of an end is not to be used. `sigma` and `shift` are in
+        ln(wavelength), one for all rows or one a row.
         """
         frequency = 2 * np.pi * fft.rfftfreq(self.size)
         width = np.atleast_1d(np.asarray(sigma) / self.step)[:, None]
@@ -194,23 +125,9 @@ class LogGrid:
 def mix(
     bank: np.ndarray, weights: np.ndarray, start: np.ndarray, size: int
 ) -> np.ndarray:
-    """Sum templates with weights, each row from its own first pixel.
+    """Sum templates (n_templates, n_pixels) with weights (n, n_templates).
 
-    Parameters
-    ----------
-    bank : ndarray of shape (n_templates, n_pixels)
-        Templates on a log grid.
-    weights : ndarray of shape (n, n_templates)
-        Weight of each template in each row.
-    start : ndarray of shape (n,), int
-        First pixel of each row.
-    size : int
-        Pixels in a row.
-
-    Returns
-    -------
-    mixed : ndarray of shape (n, size)
-        In the precision of `bank`.
+    Row i begins at pixel start[i] of the templates and has `size` pixels.
     """
     weights = weights.astype(bank.dtype)
     mixed = np.empty((len(weights), size), dtype=bank.dtype)

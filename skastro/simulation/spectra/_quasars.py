@@ -93,13 +93,7 @@ _BETA_OVER_ALPHA = 0.16
 
 
 class QuasarModel:
-    """Draws quasars and computes their spectra at the resolution of the instrument.
-
-    Parameters
-    ----------
-    grid : LogGrid
-        Observed wavelengths.
-    """
+    """Draws quasars and computes their spectra at the resolution of the instrument."""
 
     def __init__(self, grid: LogGrid) -> None:
         self.grid = grid
@@ -119,21 +113,7 @@ class QuasarModel:
         self.medium = IntergalacticMedium(grid)
 
     def simulate(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Draw quasars.
-
-        Parameters
-        ----------
-        n : int
-            Number of quasars.
-        rng : numpy.random.Generator
-            Source of randomness.
-
-        Returns
-        -------
-        quasars : dict
-            ``flux`` (n, grid.size), of arbitrary scale; ``subclass`` and ``redshift``
-            (n,); ``reddening`` (n,), the colour excess E(B-V).
-        """
+        """Draw quasars; the result is that of :meth:`StarModel.simulate`."""
         redshift = _draw_redshifts(n, self.max_redshift, rng)
         continuum = _Continuum(n, rng)
         rest = self.grid.wavelength / (1 + redshift)[:, None]
@@ -324,18 +304,6 @@ def effective_optical_depth(redshift: np.ndarray) -> np.ndarray:
     The fit holds for 2.15 < z < 4.85; it is continued to other redshifts, and does not
     fall below 0.02.
 
-    Parameters
-    ----------
-    redshift : ndarray
-        Redshift of the absorbing gas.
-
-    Returns
-    -------
-    depth : ndarray
-        Minus the logarithm of the mean transmission.
-
-    References
-    ----------
     Becker, G. D. et al. 2013, MNRAS 430, 2067, doi:10.1093/mnras/stt031.
     """
     growth = ((1 + np.maximum(redshift, 0.0)) / 4.5) ** 2.90
@@ -348,11 +316,6 @@ class IntergalacticMedium:
     The optical depth of the forest is a log-normal random field, as in the
     approximation of Bi and Davidsen (1997), scaled so that its mean transmission is
     that of :func:`effective_optical_depth`.
-
-    Parameters
-    ----------
-    grid : LogGrid
-        Observed wavelengths.
     """
 
     def __init__(self, grid: LogGrid) -> None:
@@ -362,17 +325,7 @@ class IntergalacticMedium:
     def absorb(
         self, flux: np.ndarray, redshift: np.ndarray, rng: np.random.Generator
     ) -> None:
-        """Multiply spectra by the transmission of the gas in front, in place.
-
-        Parameters
-        ----------
-        flux : ndarray of shape (n, grid.size)
-            Spectra without instrumental resolution.
-        redshift : ndarray of shape (n,)
-            Redshifts of the sources.
-        rng : numpy.random.Generator
-            Source of randomness.
-        """
+        """Multiply spectra (n, grid.size) by the transmission of the gas, in place."""
         alpha = SPECTRAL_LINES["Ly alpha"].wavelength
         first = self.grid.wavelength[0]
         (rows,) = np.nonzero(alpha * (1 + redshift) > first)

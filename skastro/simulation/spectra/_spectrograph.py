@@ -73,21 +73,10 @@ _TELLURIC_BANDS = (
 
 
 class Spectrograph:
-    """Turns model spectra into observed ones.
+    """Turns model spectra on `grid` into observed ones.
 
-    Parameters
-    ----------
-    wavelength : ndarray of shape (n_pixels,)
-        Pixel centres in Å.
-    resolution : float
-        Resolving power λ/FWHM.
-
-    Attributes
-    ----------
-    grid : LogGrid
-        The internal grid, on which model spectra are to be given.
-    sky : ndarray of shape (n_pixels,)
-        Brightness of the sky over its continuum.
+    `wavelength` (n_pixels,) are the pixel centers in Å, `resolution` is λ/FWHM, `sky`
+    (n_pixels,) the brightness of the sky over its continuum.
     """
 
     def __init__(self, wavelength: np.ndarray, resolution: float) -> None:
@@ -139,13 +128,6 @@ class Spectrograph:
         """Errors of the flux calibration, in place.
 
         A smooth curve, a step where the two arms meet, remnants of telluric bands.
-
-        Parameters
-        ----------
-        flux : ndarray of shape (n, n_pixels)
-            Spectra.
-        rng : numpy.random.Generator
-            Source of randomness.
         """
         n = len(flux)
         basis = np.polynomial.chebyshev.chebvander(self.position, 3)[:, 1:]
@@ -164,22 +146,9 @@ class Spectrograph:
 
         The variance is that of photons of object and sky plus read noise. Objects of
         low S/N are fainter than the sky, so that the sky's lines show in their noise;
-        in objects of high S/N the noise follows the object.
-
-        Parameters
-        ----------
-        flux : ndarray of shape (n, n_pixels)
-            Model spectra of any scale.
-        snr : ndarray of shape (n,)
-            Mean S/N per pixel that each spectrum is to have.
-        rng : numpy.random.Generator
-            Source of randomness.
-
-        Returns
-        -------
-        observed, truth, ivar : ndarray of shape (n, n_pixels), float64
-            Flux with noise, flux without, inverse variance of the noise; flux in
-            1e-17 erg/(s cm² Å).
+        in objects of high S/N the noise follows the object. `snr` (n,) is the mean S/N
+        per pixel. Returns flux with noise, flux without, and inverse variance, all of
+        shape (n, n_pixels), in 1e-17 erg/(s cm² Å).
         """
         n = len(flux)
         depth = _DEPTH * np.exp(rng.normal(0.0, 0.5, n))
@@ -208,15 +177,6 @@ class Spectrograph:
         Each group of lines leaves a few per cent of its flux and an S-shaped remnant
         of a small error of the wavelengths. The line at 5578.9 Å, by far the
         brightest, varies most: its errors have a heavy tail.
-
-        Parameters
-        ----------
-        flux, ivar : ndarray of shape (n, n_pixels)
-            Spectra and their inverse variances.
-        strength : float
-            Size of the residuals; 1 is typical.
-        rng : numpy.random.Generator
-            Source of randomness.
         """
         n, groups = len(flux), len(SKY_LINES)
         error = rng.normal(0.0, 1.0, (n, 2, groups))
@@ -235,17 +195,7 @@ class Spectrograph:
         rate: float,
         rng: np.random.Generator,
     ) -> None:
-        """Cosmic rays that the reduction missed, in place: spikes of one or two pixels.
-
-        Parameters
-        ----------
-        flux, ivar : ndarray of shape (n, n_pixels)
-            Spectra and their inverse variances.
-        rate : float
-            Mean number in a spectrum.
-        rng : numpy.random.Generator
-            Source of randomness.
-        """
+        """Add cosmic rays that the reduction missed, in place: one or two pixels."""
         rows = np.repeat(np.arange(len(flux)), rng.poisson(rate, len(flux)))
         columns = rng.integers(flux.shape[1], size=rows.size)
         height = 10 ** rng.uniform(0.8, 1.9, rows.size)
@@ -262,17 +212,7 @@ class Spectrograph:
         rate: float,
         rng: np.random.Generator,
     ) -> None:
-        """Set flux and inverse variance to zero in runs of bad pixels, in place.
-
-        Parameters
-        ----------
-        flux, ivar : ndarray of shape (n, n_pixels)
-            Spectra and their inverse variances.
-        rate : float
-            Mean number of runs in a spectrum; their mean length is three pixels.
-        rng : numpy.random.Generator
-            Source of randomness.
-        """
+        """Set flux and inverse variance to zero in runs of bad pixels, in place."""
         rows = np.repeat(np.arange(len(flux)), rng.poisson(rate, len(flux)))
         first = rng.integers(flux.shape[1], size=rows.size)
         for row, start, length in zip(

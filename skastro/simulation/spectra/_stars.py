@@ -273,13 +273,7 @@ def spectral_type_temperature(code: ArrayLike) -> np.ndarray:
 
 
 class StellarLibrary:
-    """Stellar spectra without velocity, dust or instrument, for any temperature.
-
-    Parameters
-    ----------
-    grid : LogGrid
-        The wavelengths.
-    """
+    """Stellar spectra without velocity, dust or instrument, for any temperature."""
 
     def __init__(self, grid: LogGrid) -> None:
         self.grid = grid
@@ -321,33 +315,17 @@ class StellarLibrary:
 
 
 class StarModel:
-    """Draws stars and computes their spectra at the resolution of the instrument.
-
-    Parameters
-    ----------
-    grid : LogGrid
-        Observed wavelengths.
-    """
+    """Draws stars and computes their spectra at the resolution of the instrument."""
 
     def __init__(self, grid: LogGrid) -> None:
         self.grid = grid
         self.library = StellarLibrary(grid)
 
     def simulate(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Draw stars.
+        """Draw stars: ``flux`` (n, grid.size) of arbitrary scale, and arrays (n,).
 
-        Parameters
-        ----------
-        n : int
-            Number of stars.
-        rng : numpy.random.Generator
-            Source of randomness.
-
-        Returns
-        -------
-        stars : dict
-            ``flux`` (n, grid.size), of arbitrary scale; ``subclass`` and ``redshift``
-            (n,); ``reddening`` (n,), the colour excess E(B-V).
+        ``subclass``, ``redshift`` and ``reddening``, the color excess E(B-V) in the
+        Milky Way.
         """
         letters = np.array(list(_TYPE_SHARES))
         shares = np.array([share for share, _, _ in _TYPE_SHARES.values()])

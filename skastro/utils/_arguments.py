@@ -77,7 +77,10 @@ def check_number(
     """
     check_real(value, name)
     if not np.isfinite(value) or not least <= value <= most:
-        raise ValueError(f"{name} must be {_limits(least, most)}; got {value!r}.")
+        limits = _limits(least, most)
+        if not np.isfinite(value) and "finite" not in limits:
+            limits += " and finite"
+        raise ValueError(f"{name} must be {limits}; got {value!r}.")
     return float(value)
 
 

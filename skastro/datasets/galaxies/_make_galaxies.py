@@ -23,6 +23,7 @@ from skastro.utils import (
     LazyArray,
     atomic_write,
     check_count,
+    check_number,
     check_option,
     check_range,
     check_real,
@@ -263,9 +264,9 @@ n_bands), float32
         stamps = check_range(stamp_size, "stamp_size", 8, np.inf, integer=True)
     names = _check_bands(bands)
     magnitude = check_range(magnitude, "magnitude")
-    (pixel_scale, read_noise, n_neighbours) = _check_numbers(
-        pixel_scale=pixel_scale, read_noise=read_noise, n_neighbours=n_neighbours
-    )
+    pixel_scale = check_number(pixel_scale, "pixel_scale", np.nextafter(0, 1))
+    read_noise = check_number(read_noise, "read_noise", 0)
+    n_neighbours = check_number(n_neighbours, "n_neighbours", 0)
     fwhm = check_range(psf_fwhm, "psf_fwhm", pixel_scale)
     camera = GalaxyCamera(
         size=size,
@@ -409,16 +410,6 @@ def read_galaxies(path: str | os.PathLike) -> Bunch:
     # A handle of its own, which closes when the array is forgotten.
     galaxies.images = LazyArray(open_hdf5(path)["images"])
     return galaxies
-
-
-def _check_numbers(**values: float) -> list[float]:
-    """Check numbers that are finite, and zero or positive; a scale is not zero."""
-    for name, value in values.items():
-        check_real(value, name)
-        if not np.isfinite(value) or value < 0 or (value == 0 and "scale" in name):
-            limit = "positive" if "scale" in name else "zero or positive"
-            raise ValueError(f"{name} must be {limit} and finite; got {value!r}.")
-    return [float(value) for value in values.values()]
 
 
 def _check_bands(bands: str | Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 """Simulated survey spectra."""
 
 from collections.abc import Mapping
-from numbers import Integral, Real
 
 import numpy as np
 from astropy import units
@@ -10,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
 
 from skastro.simulation import simulate_spectra
+from skastro.utils import check_count, check_number
 
 TARGETS = ("GALAXY", "QSO", "STAR")
 
@@ -161,15 +161,15 @@ def make_spectra(
     >>> sorted(spectra.target.tolist())
     ['GALAXY', 'GALAXY', 'QSO', 'QSO', 'STAR', 'STAR']
     """
-    n_samples = _check_count(n_samples)
+    n_samples = check_count(n_samples, "n_samples", 1)
     wavelength = _check_wavelength(wavelength)
     counts = _class_counts(n_samples, class_proportions)
     snr = _check_snr(snr)
-    resolution = _check_resolution(resolution)
+    resolution = check_number(resolution, "resolution", *_RESOLUTION_RANGE)
     rates = {
-        "sky_residuals": _check_number(sky_residuals, "sky_residuals"),
-        "cosmic_rays": _check_number(cosmic_rays, "cosmic_rays"),
-        "bad_pixels": _check_number(bad_pixels, "bad_pixels"),
+        "sky_residuals": check_number(sky_residuals, "sky_residuals", 0),
+        "cosmic_rays": check_number(cosmic_rays, "cosmic_rays", 0),
+        "bad_pixels": check_number(bad_pixels, "bad_pixels", 0),
     }
     seed = check_random_state(random_state).randint(2**31 - 1)
     spectra = simulate_spectra(
@@ -197,14 +197,6 @@ def make_spectra(
         target_names=np.unique(spectra["target"]),
         DESCR=description,
     )
-
-
-def _check_count(n_samples: int) -> int:
-    if not isinstance(n_samples, Integral) or isinstance(n_samples, bool):
-        raise TypeError(f"n_samples must be an integer; got {n_samples!r}.")
-    if n_samples < 1:
-        raise ValueError(f"n_samples must be at least 1; got {n_samples}.")
-    return int(n_samples)
 
 
 def _check_wavelength(wavelength: ArrayLike | units.Quantity | None) -> np.ndarray:
@@ -248,7 +240,7 @@ def _class_counts(
         )
     weights = np.array(
         [
-            _check_number(class_proportions.get(name, 0.0), f"proportion of {name}")
+            check_number(class_proportions.get(name, 0.0), f"proportion of {name}", 0)
             for name in TARGETS
         ]
     )
@@ -268,27 +260,8 @@ def _check_snr(snr: tuple[float, float]) -> tuple[float, float]:
         raise ValueError(
             f"snr must be a pair (lowest, highest); got {snr!r}."
         ) from None
-    low = _check_number(low, "the lowest snr", positive=True)
-    high = _check_number(high, "the highest snr", positive=True)
+    low = check_number(low, "the lowest snr", np.nextafter(0, 1))
+    high = check_number(high, "the highest snr", np.nextafter(0, 1))
     if low > high:
         raise ValueError(f"snr must be (lowest, highest); got ({low:g}, {high:g}).")
     return low, high
-
-
-def _check_resolution(resolution: float) -> float:
-    resolution = _check_number(resolution, "resolution", positive=True)
-    low, high = _RESOLUTION_RANGE
-    if not low <= resolution <= high:
-        raise ValueError(
-            f"resolution must lie from {low:g} to {high:g}; got {resolution:g}."
-        )
-    return resolution
-
-
-def _check_number(value: float, name: str, positive: bool = False) -> float:
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number; got {value!r}.")
-    if not np.isfinite(value) or value < 0 or (positive and value == 0):
-        limit = "positive" if positive else "zero or positive"
-        raise ValueError(f"{name} must be {limit} and finite; got {value!r}.")
-    return float(value)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 _VARIABLE = "SKASTRO_HOME"
 _TIMEOUT = 30  # seconds without a byte
-# As much is lost where a connection breaks.
+# A broken connection loses at most this much.
 _CHUNK_BYTES = 2**16
 
 
@@ -59,7 +59,7 @@ def fetch_file(
         if path.exists():  # Another process was quicker.
             return _check_present(path, url, sha256)
         part = path.with_name(f"{path.name}.part")
-        # What is there may be of another file. Then all of it anew may be right.
+        # The part may belong to another file; a second attempt then starts afresh.
         n_attempts = 2 if part.exists() and part.stat().st_size > 0 else 1
         downloader = ResumingDownloader(part, n_retries=n_retries, verbose=verbose)
         for attempt in range(n_attempts):
@@ -177,8 +177,7 @@ def _announced_size(response: Any, done: int) -> int | None:
     """Give the number of bytes of the whole file, if the server tells it."""
     if _is_encoded(response):
         return None
-    # Of a file's part the length is that of the part, which may be a part of what was
-    # asked for.
+    # In an answer with a range, Content-Length counts the bytes of that range only.
     size = response.headers.get("Content-Range", "").rpartition("/")[2]
     if size.isdecimal():
         return int(size)
@@ -204,7 +203,7 @@ def _retrieve(
 
 
 def _check_present(path: Path, url: str, sha256: str) -> Path:
-    """Hold a file that was there before against its checksum."""
+    """Compare an existing file with its checksum."""
     import pooch
 
     if path.is_dir():

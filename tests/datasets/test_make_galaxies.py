@@ -28,7 +28,7 @@ COLUMNS = [
     "stamp_size",
     "x",
     "y",
-    "n_neighbours",
+    "n_neighbors",
     "snr",
 ]
 
@@ -117,7 +117,7 @@ def test_images_belong_to_their_parameters(galaxies):
 
 
 def test_same_images_for_any_number_of_processes():
-    one, two = (make(70, n_neighbours=1.0, n_jobs=n_jobs) for n_jobs in (1, 2))
+    one, two = (make(70, n_neighbors=1.0, n_jobs=n_jobs) for n_jobs in (1, 2))
     np.testing.assert_array_equal(one.images, two.images)
     for name in COLUMNS:
         np.testing.assert_array_equal(one.parameters[name], two.parameters[name])
@@ -322,7 +322,7 @@ def test_progress_bar(capsys):
         ({"sersic_index": (0.5, 8)}, ValueError, "from 0.3 to 6.2"),
         ({"ellipticity": 1.0}, ValueError, "from 0 to 0.95; got 1.0"),
         ({"bulge_fraction": (0, 2)}, ValueError, "from 0 to 1"),
-        ({"n_neighbours": -1}, ValueError, "n_neighbours must be at least 0; got -1"),
+        ({"n_neighbors": -1}, ValueError, "n_neighbors must be at least 0; got -1"),
         ({"pixel_scale": 0}, ValueError, "pixel_scale must be positive"),
         ({"pixel_scale": "0.2"}, TypeError, "pixel_scale must be a number"),
         ({"psf": "airy"}, ValueError, "psf must be one of.*moffat"),

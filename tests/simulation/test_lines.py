@@ -96,7 +96,7 @@ def test_lines_of_refuses_other_classes():
 def test_private_tables_are_in_order():
     for table in (
         read_table("stellar_lines.csv")["neutral_metals"],
-        read_table("stellar_lines.csv")["ionised_metals"],
+        read_table("stellar_lines.csv")["ionized_metals"],
         *SKY_LINES.values(),
     ):
         wavelengths = [wavelength for wavelength, _ in table]

@@ -52,7 +52,7 @@ VARIANTS = {
         "edge-on with bulge",
     ),
 }
-# Beyond, numbers of 64 bits are no integers one by one.
+# Double precision does not represent all larger integers.
 _LARGEST_LABEL = 2**53
 _IMAGE_SHAPES = {"sdss": (69, 69, 3), "decals": (256, 256, 3)}
 
@@ -230,7 +230,7 @@ def read_galaxy10(
         the file's attribute ``class_names`` (for another target than "ans"
         ``<target>_names``): a list of texts, or one as JSON.
     variant : {"sdss", "decals"} or None, default=None
-        Which of the two published data sets the labels are those of. None recognises
+        Which of the two published data sets the labels are those of. None recognizes
         them, where the file names no classes, by images of shape (69, 69, 3) or (256,
         256, 3) and all labels from 0 to 9.
     lazy : bool, default=False
@@ -448,7 +448,7 @@ def check_labels(values: np.ndarray | None, n_images: int, where: str) -> np.nda
         found = "is a group" if shape is None else f"has shape {shape}"
         raise ValueError(
             f"{where} {found}, but labels are one number or text a galaxy, of shape "
-            f"({n_images},). Of one column a class, take numpy.argmax(..., axis=1)."
+            f"({n_images},). Take numpy.argmax(..., axis=1) of one column a class."
         )
     if len(values) != n_images:
         raise ValueError(

@@ -45,7 +45,7 @@ AB magnitude of one electron: {zero_points}
 Standard deviation of the background: {background} electrons
 Noise: {noise}
 Point spread function: {psf}, FWHM {fwhm[0]:g} to {fwhm[1]:g} arcsec
-Mean number of neighbours: {n_neighbours:g}
+Mean number of neighbors: {n_neighbors:g}
 
 Made by skastro.datasets.make_galaxies with GalSim; its documentation says what is
 simulated.
@@ -80,7 +80,7 @@ def make_galaxies(
     sersic_index: float | tuple[float, float] = (0.5, 6.0),
     ellipticity: float | tuple[float, float] = (0.0, 0.7),
     bulge_fraction: float | tuple[float, float] = (0.0, 1.0),
-    n_neighbours: float = 0.0,
+    n_neighbors: float = 0.0,
     real_catalog: str | os.PathLike | None = None,
     pixel_scale: float = 0.2,
     psf: str = "moffat",
@@ -99,7 +99,7 @@ def make_galaxies(
 
     Galaxies have the profile of Sérsic, or a bulge (de Vaucouleurs) and an exponential
     disc, or they are those that the Hubble Space Telescope has seen. They stand within
-    half a pixel of the centre, are blurred by a point spread function and by the
+    half a pixel of the center, are blurred by a point spread function and by the
     pixels, and recorded with the noise of photons, sky and electronics. The parameters
     of each are known. GalSim [1]_ draws them; it comes with
     ``pip install "skastro[sim]"``. Read more in the :ref:`User Guide
@@ -141,8 +141,8 @@ def make_galaxies(
     bulge_fraction : float or tuple of (float, float), default=(0, 1)
         Range of the bulge's part of the light in the first band. Its half-light radius
         is 0.1 to 0.6 of the disc's.
-    n_neighbours : float, default=0
-        Mean number of neighbours, drawn from the same ranges and spread evenly between
+    n_neighbors : float, default=0
+        Mean number of neighbors, drawn from the same ranges and spread evenly between
         the galaxy's half-light radius and the corners of its stamp.
     real_catalog : str or path-like, default=None
         Catalogue of images of real galaxies in the format of
@@ -207,10 +207,10 @@ n_bands), float32
             of growing columns (+x) to that of growing rows (+y), 0 to 180; ``g1`` and
             ``g2``, the ellipticity (a - b)/(a + b) times cosine and sine of twice the
             position angle; ``profile``, "sersic" or "bulge+disc"; with several bands
-            ``magnitude_g`` and so on, and the ``redshift`` at which the colours are
-            seen; ``psf_fwhm`` (arcsec); ``x`` and ``y``, the centre in pixels from
+            ``magnitude_g`` and so on, and the ``redshift`` at which the colors are
+            seen; ``psf_fwhm`` (arcsec); ``x`` and ``y``, the center in pixels from
             that of the first column and row; ``stamp_size`` (pixels);
-            ``n_neighbours``; ``snr`` in the first band, with the best weights;
+            ``n_neighbors``; ``snr`` in the first band, with the best weights;
             ``split`` where asked for. Of real galaxies ``catalog_index`` and
             ``rotation`` (degrees) are known instead of their shapes.
         bands : tuple of str
@@ -266,7 +266,7 @@ n_bands), float32
     magnitude = check_range(magnitude, "magnitude")
     pixel_scale = check_number(pixel_scale, "pixel_scale", np.nextafter(0, 1))
     read_noise = check_number(read_noise, "read_noise", 0)
-    n_neighbours = check_number(n_neighbours, "n_neighbours", 0)
+    n_neighbors = check_number(n_neighbors, "n_neighbors", 0)
     fwhm = check_range(psf_fwhm, "psf_fwhm", pixel_scale)
     camera = GalaxyCamera(
         size=size,
@@ -326,12 +326,12 @@ n_bands), float32
         noise=noise or "none",
         psf=psf,
         fwhm=fwhm,
-        n_neighbours=n_neighbours,
+        n_neighbors=n_neighbors,
     )
     shape = (n_galaxies, size, size)
     if not isinstance(bands, str):
         shape += (len(names),)
-    batches = _simulate_all(drawn, n_jobs, n_neighbours, population, camera, seed)
+    batches = _simulate_all(drawn, n_jobs, n_neighbors, population, camera, seed)
 
     def fill(images: Any) -> Table:
         """Make the images, and give the table of the parameters."""
@@ -514,7 +514,7 @@ def _simulate_all(
 def _simulate_some(
     galaxies: dict[str, np.ndarray],
     first: int,
-    n_neighbours: float,
+    n_neighbors: float,
     population: GalaxyPopulation | RealGalaxyPopulation,
     camera: GalaxyCamera,
     seed: int,
@@ -525,7 +525,7 @@ def _simulate_some(
         camera=camera,
         seed=seed,
         first=first,
-        n_neighbours=n_neighbours,
+        n_neighbors=n_neighbors,
     )
 
 
@@ -540,7 +540,7 @@ def _fill_images(
     """Put the images where they belong, and collect the parameters in a table."""
     n_galaxies = len(images)
     snr = np.empty(n_galaxies)
-    n_neighbours = np.empty(n_galaxies, dtype=np.int64)
+    n_neighbors = np.empty(n_galaxies, dtype=np.int64)
     with tqdm(
         total=n_galaxies,
         desc="Simulating galaxies",
@@ -551,7 +551,7 @@ def _fill_images(
             rows = slice(start, start + len(batch["snr"]))
             images[rows] = batch["images"].reshape(-1, *images.shape[1:])
             snr[rows] = batch["snr"]
-            n_neighbours[rows] = batch["n_neighbours"]
+            n_neighbors[rows] = batch["n_neighbors"]
             bar.update(len(batch["snr"]))
 
     hidden = ("flux", "flux_old", "flux_young", "offset_x", "offset_y")
@@ -560,10 +560,10 @@ def _fill_images(
     )
     # A stamp with an odd rest of pixels around it has one more after it than before.
     side = np.minimum(drawn["stamp_size"], size)
-    centre = (size - side) // 2 + (side - 1) / 2
-    table["x"] = centre + drawn["offset_x"]
-    table["y"] = centre + drawn["offset_y"]
-    table["n_neighbours"] = n_neighbours
+    center = (size - side) // 2 + (side - 1) / 2
+    table["x"] = center + drawn["offset_x"]
+    table["y"] = center + drawn["offset_y"]
+    table["n_neighbors"] = n_neighbors
     table["snr"] = snr
     if split is not None:
         table["split"] = split

@@ -187,7 +187,7 @@ def select_images(
             Images of another shape or data type, with those that they have.
         unreadable : list of (path, reason)
             Files that are no images, are damaged as far as their headers tell, do not
-            exist, hold several images, or colours that are no numbers of brightness (a
+            exist, hold several images, or colors that are no numbers of brightness (a
             palette, CMYK); and folders that could not be searched.
         shape : tuple of int
             The shape wanted, ``(height, width)`` for grey images.

@@ -119,9 +119,9 @@ def _read_rows(hdul: fits.HDUList, wavelength: np.ndarray) -> dict:
 def _header_fields(header: fits.Header) -> dict:
     """Fields that the primary header holds in all layouts.
 
-    The keywords of S/N and fibre type have two spellings each.
+    The keywords of S/N and fiber type have two spellings each.
     """
-    fibre_type = text(first(["FIBERTYP", "FIB_TYPE"], header)).lower()
+    fiber_type = text(first(["FIBERTYP", "FIB_TYPE"], header)).lower()
     snr_bands = {
         band: number(first([f"SNR{band.upper()}", f"SN_{band.upper()}"], header))
         for band in BANDS
@@ -132,7 +132,7 @@ def _header_fields(header: fits.Header) -> dict:
         f"-{integer(header.get('FIBERID'), 0):03d}"
     )
     return {
-        "kind": "sky" if fibre_type == "sky" else "science",
+        "kind": "sky" if fiber_type == "sky" else "science",
         "survey": "LAMOST",
         "release": text(header.get("DATA_V")),
         "id": identifier,

@@ -57,7 +57,7 @@ def make_spectra(
     nebular lines on the sequences of the BPT diagram. Quasars are broken power laws
     with broad and narrow lines, Fe II, Balmer continuum, host galaxies, broad
     absorption, Lyman forest, damped and Lyman-limit systems. All are seen at their
-    redshifts, through dust of the Milky Way, by a fibre spectrograph of the given
+    redshifts, through dust of the Milky Way, by a fiber spectrograph of the given
     resolving power with errors of flux calibration, photon noise of object and night
     sky, read noise, residuals of sky lines, cosmic rays and bad pixels.
 
@@ -74,7 +74,7 @@ def make_spectra(
     n_samples : int, default=1000
         Number of spectra.
     wavelength : array-like of shape (n_pixels,), default=None
-        Centres of the pixels, vacuum wavelengths in Å or a
+        Centers of the pixels, vacuum wavelengths in Å or a
         :class:`~astropy.units.Quantity` of length; strictly ascending, of any spacing
         and number, from 3000 to 10500 Å. Pixels meet midway; a single one is 1 Å wide.
         None means ``np.linspace(3900, 9000, 3000)``.
@@ -114,7 +114,7 @@ def make_spectra(
             Inverse variance of the noise; zero in bad pixels. Residuals of the sky and
             cosmic rays are not in it.
         wavelength : ndarray of shape (n_pixels,), float64
-            Centres of the pixels, in Å.
+            Centers of the pixels, in Å.
         target : ndarray of shape (n_samples,), str
             "STAR", "GALAXY" or "QSO".
         target_names : ndarray of str

@@ -29,8 +29,8 @@ from skastro.datasets.spectra._layouts import (
 from skastro.datasets.spectra._matrix import ClassNames, name_classes
 from skastro.utils import rebin
 
-# Column of the table: field of a spectrum. The names are those of files of many
-# spectra, so that `label_column` means the same for both.
+# Column of the table: field of a spectrum. Files of many spectra use the same names of
+# columns, so that `label_column` means the same for both.
 _COLUMNS = {
     "id": "id",
     "class": "class_name",
@@ -78,9 +78,9 @@ class _Row(NamedTuple):
 def read_spectrum(path: str | os.PathLike) -> Bunch:
     """Read one spectrum from a survey's FITS file.
 
-    The layout is recognised by what the file holds, never by its name: LAMOST low
+    The layout is recognized by what the file holds, never by its name: LAMOST low
     resolution (all three layouts of DR1 to DR10), SDSS, BOSS and eBOSS ``spec`` files,
-    the older SDSS ``spSpec`` files and 6dFGS. Nothing is masked, filled, normalised
+    the older SDSS ``spSpec`` files and 6dFGS. Nothing is masked, filled, normalized
     or shifted. Read more in the :ref:`User Guide <reading>`.
 
     Parameters
@@ -99,7 +99,7 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
         ivar : ndarray of shape (n_pixels,), float32
             Inverse variance of the flux, 0 where the survey rejected the pixel.
         wavelength : ndarray of shape (n_pixels,), float64
-            Ascending wavelengths of the pixels' centres in Å.
+            Ascending wavelengths of the pixels' centers in Å.
         mask : ndarray of shape (n_pixels,), bool
             True where the flux is not to be trusted: `ivar` is 0 or the flux is not
             finite.
@@ -107,7 +107,7 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
             The survey's bits, set in all exposures or in any; None where the file has
             no such mask.
         kind : {"science", "sky", "template"}
-            What the spectrum is of: an object, a fibre on empty sky, or a template of
+            What the spectrum is of: an object, a fiber on empty sky, or a template of
             the survey's pipeline.
         layout : str
             Name of the layout: "lamost-image", "lamost-log-image", "lamost-coadd",
@@ -256,8 +256,8 @@ def read_spectra(
     """Read many spectra on one wavelength grid, ready for an estimator.
 
     Either one file holds them all as a matrix, or each has its own file in any layout
-    that :func:`read_spectrum` reads. Layouts are recognised by what the files hold.
-    Nothing is masked, filled or normalised, and wavelengths stay in vacuum or air, and
+    that :func:`read_spectrum` reads. Layouts are recognized by what the files hold.
+    Nothing is masked, filled or normalized, and wavelengths stay in vacuum or air, and
     in the frame, in which a file gives them. Read more in the
     :ref:`User Guide <reading>`.
 

@@ -19,7 +19,7 @@ from skastro.datasets.spectra._fields import (
 from skastro.datasets.spectra._fits import column_names, image_shape, is_table
 from skastro.datasets.spectra._layouts import register_layout
 
-# Bit 0 of ZWARNING: a fibre that was put on empty sky.
+# Bit 0 of ZWARNING: a fiber that was put on empty sky.
 _SKY_BIT = 1
 # Spectral classes of the spectro1d pipeline, keyword SPEC_CLN; 5 is sky.
 _SPECTRO1D_CLASSES = {
@@ -61,7 +61,7 @@ def _read_spec(hdul: fits.HDUList) -> dict:
 
     Names of HDUs are not relied upon, and columns are found in upper and lower case.
     """
-    coadd, catalogue, header = _coadd_table(hdul), _catalogue(hdul), hdul[0].header
+    coadd, catalogue, header = _coadd_table(hdul), _catalog(hdul), hdul[0].header
     names = column_names(coadd)
     masks = {
         key.lower(): coadd.data[names[key]]
@@ -113,8 +113,8 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
     """Read a spectrum of the spectro1d pipeline.
 
     The survey's cross-correlation templates are files of the same layout. They were
-    made with an untagged version of the pipeline, or are composites of many fibres. So
-    a spectrum counts as an observation only if it names its fibre and a tagged version.
+    made with an untagged version of the pipeline, or are composites of many fibers. So
+    a spectrum counts as an observation only if it names its fiber and a tagged version.
     """
     header, data = hdul[0].header, hdul[0].data
     error = data[2].astype(np.float64)
@@ -160,7 +160,7 @@ def _coadd_table(hdul: fits.HDUList) -> fits.BinTableHDU | None:
     return None
 
 
-def _catalogue(hdul: fits.HDUList) -> dict[str, Any]:
+def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
     """Find the object's row of the catalogue; empty where the file has none."""
     for hdu in hdul[1:]:
         if is_table(hdu) and "CLASS" in column_names(hdu) and len(hdu.data) == 1:
@@ -183,8 +183,8 @@ def _survey(catalogue: dict[str, Any], run: str) -> str:
     return name or ("BOSS" if run.startswith("v") else "SDSS")
 
 
-def _identifier(plate: Any, mjd: Any, fibre: Any) -> str:
-    return f"{integer(plate, 0):04d}-{integer(mjd, 0):05d}-{integer(fibre, 0):04d}"
+def _identifier(plate: Any, mjd: Any, fiber: Any) -> str:
+    return f"{integer(plate, 0):04d}-{integer(mjd, 0):05d}-{integer(fiber, 0):04d}"
 
 
 def _spspec_masks(hdul: fits.HDUList) -> dict[str, np.ndarray]:

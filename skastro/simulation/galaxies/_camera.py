@@ -153,7 +153,7 @@ class GalaxyCamera:
         psf : galsim.GSObject
             The point spread function.
         offset : tuple of float
-            Where the galaxy is, in pixels right of and above the centre.
+            Where the galaxy is, in pixels right of and above the center.
         side : int
             Height and width of the image.
 
@@ -229,7 +229,7 @@ def simulate_galaxies(
     camera: GalaxyCamera,
     seed: int,
     first: int = 0,
-    n_neighbours: float = 0.0,
+    n_neighbors: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Image galaxies whose parameters are known.
 
@@ -240,23 +240,23 @@ def simulate_galaxies(
     ----------
     galaxies : mapping of str to ndarray of shape (n, ...)
         What ``population.draw`` gives, with ``psf_fwhm`` (arcsec), ``stamp_size``
-        (pixels), ``offset_x`` and ``offset_y`` (pixels from the centre of the stamp).
+        (pixels), ``offset_x`` and ``offset_y`` (pixels from the center of the stamp).
     population : GalaxyPopulation or RealGalaxyPopulation
-        Where the galaxies, and their neighbours, are from.
+        Where the galaxies, and their neighbors, are from.
     camera : GalaxyCamera
         What they are seen by.
     seed : int
         Source of randomness.
     first : int, default=0
-        Number of the first galaxy. Noise and neighbours of a galaxy depend on `seed`
+        Number of the first galaxy. Noise and neighbors of a galaxy depend on `seed`
         and on its number alone, so that pieces of a data set can be made apart.
-    n_neighbours : float, default=0
-        Mean number of neighbours.
+    n_neighbors : float, default=0
+        Mean number of neighbors.
 
     Returns
     -------
     result : dict of str to ndarray
-        ``images`` (n, size, size, n_bands), float32; ``snr`` and ``n_neighbours``
+        ``images`` (n, size, size, n_bands), float32; ``snr`` and ``n_neighbors``
         (n,).
 
     Examples
@@ -285,10 +285,10 @@ def simulate_galaxies(
     shape = (n, camera.size, camera.size, len(camera.zero_points))
     images = np.zeros(shape, dtype=np.float32)
     snr = np.empty(n)
-    neighbours = np.empty(n, dtype=np.int64)
+    neighbors = np.empty(n, dtype=np.int64)
     for i in range(n):
         galaxy = {name: values[i] for name, values in galaxies.items()}
-        about_neighbours, about_noise = (
+        about_neighbors, about_noise = (
             np.random.default_rng(
                 np.random.SeedSequence(seed, spawn_key=(first + i, subject))
             )
@@ -300,10 +300,10 @@ def simulate_galaxies(
         components = population.components(galaxy, options)
         electrons = camera.expose(components, psf, offset, side)
         snr[i] = camera.signal_to_noise(electrons)
-        neighbours[i] = about_neighbours.poisson(n_neighbours)
+        neighbors[i] = about_neighbors.poisson(n_neighbors)
         closest = galaxy.get("half_light_radius", 0.0) / camera.pixel_scale
-        places = _places(neighbours[i], closest, side, about_neighbours)
-        others = population.draw(neighbours[i], about_neighbours)
+        places = _places(neighbors[i], closest, side, about_neighbors)
+        others = population.draw(neighbors[i], about_neighbors)
         for j, place in enumerate(places):
             other = {name: values[j] for name, values in others.items()}
             components = population.components(other, options)
@@ -311,13 +311,13 @@ def simulate_galaxies(
         before = (camera.size - side) // 2
         inside = slice(before, before + side)
         images[i, inside, inside] = camera.record(electrons, about_noise)
-    return {"images": images, "snr": snr, "n_neighbours": neighbours}
+    return {"images": images, "snr": snr, "n_neighbors": neighbors}
 
 
 def _places(
     count: int, closest: float, side: int, rng: np.random.Generator
 ) -> list[tuple[float, float]]:
-    """Spread neighbours evenly between a radius and the corners of the stamp."""
+    """Spread neighbors evenly between a radius and the corners of the stamp."""
     farthest = max(side / np.sqrt(2), closest)
     radius = np.sqrt(rng.uniform(closest**2, farthest**2, count))
     angle = rng.uniform(0, 2 * np.pi, count)

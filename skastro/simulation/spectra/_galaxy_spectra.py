@@ -47,7 +47,7 @@ _POPULATIONS = {
 
 # Types: share, concentration of the Dirichlet distribution of the populations' light
 # at 5500 Å, median and scatter (ln) of the equivalent width of H alpha (Å), mean
-# colour excess of the stars.
+# color excess of the stars.
 _TYPES = {
     "PASSIVE": (0.36, (14.0, 1.6, 0.15, 0.05), 0.5, 0.5, 0.03),
     "INTERMEDIATE": (0.16, (6.0, 4.0, 1.2, 0.8), 4.0, 0.5, 0.10),
@@ -59,7 +59,7 @@ _TYPES = {
 # Line ratios to Hβ that are nearly fixed (case B, 10⁴ K; Osterbrock & Ferland 2006).
 _HYDROGEN_RATIOS = {"H alpha": 2.86, "H beta": 1.0, "H gamma": 0.468, "H delta": 0.259}
 
-# Colour excess of stars over that of gas (Calzetti et al. 2000).
+# Color excess of stars over that of gas (Calzetti et al. 2000).
 _STARS_OVER_GAS = 0.44
 
 _MAX_REDSHIFT = 0.7
@@ -151,9 +151,9 @@ class GalaxyModel:
         gas = np.where(agn, rng.uniform(120, 280, n), rng.uniform(50, 130, n))
         sigma = self.grid.sigma(gas)
         for name, strength in line_flux.items():
-            centre = SPECTRAL_LINES[name].wavelength * (1 + redshift)
+            center = SPECTRAL_LINES[name].wavelength * (1 + redshift)
             # The flux density on this grid is that of the rest frame.
-            self.grid.add_lines(flux, centre, sigma, strength * (1 + redshift))
+            self.grid.add_lines(flux, center, sigma, strength * (1 + redshift))
         return {
             "flux": flux,
             "subclass": subclass,

@@ -65,11 +65,11 @@ class LogGrid:
         return start, (start - position) * self.step
 
     def profile(
-        self, centres: ArrayLike, strengths: ArrayLike, velocity: float
+        self, centers: ArrayLike, strengths: ArrayLike, velocity: float
     ) -> np.ndarray:
         """Sum of Gaussians of given centers (Å), peaks and width (km/s), by pixel."""
         width = velocity / LIGHT_SPEED / self.step
-        position = (np.log(centres) - self.ln_wavelength[0]) / self.step
+        position = (np.log(centers) - self.ln_wavelength[0]) / self.step
         half = int(np.ceil(5 * width)) + 1
         pixel = np.rint(position).astype(int)[:, None] + np.arange(-half, half + 1)
         edges = np.append(pixel, pixel[:, -1:] + 1, axis=1) - 0.5
@@ -81,18 +81,18 @@ class LogGrid:
     def add_lines(
         self,
         flux: np.ndarray,
-        centres: np.ndarray,
+        centers: np.ndarray,
         sigma: np.ndarray,
         line_flux: np.ndarray,
     ) -> None:
         """Add one Gaussian emission line to each spectrum, in place.
 
-        `centres` are in Å, `sigma` in ln(wavelength), `line_flux` in flux density times
+        `centers` are in Å, `sigma` in ln(wavelength), `line_flux` in flux density times
         Å. Lines beyond the grid are left out; negative ones take away.
         """
-        # F dλ = F λ dlnλ: dividing by λ at the centre keeps the Gaussian symmetric.
-        area = line_flux / centres
-        position = (np.log(centres) - self.ln_wavelength[0]) / self.step
+        # F dλ = F λ dlnλ: dividing by λ at the center keeps the Gaussian symmetric.
+        area = line_flux / centers
+        position = (np.log(centers) - self.ln_wavelength[0]) / self.step
         width = np.maximum(sigma / self.step, 1e-3)
         first = np.maximum(np.floor(position - 5 * width).astype(int), 0)
         stop = np.minimum(np.ceil(position + 5 * width).astype(int) + 1, self.size)

@@ -29,7 +29,7 @@ _BROAD_LINES = {
     "He I 5877": 5.0,
     "H alpha": 195.0,
 }
-_HIGH_IONISATION = ("O VI", "N V", "Si IV", "C IV", "He II 1640")
+_HIGH_IONIZATION = ("O VI", "N V", "Si IV", "C IV", "He II 1640")
 
 # Narrow lines: rest equivalent width (Å).
 _NARROW_LINES = {
@@ -50,7 +50,7 @@ _NARROW_LINES = {
     "[S II] 6733": 1.5,
 }
 
-# Blends of Fe II: centre (Å), standard deviation (Å), relative height; the bumps of
+# Blends of Fe II: center (Å), standard deviation (Å), relative height; the bumps of
 # the templates of Vestergaard & Wilkes (2001) and Véron-Cetty et al. (2004).
 _ULTRAVIOLET_IRON = (
     (2080, 50, 0.35),
@@ -157,7 +157,7 @@ class QuasarModel:
         wind = rng.normal(-600.0, 450.0, n)
         for name, width in _BROAD_LINES.items():
             scatter = np.exp(rng.normal(0.0, 0.3, n))
-            offset = rng.normal(0.0, 100.0, n) + (name in _HIGH_IONISATION) * wind
+            offset = rng.normal(0.0, 100.0, n) + (name in _HIGH_IONIZATION) * wind
             line_width = fwhm * np.exp(rng.normal(0.0, 0.1, n))
             # A core and a wing three times as wide: more peaked than a Gaussian.
             for share, factor in ((0.6, 0.8), (0.4, 2.2)):
@@ -186,8 +186,8 @@ class QuasarModel:
     ) -> None:
         rest = SPECTRAL_LINES[name].wavelength
         strength = equivalent_width * (1 + redshift) * continuum.flux(rest)[:, 0]
-        centre = rest * (1 + redshift) * (1 + offset / LIGHT_SPEED)
-        self.grid.add_lines(flux, centre, velocity / LIGHT_SPEED, strength)
+        center = rest * (1 + redshift) * (1 + offset / LIGHT_SPEED)
+        self.grid.add_lines(flux, center, velocity / LIGHT_SPEED, strength)
 
     def _broad_absorption(
         self, flux: np.ndarray, redshift: np.ndarray, rng: np.random.Generator
@@ -205,10 +205,10 @@ class QuasarModel:
             depth = rng.uniform(0.5, 3.0, rows.size)
             for name, relative in _TROUGHS.items():
                 wavelength = SPECTRAL_LINES[name].wavelength
-                centre = np.log(
+                center = np.log(
                     wavelength * (1 + chosen) * (1 - velocity / LIGHT_SPEED)
                 )
-                distance = self.grid.ln_wavelength - centre[:, None]
+                distance = self.grid.ln_wavelength - center[:, None]
                 scaled = distance / (width / LIGHT_SPEED)[:, None]
                 profile = np.exp(-0.5 * scaled**2)
                 flux[rows] *= np.exp(-(relative * depth)[:, None] * profile)
@@ -278,8 +278,8 @@ def _draw_redshifts(n: int, highest: float, rng: np.random.Generator) -> np.ndar
 
 def _bumps(wavelength: np.ndarray, bumps: tuple) -> np.ndarray:
     return sum(
-        height * np.exp(-0.5 * ((wavelength - centre) / width) ** 2)
-        for centre, width, height in bumps
+        height * np.exp(-0.5 * ((wavelength - center) / width) ** 2)
+        for center, width, height in bumps
     )
 
 

@@ -41,7 +41,7 @@ def simulate_spectra(
     counts : mapping of str to int
         Numbers of objects of the classes "STAR", "GALAXY" and "QSO".
     wavelength : ndarray of shape (n_pixels,)
-        Pixel centres, vacuum wavelengths in Å, ascending.
+        Pixel centers, vacuum wavelengths in Å, ascending.
     snr : tuple of float
         Range of the mean S/N per pixel.
     resolution : float

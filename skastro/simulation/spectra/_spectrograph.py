@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A fibre spectrograph under the night sky: pixels, noise and what goes wrong."""
+"""A fiber spectrograph under the night sky: pixels, noise and what goes wrong."""
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -22,8 +22,8 @@ _MAX_SHIFT = 1.2e-3
 # Equivalent width (Å) of a sky line of intensity 1 over the dark sky's continuum.
 _SKY_WIDTH = 2.8
 
-# Brightness of the dark sky in the fibre, 1e-17 erg/(s cm² Å): V = 21.8 mag/arcsec²
-# through a fibre of 3 arcsec.
+# Brightness of the dark sky in the fiber, 1e-17 erg/(s cm² Å): V = 21.8 mag/arcsec²
+# through a fiber of 3 arcsec.
 SKY_BRIGHTNESS = 5.0
 
 # Squared S/N of an exposure at which object and sky are equally bright, times two.
@@ -60,7 +60,7 @@ _THROUGHPUT = (
 _SKY_ERROR = (0.025, 0.03)
 _GREEN_FACTOR = 2.5
 
-# Telluric bands: centre and half-width (Å), depth.
+# Telluric bands: center and half-width (Å), depth.
 _TELLURIC_BANDS = (
     (6885, 22, 0.25),
     (7220, 70, 0.15),
@@ -98,10 +98,10 @@ class Spectrograph:
         self.sky = 1 + self.sky_patterns[: len(names)].sum(axis=0)
         self.green = names.index("oxygen green")
         self.telluric = _telluric_depth(wavelength)
-        centre, half_range = self._centre_and_half_range()
-        self.position = (np.log(wavelength) - centre) / half_range
+        center, half_range = self._center_and_half_range()
+        self.position = (np.log(wavelength) - center) / half_range
 
-    def _centre_and_half_range(self) -> tuple[float, float]:
+    def _center_and_half_range(self) -> tuple[float, float]:
         first, last = np.log(self.wavelength[[0, -1]])
         return (first + last) / 2, max((last - first) / 2, 1e-12)
 
@@ -109,10 +109,10 @@ class Spectrograph:
         """Line groups of the sky, then their derivatives (2 groups, n_pixels)."""
         rows = np.zeros((len(SKY_LINES), self.grid.size))
         for row, lines in zip(rows, SKY_LINES.values(), strict=True):
-            for centre, intensity in lines:
+            for center, intensity in lines:
                 self.grid.add_lines(
                     row[None],
-                    np.array([centre]),
+                    np.array([center]),
                     self.grid.sigma()[None],
                     np.array([intensity * _SKY_WIDTH]),
                 )
@@ -230,6 +230,6 @@ def _throughput(wavelength: np.ndarray) -> np.ndarray:
 
 def _telluric_depth(wavelength: np.ndarray) -> np.ndarray:
     depth = np.zeros_like(wavelength)
-    for centre, half_width, strength in _TELLURIC_BANDS:
-        depth += strength * np.exp(-(((wavelength - centre) / half_width) ** 4))
+    for center, half_width, strength in _TELLURIC_BANDS:
+        depth += strength * np.exp(-(((wavelength - center) / half_width) ** 4))
     return depth

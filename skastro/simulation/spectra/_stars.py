@@ -98,7 +98,7 @@ HYDROGEN_AND_HELIUM = (
     "paschen",
     "hydrogen_bound_free",
     "neutral_helium",
-    "ionised_helium",
+    "ionized_helium",
 )
 
 # Factors that tell giants from dwarfs in cool stars (Gray & Corbally 2009).
@@ -170,7 +170,7 @@ def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
         "hydrogen_bound_free": (wavelength / 8204.0) ** 3
         * expit((8450.0 - wavelength) / 120.0),
         "neutral_helium": lines("neutral_helium", 60.0),
-        "ionised_helium": lines("ionised_helium", 80.0),
+        "ionized_helium": lines("ionized_helium", 80.0),
         "calcium_hk": _damped(wavelength, 3934.78, 2.0)
         + 0.85 * _damped(wavelength, 3969.59, 2.0),
         "calcium_hk_wings": _damped(wavelength, 3934.78, 9.0)
@@ -193,7 +193,7 @@ def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
         + 0.7 * _damped(wavelength, 8185.51, 1.2)
         + 0.9 * _damped(wavelength, 8197.08, 1.4),
         "neutral_metals": lines("neutral_metals"),
-        "ionised_metals": lines("ionised_metals"),
+        "ionized_metals": lines("ionized_metals"),
         "weak_lines": _weak_lines(grid),
         "ch_band": _bump(wavelength, 4308.0, 11.0) + 0.45 * _bump(wavelength, 4298, 25),
         "cyanogen": _bands(wavelength, _CYANOGEN),
@@ -207,13 +207,13 @@ def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
     }
 
 
-def _damped(wavelength: np.ndarray, centre: float, half_width: float) -> np.ndarray:
+def _damped(wavelength: np.ndarray, center: float, half_width: float) -> np.ndarray:
     """Lorentzian of unit peak: a line with damping wings."""
-    return 1 / (1 + ((wavelength - centre) / half_width) ** 2)
+    return 1 / (1 + ((wavelength - center) / half_width) ** 2)
 
 
-def _bump(wavelength: np.ndarray, centre: float, sigma: float) -> np.ndarray:
-    return np.exp(-0.5 * ((wavelength - centre) / sigma) ** 2)
+def _bump(wavelength: np.ndarray, center: float, sigma: float) -> np.ndarray:
+    return np.exp(-0.5 * ((wavelength - center) / sigma) ** 2)
 
 
 def hydrogen_wavelength(lower: int, upper: int) -> float:
@@ -236,8 +236,8 @@ def _balmer(wavelength: np.ndarray, half_width: float) -> np.ndarray:
 def _paschen(wavelength: np.ndarray) -> np.ndarray:
     total = np.zeros_like(wavelength)
     for upper in range(7, 21):
-        centre = hydrogen_wavelength(3, upper)
-        total += (9 / max(upper, 9)) * _damped(wavelength, centre, 9.0)
+        center = hydrogen_wavelength(3, upper)
+        total += (9 / max(upper, 9)) * _damped(wavelength, center, 9.0)
     return total
 
 
@@ -260,10 +260,10 @@ def _weak_lines(grid: LogGrid) -> np.ndarray:
     they grow denser and stronger towards the blue as the real ones do.
     """
     generator = np.random.default_rng(20)
-    centres = generator.uniform(3000.0, 9500.0, 6000)
-    density = 0.06 + expit((5450.0 - centres) / 150.0) + expit((4500 - centres) / 100.0)
-    strengths = generator.exponential(0.2, centres.size) * density
-    return grid.profile(centres, strengths, LINE_VELOCITY)
+    centers = generator.uniform(3000.0, 9500.0, 6000)
+    density = 0.06 + expit((5450.0 - centers) / 150.0) + expit((4500 - centers) / 100.0)
+    strengths = generator.exponential(0.2, centers.size) * density
+    return grid.profile(centers, strengths, LINE_VELOCITY)
 
 
 def spectral_type_temperature(code: ArrayLike) -> np.ndarray:

@@ -30,7 +30,7 @@ galaxies = make_galaxies(
     profile="both",
     sersic_index=(1, 2),
     magnitude=(17.5, 20.5),
-    n_neighbours=1.0,
+    n_neighbors=1.0,
     random_state=0,
     verbose=0,
 )

@@ -3,10 +3,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import skastro
+from skastro import datasets
 
 
 def test_every_public_name_loads():
@@ -15,8 +17,15 @@ def test_every_public_name_loads():
     assert set(skastro.__all__) <= set(namespace)
 
 
-def test_all_names_have_a_room():
-    assert set(skastro.__all__) == set(skastro._ROOM_OF_NAME)
+def test_type_checkers_find_the_names():
+    package = Path(skastro.__file__).parent
+    assert (package / "py.typed").exists()
+    for stub in (package / "__init__.pyi", package / "datasets" / "__init__.pyi"):
+        assert "import" in stub.read_text(encoding="utf-8")
+
+
+def test_every_name_of_datasets_loads():
+    assert all(callable(getattr(datasets, name)) for name in datasets.__all__)
 
 
 def test_unloaded_names_are_listed():
@@ -25,7 +34,7 @@ def test_unloaded_names_are_listed():
 
 
 def test_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'SpectrumClasifier'"):
+    with pytest.raises(AttributeError, match="No skastro attribute SpectrumClasifier"):
         skastro.SpectrumClasifier  # noqa: B018
 
 

@@ -1,31 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Readers of survey files, arrays larger than memory, and simulated data sets."""
+"""Readers of survey files, arrays larger than memory, and simulated data sets.
 
-from skastro.datasets._fetch_galaxy10 import fetch_galaxy10
-from skastro.datasets._galaxy10 import read_galaxy10
-from skastro.datasets._galaxy_files import read_galaxies
-from skastro.datasets._images_to_hdf5 import images_to_hdf5
-from skastro.datasets._make_galaxies import make_galaxies
-from skastro.datasets._make_sevi import make_sevi
-from skastro.datasets._make_spectra import make_spectra
-from skastro.datasets._read_sevi import read_sevi
-from skastro.datasets._read_spectra import read_spectra
-from skastro.datasets._read_spectrum import read_spectrum
-from skastro.datasets._select_images import select_images
-from skastro.utils import ImageFiles, LazyArray
+The stub ``__init__.pyi`` lists the public names. Each is loaded on first use.
+"""
 
-__all__ = [
-    "ImageFiles",
-    "LazyArray",
-    "fetch_galaxy10",
-    "images_to_hdf5",
-    "make_galaxies",
-    "make_sevi",
-    "make_spectra",
-    "read_galaxies",
-    "read_galaxy10",
-    "read_sevi",
-    "read_spectra",
-    "read_spectrum",
-    "select_images",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,23 +11,15 @@ from tqdm import tqdm
 
 _VARIABLE = "SKASTRO_HOME"
 _TIMEOUT = 30  # seconds without a byte
-# As much is lost where a connection breaks.
+# A broken connection loses at most this much.
 _CHUNK_BYTES = 2**16
 
 
 def find_data_home(data_home: str | os.PathLike | None = None) -> Path:
-    """Return the folder in which downloaded data sets are kept.
+    """Return the absolute path of the folder that keeps downloads; it need not exist.
 
-    Parameters
-    ----------
-    data_home : path-like, default=None
-        The folder. None means what the environment variable ``SKASTRO_HOME`` says, or
-        else the folder ``skastro`` where the operating system keeps caches.
-
-    Returns
-    -------
-    folder : Path
-        The absolute path; the folder need not exist.
+    None means the environment variable ``SKASTRO_HOME``, or else the folder ``skastro``
+    where the operating system keeps caches.
     """
     import pooch
 
@@ -49,35 +41,6 @@ def fetch_file(
     What has arrived is kept in ``<path>.part`` until it is complete and checked, so
     that an interrupted download goes on from there. One process at a time downloads
     into a folder, on systems with file locks as POSIX has them.
-
-    Parameters
-    ----------
-    url : str
-        Where the file is, by http or https.
-    path : Path
-        Where it is to be.
-    sha256 : str
-        The checksum, in hexadecimal digits.
-    download_if_missing : bool, default=True
-        Whether to download at all.
-    n_retries : int, default=3
-        How often to go on by itself when the connection breaks off in the middle.
-    verbose : int, default=1
-        Whether to show a progress bar; 0 is silent.
-
-    Returns
-    -------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file is absent and `download_if_missing` is False.
-    ConnectionError
-        If the server cannot be reached or the connection breaks off.
-    OSError
-        If the server refuses, or a file has another checksum.
     """
     import requests
 
@@ -96,7 +59,7 @@ def fetch_file(
         if path.exists():  # Another process was quicker.
             return _check_present(path, url, sha256)
         part = path.with_name(f"{path.name}.part")
-        # What is there may be of another file. Then all of it anew may be right.
+        # The part may belong to another file; a second attempt then starts afresh.
         n_attempts = 2 if part.exists() and part.stat().st_size > 0 else 1
         downloader = ResumingDownloader(part, n_retries=n_retries, verbose=verbose)
         for attempt in range(n_attempts):
@@ -119,17 +82,9 @@ def fetch_file(
 class ResumingDownloader:
     """Download a file over HTTP, going on where an earlier attempt stopped.
 
-    It follows pooch's protocol for downloaders.
-
-    Parameters
-    ----------
-    part : Path
-        Where to collect what arrives. What is in it already is not asked for again,
-        if the server can send parts of a file.
-    n_retries : int, default=3
-        How often to go on by itself when the connection breaks off in the middle.
-    verbose : int, default=1
-        Whether to show a progress bar; 0 is silent.
+    It follows pooch's protocol for downloaders. `part` collects what arrives, and the
+    server is not asked again for what is in it; `n_retries` counts the attempts after
+    a connection broke off.
     """
 
     def __init__(self, part: Path, *, n_retries: int = 3, verbose: int = 1) -> None:
@@ -140,17 +95,7 @@ class ResumingDownloader:
     def __call__(
         self, url: str, output_file: str, pooch: Any, check_only: bool = False
     ) -> None:
-        """Download `url` to `output_file`.
-
-        Parameters
-        ----------
-        url : str
-            What to download.
-        output_file : str
-            Where the complete file is to be.
-        pooch, check_only : object
-            Not used.
-        """
+        """Download `url` to `output_file`."""
         from requests import exceptions
 
         broken = (
@@ -232,8 +177,7 @@ def _announced_size(response: Any, done: int) -> int | None:
     """Give the number of bytes of the whole file, if the server tells it."""
     if _is_encoded(response):
         return None
-    # Of a file's part the length is that of the part, which may be a part of what was
-    # asked for.
+    # In an answer with a range, Content-Length counts the bytes of that range only.
     size = response.headers.get("Content-Range", "").rpartition("/")[2]
     if size.isdecimal():
         return int(size)
@@ -259,7 +203,7 @@ def _retrieve(
 
 
 def _check_present(path: Path, url: str, sha256: str) -> Path:
-    """Hold a file that was there before against its checksum."""
+    """Compare an existing file with its checksum."""
     import pooch
 
     if path.is_dir():

@@ -18,25 +18,7 @@ _MOST_DATASETS_NAMED = 12
 
 
 def open_hdf5(path: str | os.PathLike) -> h5py.File:
-    """Open an HDF5 file for reading.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-
-    Returns
-    -------
-    file : h5py.File
-        The open file.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError
-        If there is no such file, or it is a folder.
-    OSError
-        If the file is empty, truncated, damaged or not HDF5.
-    """
+    """Open an HDF5 file for reading."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder; give the name of a file in it.")
@@ -54,25 +36,7 @@ def open_hdf5(path: str | os.PathLike) -> h5py.File:
 
 @contextmanager
 def reading_hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
-    """Open an HDF5 file for the time of a block, and name it where it is damaged.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-
-    Yields
-    ------
-    file : h5py.File
-        The open file.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError
-        If there is no such file, or it is a folder.
-    OSError
-        If the file is empty, truncated, not HDF5, or turns out damaged in the block.
-    """
+    """Open an HDF5 file for the time of a block, and name it where it is damaged."""
     with open_hdf5(path) as file:
         try:
             yield file
@@ -83,27 +47,7 @@ def reading_hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
 
 
 def find_dataset(file: h5py.File, name: str, advice: str) -> h5py.Dataset | h5py.Group:
-    """Look up a data set by its name.
-
-    Parameters
-    ----------
-    file : h5py.File
-        The open file.
-    name : str
-        The data set's path in the file.
-    advice : str
-        What the user can do where there is none of that name, as a clause.
-
-    Returns
-    -------
-    dataset : h5py.Dataset or h5py.Group
-        What stands under the name.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing under that name; the message lists what there is.
-    """
+    """Look up a data set by its name."""
     if name in file:
         return file[name]
     raise ValueError(
@@ -113,18 +57,7 @@ def find_dataset(file: h5py.File, name: str, advice: str) -> h5py.Dataset | h5py
 
 
 def describe_datasets(file: h5py.File) -> str:
-    """Say in a few words which data sets a file holds, for error messages.
-
-    Parameters
-    ----------
-    file : h5py.File
-        The open file.
-
-    Returns
-    -------
-    description : str
-        Names, shapes and types of the data sets, the first twelve.
-    """
+    """Say in a few words which data sets a file holds, for error messages."""
     found: list[str] = []
 
     def note(name: str, item: Any) -> None:
@@ -139,18 +72,7 @@ def describe_datasets(file: h5py.File) -> str:
 
 
 def read_column(dataset: h5py.Dataset) -> np.ndarray:
-    """Read a data set of numbers or texts, in the machine's byte order.
-
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-        The data set.
-
-    Returns
-    -------
-    values : ndarray of the shape of the data set
-        Texts are str.
-    """
+    """Read a data set of numbers or texts, in the machine's byte order."""
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return np.asarray(dataset.asstr(errors="replace")[()]).astype(np.str_)
     values = np.asarray(dataset[()])
@@ -158,20 +80,7 @@ def read_column(dataset: h5py.Dataset) -> np.ndarray:
 
 
 def read_images(source: Any, verbose: int) -> np.ndarray:
-    """Read all images into memory, block by block, with a progress bar.
-
-    Parameters
-    ----------
-    source : h5py.Dataset or other source of LazyArray
-        The images.
-    verbose : int
-        Whether to show progress where reading takes more than two seconds.
-
-    Returns
-    -------
-    images : ndarray of the shape of the source
-        In the machine's byte order.
-    """
+    """Read all images into memory, block by block, with a progress bar."""
     array = LazyArray(source)
     images = np.empty(array.shape, array.dtype)
     with tqdm(
@@ -184,18 +93,7 @@ def read_images(source: Any, verbose: int) -> np.ndarray:
 
 
 def read_attributes(item: h5py.File | h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """Read the attributes as Python's texts and numbers, and arrays of them.
-
-    Parameters
-    ----------
-    item : h5py.File, h5py.Group or h5py.Dataset
-        What bears the attributes.
-
-    Returns
-    -------
-    attributes : dict
-        Value by name; None for an attribute without value.
-    """
+    """Read the attributes as Python's texts and numbers, and arrays of them."""
     return {name: _plain(value) for name, value in item.attrs.items()}
 
 

@@ -7,20 +7,24 @@ galaxies and the camera that takes them. The functions for users are
 Images of electrons are in :mod:`skastro.simulation.sevi`.
 """
 
-from skastro.simulation._air import air_to_vacuum
-from skastro.simulation._extinction import extinction_curve
-from skastro.simulation._galaxy_images import GalaxyCamera, simulate_galaxies
-from skastro.simulation._galaxy_population import GalaxyPopulation
-from skastro.simulation._lines import (
+from skastro.simulation.galaxies._camera import GalaxyCamera, simulate_galaxies
+from skastro.simulation.galaxies._population import (
+    GalaxyPopulation,
+    RealGalaxyPopulation,
+    sersic_flux_fraction,
+)
+from skastro.simulation.spectra._formulas import (
+    air_to_vacuum,
+    extinction_curve,
+    planck_flux,
+)
+from skastro.simulation.spectra._lines import (
     LINE_SOURCES,
     SPECTRAL_LINES,
     SpectralLine,
     lines_of,
 )
-from skastro.simulation._real_galaxies import RealGalaxyPopulation
-from skastro.simulation._sersic import sersic_flux_fraction
-from skastro.simulation._spectra import simulate_spectra
-from skastro.simulation._stars import planck_flux
+from skastro.simulation.spectra._simulate_spectra import simulate_spectra
 
 __all__ = [
     "LINE_SOURCES",

@@ -15,8 +15,9 @@ import numpy as np
 import pooch
 import pytest
 
-from skastro.datasets import LazyArray, _download, _fetch_galaxy10, fetch_galaxy10
+from skastro.datasets import LazyArray, _download, fetch_galaxy10
 from skastro.datasets._download import fetch_file, find_data_home
+from skastro.datasets.galaxies import _galaxy10
 
 N_GALAXIES = 30
 
@@ -101,10 +102,10 @@ def server(content, monkeypatch):
     """Start a server, whose file has the checksum that is asked for."""
     monkeypatch.setattr(_download, "_CHUNK_BYTES", 10_000)
     with Server(content) as server:
-        remote = _fetch_galaxy10._Remote(
+        remote = _galaxy10._Remote(
             "Galaxy10.h5", server.url, hashlib.sha256(content).hexdigest()
         )
-        monkeypatch.setitem(_fetch_galaxy10._FILES, "sdss", remote)
+        monkeypatch.setitem(_galaxy10._FILES, "sdss", remote)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -268,7 +269,7 @@ def test_offline(tmp_path):
             fetch(tmp_path, url=url)
     message = str(info.value)
     assert f"put the file at {tmp_path / 'Galaxy10.h5'}; its SHA-256" in message
-    assert _fetch_galaxy10._FILES["sdss"].sha256 in message
+    assert _galaxy10._FILES["sdss"].sha256 in message
     assert "Call again when there is a connection" in message
     assert info.value.__cause__ is not None
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skastro.datasets import LazyArray, read_galaxy10
-from skastro.datasets._galaxy_labels import VARIANTS
+from skastro.datasets.galaxies._galaxy10 import VARIANTS
 
 LABELS = [2, 0, 1, 1, 0, 2]
 

@@ -19,7 +19,7 @@ from skastro.datasets import (
     read_galaxy10,
     select_images,
 )
-from skastro.datasets import _images_to_hdf5 as module
+from skastro.datasets.images import _images_to_hdf5 as module
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 12, 10, 3), dtype=np.uint8)
 

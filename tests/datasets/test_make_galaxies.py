@@ -28,7 +28,7 @@ COLUMNS = [
     "stamp_size",
     "x",
     "y",
-    "n_neighbours",
+    "n_neighbors",
     "snr",
 ]
 
@@ -117,7 +117,7 @@ def test_images_belong_to_their_parameters(galaxies):
 
 
 def test_same_images_for_any_number_of_processes():
-    one, two = (make(70, n_neighbours=1.0, n_jobs=n_jobs) for n_jobs in (1, 2))
+    one, two = (make(70, n_neighbors=1.0, n_jobs=n_jobs) for n_jobs in (1, 2))
     np.testing.assert_array_equal(one.images, two.images)
     for name in COLUMNS:
         np.testing.assert_array_equal(one.parameters[name], two.parameters[name])
@@ -249,7 +249,9 @@ def test_failure_leaves_no_file(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("skastro.datasets._galaxy_pieces.simulate_galaxies", fail)
+    monkeypatch.setattr(
+        "skastro.datasets.galaxies._make_galaxies.simulate_galaxies", fail
+    )
     with pytest.raises(RuntimeError, match="the disk is full"):
         make(3, out=tmp_path / "galaxies.h5")
     assert list(tmp_path.iterdir()) == []
@@ -320,7 +322,7 @@ def test_progress_bar(capsys):
         ({"sersic_index": (0.5, 8)}, ValueError, "from 0.3 to 6.2"),
         ({"ellipticity": 1.0}, ValueError, "from 0 to 0.95; got 1.0"),
         ({"bulge_fraction": (0, 2)}, ValueError, "from 0 to 1"),
-        ({"n_neighbours": -1}, ValueError, "n_neighbours must be zero or positive"),
+        ({"n_neighbors": -1}, ValueError, "n_neighbors must be at least 0; got -1"),
         ({"pixel_scale": 0}, ValueError, "pixel_scale must be positive"),
         ({"pixel_scale": "0.2"}, TypeError, "pixel_scale must be a number"),
         ({"psf": "airy"}, ValueError, "psf must be one of.*moffat"),
@@ -329,7 +331,11 @@ def test_progress_bar(capsys):
         ({"zero_point": {"g": 30}}, ValueError, r"no value for \['r'\]; it has \['g'"),
         ({"zero_point": np.inf}, ValueError, "zero_point must be a magnitude"),
         ({"sky_brightness": "dark"}, TypeError, "sky_brightness must be a number"),
-        ({"read_noise": np.inf}, ValueError, "read_noise must be zero or positive"),
+        (
+            {"read_noise": np.inf},
+            ValueError,
+            "read_noise must be at least 0 and finite; got inf",
+        ),
         ({"splits": (0.5, 0.4)}, ValueError, "sum 1; got.*sum 0.9"),
         ({"splits": 0.5}, ValueError, "two or three numbers"),
         ({"splits": (0.9, 0.1)}, ValueError, "leave a part empty"),

@@ -173,7 +173,9 @@ def test_any_error_of_pillow_is_listed(three, monkeypatch):
             raise KeyError
         return (12, 10, 3), np.dtype("uint8")
 
-    monkeypatch.setattr("skastro.datasets._image_headers.read_image_header", broken)
+    monkeypatch.setattr(
+        "skastro.datasets.images._select_images.read_image_header", broken
+    )
     with pytest.warns(UserWarning, match="1 of 3 files"):
         selection = select_images(three, (3, 12, 10), None, verbose=0)
     assert selection.paths == [three[0], three[2]]
@@ -291,7 +293,7 @@ def test_no_images(tmp_path):
 
 
 def test_folder_of_the_list_is_looked_for_first(three, tmp_path, monkeypatch):
-    monkeypatch.delattr("skastro.datasets._select_images.read_headers")
+    monkeypatch.delattr("skastro.datasets.images._select_images.read_headers")
     with pytest.raises(FileNotFoundError, match=r"the folder .*lists does not exist"):
         select_images(three, (3, 12, 10), tmp_path / "lists" / "train.txt")
 
@@ -301,7 +303,7 @@ def test_end_of_line_in_a_name(three, folder, tmp_path, monkeypatch, end):
     odd = save(folder / f"b{end}.png")
     found = select_images(folder, (3, 12, 10), None, verbose=0).paths
     assert sorted(found) == sorted([*three, odd])
-    monkeypatch.delattr("skastro.datasets._select_images.read_headers")
+    monkeypatch.delattr("skastro.datasets.images._select_images.read_headers")
     with pytest.raises(ValueError, match=r"b\\[nr]\.png' has the end of a line"):
         select_images(folder, (3, 12, 10), tmp_path / "train.txt")
     assert not (tmp_path / "train.txt").exists()

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from skastro.simulation import SPECTRAL_LINES
-from skastro.simulation._galaxies import GalaxyModel
-from skastro.simulation._grid import LIGHT_SPEED, LogGrid
+from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
+from skastro.simulation.spectra._grid import LIGHT_SPEED, LogGrid
 
 SIGMA = 1 / 1800 / 2.3548
 GRID = LogGrid(3650.0, 9300.0, SIGMA / 3, SIGMA)

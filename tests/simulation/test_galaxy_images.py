@@ -17,9 +17,11 @@ from skastro.simulation import (
     sersic_flux_fraction,
     simulate_galaxies,
 )
-from skastro.simulation._galaxy_colours import flux_ratios
-from skastro.simulation._real_galaxies import _catalogue
-from skastro.simulation._sersic import bulge_and_disc_radii
+from skastro.simulation.galaxies._population import (
+    _open_catalog,
+    bulge_and_disc_radii,
+    flux_ratios,
+)
 
 FWHM_OF_SIGMA = np.sqrt(8 * np.log(2))
 
@@ -49,7 +51,7 @@ def camera(size, **settings):
     return GalaxyCamera(size=size, **defaults | settings)
 
 
-def simulate(galaxies, size, n=1, fwhm=0.4, seed=0, n_neighbours=0.0, **settings):
+def simulate(galaxies, size, n=1, fwhm=0.4, seed=0, n_neighbors=0.0, **settings):
     drawn = galaxies.draw(n, np.random.default_rng(seed))
     drawn["psf_fwhm"] = np.full(n, fwhm)
     drawn["stamp_size"] = np.full(n, size)
@@ -59,7 +61,7 @@ def simulate(galaxies, size, n=1, fwhm=0.4, seed=0, n_neighbours=0.0, **settings
         population=galaxies,
         camera=camera(size, **settings),
         seed=seed,
-        n_neighbours=n_neighbours,
+        n_neighbors=n_neighbors,
     )
     return drawn, result["images"], result
 
@@ -289,10 +291,10 @@ def test_signal_to_noise():
 def test_neighbours_add_light_and_leave_the_galaxy():
     galaxies = population(half_light_radius=(0.5, 0.5))
     _, alone, _ = simulate(galaxies, 96, n=6)
-    _, images, result = simulate(galaxies, 96, n=6, n_neighbours=2.0)
-    assert result["n_neighbours"].sum() > 4
+    _, images, result = simulate(galaxies, 96, n=6, n_neighbors=2.0)
+    assert result["n_neighbors"].sum() > 4
     added = (images - alone).sum(axis=(1, 2, 3))
-    np.testing.assert_array_equal(added > 1, result["n_neighbours"] > 0)
+    np.testing.assert_array_equal(added > 1, result["n_neighbors"] > 0)
 
 
 # The effort.
@@ -368,7 +370,7 @@ def test_data_set_of_real_galaxies(tmp_path):
     path = real_catalogue(tmp_path)
     settings = {"size": 32, "real_catalog": path, "random_state": 0, "verbose": 0}
     one, two = (
-        make_galaxies(12, n_neighbours=0.5, n_jobs=n_jobs, **settings)
+        make_galaxies(12, n_neighbors=0.5, n_jobs=n_jobs, **settings)
         for n_jobs in (1, 2)
     )
     np.testing.assert_array_equal(one.images, two.images)
@@ -393,7 +395,7 @@ def test_catalogue_of_a_relative_path(tmp_path, monkeypatch):
     galaxies = RealGalaxyPopulation("catalogue.fits", (18.0, 22.0))
     # As in another process, which works elsewhere and has not opened it yet.
     monkeypatch.chdir("/")
-    _catalogue.cache_clear()
+    _open_catalog.cache_clear()
     assert simulate(galaxies, 16)[1].shape == (1, 16, 16, 1)
 
 

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from skastro.simulation._grid import LIGHT_SPEED, LogGrid, mix
+from skastro.simulation.spectra._grid import LIGHT_SPEED, LogGrid, mix
 
 
 def gaussian(grid, centre, sigma):

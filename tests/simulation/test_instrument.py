@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skastro.simulation._instrument import Spectrograph
+from skastro.simulation.spectra._spectrograph import Spectrograph
 
 WAVELENGTH = np.linspace(3900.0, 9000.0, 3000)
 

@@ -10,9 +10,9 @@ from skastro.simulation import (
     air_to_vacuum,
     lines_of,
 )
-from skastro.simulation._metal_lines import IONISED_METALS, NEUTRAL_METALS
-from skastro.simulation._sky_lines import SKY_LINES
-from skastro.simulation._stellar_opacity import hydrogen_wavelength
+from skastro.simulation.spectra._spectrograph import SKY_LINES
+from skastro.simulation.spectra._stars import hydrogen_wavelength
+from skastro.simulation.spectra._tables import read_table
 
 # Wavelengths in air of the NIST Atomic Spectra Database.
 AIR = {
@@ -94,7 +94,11 @@ def test_lines_of_refuses_other_classes():
 
 
 def test_private_tables_are_in_order():
-    for table in (NEUTRAL_METALS, IONISED_METALS, *SKY_LINES.values()):
+    for table in (
+        read_table("stellar_lines.csv")["neutral_metals"],
+        read_table("stellar_lines.csv")["ionized_metals"],
+        *SKY_LINES.values(),
+    ):
         wavelengths = [wavelength for wavelength, _ in table]
         assert wavelengths == sorted(wavelengths)
         assert all(strength > 0 for _, strength in table)

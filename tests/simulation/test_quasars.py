@@ -4,13 +4,13 @@
 import numpy as np
 import pytest
 
-from skastro.simulation._forest import (
+from skastro.simulation.spectra._grid import LogGrid
+from skastro.simulation.spectra._quasars import (
     LYMAN_LIMIT,
     IntergalacticMedium,
+    QuasarModel,
     effective_optical_depth,
 )
-from skastro.simulation._grid import LogGrid
-from skastro.simulation._quasars import QuasarModel
 
 SIGMA = 1 / 1800 / 2.3548
 GRID = LogGrid(3850.0, 9050.0, SIGMA / 3, SIGMA)

@@ -7,8 +7,8 @@ from astropy import constants, units
 from astropy.modeling.physical_models import BlackBody
 
 from skastro.simulation import planck_flux
-from skastro.simulation._grid import LogGrid
-from skastro.simulation._stars import (
+from skastro.simulation.spectra._grid import LogGrid
+from skastro.simulation.spectra._stars import (
     StarModel,
     StellarLibrary,
     spectral_type_temperature,

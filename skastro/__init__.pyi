@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from .estimators import EnsembleClassifier as EnsembleClassifier
+from .estimators import GalaxyClassifier as GalaxyClassifier
+from .estimators import GalaxyRegressor as GalaxyRegressor
+from .estimators import RejectingClassifier as RejectingClassifier
+from .estimators import SEVIRegressor as SEVIRegressor
+from .estimators import SpectrumClassifier as SpectrumClassifier
+from .estimators import VAETransformer as VAETransformer
+from .pipeline import Pipeline as Pipeline
+from .pipeline import make_pipeline as make_pipeline
+from .preprocessing import CropPadImages as CropPadImages
+from .preprocessing import MinMaxSpectra as MinMaxSpectra
+from .preprocessing import RebinSpectra as RebinSpectra
+from .preprocessing import StandardizeSpectra as StandardizeSpectra
+from .resampling import NoiseAugmenter as NoiseAugmenter
+from .resampling import NoiseResampler as NoiseResampler
+
+__version__: str

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files that could not be used, and the text that reports them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_MOST_NAMED = 5
+
+
+class Failure(NamedTuple):
+    """A file that could not be read, and what is wrong with it."""
+
+    path: str
+    reason: str
+
+
+def name_failures(failures: Sequence[tuple]) -> str:
+    """Name the first few files that could not be used, one a line."""
+    lines = [f"  {path}: {' '.join(map(str, why))}" for path, *why in failures]
+    hidden = len(lines) - _MOST_NAMED
+    return "\n".join(lines[:_MOST_NAMED] + [f"  and {hidden} more"] * (hidden > 0))
+
+
+def report_failures(failures: Sequence[tuple], n_files: int) -> str:
+    """Count the files that could not be read, and name the first few."""
+    count = f"{len(failures)} of {n_files} files could not be read"
+    return f"{count}:\n{name_failures(failures)}"

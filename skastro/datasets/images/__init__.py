@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Image files: choosing those of one shape, packing them into one file."""
+
+from skastro.datasets.images._images_to_hdf5 import images_to_hdf5
+from skastro.datasets.images._select_images import select_images
+from skastro.utils import ImageFiles, LazyArray
+
+__all__ = ["ImageFiles", "LazyArray", "images_to_hdf5", "select_images"]

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Packing image files into one HDF5 file."""
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
+
+import h5py
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
+from tqdm.auto import tqdm
+
+from skastro.datasets._failures import Failure, name_failures
+from skastro.datasets._hdf5 import open_hdf5
+from skastro.datasets.galaxies._galaxy10 import check_labels
+from skastro.datasets.images._select_images import (
+    N_THREADS,
+    Header,
+    OtherShape,
+    describe,
+    read_headers,
+    reason_of,
+)
+from skastro.utils import ImageFiles, LazyArray, atomic_write, read_path_list
+
+# One image of 256 x 256 pixels a chunk: random rows are then read without others, and
+# ranges of rows as fast as with larger chunks.
+_CHUNK_BYTES = 2**18
+# Pixels decoded before they are written.
+_BLOCK_BYTES = 2**25
+_LABELS, _PATHS = "ans", "paths"
+
+
+def images_to_hdf5(
+    paths: Iterable[str | os.PathLike] | str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    channel_axis: int = -1,
+    dataset: str = "images",
+    labels: ArrayLike | None = None,
+    chunk_rows: int | None = None,
+    compression: str | None = None,
+    on_error: str = "raise",
+    n_jobs: int | None = None,
+    verbose: int = 1,
+) -> Bunch:
+    """Pack image files of one shape into an HDF5 file, decoded once and for all.
+
+    Training on the file's data set reads pixels instead of decoding them in each epoch
+    anew. The layout is that of Galaxy10, which :func:`read_galaxy10` reads. Images are
+    written while others are still being read, so that they need not fit into memory.
+
+    Parameters
+    ----------
+    paths : iterable of path-like, or path-like
+        The image files, in order; or a text file that lists them, one a line, such as
+        :func:`select_images` writes. All must have one shape and data type.
+    out : path-like
+        HDF5 file to write. It appears once it is complete, and replaces an existing
+        one then.
+    channel_axis : {-1, 3, 1, -3}, default=-1
+        Axis of the channels in the array of all images: the last, ``(n, H, W, C)``, or
+        the second, ``(n, C, H, W)``. Grey images have no such axis.
+    dataset : str, default="images"
+        Name of the data set of the images.
+    labels : array-like of shape (n_files,), default=None
+        Class of each file, an integer or a text. Stored as integers under "ans"; the
+        texts, sorted, in the file's attribute ``class_names``.
+    chunk_rows : int, default=None
+        Images a chunk, which HDF5 reads and compresses as a whole. None means as many
+        as take 256 KiB, and at least one.
+    compression : {"gzip", "lzf"} or None, default=None
+        Filter of HDF5. "gzip" makes images of galaxies smaller at the cost of the
+        speed of reading; "lzf" does little for noise.
+    on_error : {"raise", "skip"}, default="raise"
+        What to do with files that cannot be read or have another shape or data type
+        than the most frequent: raise an error, or leave them out, with their labels,
+        and list them.
+    n_jobs : int, default=None
+        Number of threads that decode; None means 8, -1 one a processor.
+    verbose : int, default=1
+        Whether to show progress bars; 0 is silent.
+
+    Returns
+    -------
+    packed : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object with the following attributes.
+
+        images : :class:`LazyArray` of shape (n_images, height, width[, n_channels])
+            The images in the file, in the data type of the files, as a rule uint8.
+        paths : list of str
+            The files that they come from; the data set "paths" of the file.
+        label : ndarray of int of shape (n_images,), or None
+            The data set "ans" of the file.
+        class_names : list of str or None
+            What these integers mean, where `labels` are texts.
+        skipped : list of (path, reason) or (path, shape, dtype)
+            What ``on_error="skip"`` has left out.
+        filename : str
+            The file.
+
+    Raises
+    ------
+    ValueError
+        If files have other shapes or data types than the most frequent, all images
+        are left out, `labels` are not as many as the files, or a parameter is wrong.
+    OSError
+        If a file cannot be read, or `out` not be written. An older file of that name
+        is left as it was.
+
+    See Also
+    --------
+    select_images : Lists the images of one shape in a folder.
+    read_galaxy10 : Reads the file.
+    ImageFiles : The images as one array without a copy.
+
+    Notes
+    -----
+    All headers are read before the first image is, so that a file of another shape is
+    found at the beginning. Data sets of further columns can be added with h5py.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> from skastro.datasets import images_to_hdf5, read_galaxy10
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [f"{folder}/{name}.png" for name in "abc"]
+    ...     for path in paths:
+    ...         Image.new("RGB", (32, 32)).save(path)
+    ...     labels = ["spiral", "smooth", "spiral"]
+    ...     out = f"{folder}/galaxies.h5"
+    ...     packed = images_to_hdf5(paths, out, labels=labels, verbose=0)
+    ...     galaxies = read_galaxy10(out, verbose=0)
+    >>> packed.images
+    LazyArray(Dataset, shape=(3, 32, 32, 3), dtype=uint8)
+    >>> galaxies.target.tolist()
+    ['spiral', 'smooth', 'spiral']
+    """
+    _check_options(dataset, chunk_rows, compression, on_error)
+    if isinstance(paths, str | os.PathLike):
+        paths = read_path_list(paths)
+    paths = [os.fspath(path) for path in paths]
+    if not paths:
+        raise ValueError("paths holds no files; give at least one.")
+    label, class_names = _encode(labels, len(paths))
+
+    with atomic_write(out, "wb") as file, h5py.File(file.name, "w") as hdf5:
+        rows, skipped = _check_headers(paths, on_error, n_jobs, verbose)
+        images = ImageFiles([paths[row] for row in rows], channel_axis=channel_axis)
+        if chunk_rows is None:
+            chunk_rows = max(1, _CHUNK_BYTES * len(images) // images.nbytes)
+        stored = hdf5.create_dataset(
+            dataset,
+            images.shape,
+            images.dtype,
+            chunks=(min(chunk_rows, len(images)), *images.shape[1:]),
+            maxshape=(None, *images.shape[1:]),
+            compression=compression,
+        )
+        written, damaged = _copy(images, stored, on_error, n_jobs, verbose)
+        rows = rows[written]
+        skipped += damaged
+        if not len(rows):
+            raise ValueError(
+                f"No image could be read:\n{name_failures(skipped)}\n"
+                f"{os.fspath(out)!r} is not written."
+            )
+        kept = [paths[row] for row in rows]
+        # As bytes, since names of files need not be UTF-8.
+        names = [path.encode("utf-8", "surrogateescape") for path in kept]
+        hdf5.create_dataset(_PATHS, data=names, dtype=h5py.string_dtype())
+        if label is not None:
+            label = label[rows]
+            hdf5[_LABELS] = label
+        if class_names is not None:
+            hdf5.attrs["class_names"] = json.dumps(class_names)
+    # A handle of its own, which closes when the array is forgotten.
+    return Bunch(
+        images=LazyArray(open_hdf5(out)[dataset]),
+        paths=kept,
+        label=label,
+        class_names=class_names,
+        skipped=skipped,
+        filename=os.fspath(out),
+    )
+
+
+def _check_options(
+    dataset: str, chunk_rows: int | None, compression: str | None, on_error: str
+) -> None:
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip'; got {on_error!r}.")
+    if compression not in (None, "gzip", "lzf"):
+        raise ValueError(
+            f"compression must be 'gzip', 'lzf' or None; got {compression!r}."
+        )
+    reserved = (_LABELS, _PATHS)
+    if not isinstance(dataset, str) or not dataset.strip("./") or "/" in dataset:
+        raise ValueError(f"dataset must be a name without slashes; got {dataset!r}.")
+    if dataset in reserved:
+        raise ValueError(
+            f"dataset must be another name than {' and '.join(map(repr, reserved))}, "
+            f"which are those of the labels and of the paths; got {dataset!r}."
+        )
+    if chunk_rows is not None and not (
+        isinstance(chunk_rows, Integral) and chunk_rows > 0
+    ):
+        raise ValueError(
+            f"chunk_rows must be a positive integer or None; got {chunk_rows!r}."
+        )
+
+
+def _encode(
+    labels: ArrayLike | None, n_files: int
+) -> tuple[np.ndarray | None, list[str] | None]:
+    """Check labels, and turn texts into integers and the list of the texts."""
+    if labels is None:
+        return None, None
+    labels = np.asarray(labels)
+    if labels.dtype.kind == "O":
+        # Texts of pandas, for one.
+        labels = np.array(labels.tolist())
+    label = check_labels(labels, n_files, "labels")
+    if label.dtype.kind != "U":
+        return label.astype(np.int64), None
+    names, label = np.unique(label, return_inverse=True)
+    return label, names.tolist()
+
+
+def _check_headers(
+    paths: list[str], on_error: str, n_jobs: int | None, verbose: int
+) -> tuple[np.ndarray, list[Failure | OtherShape]]:
+    """Give the rows of the images of the most frequent shape, and the other files."""
+    found = read_headers(paths, n_jobs, verbose)
+    headers = [header for header in found if isinstance(header, Header)]
+    failures = [header for header in found if isinstance(header, Failure)]
+    if failures and (on_error == "raise" or not headers):
+        raise OSError(
+            f"{len(failures)} of {len(paths)} files cannot be read:\n"
+            f"{name_failures(failures)}\nLeave them out by on_error='skip'."
+        )
+    usual = Counter(headers).most_common(1)[0][0]
+    others = [
+        OtherShape(path, *header)
+        for path, header in zip(paths, found, strict=True)
+        if isinstance(header, Header) and header != usual
+    ]
+    if others and on_error == "raise":
+        raise ValueError(
+            "The images must all have one shape and data type, but there are (channels "
+            f"first) {describe(headers)}. Of another shape than most are:\n"
+            f"{name_failures(others)}\nChoose those of one shape by select_images, or "
+            "leave the others out by on_error='skip'."
+        )
+    rows = np.array([row for row, header in enumerate(found) if header == usual])
+    return rows, [*failures, *others]
+
+
+def _copy(
+    images: ImageFiles,
+    stored: h5py.Dataset,
+    on_error: str,
+    n_jobs: int | None,
+    verbose: int,
+) -> tuple[np.ndarray, list[Failure]]:
+    """Decode the images into a data set; give the rows that could be, and failures."""
+    n_images = len(images)
+    # Whole chunks, since one that is written in parts is compressed as often.
+    row_bytes = math.prod(images.shape[1:]) * images.dtype.itemsize
+    n_block = max(1, _BLOCK_BYTES // (row_bytes * stored.chunks[0])) * stored.chunks[0]
+    buffer = np.empty((min(n_block, n_images), *images.shape[1:]), images.dtype)
+    good = np.zeros(n_images, dtype=bool)
+    failures: list[Failure] = []
+    n_written = 0
+
+    def decode(row: int, out: np.ndarray) -> Failure | None:
+        try:
+            images.read_rows([row], out=out)
+        # As with headers, Pillow raises errors of many kinds.
+        except Exception as error:
+            if on_error == "raise":
+                raise
+            return Failure(images.paths[row], reason_of(images.paths[row], error))
+        return None
+
+    jobs = N_THREADS if n_jobs is None else n_jobs
+    with (
+        Parallel(n_jobs=jobs, require="sharedmem") as parallel,
+        tqdm(
+            total=n_images, desc="Packing images", unit="image", disable=not verbose
+        ) as bar,
+    ):
+        for start in range(0, n_images, len(buffer)):
+            block = range(start, min(start + len(buffer), n_images))
+            results: list[Any] = parallel(
+                delayed(decode)(row, buffer[i : i + 1]) for i, row in enumerate(block)
+            )
+            whole = np.array([result is None for result in results])
+            failures += [result for result in results if result is not None]
+            good[start : block.stop] = whole
+            n_new = int(whole.sum())
+            pixels = buffer[: len(block)]
+            stored[n_written : n_written + n_new] = (
+                pixels if whole.all() else pixels[whole]
+            )
+            n_written += n_new
+            bar.update(len(block))
+    stored.resize(n_written, axis=0)
+    return np.flatnonzero(good), failures

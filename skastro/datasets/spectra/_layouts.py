@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The layouts in which surveys publish spectra: registry, recognition, checks."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy import units
+from astropy.io import fits
+from astropy.table import Table
+from sklearn.utils import Bunch
+
+from skastro.datasets.spectra._fields import (
+    BANDS,
+    WAVELENGTH_UNIT,
+    bits,
+    floats,
+    in_angstrom,
+)
+
+ENTRY_POINTS = "skastro.spectrum_layouts"
+
+# Outside this range, in Angstrom, a wavelength is in another unit or a logarithm.
+_WAVELENGTH_RANGE = (100.0, 1e6)
+_NEEDED = ("flux", "ivar", "wavelength")
+_OPTIONAL = {
+    "and_mask": None,
+    "or_mask": None,
+    "kind": "science",
+    "survey": "",
+    "release": "",
+    "id": "",
+    "class_name": "",
+    "subclass": "",
+    "redshift": np.nan,
+    "redshift_warning": -1,
+    "ra": np.nan,
+    "dec": np.nan,
+    "snr": np.nan,
+    "snr_bands": None,
+    "vacuum": True,
+    "doppler_redshift": 0.0,
+    "flux_unit": units.dimensionless_unscaled,
+    "header": None,
+}
+_OF_MANY = ("flux", "wavelength", "table", "class_names")
+KINDS = ("science", "sky", "template")
+
+Recognizer = Callable[[Any], bool]
+Reader = Callable[[Any], Mapping[str, Any]]
+
+
+class Layout(NamedTuple):
+    """One layout: its name, how it is recognized and how it is read."""
+
+    name: str
+    recognize: Recognizer
+    read: Reader
+    description: str
+    many: bool
+    opens: str
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the layout is one of skastro's own."""
+        return self.read.__module__.partition(".")[0] == "skastro"
+
+    def matches(self, file: fits.HDUList | Path) -> bool:
+        """Ask the recognizer."""
+        answer = self._call(self.recognize, file)
+        if not isinstance(answer, bool | np.bool_):
+            raise ValueError(
+                f"the recognizer of layout {self.name!r} must return True or False; "
+                f"got {answer!r}"
+            )
+        return bool(answer)
+
+    def read_one(self, file: fits.HDUList | Path) -> Bunch:
+        """Read and check a file of one spectrum."""
+        found = self._returned(file, {*_NEEDED, *_OPTIONAL}, _NEEDED)
+        spectrum = check_spectrum(_OPTIONAL | found)
+        if spectrum.header is None:
+            is_fits = isinstance(file, fits.HDUList)
+            spectrum.header = file[0].header if is_fits else fits.Header()
+        spectrum.layout = self.name
+        return spectrum
+
+    def read_many(self, file: fits.HDUList | Path) -> Bunch:
+        """Read and check a file of many spectra."""
+        found = self._returned(file, {*_OF_MANY}, ("flux",))
+        flux, wavelength = floats(found["flux"]), found.get("wavelength")
+        if flux.ndim != 2 or flux.size == 0:
+            raise ValueError(
+                f"the flux of layout {self.name!r}, a file of many spectra, must have "
+                f"shape (n_spectra, n_pixels); got {flux.shape}"
+            )
+        n_spectra, n_pixels = flux.shape
+        if wavelength is not None:
+            wavelength = in_angstrom(wavelength)
+            if wavelength.shape != (n_pixels,):
+                raise ValueError(
+                    f"the flux has {n_pixels} pixels, but the wavelengths have shape "
+                    f"{wavelength.shape}"
+                )
+        table = Table(found.get("table"))
+        if table.colnames and len(table) != n_spectra:
+            raise ValueError(
+                f"the flux has {n_spectra} spectra, but the table of labels "
+                f"{len(table)} rows"
+            )
+        return Bunch(
+            flux=flux,
+            wavelength=wavelength,
+            wavelength_unit=WAVELENGTH_UNIT,
+            table=table,
+            class_names=found.get("class_names"),
+            layout=self.name,
+        )
+
+    def _returned(
+        self, file: fits.HDUList | Path, known: set[str], needed: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """Call the reader, and check the names of what it returns."""
+        found = self._call(self.read, file)
+        if not isinstance(found, Mapping):
+            raise ValueError(
+                f"the reader of layout {self.name!r} must return a dictionary with "
+                f"{', '.join(needed)}; got {type(found).__name__}"
+            )
+        for name in found:
+            if name not in known:
+                close = get_close_matches(str(name), known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else ""
+                raise ValueError(
+                    f"the reader of layout {self.name!r} returned the unknown field "
+                    f"{name!r}; {hint or 'known are ' + ', '.join(sorted(known))}"
+                )
+        missing = [name for name in needed if found.get(name) is None]
+        if missing:
+            raise ValueError(
+                f"the reader of layout {self.name!r} returned no {', '.join(missing)}"
+            )
+        return dict(found)
+
+    def _call(self, function: Callable, file: fits.HDUList | Path) -> Any:
+        """Call a function of the layout; an error of a user's names the layout."""
+        try:
+            return function(file)
+        except Exception as error:
+            if self.is_built_in:
+                raise
+            what = "recognizer" if function is self.recognize else "reader"
+            raise ValueError(
+                f"the {what} of layout {self.name!r} failed: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+_LAYOUTS: dict[str, Layout] = {}
+
+
+def register_layout(
+    name: str,
+    recognize: Recognizer,
+    read: Reader | None = None,
+    *,
+    description: str = "",
+    many: bool = False,
+    opens: str = "fits",
+    overwrite: bool = False,
+) -> Reader | Callable[[Reader], Reader]:
+    """Add a survey's layout to those that the readers of spectra recognize.
+
+    :func:`read_spectrum` and :func:`read_spectra` then read its files like those of the
+    built-in layouts. Without `read` the function returns a decorator for the reader.
+    A package can register its layouts for everybody who installs it by an entry point
+    of the group ``skastro.spectrum_layouts`` that names the decorated reader. Read more
+    in :ref:`extending_layout`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the layout, which becomes `layout` of the spectra.
+    recognize : callable
+        Takes the open file and returns whether it has this layout. It sees files of all
+        layouts, so it must not rely on what only its own files have.
+    read : callable, default=None
+        Takes the open file and returns a dictionary. For one spectrum ``flux``,
+        ``ivar`` and ``wavelength`` of shape (n_pixels,) are needed; every other field
+        of :func:`read_spectrum` is optional, apart from ``mask``, ``wavelength_unit``,
+        ``layout`` and ``path``, which skastro adds. Wavelengths ascend and are in Å or
+        an astropy quantity; ``flux_unit`` is dimensionless and ``vacuum`` True by
+        default. skastro copies the arrays. None returns a decorator.
+    description : str, default=""
+        What a file of this layout holds, for the message about unknown files. Empty
+        means the name.
+    many : bool, default=False
+        Whether a file holds many spectra, for :func:`read_spectra` alone. The
+        dictionary then has ``flux`` of shape (n_spectra, n_pixels) and, if known,
+        ``wavelength`` of shape (n_pixels,), ``table`` (anything that
+        :class:`astropy.table.Table` accepts, n_spectra rows, its columns named as
+        :func:`read_spectra` says) and ``class_names``, the default of that parameter.
+    opens : {"fits", "path"}, default="fits"
+        What both functions take: "fits" an open :class:`astropy.io.fits.HDUList`,
+        "path" the :class:`~pathlib.Path` of a file that need not be FITS.
+    overwrite : bool, default=False
+        Whether to replace a layout of the same name.
+
+    Returns
+    -------
+    read : callable
+        The reader unchanged, or the decorator.
+
+    Raises
+    ------
+    TypeError
+        If `name` is not a text, or `recognize` or `read` not callable.
+    ValueError
+        If a layout of this name exists, or `name` is empty or `opens` unknown.
+
+    See Also
+    --------
+    read_spectrum : Reads a file of one spectrum.
+    read_spectra : Reads many files, or a file of many spectra.
+
+    Notes
+    -----
+    Registered layouts come before the built-in ones, and among them those that open
+    the path before those that open FITS. If two layouts of one such group recognize a
+    file, the readers refuse it and name both. An exception in `recognize` or `read`
+    becomes a ``ValueError`` that names the file and the layout; :func:`read_spectra`
+    lists the file in `failures` and continues. Processes that read in parallel receive
+    the layouts of the calling process.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from skastro.datasets import read_spectrum, register_layout
+    >>> def is_mine(hdul):
+    ...     return hdul[0].header.get("ORIGIN") == "my telescope"
+    >>> @register_layout("mine", is_mine, overwrite=True)
+    ... def read_mine(hdul):
+    ...     flux, error = hdul[0].data
+    ...     wavelength = np.linspace(4000, 7000, flux.size)
+    ...     return {"flux": flux, "ivar": error**-2, "wavelength": wavelength}
+    >>> with tempfile.NamedTemporaryFile(suffix=".fits") as file:
+    ...     header = fits.Header({"ORIGIN": "my telescope"})
+    ...     fits.PrimaryHDU(np.ones((2, 100)), header).writeto(file)
+    ...     _ = file.flush()
+    ...     spectrum = read_spectrum(file.name)
+    >>> spectrum.layout, spectrum.flux.shape
+    ('mine', (100,))
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a text; got {name!r}.")
+    if not name.strip():
+        raise ValueError("name must not be empty.")
+    if opens not in ("fits", "path"):
+        raise ValueError(f"opens must be 'fits' or 'path'; got {opens!r}.")
+    if name in _LAYOUTS and not overwrite:
+        raise ValueError(
+            f"there is a layout {name!r} already; take another name, or replace it by "
+            "overwrite=True."
+        )
+
+    def register(read: Reader) -> Reader:
+        for what, function in (("recognize", recognize), ("read", read)):
+            if not callable(function):
+                raise TypeError(f"{what} must be callable; got {function!r}.")
+        _LAYOUTS[name] = Layout(name, recognize, read, description or name, many, opens)
+        return read
+
+    return register if read is None else register(read)
+
+
+@cache
+def _load_entry_points() -> None:
+    """Import the readers that installed packages offer; warn of those that fail."""
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            reader = point.load()
+            if all(layout.read is not reader for layout in _LAYOUTS.values()):
+                raise ValueError(
+                    "it is not a reader that register_layout has decorated"
+                )
+        # Whatever is wrong with another package, the other layouts remain readable.
+        except Exception as error:
+            warnings.warn(
+                f"The entry point {point.name!r} ({point.value}) of group "
+                f"{ENTRY_POINTS!r} gives no layout: {type(error).__name__}: {error}",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+def known_layouts() -> tuple[Layout, ...]:
+    """All layouts, those of entry points included."""
+    _load_entry_points()
+    return tuple(_LAYOUTS.values())
+
+
+def find_layout(
+    file: fits.HDUList | Path, layouts: tuple[Layout, ...], opens: str = "fits"
+) -> Layout | None:
+    """Find the layout of a file, a registered one before a built-in one."""
+    for built_in in (False, True):
+        found = [
+            layout
+            for layout in layouts
+            if (layout.is_built_in, layout.opens) == (built_in, opens)
+            and layout.matches(file)
+        ]
+        if len(found) > 1:
+            names = ", ".join(repr(layout.name) for layout in found)
+            raise ValueError(
+                f"several layouts recognize it: {names}; make the recognizers of all "
+                "but one stricter"
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def check_spectrum(fields: dict[str, Any]) -> Bunch:
+    """Check the arrays of one spectrum and complete the fields of read_spectrum."""
+    spectrum = Bunch(**fields)
+    spectrum.flux, spectrum.ivar = floats(fields["flux"]), floats(fields["ivar"])
+    spectrum.wavelength = in_angstrom(fields["wavelength"])
+    _check_arrays(spectrum.flux, spectrum.wavelength, spectrum.ivar)
+    spectrum.mask = ~(np.isfinite(spectrum.flux) & (spectrum.ivar > 0))
+    for name in ("and_mask", "or_mask"):
+        if fields[name] is not None:
+            spectrum[name] = bits(fields[name])
+            if spectrum[name].shape != spectrum.flux.shape:
+                raise ValueError(
+                    f"{name} must have the shape of flux, {spectrum.flux.shape}; got "
+                    f"{spectrum[name].shape}"
+                )
+    if fields["kind"] not in KINDS:
+        raise ValueError(
+            f"kind must be one of {', '.join(map(repr, KINDS))}; got {fields['kind']!r}"
+        )
+    if fields["kind"] == "sky":
+        # The pipelines classify sky residuals like everything else.
+        spectrum.class_name, spectrum.subclass, spectrum.redshift = "", "", np.nan
+    snr_bands = fields["snr_bands"] or {}
+    spectrum.snr_bands = {band: snr_bands.get(band, np.nan) for band in BANDS}
+    spectrum.flux_unit = units.Unit(fields["flux_unit"])
+    spectrum.wavelength_unit = WAVELENGTH_UNIT
+    return spectrum
+
+
+def _check_arrays(flux: np.ndarray, wavelength: np.ndarray, ivar: np.ndarray) -> None:
+    shapes = {flux.shape, wavelength.shape, ivar.shape}
+    if flux.ndim != 1 or flux.size < 2 or len(shapes) > 1:
+        raise ValueError(
+            "flux, ivar and wavelength must be vectors of one length, at least 2; "
+            f"their shapes are {flux.shape}, {ivar.shape} and {wavelength.shape}"
+        )
+    if not np.isfinite(wavelength).all():
+        count = np.count_nonzero(~np.isfinite(wavelength))
+        raise ValueError(f"{count} of {wavelength.size} wavelengths are not finite")
+    if (np.diff(wavelength) <= 0).any():
+        at = int(np.argmax(np.diff(wavelength) <= 0))
+        raise ValueError(
+            f"the wavelengths must ascend, but {wavelength[at]:g} of pixel {at} is "
+            f"followed by {wavelength[at + 1]:g}"
+        )
+    low, high = _WAVELENGTH_RANGE
+    if wavelength[0] < low or wavelength[-1] > high:
+        raise ValueError(
+            f"the wavelengths must be in Angstrom, between {low:g} and {high:g}; they "
+            f"run from {wavelength[0]:g} to {wavelength[-1]:g}"
+        )

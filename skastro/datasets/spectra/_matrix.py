@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files that hold a matrix of many spectra on one wavelength grid."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from skastro.datasets.spectra._fields import (
+    in_angstrom,
+    known,
+    text,
+)
+from skastro.datasets.spectra._fits import column_names, image_shape, is_table
+from skastro.datasets.spectra._layouts import register_layout
+
+# The classes of the LAMOST data competition, in the order of its integer labels.
+COMPETITION_CLASSES = ("GALAXY", "QSO", "STAR")
+# Its files carry no wavelengths; their pixels are these, in Angstrom.
+_COMPETITION_GRID = np.linspace(3900.0, 9000.0, 3000)
+_COMPETITION_COLUMNS = {"OBJID", "LABEL"}
+_COLUMNS_WITH_GAPS = {"CLASS", "SUBCLASS", "Z", "SNR"}
+
+ClassNames = Sequence[str] | Mapping[int, str]
+
+
+def _is_labelled_matrix(hdul: fits.HDUList) -> bool:
+    """Tell a matrix with its wavelengths in an HDU."""
+    return len(image_shape(hdul[0])) == 2 and _wavelength_hdu(hdul) is not None
+
+
+@register_layout(
+    "labelled-matrix",
+    _is_labelled_matrix,
+    description="matrix of many spectra with an image WAVELENGTH",
+    many=True,
+)
+def _read_labelled_matrix(hdul: fits.HDUList) -> dict:
+    """Read the flux of the primary HDU, the wavelengths and the table of labels."""
+    hdu = _wavelength_hdu(hdul)
+    wavelength = in_angstrom(hdu.data, text(hdu.header.get("BUNIT")))
+    n_pixels = image_shape(hdul[0])[1]
+    if wavelength.size != n_pixels:
+        raise ValueError(
+            f"the flux has {n_pixels} pixels, but HDU WAVELENGTH {wavelength.size}"
+        )
+    return {
+        "flux": hdul[0].data,
+        "wavelength": wavelength,
+        "table": _label_table(hdul),
+    }
+
+
+def _is_competition(hdul: fits.HDUList) -> bool:
+    """Tell the competition's files, whose headers say nothing.
+
+    Files with objects or labels in HDU 1 are clear; those without, such as the file to
+    be classified, have nothing but the number of pixels.
+    """
+    shape, header = image_shape(hdul[0]), hdul[0].header
+    if len(shape) != 2 or _wavelength_hdu(hdul) is not None:
+        return False
+    if {"COEFF0", "CRVAL1", "TELESCOP"} & {*header}:
+        return False
+    if len(hdul) > 1 and is_table(hdul[1]):
+        return bool(_COMPETITION_COLUMNS & {*column_names(hdul[1])})
+    return header["BITPIX"] < 0 and shape[1] == _COMPETITION_GRID.size
+
+
+@register_layout(
+    "competition",
+    _is_competition,
+    description="matrix of many spectra of the LAMOST data competition",
+    many=True,
+)
+def _read_competition(hdul: fits.HDUList) -> dict:
+    """Read the flux of the primary HDU and the table of integer labels."""
+    n_pixels = image_shape(hdul[0])[1]
+    table = _label_table(hdul)
+    columns = {name.upper() for name in table.colnames}
+    return {
+        "flux": hdul[0].data,
+        "wavelength": _COMPETITION_GRID if n_pixels == _COMPETITION_GRID.size else None,
+        "table": table,
+        "class_names": COMPETITION_CLASSES
+        if "LABEL" in columns and "CLASS" not in columns
+        else None,
+    }
+
+
+def _wavelength_hdu(hdul: fits.HDUList) -> fits.ImageHDU | None:
+    for hdu in hdul[1:]:
+        if hdu.name == "WAVELENGTH" and len(image_shape(hdu)) == 1:
+            return hdu
+    return None
+
+
+def _label_table(hdul: fits.HDUList) -> Table:
+    """Copy the table of labels with native numbers and trimmed strings.
+
+    What is unknown of an object is NaN or "", as it is of single spectra.
+    """
+    tables = [hdu for hdu in hdul[1:] if is_table(hdu)]
+    labels = next((hdu for hdu in tables if hdu.name == "LABELS"), None)
+    if labels is None and tables:
+        labels = tables[0]
+    table = Table()
+    if labels is None:
+        return table
+    for column in labels.columns:
+        values = _native(labels.data[column.name])
+        if column.name.upper() in _COLUMNS_WITH_GAPS:
+            values = known(values)
+        table[column.name] = values
+        table[column.name].unit = column.unit
+    return table
+
+
+def _native(values: Any) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype.kind in "SU":
+        return np.char.strip(values.astype(np.str_))
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def name_classes(table: Table, class_names: ClassNames) -> None:
+    """Write the names of the integer labels to the column "class"."""
+    names = {name.upper(): name for name in table.colnames}
+    if "LABEL" not in names:
+        raise ValueError(
+            "class_names was given, but the file has no column 'label' of integers; "
+            f"its columns are {', '.join(table.colnames) or 'none'}"
+        )
+    labels = np.asarray(table[names["LABEL"]])
+    if labels.dtype.kind in "SU":
+        table["class"] = labels
+        return
+    if not isinstance(class_names, Mapping):
+        class_names = dict(enumerate(class_names))
+    unnamed = sorted({*labels.tolist()} - {*class_names})
+    if unnamed:
+        raise ValueError(
+            f"class_names names the labels {sorted(class_names)}, but the file also "
+            f"has {unnamed[:10]}; give a name for each"
+        )
+    values, index = np.unique(labels, return_inverse=True)
+    table["class"] = np.array([str(class_names[value]) for value in values])[index]

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The layouts of SDSS and BOSS spectra, one spectrum a file."""
+
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from skastro.datasets.spectra._fields import (
+    BANDS,
+    SDSS_FLUX_UNIT,
+    class_text,
+    first,
+    integer,
+    log_wavelength,
+    number,
+    text,
+)
+from skastro.datasets.spectra._fits import column_names, image_shape, is_table
+from skastro.datasets.spectra._layouts import register_layout
+
+# Bit 0 of ZWARNING: a fiber that was put on empty sky.
+_SKY_BIT = 1
+# Spectral classes of the spectro1d pipeline, keyword SPEC_CLN; 5 is sky.
+_SPECTRO1D_CLASSES = {
+    1: "STAR",
+    2: "GALAXY",
+    3: "QSO",
+    4: "QSO",
+    6: "STAR",
+    7: "GALAXY",
+}
+_SPECTRO1D_SKY = 5
+# What spectro1d writes as its version when it was not a tagged release of the survey.
+_UNTAGGED = ("", "NOCVS")
+
+
+def _is_spec(hdul: fits.HDUList) -> bool:
+    """Tell a coadd table with columns flux, ivar and loglam."""
+    return _coadd_table(hdul) is not None
+
+
+def _is_spspec(hdul: fits.HDUList) -> bool:
+    """Tell an image of rows spectrum, continuum-subtracted spectrum, error, mask."""
+    shape, header = image_shape(hdul[0]), hdul[0].header
+    return (
+        len(shape) == 2
+        and shape[0] in (4, 5)
+        and "SDSS" in text(header.get("TELESCOP")).upper()
+        and "COEFF0" in header
+    )
+
+
+@register_layout(
+    "sdss-spec",
+    _is_spec,
+    description="SDSS, BOSS or eBOSS table with columns flux, ivar, loglam",
+)
+def _read_spec(hdul: fits.HDUList) -> dict:
+    """Read a coadd table and, where there is one, its row of the catalogue.
+
+    Names of HDUs are not relied upon, and columns are found in upper and lower case.
+    """
+    coadd, catalogue, header = _coadd_table(hdul), _catalog(hdul), hdul[0].header
+    names = column_names(coadd)
+    masks = {
+        key.lower(): coadd.data[names[key]]
+        for key in ("AND_MASK", "OR_MASK")
+        if key in names
+    }
+    warning = integer(catalogue.get("ZWARNING"))
+    run = text(first(["RUN2D", "VERS2D"], catalogue, header))
+    targets = {text(catalogue.get(key)).upper() for key in ("SOURCETYPE", "OBJTYPE")}
+    is_sky = "SKY" in targets or (warning > 0 and warning & _SKY_BIT)
+    band_values = np.ravel(catalogue.get("SN_MEDIAN", []))
+    return dict(
+        flux=coadd.data[names["FLUX"]],
+        ivar=coadd.data[names["IVAR"]],
+        wavelength=10.0 ** coadd.data[names["LOGLAM"]].astype(np.float64),
+        **masks,
+        kind="sky" if is_sky else "science",
+        survey=_survey(catalogue, run),
+        release=run,
+        id=_identifier(
+            first(["PLATE", "PLATEID"], catalogue, header),
+            first(["MJD"], catalogue, header),
+            first(["FIBERID"], catalogue, header),
+        ),
+        class_name=class_text(catalogue.get("CLASS")).upper(),
+        subclass=class_text(catalogue.get("SUBCLASS")),
+        redshift=number(catalogue.get("Z")),
+        redshift_warning=warning,
+        # RA and DEC of the primary header are the telescope's, not the object's.
+        ra=number(first(["PLUG_RA"], catalogue, header)),
+        dec=number(first(["PLUG_DEC"], catalogue, header)),
+        snr=number(catalogue.get("SN_MEDIAN_ALL")),
+        snr_bands={
+            band: number(value) for band, value in zip(BANDS, band_values, strict=False)
+        },
+        vacuum=bool(header.get("VACUUM", True)),
+        flux_unit=SDSS_FLUX_UNIT,
+        header=header,
+    )
+
+
+@register_layout(
+    "sdss-spspec",
+    _is_spspec,
+    description="SDSS image of 4 or 5 rows (spectrum, continuum-subtracted, error, "
+    "mask) and COEFF0, COEFF1 in the header",
+)
+def _read_spspec(hdul: fits.HDUList) -> dict:
+    """Read a spectrum of the spectro1d pipeline.
+
+    The survey's cross-correlation templates are files of the same layout. They were
+    made with an untagged version of the pipeline, or are composites of many fibers. So
+    a spectrum counts as an observation only if it names its fiber and a tagged version.
+    """
+    header, data = hdul[0].header, hdul[0].data
+    error = data[2].astype(np.float64)
+    ivar = np.where(error > 0, error**-2.0, 0.0)
+    spectral_class = integer(header.get("SPEC_CLN"))
+    version = text(header.get("VERS_1D"))
+    released = version.partition(":")[0].upper() not in _UNTAGGED
+    if not (released and integer(header.get("FIBERID")) > 0):
+        kind = "template"
+    elif spectral_class == _SPECTRO1D_SKY or text(header.get("OBJTYPE")) == "SKY":
+        kind = "sky"
+    else:
+        kind = "science"
+    snr_bands = {band: number(header.get(f"SN_{band.upper()}")) for band in BANDS}
+    return dict(
+        flux=data[0],
+        ivar=ivar,
+        wavelength=log_wavelength(header, data.shape[1]),
+        **_spspec_masks(hdul),
+        kind=kind,
+        survey="SDSS",
+        release=version,
+        id=_identifier(header.get("PLATEID"), header.get("MJD"), header.get("FIBERID")),
+        class_name=_SPECTRO1D_CLASSES.get(spectral_class, ""),
+        redshift=number(header.get("Z")),
+        redshift_warning=integer(header.get("Z_WARNIN")),
+        ra=number(header.get("RAOBJ")),
+        dec=number(header.get("DECOBJ")),
+        snr=snr_bands["r"],
+        snr_bands=snr_bands,
+        vacuum=bool(header.get("VACUUM", True)),
+        flux_unit=SDSS_FLUX_UNIT,
+        header=header,
+    )
+
+
+def _coadd_table(hdul: fits.HDUList) -> fits.BinTableHDU | None:
+    """First table of a spectrum; those of the single exposures come behind it."""
+    needed = {"FLUX", "IVAR", "LOGLAM"}
+    for hdu in hdul[1:]:
+        if is_table(hdu) and needed <= {*column_names(hdu)}:
+            return hdu
+    return None
+
+
+def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
+    """Find the object's row of the catalogue; empty where the file has none."""
+    for hdu in hdul[1:]:
+        if is_table(hdu) and "CLASS" in column_names(hdu) and len(hdu.data) == 1:
+            wanted = ["SURVEY", "SOURCETYPE", "OBJTYPE", "RUN2D"]
+            wanted += ["PLATE", "MJD", "FIBERID", "PLUG_RA", "PLUG_DEC"]
+            wanted += ["CLASS", "SUBCLASS", "Z", "ZWARNING"]
+            wanted += ["SN_MEDIAN", "SN_MEDIAN_ALL"]
+            names = column_names(hdu)
+            return {key: hdu.data[names[key]][0] for key in wanted if key in names}
+    return {}
+
+
+def _survey(catalogue: dict[str, Any], run: str) -> str:
+    """Name of the survey.
+
+    Only the catalogue of SDSS-I and -II has it. There reductions are called by a
+    number, those of the BOSS pipeline by a tag like v5_7_0.
+    """
+    name = text(catalogue.get("SURVEY")).upper()
+    return name or ("BOSS" if run.startswith("v") else "SDSS")
+
+
+def _identifier(plate: Any, mjd: Any, fiber: Any) -> str:
+    return f"{integer(plate, 0):04d}-{integer(mjd, 0):05d}-{integer(fiber, 0):04d}"
+
+
+def _spspec_masks(hdul: fits.HDUList) -> dict[str, np.ndarray]:
+    """And-mask and or-mask; the image has the and-mask, with flags of lines added."""
+    for hdu in hdul[1:]:
+        if is_table(hdu) and {"ANDMASK", "ORMASK"} <= {*column_names(hdu)}:
+            names = column_names(hdu)
+            return {
+                "and_mask": hdu.data[names["ANDMASK"]],
+                "or_mask": hdu.data[names["ORMASK"]],
+            }
+    return {"and_mask": hdul[0].data[3]}

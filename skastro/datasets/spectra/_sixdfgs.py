@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The layout of combined spectra of the 6dF Galaxy Survey."""
+
+import numpy as np
+from astropy import units
+from astropy.io import fits
+
+from skastro.datasets.spectra._fields import first, number, text
+from skastro.datasets.spectra._fits import image_shape
+from skastro.datasets.spectra._layouts import register_layout
+
+_N_ROWS = 4
+
+
+def _is_image(hdul: fits.HDUList) -> bool:
+    """Tell an image of four rows with a linear wavelength axis in Angstrom."""
+    shape, header = image_shape(hdul[0]), hdul[0].header
+    axis = text(header.get("CUNIT1")) + text(header.get("WAT1_001"))
+    return (
+        len(shape) == 2
+        and shape[0] == _N_ROWS
+        and "CRVAL1" in header
+        and "COEFF0" not in header
+        and "angstrom" in axis.lower()
+    )
+
+
+@register_layout(
+    "6dfgs",
+    _is_image,
+    description="6dFGS image of 4 rows (spectrum, variance, sky, wavelength) with a "
+    "linear axis in Angstrom",
+)
+def _read_image(hdul: fits.HDUList) -> dict:
+    """Read an image of rows spectrum, variance, sky and observed wavelength.
+
+    The wavelengths are those of the header, which may have been shifted to the rest
+    frame; the fourth row stays as observed.
+    """
+    header, data = hdul[0].header, hdul[0].data
+    variance = data[1].astype(np.float64)
+    ivar = np.where(variance > 0, 1 / variance, 0.0)
+    return dict(
+        flux=data[0],
+        ivar=ivar,
+        wavelength=_linear_wavelength(header, data.shape[1]),
+        survey="6dFGS",
+        id=text(header.get("TARGET")),
+        redshift=number(first(["Z_HELIO", "Z"], header)),
+        ra=number(header.get("OBSRA")),
+        dec=number(header.get("OBSDEC")),
+        # The headers do not say so: the survey's arcs were calibrated in air.
+        vacuum=bool(header.get("VACUUM", False)),
+        doppler_redshift=_doppler_redshift(header),
+        flux_unit=units.ct,
+        header=header,
+    )
+
+
+def _linear_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:
+    start = number(header["CRVAL1"])
+    step = number(first(["CDELT1", "CD1_1"], header))
+    reference = number(header.get("CRPIX1", 1))
+    if not (np.isfinite([start, reference]).all() and step > 0):
+        raise ValueError(
+            "the header gives no wavelengths: expected CRVAL1, CRPIX1 and CDELT1 > 0, "
+            f"found {start:g}, {reference:g} and {step:g}"
+        )
+    return start + step * (np.arange(1, n_pixels + 1) - reference)
+
+
+def _doppler_redshift(header: fits.Header) -> float:
+    """Redshift that IRAF's task dopcor took out of the wavelengths, 0 for none.
+
+    Each run of the task adds a card DOPCORnn with the redshift and the apertures.
+    """
+    stretch = 1.0
+    for value in header["DOPCOR*"].values():
+        parts = text(value).split()
+        redshift = number(parts[0]) if parts else np.nan
+        if not np.isfinite(redshift):
+            raise ValueError(f"cannot read the Doppler correction {value!r}")
+        stretch *= 1 + redshift
+    return stretch - 1

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Spectra of stars, galaxies and quasars, and the spectrograph."""

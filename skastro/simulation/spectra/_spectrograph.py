@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A fiber spectrograph under the night sky: pixels, noise and what goes wrong."""
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.special import expit
+
+from skastro.simulation.spectra._grid import SIGMA_PER_FWHM, LogGrid
+from skastro.simulation.spectra._tables import read_table
+from skastro.utils import apply_rebin_matrix, bin_edges, rebin_matrix
+
+# Groups of lines of the night sky that vary together, in vacuum.
+SKY_LINES = read_table("sky_lines.csv")
+
+# Pixels of the internal grid: a third of the instrument's standard deviation, but no
+# wider than this in ln(wavelength) (30 km/s), which keeps intrinsic lines sampled.
+_MAX_STEP = 1e-4
+
+# Largest displacement on the internal grid in ln(wavelength): stars up to 300 km/s.
+_MAX_SHIFT = 1.2e-3
+
+# Equivalent width (Å) of a sky line of intensity 1 over the dark sky's continuum.
+_SKY_WIDTH = 2.8
+
+# Brightness of the dark sky in the fiber, 1e-17 erg/(s cm² Å): V = 21.8 mag/arcsec²
+# through a fiber of 3 arcsec.
+SKY_BRIGHTNESS = 5.0
+
+# Squared S/N of an exposure at which object and sky are equally bright, times two.
+_DEPTH = 300.0
+
+_READ_NOISE = 0.05  # variance at peak throughput, in units of the sky's
+
+# Throughput of the atmosphere, two arms that meet at 5950 Å, and detectors, such that
+# noise grows to the ends as it does in BOSS spectra: wavelength (Å), share of the peak.
+_THROUGHPUT = (
+    (3000, 0.02),
+    (3600, 0.04),
+    (3900, 0.15),
+    (4200, 0.33),
+    (4500, 0.48),
+    (4800, 0.60),
+    (5200, 0.74),
+    (5500, 0.72),
+    (5900, 0.56),
+    (6050, 0.56),
+    (6300, 0.76),
+    (6700, 0.98),
+    (7100, 1.0),
+    (7600, 0.96),
+    (8500, 0.88),
+    (9000, 0.72),
+    (9500, 0.48),
+    (10000, 0.26),
+    (10500, 0.10),
+)
+
+# Residuals of sky lines: error of the flux and error of the wavelength in units of the
+# instrument's standard deviation, in units of the line; that of 5578.9 Å is larger.
+_SKY_ERROR = (0.025, 0.03)
+_GREEN_FACTOR = 2.5
+
+# Telluric bands: center and half-width (Å), depth.
+_TELLURIC_BANDS = (
+    (6885, 22, 0.25),
+    (7220, 70, 0.15),
+    (7615, 30, 0.6),
+    (7655, 25, 0.35),
+    (8180, 90, 0.12),
+    (9050, 120, 0.3),
+    (9400, 180, 0.7),
+)
+
+
+class Spectrograph:
+    """Turns model spectra on `grid` into observed ones.
+
+    `wavelength` (n_pixels,) are the pixel centers in Å, `resolution` is λ/FWHM, `sky`
+    (n_pixels,) the brightness of the sky over its continuum.
+    """
+
+    def __init__(self, wavelength: np.ndarray, resolution: float) -> None:
+        self.wavelength = wavelength
+        edges = bin_edges(wavelength)
+        # The ends of a very coarse grid must not reach far beyond it.
+        edges[0] = max(edges[0], 0.97 * wavelength[0])
+        edges[-1] = min(edges[-1], 1.03 * wavelength[-1])
+        sigma = SIGMA_PER_FWHM / resolution
+        step = min(sigma / 3, _MAX_STEP)
+        margin = np.exp(6 * sigma + _MAX_SHIFT + step)
+        self.grid = LogGrid(edges[0] / margin, edges[-1] * margin, step, sigma)
+        self.matrix = rebin_matrix(self.grid.edges, edges)
+        # Photons per flux density: energy of a photon, throughput, width of a pixel.
+        response = wavelength * _throughput(wavelength) * np.diff(edges)
+        self.response = response / response.max()
+        self.sky_patterns = self._sky_patterns()
+        names = list(SKY_LINES)
+        self.sky = 1 + self.sky_patterns[: len(names)].sum(axis=0)
+        self.green = names.index("oxygen green")
+        self.telluric = _telluric_depth(wavelength)
+        center, half_range = self._center_and_half_range()
+        self.position = (np.log(wavelength) - center) / half_range
+
+    def _center_and_half_range(self) -> tuple[float, float]:
+        first, last = np.log(self.wavelength[[0, -1]])
+        return (first + last) / 2, max((last - first) / 2, 1e-12)
+
+    def _sky_patterns(self) -> np.ndarray:
+        """Line groups of the sky, then their derivatives (2 groups, n_pixels)."""
+        rows = np.zeros((len(SKY_LINES), self.grid.size))
+        for row, lines in zip(rows, SKY_LINES.values(), strict=True):
+            for center, intensity in lines:
+                self.grid.add_lines(
+                    row[None],
+                    np.array([center]),
+                    self.grid.sigma()[None],
+                    np.array([intensity * _SKY_WIDTH]),
+                )
+        # A line shifted by a hundredth of its width changes by this times 0.01.
+        slope = np.gradient(rows, self.grid.step, axis=1) * self.grid.instrument_sigma
+        return self.to_pixels(np.concatenate([rows, slope]))
+
+    def to_pixels(self, flux: np.ndarray) -> np.ndarray:
+        """Mean flux densities in the pixels (n, n_pixels) of spectra on the grid."""
+        return apply_rebin_matrix(self.matrix, flux)
+
+    def miscalibrate(self, flux: np.ndarray, rng: np.random.Generator) -> None:
+        """Errors of the flux calibration, in place.
+
+        A smooth curve, a step where the two arms meet, remnants of telluric bands.
+        """
+        n = len(flux)
+        basis = np.polynomial.chebyshev.chebvander(self.position, 3)[:, 1:]
+        basis = np.column_stack(
+            [basis, expit((self.wavelength - 5900.0) / 40.0), -self.telluric]
+        )
+        size = np.array([0.08, 0.04, 0.03, 0.02, 0.08])
+        mean = np.array([0.0, 0.0, 0.0, 0.0, 0.06])
+        exponent = rng.normal(mean, size, (n, size.size)) @ basis.T
+        flux *= np.exp(exponent)
+
+    def observe(
+        self, flux: np.ndarray, snr: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Expose: scale to the brightness that gives the S/N, and add noise.
+
+        The variance is that of photons of object and sky plus read noise. Objects of
+        low S/N are fainter than the sky, so that the sky's lines show in their noise;
+        in objects of high S/N the noise follows the object. `snr` (n,) is the mean S/N
+        per pixel. Returns flux with noise, flux without, and inverse variance, all of
+        shape (n, n_pixels), in 1e-17 erg/(s cm² Å).
+        """
+        n = len(flux)
+        depth = _DEPTH * np.exp(rng.normal(0.0, 0.5, n))
+        # Solve snr² = depth x² / (x + 1) for the brightness x over the sky.
+        q = snr**2 / depth
+        brightness = ((q + np.sqrt(q**2 + 4 * q)) / 2)[:, None]
+        shape = flux / flux.mean(axis=1, keepdims=True)
+        truth = shape * brightness
+        photons = (truth.clip(0) + self.sky) / self.response
+        variance = photons + _READ_NOISE / self.response**2
+        reached = (truth / np.sqrt(variance)).mean(axis=1)
+        variance *= ((reached / snr) ** 2)[:, None]
+        noise = rng.standard_normal(flux.shape, dtype=np.float32) * np.sqrt(variance)
+        unit = SKY_BRIGHTNESS * np.exp(rng.normal(0.0, 0.4, n))[:, None]
+        return (truth + noise) * unit, truth * unit, 1 / (variance * unit**2)
+
+    def add_sky_residuals(
+        self,
+        flux: np.ndarray,
+        ivar: np.ndarray,
+        strength: float,
+        rng: np.random.Generator,
+    ) -> None:
+        """Imperfect subtraction of the sky's lines, in place; `ivar` ignores it.
+
+        Each group of lines leaves a few per cent of its flux and an S-shaped remnant
+        of a small error of the wavelengths. The line at 5578.9 Å, by far the
+        brightest, varies most: its errors have a heavy tail.
+        """
+        n, groups = len(flux), len(SKY_LINES)
+        error = rng.normal(0.0, 1.0, (n, 2, groups))
+        error[:, :, self.green] = _GREEN_FACTOR * rng.standard_t(2.5, (n, 2))
+        size = np.array(_SKY_ERROR)[:, None] * strength
+        # In units of the noise under a dark sky: brighter than the object if faint.
+        noise = 1 / np.sqrt(np.median(ivar, axis=1))
+        scale = noise * np.exp(rng.normal(0.7, 0.6, n))
+        pattern = (error * size).reshape(n, 2 * groups) @ self.sky_patterns
+        flux += pattern * scale[:, None]
+
+    def add_cosmic_rays(
+        self,
+        flux: np.ndarray,
+        ivar: np.ndarray,
+        rate: float,
+        rng: np.random.Generator,
+    ) -> None:
+        """Add cosmic rays that the reduction missed, in place: one or two pixels."""
+        rows = np.repeat(np.arange(len(flux)), rng.poisson(rate, len(flux)))
+        columns = rng.integers(flux.shape[1], size=rows.size)
+        height = 10 ** rng.uniform(0.8, 1.9, rows.size)
+        height /= np.sqrt(ivar[rows, columns])
+        np.add.at(flux, (rows, columns), height)
+        spill = (columns + 1 < flux.shape[1]) & (rng.random(rows.size) < 0.4)
+        share = rng.uniform(0.1, 0.7, rows.size)
+        np.add.at(flux, (rows[spill], columns[spill] + 1), (height * share)[spill])
+
+    def blank_bad_pixels(
+        self,
+        flux: np.ndarray,
+        ivar: np.ndarray,
+        rate: float,
+        rng: np.random.Generator,
+    ) -> None:
+        """Set flux and inverse variance to zero in runs of bad pixels, in place."""
+        rows = np.repeat(np.arange(len(flux)), rng.poisson(rate, len(flux)))
+        first = rng.integers(flux.shape[1], size=rows.size)
+        for row, start, length in zip(
+            rows, first, rng.geometric(1 / 3, rows.size), strict=True
+        ):
+            flux[row, start : start + length] = 0.0
+            ivar[row, start : start + length] = 0.0
+
+
+def _throughput(wavelength: np.ndarray) -> np.ndarray:
+    """Share of the light that is detected, over its maximum."""
+    knots, values = np.transpose(_THROUGHPUT)
+    return PchipInterpolator(knots, values)(np.clip(wavelength, knots[0], knots[-1]))
+
+
+def _telluric_depth(wavelength: np.ndarray) -> np.ndarray:
+    depth = np.zeros_like(wavelength)
+    for center, half_width, strength in _TELLURIC_BANDS:
+        depth += strength * np.exp(-(((wavelength - center) / half_width) ** 4))
+    return depth

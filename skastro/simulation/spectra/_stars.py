@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Spectra of stars: optical depths of the absorbers over a black body."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit
+
+from skastro.simulation.spectra._formulas import air_to_vacuum, planck_flux
+from skastro.simulation.spectra._grid import LIGHT_SPEED, LogGrid
+from skastro.simulation.spectra._tables import read_table
+
+# Strength of each absorber by temperature, and lines of the absorbers that are lists.
+STRENGTHS = read_table("stellar_strengths.csv")
+_LINES = read_table("stellar_lines.csv")
+
+# Wavelength (Å) at which continua are set to one.
+REFERENCE_WAVELENGTH = 5500.0
+
+# Effective temperature (K) of dwarfs; types count ten a letter from O0 = 0 to M9 = 69.
+_TYPE_LETTERS = "OBAFGKM"
+_TEMPERATURE_SCALE = (
+    (5, 41400),
+    (9, 33300),
+    (10, 31400),
+    (12, 20600),
+    (15, 15700),
+    (18, 12500),
+    (20, 9700),
+    (22, 8800),
+    (25, 8080),
+    (27, 7800),
+    (30, 7220),
+    (32, 6820),
+    (35, 6550),
+    (38, 6180),
+    (40, 5930),
+    (42, 5770),
+    (45, 5660),
+    (48, 5490),
+    (50, 5270),
+    (52, 5040),
+    (54, 4600),
+    (55, 4440),
+    (57, 4100),
+    (60, 3850),
+    (61, 3660),
+    (62, 3560),
+    (63, 3430),
+    (64, 3210),
+    (65, 3060),
+    (66, 2810),
+)
+
+# Share of the types among simulated stars, first and last type (white dwarfs: none).
+_TYPE_SHARES = {
+    "O": (0.01, 5.0, 10.0),
+    "B": (0.05, 10.0, 20.0),
+    "A": (0.15, 20.0, 30.0),
+    "F": (0.24, 30.0, 40.0),
+    "G": (0.24, 40.0, 50.0),
+    "K": (0.18, 50.0, 60.0),
+    "M": (0.10, 60.0, 66.9),
+    "WD": (0.03, None, None),
+}
+
+# Temperature of the black body over the effective temperature: what the lines block in
+# the blue leaves the photosphere between them.
+CONTINUUM_TEMPERATURE = (
+    (3300, 1.02),
+    (3800, 1.05),
+    (4200, 1.11),
+    (5000, 1.12),
+    (6500, 1.11),
+    (7500, 1.13),
+    (9400, 1.15),
+    (15000, 1.05),
+    (30000, 1.0),
+)
+
+# White dwarfs of type DA: nothing but Stark-broadened hydrogen.
+WHITE_DWARF_STRENGTHS = {
+    "balmer_degenerate": (
+        (7500, 0.15),
+        (9000, 0.6),
+        (12500, 1.0),
+        (20000, 0.75),
+        (40000, 0.3),
+    ),
+    "balmer_broad": ((8000, 0.1), (12500, 0.3), (40000, 0.1)),
+    "balmer_edge": ((8000, 0.1), (12500, 0.4), (40000, 0.05)),
+}
+
+# Absorbers that do not depend on the metal content.
+HYDROGEN_AND_HELIUM = (
+    "balmer_narrow",
+    "balmer_broad",
+    "balmer_edge",
+    "paschen",
+    "hydrogen_bound_free",
+    "neutral_helium",
+    "ionized_helium",
+)
+
+# Factors that tell giants from dwarfs in cool stars (Gray & Corbally 2009).
+GIANT_FACTORS = {
+    "magnesium_b": 0.7,
+    "magnesium_hydride": 0.4,
+    "calcium_hydride": 0.4,
+    "sodium_d": 0.7,
+    "sodium_d_wings": 0.3,
+    "alkali_red": 0.5,
+    "cyanogen": 2.0,
+    "calcium_triplet": 1.35,
+    "titanium_oxide": 1.1,
+}
+
+# Width of the absorption lines (standard deviation, km/s). Real lines are narrower
+# and more saturated; at the resolution of surveys only their equivalent width shows.
+LINE_VELOCITY = 25.0
+
+# Rydberg constant of hydrogen in 1/Å (CODATA, reduced by the electron's mass).
+RYDBERG = 1.09677583e-3
+
+# Relative strength of the Balmer lines in their wings, H alpha first.
+_BALMER = (0.62, 0.95, 1.0, 1.0, 0.95, 0.85, 0.72, 0.6, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15)
+
+# Molecular band heads: wavelength (vacuum, Å), decay length (Å, negative where the
+# band is degraded to the violet), relative depth.
+_TITANIUM_OXIDE = (
+    (4762, 130, 0.3),
+    (4956, 130, 0.38),
+    (5168, 130, 0.25),
+    (5449, 130, 0.4),
+    (5661, 130, 0.25),
+    (5848, 130, 0.35),
+    (6160, 130, 0.4),
+    (6188, 110, 0.4),
+    (6653, 100, 0.25),
+    (6683, 130, 0.2),
+    (6716, 130, 0.2),
+    (7056, 60, 0.15),
+    (7090, 60, 0.28),
+    (7128, 70, 0.42),
+    (7592, 60, 0.1),
+    (7674, 130, 0.15),
+    (8434, 130, 0.18),
+    (8862, 130, 0.18),
+)
+_CALCIUM_HYDRIDE = ((6384, 30, 0.1), (6757, 130, 0.26), (6840, 70, 0.36))
+_VANADIUM_OXIDE = ((7336, 50, 0.3), (7402, 50, 0.3), (7853, 70, 0.5), (7925, 60, 0.4))
+_MAGNESIUM_HYDRIDE = ((5212, -160, 0.5), (4846, -60, 0.25))
+_CYANOGEN = ((3884, -40, 1.0), (4216, -40, 0.5))
+
+
+def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
+    """Optical depths (grid.size,) of all absorbers, of unit strength, by name."""
+    wavelength = grid.wavelength
+
+    def lines(group: str, velocity: float = LINE_VELOCITY) -> np.ndarray:
+        air, strength = np.transpose(_LINES[group])
+        return grid.profile(air_to_vacuum(air), strength, velocity)
+
+    return {
+        "balmer_narrow": _balmer(wavelength, 1.2),
+        "balmer_broad": _balmer(wavelength, 7.0),
+        "balmer_degenerate": _balmer(wavelength, 26.0),
+        "balmer_edge": expit((3690.0 - wavelength) / 18.0),
+        "paschen": _paschen(wavelength),
+        # The Paschen edge at 8204 Å, washed out by the lines that crowd there.
+        "hydrogen_bound_free": (wavelength / 8204.0) ** 3
+        * expit((8450.0 - wavelength) / 120.0),
+        "neutral_helium": lines("neutral_helium", 60.0),
+        "ionized_helium": lines("ionized_helium", 80.0),
+        "calcium_hk": _damped(wavelength, 3934.78, 2.0)
+        + 0.85 * _damped(wavelength, 3969.59, 2.0),
+        "calcium_hk_wings": _damped(wavelength, 3934.78, 9.0)
+        + 0.85 * _damped(wavelength, 3969.59, 9.0),
+        "calcium_triplet": 0.6 * _damped(wavelength, 8500.35, 1.0)
+        + _damped(wavelength, 8544.44, 1.4)
+        + 0.8 * _damped(wavelength, 8664.52, 1.2),
+        "neutral_calcium": lines("neutral_calcium"),
+        "magnesium_b": 0.8 * _damped(wavelength, 5168.76, 0.7)
+        + _damped(wavelength, 5174.13, 1.1)
+        + 1.2 * _damped(wavelength, 5185.05, 1.3)
+        + 0.25 * _damped(wavelength, 5529.94, 0.8)
+        + 0.3 * _damped(wavelength, 8809.18, 0.8),
+        "sodium_d": _damped(wavelength, 5891.58, 0.9)
+        + 0.9 * _damped(wavelength, 5897.56, 0.8),
+        "sodium_d_wings": _damped(wavelength, 5891.58, 9.0)
+        + 0.7 * _damped(wavelength, 5897.56, 9.0),
+        "alkali_red": _damped(wavelength, 7667.01, 1.2)
+        + 0.8 * _damped(wavelength, 7701.08, 1.2)
+        + 0.7 * _damped(wavelength, 8185.51, 1.2)
+        + 0.9 * _damped(wavelength, 8197.08, 1.4),
+        "neutral_metals": lines("neutral_metals"),
+        "ionized_metals": lines("ionized_metals"),
+        "weak_lines": _weak_lines(grid),
+        "ch_band": _bump(wavelength, 4308.0, 11.0) + 0.45 * _bump(wavelength, 4298, 25),
+        "cyanogen": _bands(wavelength, _CYANOGEN),
+        "magnesium_hydride": _bands(wavelength, _MAGNESIUM_HYDRIDE),
+        "titanium_oxide": _bands(wavelength, _TITANIUM_OXIDE),
+        "calcium_hydride": _bands(wavelength, _CALCIUM_HYDRIDE),
+        "vanadium_oxide": _bands(wavelength, _VANADIUM_OXIDE),
+        "blanket_4000": expit((3990.0 - wavelength) / 15.0),
+        "blanket_4500": expit((4420.0 - wavelength) / 60.0),
+        "blanket_visual": expit((6500.0 - wavelength) / 500.0),
+    }
+
+
+def _damped(wavelength: np.ndarray, center: float, half_width: float) -> np.ndarray:
+    """Lorentzian of unit peak: a line with damping wings."""
+    return 1 / (1 + ((wavelength - center) / half_width) ** 2)
+
+
+def _bump(wavelength: np.ndarray, center: float, sigma: float) -> np.ndarray:
+    return np.exp(-0.5 * ((wavelength - center) / sigma) ** 2)
+
+
+def hydrogen_wavelength(lower: int, upper: int) -> float:
+    """Vacuum wavelength (Å) of a hydrogen line, by Rydberg's formula.
+
+    Fine structure moves H alpha by 0.1 Å and the others by less.
+    """
+    return 1 / (RYDBERG * (lower**-2 - upper**-2))
+
+
+def _balmer(wavelength: np.ndarray, half_width: float) -> np.ndarray:
+    """Balmer series; the power 1.25 is that of Stark-broadened wings, τ ∝ Δλ^-2.5."""
+    total = np.zeros_like(wavelength)
+    for upper, strength in enumerate(_BALMER, start=3):
+        offset = (wavelength - hydrogen_wavelength(2, upper)) / half_width
+        total += strength / (1 + offset**2) ** 1.25
+    return total
+
+
+def _paschen(wavelength: np.ndarray) -> np.ndarray:
+    total = np.zeros_like(wavelength)
+    for upper in range(7, 21):
+        center = hydrogen_wavelength(3, upper)
+        total += (9 / max(upper, 9)) * _damped(wavelength, center, 9.0)
+    return total
+
+
+def _bands(wavelength: np.ndarray, heads: tuple) -> np.ndarray:
+    """Saw teeth: nothing before the band head, exponential decay behind it."""
+    total = np.zeros_like(wavelength)
+    for head, decay, depth in heads:
+        distance = (wavelength - head) / decay
+        # The heads are blends of a few Å; those of the hydrides are washed out.
+        onset = expit((wavelength - head) * np.sign(decay) / (3 if decay > 0 else 12))
+        total += depth * onset * np.exp(-np.maximum(distance, 0.0))
+    return total
+
+
+def _weak_lines(grid: LogGrid) -> np.ndarray:
+    """Forest of weak metal lines at fixed made-up wavelengths.
+
+    Thousands of blended lines make the jagged pseudo-continuum of cool stars. Their
+    positions and strengths are drawn once and for all, so that all stars share them;
+    they grow denser and stronger towards the blue as the real ones do.
+    """
+    generator = np.random.default_rng(20)
+    centers = generator.uniform(3000.0, 9500.0, 6000)
+    density = 0.06 + expit((5450.0 - centers) / 150.0) + expit((4500 - centers) / 100.0)
+    strengths = generator.exponential(0.2, centers.size) * density
+    return grid.profile(centers, strengths, LINE_VELOCITY)
+
+
+def spectral_type_temperature(code: ArrayLike) -> np.ndarray:
+    """Effective temperature (K) of dwarfs of spectral type O5 (5.0) to M6.9 (66.9)."""
+    codes, temperatures = np.transpose(_TEMPERATURE_SCALE)
+    return np.exp(np.interp(code, codes, np.log(temperatures)))
+
+
+class StellarLibrary:
+    """Stellar spectra without velocity, dust or instrument, for any temperature."""
+
+    def __init__(self, grid: LogGrid) -> None:
+        self.grid = grid
+        templates = opacity_templates(grid)
+        self.names = tuple(templates)
+        self.templates = np.array(list(templates.values()), dtype=np.float32)
+
+    def strengths(
+        self, temperature: np.ndarray, *, white_dwarf: bool = False
+    ) -> np.ndarray:
+        """Factors of the templates, shape (n, n_templates), at given temperatures."""
+        table = WHITE_DWARF_STRENGTHS if white_dwarf else STRENGTHS
+        factors = np.zeros((len(temperature), len(self.names)))
+        for name, knots in table.items():
+            knot_temperature, value = np.transpose(knots)
+            factors[:, self.names.index(name)] = np.interp(
+                np.log(temperature), np.log(knot_temperature), value
+            )
+        return factors
+
+    def group_factors(self, **factors: float) -> np.ndarray:
+        """One factor for each template, 1 where none is named."""
+        return np.array([factors.get(name, 1.0) for name in self.names])
+
+    @property
+    def is_metal(self) -> np.ndarray:
+        """Which templates depend on the metal content."""
+        return np.array([name not in HYDROGEN_AND_HELIUM for name in self.names])
+
+    def flux(self, temperature: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+        """Spectra whose black body is one at 5500 Å, shape (n, grid.size), float32."""
+        depth = strengths.astype(np.float32) @ self.templates
+        knots, factor = np.transpose(CONTINUUM_TEMPERATURE)
+        kelvin = temperature * np.interp(np.log(temperature), np.log(knots), factor)
+        kelvin = kelvin[:, None]
+        scale = planck_flux(REFERENCE_WAVELENGTH, kelvin)
+        continuum = planck_flux(self.grid.wavelength, kelvin) / scale
+        return np.exp(-depth, out=depth) * continuum.astype(np.float32)
+
+
+class StarModel:
+    """Draws stars and computes their spectra at the resolution of the instrument."""
+
+    def __init__(self, grid: LogGrid) -> None:
+        self.grid = grid
+        self.library = StellarLibrary(grid)
+
+    def simulate(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw stars: ``flux`` (n, grid.size) of arbitrary scale, and arrays (n,).
+
+        ``subclass``, ``redshift`` and ``reddening``, the color excess E(B-V) in the
+        Milky Way.
+        """
+        letters = np.array(list(_TYPE_SHARES))
+        shares = np.array([share for share, _, _ in _TYPE_SHARES.values()])
+        letter = rng.choice(letters, n, p=shares / shares.sum())
+        dwarf = letter == "WD"
+        temperature = np.exp(rng.uniform(np.log(7500.0), np.log(40000.0), n))
+        subclass = np.full(n, "WD", dtype="U2")
+        for name, (_, first, last) in _TYPE_SHARES.items():
+            (rows,) = np.nonzero(letter == name)
+            if first is None:
+                continue
+            code = rng.uniform(first, last, rows.size)
+            temperature[rows] = spectral_type_temperature(code)
+            subclass[rows] = [f"{name}{int(c) % 10}" for c in code]
+
+        strengths = self._draw_strengths(temperature, dwarf, rng)
+        flux = self.library.flux(temperature, strengths)
+        velocity = np.clip(rng.normal(0.0, 80.0, n), -300.0, 300.0)
+        rotation = np.where(temperature > 7000, rng.uniform(20, 120, n), 5.0)
+        redshift = velocity / LIGHT_SPEED
+        flux = self.grid.blur(flux, self.grid.sigma(rotation), shift=np.log1p(redshift))
+        return {
+            "flux": flux,
+            "subclass": subclass,
+            "redshift": redshift,
+            "reddening": np.minimum(rng.exponential(0.06, n), 1.0),
+        }
+
+    def _draw_strengths(
+        self, temperature: np.ndarray, dwarf: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Scatter of the absorbers: metals, giants, active stars."""
+        n = len(temperature)
+        strengths = np.where(
+            dwarf[:, None],
+            self.library.strengths(temperature, white_dwarf=True),
+            self.library.strengths(temperature),
+        )
+        strengths *= np.exp(rng.normal(0.0, 0.1, strengths.shape))
+        metals = np.exp(rng.normal(0.0, 0.25, n))
+        metals[rng.random(n) < 0.08] *= 0.35  # halo stars
+        strengths[:, self.library.is_metal] *= metals[:, None]
+        giant = (temperature < 5300) & (rng.random(n) < 0.4)
+        strengths[giant] *= self.library.group_factors(**GIANT_FACTORS)
+        active = (temperature < 3800) & ~giant & (rng.random(n) < 0.25)
+        # Emission instead of absorption, in chromospherically active M dwarfs.
+        column = self.library.names.index("balmer_narrow")
+        strengths[active, column] = -rng.uniform(0.3, 1.2, n)[active]
+        return strengths

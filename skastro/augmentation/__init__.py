@@ -6,14 +6,14 @@ from skastro.augmentation._colours import JitterColours, PixelNoise
 from skastro.augmentation._compose import Compose
 from skastro.augmentation._continuum import ScaleContinuum
 from skastro.augmentation._defects import BadPixels, CosmicRays
-from skastro.augmentation._noise import CCDNoise, GaussianNoise, SpikedNoise
+from skastro.augmentation._spectra import CCDNoise, GaussianNoise, SpikedNoise
 from skastro.augmentation._shift import ShiftSpectra
 from skastro.augmentation._symmetries import (
     FlipImages,
     ReorientImages,
     image_symmetries,
 )
-from skastro.augmentation._warp import RotateImages, ShiftZoomImages, WarpImages
+from skastro.augmentation._images import RotateImages, ShiftZoomImages, WarpImages
 
 __all__ = [
     "AUGMENTATIONS",

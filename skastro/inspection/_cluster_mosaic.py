@@ -19,7 +19,7 @@ from skastro.inspection._latent import (
     layout_of,
     split_latent,
 )
-from skastro.inspection._pictures import Pictures, read_samples
+from skastro.inspection._thumbnails import Pictures, read_samples
 
 _MOST_CLUSTERS = 40
 # Between pictures, in widths of one.

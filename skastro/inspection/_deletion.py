@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from sklearn.utils import Bunch, check_random_state
 
 from skastro.base import StrictClassifier
-from skastro.inspection._activation_map import class_activation_map
+from skastro.inspection._class_activation_map import class_activation_map
 from skastro.inspection._deleted_pixels import (
     fill_from_neighbours,
     fill_with_median,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from skastro.inspection._latent import layout_of, split_latent, steps_of
-from skastro.inspection._pictures import Pictures, read_samples
+from skastro.inspection._thumbnails import Pictures, read_samples
 
 _MOST_SAMPLES = 20
 _ROWS = ("Original", "Reconstruction", "Residual")

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from skastro.inspection._trust import Bins, bin_predictions
+from skastro.inspection._calibration import Bins, bin_predictions
 
 
 class ReliabilityDisplay:

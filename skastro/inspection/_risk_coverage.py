@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from skastro.inspection._trust import risk_coverage_curve
+from skastro.inspection._calibration import risk_coverage_curve
 
 
 class RiskCoverageDisplay:

@@ -25,7 +25,7 @@ from skastro.augmentation import (
     WarpImages,
     image_symmetries,
 )
-from skastro.augmentation._warp import warp
+from skastro.augmentation._images import warp
 
 OPERATIONS = [
     FlipImages(),

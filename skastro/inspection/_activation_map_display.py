@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from numpy.typing import ArrayLike
 
-from skastro.inspection._activation_map import class_activation_map
+from skastro.inspection._class_activation_map import class_activation_map
 from skastro.inspection._line_marks import (
     LABEL_HEIGHT,
     LineMark,

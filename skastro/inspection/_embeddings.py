@@ -27,7 +27,7 @@ from skastro.inspection._maps import (
     map_to_plane,
     without_overlap,
 )
-from skastro.inspection._pictures import Pictures, read_samples
+from skastro.inspection._thumbnails import Pictures, read_samples
 
 # Of the legend's columns.
 _NAMES_IN_COLUMN = 20

@@ -24,7 +24,7 @@ from skastro.training import (
     fast_kernels,
     resolve_precision,
 )
-from skastro.utils import check_finite
+from skastro.utils import check_finite, plain_array
 
 # Outputs of a prediction stay on the device until they take this many bytes, so that
 # the host does not wait for each batch.
@@ -347,6 +347,34 @@ class Computing(NeuralNet):
             resume=resume,
             verbose=verbose,
         )
+
+    def module_input(self, X: Any) -> torch.Tensor:
+        """Return what the module sees of X in prediction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Samples, as ``predict`` takes them.
+
+        Returns
+        -------
+        x : Tensor of shape (n_samples, n_channels, length) or \
+                (n_samples, n_channels, height, width), float32
+            The normalized samples, on the module's device: the argument of
+            ``module_.forward``. A module that takes no sizes sees X in the shape in
+            which it was given.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is neither fitted nor initialized.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity.
+        """
+        self.check_is_fitted()
+        X, _ = check_X_y(self, X, reset=False)
+        # A copy, which the caller may change.
+        return self._prepare(torch.tensor(plain_array(np.asarray(X[:]))))
 
 
 def _compact(output: Any) -> Any:

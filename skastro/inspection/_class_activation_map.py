@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Class activation maps: which pixels a network's decision rests on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from skastro.base import StrictClassifier
-from skastro.inspection._feature_maps import Trace, traced
-from skastro.inspection._network import encode_target, module_input, reach_network
+from skastro.inspection._display import prediction_steps
 from skastro.networks.layers import global_average
+from skastro.utils import as_lazy, is_lazy, plain_array
 
 METHODS = ("auto", "cam", "gradcam")
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
 
 
 def class_activation_map(
@@ -71,8 +75,7 @@ def class_activation_map(
         ``"cam"`` can be negative, where pixels speak against the class.
 
     batch_size : int, default=None
-        Samples computed at once. None means as many as ``predict`` takes, and for
-        Grad-CAM, which needs more memory, as many as a batch in training.
+        Samples computed at once. None means the estimator's `batch_size`.
 
     Returns
     -------
@@ -138,23 +141,65 @@ def class_activation_map(
     True
     """
     _check_options(method, layer, batch_size)
-    net, X = reach_network(estimator, X, "class_activation_map")
-    codes = encode_target(net, target, len(X))
-    net._set_training(False)
-    explain, trace = _choose_method(net, module_input(net, X[:1]), method, layer)
-    if batch_size is None and explain.needs_gradients:
-        batch_size = net.batch_size
-    elif batch_size is None:
-        batch_size = net._prediction_batch_size()
+    net, X = find_classifier(estimator, X, "class_activation_map")
+    codes = torch.from_numpy(encode_target(net, X, target))
+    net.module_.eval()
+    x = net.module_input(X[:1])
+    explain, trace = _choose_method(net, x, method, layer)
+    batch_size = net.batch_size if batch_size is None else batch_size
     if batch_size == -1:
         batch_size = len(X)
     maps = np.empty((len(X), *trace.sizes), dtype=np.float32)
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
-        x = module_input(net, X[rows])
-        chosen = None if codes is None else torch.from_numpy(codes[rows]).to(x.device)
-        maps[rows] = trace.spread(explain(x, chosen)).cpu().numpy()
+        x = net.module_input(X[rows])
+        maps[rows] = trace.spread(explain(x, codes[rows].to(x.device))).cpu().numpy()
     return _normalized(maps) if normalize else maps
+
+
+def find_classifier(
+    estimator: Any, X: Any, caller: str
+) -> tuple[StrictClassifier, Any]:
+    """Find the classifier at a pipeline's end, and transform X by the steps before."""
+    net = estimator
+    while isinstance(net, Pipeline):
+        net = net.steps[-1][1]
+    if not isinstance(net, StrictClassifier):
+        message = (
+            f"{caller} takes a SpectrumClassifier, a GalaxyClassifier or a pipeline "
+            f"that ends in one, but got {type(net).__name__}."
+        )
+        if hasattr(net, "best_estimator_"):
+            message += " Give its best_estimator_."
+        raise TypeError(message)
+    net.check_is_fitted()
+    for step in prediction_steps(estimator)[:-1]:
+        X = step.transform(X)
+    if isinstance(X, Tensor):
+        X = X.numpy(force=True)
+    return net, as_lazy(X) if is_lazy(X) else plain_array(X)
+
+
+def encode_target(net: StrictClassifier, X: Any, target: Any) -> np.ndarray:
+    """Return the numbers of the classes asked for, shape (n_samples,)."""
+    if target is None:
+        return net.predict_proba(X).argmax(axis=1)
+    labels = np.asarray(target)
+    if labels.ndim == 0:
+        labels = np.full(len(X), labels)
+    if labels.shape != (len(X),):
+        raise ValueError(
+            f"target must be None, one label, or one label for each of the {len(X)} "
+            f"samples of X, but got an array of shape {labels.shape}."
+        )
+    code_of = {label: code for code, label in enumerate(net.classes_.tolist())}
+    unknown = sorted({str(label) for label in labels.tolist() if label not in code_of})
+    if unknown:
+        raise ValueError(
+            f"target has labels that the classifier does not know: {unknown}; its "
+            f"classes are {list(code_of)}."
+        )
+    return np.array([code_of[label] for label in labels.tolist()])
 
 
 def _check_options(method: str, layer: str | None, batch_size: int | None) -> None:
@@ -191,76 +236,23 @@ def _normalized(maps: np.ndarray) -> np.ndarray:
     return (maps - low) / np.where(span > 0, span, 1)
 
 
-class _Cam:
-    """Weighted sums of the last feature maps."""
-
-    needs_gradients = False
-
-    def __init__(self, net: StrictClassifier) -> None:
-        self.module = net.module_
-        self.nonlinearity = net._get_predict_nonlinearity()
-
-    @torch.no_grad()
-    def __call__(self, x: Tensor, codes: Tensor | None) -> Tensor:
-        fc = self.module.fc
-        features = self.module.forward_features(x)
-        if codes is None:
-            outputs = fc(global_average(features, fc.weight.dtype))
-            codes = self.nonlinearity(outputs).argmax(dim=1)
-        return torch.einsum("nk...,nk->n...", features, fc.weight[codes])
-
-
-class _GradCam:
-    """Sums of a layer's maps, weighted with the mean gradient of the class's logit."""
-
-    needs_gradients = True
-
-    def __init__(self, net: StrictClassifier, layer: nn.Module) -> None:
-        try:
-            from captum.attr import LayerGradCam
-        except ImportError as error:
-            raise ImportError(
-                "Grad-CAM needs captum; install it with pip install 'skastro[explain]'."
-            ) from error
-        self.nonlinearity = net._get_predict_nonlinearity()
-        self.n_axes = net._module_ndim
-        self.outputs = _outputs_of(net.module_)
-        self.method = LayerGradCam(self.outputs, layer)
-
-    def __call__(self, x: Tensor, codes: Tensor | None) -> Tensor:
-        if codes is None:
-            with torch.no_grad():
-                codes = self.nonlinearity(self.outputs(x)).argmax(dim=1)
-        maps = self.method.attribute(
-            x.requires_grad_(), target=codes, relu_attributions=True
-        )
-        # One-dimensional maps can have a height of 1.
-        return maps.detach().reshape(len(x), *maps.shape[-self.n_axes :])
-
-
-def _outputs_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Give the function from inputs to logits, not compiled, which hooks can watch."""
-
-    def outputs(x: Tensor) -> Tensor:
-        result = module.forward(x)
-        return result[0] if isinstance(result, tuple) else result
-
-    return outputs
+# From one batch of module inputs and the classes' numbers to maps of any size.
+_Explanation = Callable[[Tensor, Tensor], Tensor]
 
 
 def _choose_method(
     net: StrictClassifier, x: Tensor, method: str, layer: str | None
-) -> tuple[_Cam | _GradCam, Trace]:
+) -> tuple[_Explanation, "_LayerTrace"]:
     """Find out what the network allows, by running it on one sample."""
     module, name = net.module_, type(net.module_).__name__
-    sizes = x.shape[-net._module_ndim :]
-    if net._module_ndim == 2 and not net._takes_sizes:
-        sizes = net._to_images(x).shape[-2:]
+    # Not from x: modules that take no sizes get images in the layout of the user's X.
+    known = getattr(net, "module_sizes_", {"input_size": x.shape[2:]})
+    sizes = np.atleast_1d(known["input_size"]).tolist()
     with torch.no_grad(), traced(module, sizes) as trace:
-        outputs = _outputs_of(module)(x)
+        outputs = _logits_of(module)(x)
     if method != "gradcam" and layer is None:
-        if _averages_maps(module, x, outputs, net._module_ndim):
-            return _Cam(net), trace
+        if _averages_maps(module, x, outputs, len(sizes)):
+            return _class_activation(module), trace
         if method == "cam":
             raise TypeError(
                 f"{name} does not average its last feature maps over the pixels and "
@@ -275,7 +267,7 @@ def _choose_method(
                 "something is. Name a layer that has such maps by layer=..., or take a "
                 "convolutional network, such as 'resnet18'."
             )
-        return _GradCam(net, chosen), trace
+        return _grad_cam(module, chosen, len(sizes)), trace
     layers = dict(module.named_modules())
     if layer not in layers or layer == "":
         known = ", ".join(repr(known) for known in layers if known)
@@ -285,7 +277,48 @@ def _choose_method(
             f"The layer {layer!r} of {name} gives no feature maps: a tensor of shape "
             "(batch, channels, pixels, ...), once for each input."
         )
-    return _GradCam(net, layers[layer]), trace
+    return _grad_cam(module, layers[layer], len(sizes)), trace
+
+
+def _class_activation(module: nn.Module) -> _Explanation:
+    """Return the function to sums of the last feature maps, weighted by ``fc``."""
+
+    @torch.no_grad()
+    def explain(x: Tensor, codes: Tensor) -> Tensor:
+        features = module.forward_features(x)
+        return torch.einsum("nk...,nk->n...", features, module.fc.weight[codes])
+
+    return explain
+
+
+def _grad_cam(module: nn.Module, layer: nn.Module, n_axes: int) -> _Explanation:
+    """Return the function to sums of a layer's maps, weighted by mean gradients."""
+    try:
+        from captum.attr import LayerGradCam
+    except ImportError as error:
+        raise ImportError(
+            "Grad-CAM needs captum; install it with pip install 'skastro[explain]'."
+        ) from error
+    method = LayerGradCam(_logits_of(module), layer)
+
+    def explain(x: Tensor, codes: Tensor) -> Tensor:
+        maps = method.attribute(
+            x.requires_grad_(), target=codes, relu_attributions=True
+        )
+        # One-dimensional maps can have a height of 1.
+        return maps.detach().reshape(len(x), *maps.shape[-n_axes:])
+
+    return explain
+
+
+def _logits_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return the function from inputs to logits, not compiled, which hooks see."""
+
+    def logits(x: Tensor) -> Tensor:
+        result = module.forward(x)
+        return result[0] if isinstance(result, tuple) else result
+
+    return logits
 
 
 def _averages_maps(module: nn.Module, x: Tensor, outputs: Tensor, n_axes: int) -> bool:
@@ -301,3 +334,116 @@ def _averages_maps(module: nn.Module, x: Tensor, outputs: Tensor, n_axes: int) -
     return logits.shape == outputs.shape and torch.allclose(
         logits, outputs, rtol=1e-3, atol=1e-3 * outputs.abs().max().item()
     )
+
+
+class _LayerTrace:
+    """What a network's layers did to the pixels of one input.
+
+    Strides and pooling leave maps of fewer pixels than the input. Each of these is
+    centred somewhere in the input, which follows from the kernels, strides and
+    paddings on the way [1]_. Where in the network two branches run side by side they
+    have the same strides, or their maps could not be joined; so the way to maps of
+    some length is told by the first layer that made such maps.
+
+    References
+    ----------
+    .. [1] A. Araujo, W. Norris, J. Sim, "Computing Receptive Fields of Convolutional
+       Neural Networks", Distill, 2019, doi:10.23915/distill.00021.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = tuple(sizes)
+        # For each axis: length of the maps -> (step, position of the first pixel).
+        self._grids = [{size: (1.0, 0.0)} for size in sizes]
+        self._calls: list[tuple[nn.Module, tuple[int, ...]]] = []
+
+    def note(self, layer: nn.Module, inputs: tuple, output: Any) -> None:
+        """Record what a layer has done; a forward hook."""
+        n_axes = len(self.sizes)
+        if not isinstance(output, Tensor) or output.dim() < n_axes + 2:
+            return
+        self._calls.append((layer, tuple(output.shape[-n_axes:])))
+        if not isinstance(layer, _CONVOLUTIONS + _POOLS):
+            return
+        for axis in range(-n_axes, 0):
+            before, after = inputs[0].shape[axis], output.shape[axis]
+            grid = self._grids[axis]
+            if before not in grid or after in grid:
+                continue
+            step, start = grid[before]
+            reach = _along(getattr(layer, "dilation", 1), axis) * (
+                _along(layer.kernel_size, axis) - 1
+            )
+            padding = {"valid": 0, "same": reach // 2}.get(layer.padding)
+            if padding is None:
+                padding = _along(layer.padding, axis)
+            grid[after] = (
+                step * _along(layer.stride, axis),
+                start + step * (reach / 2 - padding),
+            )
+
+    def last_maps(self) -> nn.Module | None:
+        """Find the last layer whose maps have the size of the last convolution's.
+
+        This is the last convolution, or what follows it without pooling: its batch
+        norm, its activation, the sum with a shortcut. None without convolutions.
+        """
+        sizes = [
+            size for layer, size in self._calls if isinstance(layer, _CONVOLUTIONS)
+        ]
+        # Gates of channels can be written as convolutions of single pixels.
+        sizes = [size for size in sizes if max(size) > 1] or sizes
+        if not sizes:
+            return None
+        return next(
+            (
+                layer
+                for layer, size in reversed(self._calls)
+                if size == sizes[-1] and self.has_maps_of(layer)
+            ),
+            None,
+        )
+
+    def has_maps_of(self, layer: nn.Module) -> bool:
+        """Tell whether a layer ran once, and gave feature maps."""
+        return sum(called is layer for called, _ in self._calls) == 1
+
+    def spread(self, maps: Tensor) -> Tensor:
+        """Interpolate maps of shape (n_samples, ...) linearly to the input's pixels.
+
+        Beyond the first and the last pixel of a map values stay constant. Where layers
+        other than convolutions and pooling changed the size, the pixels of a map
+        divide the input evenly.
+        """
+        for axis in range(-len(self.sizes), 0):
+            size, n = self.sizes[axis], maps.shape[axis]
+            step, start = self._grids[axis].get(n, (size / n, (size / n - 1) / 2))
+            pixel = torch.arange(size, dtype=torch.float64)
+            place = ((pixel - start) / step).clamp(0, n - 1)
+            left = place.floor().long()
+            right = (left + 1).clamp(max=n - 1)
+            part = (place - left).to(maps.device, maps.dtype)
+            part = part.reshape(-1, *[1] * (-1 - axis))
+            maps = (
+                maps.index_select(axis, left.to(maps.device)) * (1 - part)
+                + maps.index_select(axis, right.to(maps.device)) * part
+            )
+        return maps
+
+
+@contextmanager
+def traced(module: nn.Module, sizes: Sequence[int]) -> Iterator[_LayerTrace]:
+    """Record what a module's layers do while the block runs."""
+    trace = _LayerTrace(sizes)
+    layers = [layer for layer in module.modules() if layer is not module]
+    handles = [layer.register_forward_hook(trace.note) for layer in layers]
+    try:
+        yield trace
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _along(value: int | tuple[int, ...], axis: int) -> int:
+    """Pick an axis' entry of a layer's setting."""
+    return value[axis] if isinstance(value, tuple) else value

@@ -8,7 +8,7 @@ from astropy import units
 
 from skastro import GalaxyClassifier, Pipeline, RebinSpectra, SpectrumClassifier
 from skastro.inspection import ActivationMapDisplay, class_activation_map
-from skastro.inspection._line_marks import _apart
+from skastro.inspection._activation_map_display import _apart
 
 WAVELENGTH = np.linspace(3900, 9000, 300)
 
@@ -163,13 +163,25 @@ def test_images(n_channels):
 @pytest.mark.parametrize(
     ("n", "kwargs", "message"),
     [
-        (2, {"wavelength": WAVELENGTH[1:]}, r"\(299,\), but the maps have 300"),
-        (2, {"redshift": [0.1]}, "each of the 2"),
-        (2, {"titles": ["one"]}, "1 entries for 2"),
+        (
+            2,
+            {"wavelength": WAVELENGTH[1:]},
+            r"\(299,\), but a sample has shape \(300,\)",
+        ),
+        (
+            2,
+            {"redshift": [0.1]},
+            r"redshift .* each of the 2 samples, but has shape \(1,\)",
+        ),
+        (
+            2,
+            {"titles": ["one"]},
+            "titles must have one entry for each of the 2 samples, but has 1",
+        ),
         (2, {"target": "star"}, "its classes are"),
         (1, {"redshift": 0.0, "lines": ["H omega"]}, "no line 'H omega'"),
         (1, {"redshift": 0.0, "lines": "PLANET"}, "STAR, GALAXY, QSO"),
-        (21, {}, "at most 20"),
+        (21, {}, "21 samples, but a figure holds 1 to 20"),
     ],
 )
 def test_bad_arguments(classifier, spectra, n, kwargs, message):
@@ -181,5 +193,5 @@ def test_bad_arguments(classifier, spectra, n, kwargs, message):
 
 def test_number_of_axes(classifier, spectra):
     _, axes = plt.subplots(3)
-    with pytest.raises(ValueError, match="2 samples, but got 3"):
+    with pytest.raises(ValueError, match="ax must hold 2 Axes, but got 3"):
         ActivationMapDisplay.from_estimator(classifier, spectra[:2], ax=axes)

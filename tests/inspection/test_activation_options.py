@@ -52,6 +52,20 @@ def test_arrays_on_disk_and_arrays_that_are_not_writable(untrained, flux):
         np.testing.assert_array_equal(again.random_drop, score.random_drop)
 
 
+@pytest.mark.parametrize("method", ["cam", "gradcam"])
+def test_module_on_the_users_own_device(untrained, flux, method):
+    if method == "gradcam":
+        pytest.importorskip("captum")
+    X = flux()
+    clf = untrained(X, module__width=4)
+    expected = class_activation_map(clf, X, method=method)
+    clf.set_params(device=None)
+    maps = class_activation_map(clf, X, method=method)
+    np.testing.assert_array_equal(maps, expected)
+    score = deletion_score(clf, X, n_random=1, random_state=0)
+    assert score.random_drop.shape == (6, 1)
+
+
 def test_targets(untrained, flux):
     X = flux(7)
     clf = untrained(X, module__width=4)

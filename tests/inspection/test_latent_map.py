@@ -195,8 +195,11 @@ def test_map_on_given_axes(groups):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"labels": [1, 2]}, r"each of the 60 samples, but have shape \(2,\)"),
-        ({"images": np.zeros((3, 4, 4))}, "3 images for 60 samples"),
+        ({"labels": [1, 2]}, r"each of the 60 samples, but has shape \(2,\)"),
+        (
+            {"images": np.zeros((3, 4, 4))},
+            "images .* each of the 60 samples, but has 3",
+        ),
         ({"thumbnail_size": 0}, "above 0 and up to 1, but got 0"),
     ],
     ids=["labels", "images", "size"],

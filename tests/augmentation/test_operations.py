@@ -21,7 +21,7 @@ from skastro.augmentation import (
     ScaleContinuum,
     ShiftSpectra,
     SpikedNoise,
-    vary_array,
+    augment_array,
 )
 
 LENGTH = 30
@@ -147,7 +147,7 @@ def test_other_input_is_refused(operation):
     if isinstance(operation, Compose):
         operation = operation.operations[0]
     name = type(operation).__name__
-    with pytest.raises(ValueError, match=rf"{name} varies spectra .* got \(4,\)"):
+    with pytest.raises(ValueError, match=rf"{name} takes spectra .* got \(4,\)"):
         operation(torch.ones(4))
     with pytest.raises(ValueError, match=r"got \(2, 3, 4, 5\)"):
         operation(np.ones((2, 3, 4, 5)))
@@ -199,13 +199,13 @@ def test_bad_parameters_are_named(make, error, message):
 # Plain functions and estimators ---------------------------------------------------
 
 
-def test_vary_array_guards_the_array_and_the_shape():
+def test_augment_array_guards_the_array_and_the_shape():
     flux = make_flux(3, LENGTH)
     before = flux.copy()
-    assert_allclose(vary_array(lambda batch: batch.mul_(2), flux), 2 * before)
+    assert_allclose(augment_array(lambda batch: batch.mul_(2), flux), 2 * before)
     assert_array_equal(flux, before)
     with pytest.raises(ValueError, match=r"made \(3, 29\) of \(3, 30\)"):
-        vary_array(lambda batch: batch[:, 1:], flux)
+        augment_array(lambda batch: batch[:, 1:], flux)
 
 
 @pytest.mark.parametrize("augment", sorted(AUGMENTATIONS))

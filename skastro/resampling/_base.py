@@ -128,10 +128,12 @@ class BaseNoiseSampler(BaseSampler):
         self.sample_indices_ = np.concatenate([kept, copied])
         resampled = X[self.sample_indices_]
         copies = resampled[len(kept) :]
-        copies[...] = self._vary(copies, random_state)
+        copies[...] = self._augment(copies, random_state)
         return resampled, y[self.sample_indices_]
 
-    def _vary(self, X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
+    def _augment(
+        self, X: np.ndarray, random_state: np.random.RandomState
+    ) -> np.ndarray:
         """Add the noise; operations draw from torch's global generator by default."""
         noise = AUGMENTATIONS[self.noise] if isinstance(self.noise, str) else self.noise
         if noise is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Figures of activation maps: colours, lines, labels."""
+"""Figures of activation maps: colors, lines, labels."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,14 +27,14 @@ def classifier(spectra):
     return clf.fit(spectra, ["STAR", "GALAXY", "QSO"] * 2)
 
 
-def test_colours_are_the_map(classifier, spectra):
+def test_colors_are_the_map(classifier, spectra):
     display = ActivationMapDisplay.from_estimator(
         classifier, spectra[:2], wavelength=WAVELENGTH
     )
     expected = class_activation_map(classifier, spectra[:2], normalize=True)
-    for ax, colours, flux in zip(display.axes_, expected, spectra, strict=False):
+    for ax, colors, flux in zip(display.axes_, expected, spectra, strict=False):
         (line,) = ax.collections
-        np.testing.assert_allclose(line.get_array(), colours, atol=1e-5)
+        np.testing.assert_allclose(line.get_array(), colors, atol=1e-5)
         middles = np.array([segment[1] for segment in line.get_segments()])
         np.testing.assert_allclose(middles, np.stack([WAVELENGTH, flux], axis=1))
     assert display.ax_ is display.axes_[0]

@@ -33,7 +33,7 @@ def test_map_by_principal_components(groups):
     texts = [text.get_text() for text in display.legend_.get_texts()]
     assert texts == ["0", "1", "2"]
     assert display.legend_.get_title().get_text() == "Cluster"
-    # Samples of one cluster have one colour, which the legend tells.
+    # Samples of one cluster have one color, which the legend tells.
     (points,) = display.ax_.collections
     np.testing.assert_allclose(points.get_offsets(), display.embedding)
     handles = display.legend_.legend_handles

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import signature
-from numbers import Integral, Real
+from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
@@ -280,17 +280,6 @@ def draw_below(
     # The largest single-precision number below 1, times a whole number below 2**24,
     # is never rounded up to that whole number.
     return (draw_uniform(batch, generator, size) * limit).long()
-
-
-def check_number(
-    name: str, value: float, low: float = 0.0, high: float = float("inf")
-) -> None:
-    """Refuse a parameter that is no number, or not within its bounds."""
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, but got {value!r}.")
-    if not (low <= value <= high and value < float("inf")):
-        to = "or more" if high == float("inf") else f"to {high:g}"
-        raise ValueError(f"{name} must be {low:g} {to}, but got {value!r}.")
 
 
 def _as_generator(generator: Seed, device: torch.device) -> torch.Generator | None:

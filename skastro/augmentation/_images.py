@@ -11,9 +11,9 @@ from torch.nn.functional import grid_sample
 from skastro.augmentation._base import (
     ImageAugmentation,
     check_images,
-    check_number,
     draw_uniform,
 )
+from skastro.utils import check_number, check_option
 
 _PADDING_MODES = ("reflection", "border", "zeros")
 # Rec. ITU-R BT.601.
@@ -174,14 +174,10 @@ class RandomAffine(ImageAugmentation):
         flips: bool = True,
         padding_mode: str = "reflection",
     ) -> None:
-        check_number("degrees", degrees, 0, 180)
-        check_number("translate", translate, 0, 1)
+        check_number(degrees, "degrees", 0, 180)
+        check_number(translate, "translate", 0, 1)
         _check_scale(scale)
-        if padding_mode not in _PADDING_MODES:
-            raise ValueError(
-                f"padding_mode must be one of {_PADDING_MODES}, but got "
-                f"{padding_mode!r}."
-            )
+        check_option(padding_mode, "padding_mode", _PADDING_MODES)
         self.degrees = degrees
         self.translate = translate
         self.scale = scale
@@ -347,10 +343,10 @@ class ColorJitter(ImageAugmentation):
         saturation: float = 0.2,
         hue: float = 0.0,
     ) -> None:
-        check_number("brightness", brightness)
-        check_number("contrast", contrast)
-        check_number("saturation", saturation)
-        check_number("hue", hue, 0, 0.5)
+        check_number(brightness, "brightness", 0)
+        check_number(contrast, "contrast", 0)
+        check_number(saturation, "saturation", 0)
+        check_number(hue, "hue", 0, 0.5)
         self.brightness = brightness
         self.contrast = contrast
         self.saturation = saturation
@@ -433,7 +429,7 @@ class PixelNoise(ImageAugmentation):
     """
 
     def __init__(self, max_scale: float = 0.02) -> None:
-        check_number("max_scale", max_scale)
+        check_number(max_scale, "max_scale", 0)
         self.max_scale = max_scale
 
     def _augment(

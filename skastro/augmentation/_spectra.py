@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 
 from skastro.augmentation._base import (
     SpectrumAugmentation,
-    check_number,
     draw_below,
     draw_uniform,
 )
+from skastro.utils import check_count, check_number
 
 _MAX_SHIFT = 0.0067
 _SPEED_OF_LIGHT = 299792.458  # km/s
@@ -67,7 +67,7 @@ class CCDNoise(SpectrumAugmentation):
         relative: bool = False,
         random_scale: bool = False,
     ) -> None:
-        check_number("scale", scale)
+        check_number(scale, "scale", 0)
         self.scale = scale
         self.relative = relative
         self.random_scale = random_scale
@@ -111,7 +111,7 @@ class GaussianNoise(CCDNoise):
     """
 
     def __init__(self, max_scale: float = 0.5) -> None:
-        check_number("max_scale", max_scale)
+        check_number(max_scale, "max_scale", 0)
         super().__init__(max_scale, relative=True, random_scale=True)
 
     @property
@@ -154,7 +154,7 @@ class SpikedNoise(CCDNoise):
 
     def __init__(self, scale: float = 1 / 3, *, probability: float = 0.5) -> None:
         super().__init__(scale, relative=True)
-        check_number("probability", probability, 0, 1)
+        check_number(probability, "probability", 0, 1)
         self.probability = probability
 
     def _augment(
@@ -215,11 +215,11 @@ class BadPixels(SpectrumAugmentation):
         value: float = 0.0,
     ) -> None:
         if isinstance(max_length, Integral):
-            check_number("max_length", max_length, 1)
+            check_number(max_length, "max_length", 1)
         else:
-            check_number("max_length", max_length, 0, 1)
-        check_number("probability", probability, 0, 1)
-        check_number("value", value, -float("inf"))
+            check_number(max_length, "max_length", 0, 1)
+        check_number(probability, "probability", 0, 1)
+        check_number(value, "value")
         self.max_length = max_length
         self.probability = probability
         self.value = value
@@ -283,14 +283,12 @@ class CosmicRays(SpectrumAugmentation):
         probability: float = 1.0,
         value: float | str = 1.0,
     ) -> None:
-        if not isinstance(n_hits, Integral):
-            raise TypeError(f"n_hits must be a whole number, but got {n_hits!r}.")
-        check_number("n_hits", n_hits, 1)
-        check_number("probability", probability, 0, 1)
+        check_count(n_hits, "n_hits", 1)
+        check_number(probability, "probability", 0, 1)
         if isinstance(value, str) and value != "max":
             raise ValueError(f'value must be a number or "max", but got {value!r}.')
         if value != "max":
-            check_number("value", value, -float("inf"))
+            check_number(value, "value")
         self.n_hits = n_hits
         self.probability = probability
         self.value = value
@@ -349,10 +347,8 @@ class ScaleContinuum(SpectrumAugmentation):
     """
 
     def __init__(self, max_change: float = 0.2, *, degree: int = 1) -> None:
-        check_number("max_change", max_change)
-        if not isinstance(degree, Integral):
-            raise TypeError(f"degree must be a whole number, but got {degree!r}.")
-        check_number("degree", degree, 1)
+        check_number(max_change, "max_change", 0)
+        check_count(degree, "degree", 1)
         self.max_change = max_change
         self.degree = degree
 
@@ -437,9 +433,9 @@ class ShiftSpectra(SpectrumAugmentation):
             )
         if max_velocity is None:
             max_shift = _MAX_SHIFT if max_shift is None else max_shift
-            check_number("max_shift", max_shift, 0, 1)
+            check_number(max_shift, "max_shift", 0, 1)
         elif max_shift is None:
-            check_number("max_velocity", max_velocity, 0, 0.999 * _SPEED_OF_LIGHT)
+            check_number(max_velocity, "max_velocity", 0, 0.999 * _SPEED_OF_LIGHT)
             wavelength = _check_wavelength(wavelength)
         else:
             raise ValueError(

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from skastro.inspection._display import DisplayMixin
+from skastro.utils import check_count, check_option
 
 
 def expected_calibration_error(
@@ -470,11 +471,7 @@ class RiskCoverageDisplay(DisplayMixin):
         ValueError
             If `confidence` has another value.
         """
-        if confidence not in ("probability", "score_samples"):
-            raise ValueError(
-                "confidence must be 'probability' or 'score_samples', but got "
-                f"{confidence!r}."
-            )
+        check_option(confidence, "confidence", ("probability", "score_samples"))
         is_score = confidence == "score_samples"
         return cls.from_predictions(
             y,
@@ -621,19 +618,15 @@ def _bin_predictions(
     strategy: str,
 ) -> _Bins:
     """Gather predictions by the probability of the predicted class."""
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be 1 or more, but got {n_bins}.")
+    check_count(n_bins, "n_bins", 1)
+    check_option(strategy, "strategy", ("uniform", "quantile"))
     confidence, correct = _judge_predictions(y_true, probability, labels)
     if strategy == "uniform":
         edges = np.linspace(0, 1, n_bins + 1)
-    elif strategy == "quantile":
+    else:
         edges = np.unique(np.quantile(confidence, np.linspace(0, 1, n_bins + 1)))
         # All samples may have one confidence.
         edges = np.append(edges, edges) if len(edges) == 1 else edges
-    else:
-        raise ValueError(
-            f"strategy must be 'uniform' or 'quantile', but got {strategy!r}."
-        )
     # Bins end with their upper edge, as in the papers.
     number = np.searchsorted(edges[1:-1], confidence, side="left")
     n_bins = len(edges) - 1

@@ -3,7 +3,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from skastro.base import StrictClassifier
 from skastro.inspection._display import prediction_steps
 from skastro.networks.layers import global_average
-from skastro.utils import as_lazy, is_lazy, plain_array
+from skastro.utils import as_lazy, check_count, check_option, is_lazy, plain_array
 
 METHODS = ("auto", "cam", "gradcam")
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
@@ -203,11 +202,7 @@ def encode_target(net: StrictClassifier, X: Any, target: Any) -> np.ndarray:
 
 
 def _check_options(method: str, layer: str | None, batch_size: int | None) -> None:
-    if method not in METHODS:
-        raise ValueError(
-            f"method must be one of {', '.join(map(repr, METHODS))}, but got "
-            f"{method!r}."
-        )
+    check_option(method, "method", METHODS)
     if layer is not None and not isinstance(layer, str):
         raise TypeError(
             "layer must be the name of a layer, such as 'layer4', but got a "
@@ -218,14 +213,8 @@ def _check_options(method: str, layer: str | None, batch_size: int | None) -> No
             "method='cam' always takes the last feature maps; leave out layer, or take "
             "method='gradcam'."
         )
-    if batch_size is not None and (
-        isinstance(batch_size, bool)
-        or not isinstance(batch_size, Integral)
-        or batch_size < 1
-    ):
-        raise ValueError(
-            f"batch_size must be a positive integer or None, but got {batch_size!r}."
-        )
+    if batch_size is not None:
+        check_count(batch_size, "batch_size", 1)
 
 
 def _normalized(maps: np.ndarray) -> np.ndarray:

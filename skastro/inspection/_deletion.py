@@ -15,7 +15,7 @@ from skastro.inspection._class_activation_map import (
     find_classifier,
 )
 from skastro.inspection._thumbnails import channels_first
-from skastro.utils import plain_array
+from skastro.utils import check_count, plain_array
 
 # Kept pixels on either side of a deleted run that tell the flux there.
 _N_NEIGHBORS = 10
@@ -143,7 +143,7 @@ def deletion_score(
     True
     """
     test = _DeletionTest(estimator, X, target, maps, method, layer)
-    n_random = _check_n_random(n_random)
+    n_random = check_count(n_random, "n_random", 1)
     rng = check_random_state(random_state)
     (fraction,) = _check_fractions([fraction])
     deleted = test.highlighted(fraction)
@@ -256,7 +256,7 @@ def deletion_curve(
     ([0.0, 0.1, 0.2], (5, 3))
     """
     test = _DeletionTest(estimator, X, target, maps, method, layer)
-    n_random = _check_n_random(n_random)
+    n_random = check_count(n_random, "n_random", 1)
     rng = check_random_state(random_state)
     columns, random_columns = [test.probability], [test.probability]
     fractions = _check_fractions(fractions)
@@ -334,12 +334,6 @@ class _DeletionTest:
         if hasattr(self.net, "image_shape"):
             return channels_first(X, self.net.channel_axis, self.net.image_shape)
         return X[:, None] if X.ndim == 2 else X
-
-
-def _check_n_random(n_random: int) -> int:
-    if not isinstance(n_random, int | np.integer) or n_random < 1:
-        raise ValueError(f"n_random must be a positive integer, but got {n_random!r}.")
-    return int(n_random)
 
 
 def _check_fractions(fractions: Sequence[float]) -> list[float]:

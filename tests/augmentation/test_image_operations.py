@@ -354,14 +354,14 @@ def test_paddings():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (RandomAffine, {"degrees": 181}, "degrees must be 0 to 180"),
-        (RandomRotation, {"degrees": -1}, "degrees must be 0 to 180"),
+        (RandomAffine, {"degrees": 181}, "degrees must be from 0 to 180"),
+        (RandomRotation, {"degrees": -1}, "degrees must be from 0 to 180"),
         (
             RandomRotation,
             {"padding_mode": "wrap"},
             "padding_mode .* got 'wrap'",
         ),
-        (RandomTranslateScale, {"translate": 2}, "translate must be 0 to 1"),
+        (RandomTranslateScale, {"translate": 2}, "translate must be from 0 to 1"),
         (
             RandomAffine,
             {"scale": 1.1},
@@ -370,8 +370,8 @@ def test_paddings():
         (RandomAffine, {"scale": (0, 1)}, "scale must be"),
         (RandomAffine, {"scale": (1.1, 0.9)}, "scale must be"),
         (RandomAffine, {"scale": (1, float("nan"))}, "scale must be"),
-        (ColorJitter, {"brightness": -0.1}, "brightness must be 0 or more"),
-        (ColorJitter, {"hue": 0.6}, r"hue must be 0 to 0\.5"),
+        (ColorJitter, {"brightness": -0.1}, "brightness must be at least 0"),
+        (ColorJitter, {"hue": 0.6}, r"hue must be from 0 to 0\.5"),
         (PixelNoise, {"max_scale": float("inf")}, "max_scale"),
     ],
 )

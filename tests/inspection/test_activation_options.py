@@ -128,7 +128,7 @@ def test_training_mode_and_predictions_are_left_alone(untrained, flux):
         ({"layer": "fc"}, ValueError, "gives no feature maps"),
         # It runs twice.
         ({"layer": "layer1.0.relu"}, ValueError, "once for each input"),
-        ({"batch_size": 0}, ValueError, "positive integer"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1; got 0"),
     ],
 )
 def test_bad_arguments(untrained, flux, kwargs, error, message):

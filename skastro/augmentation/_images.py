@@ -531,7 +531,7 @@ def transform_images(
         # Mirrors once, in less time than grid_sample takes for doing it.
         source = source.clamp(-1, 1).mul_(2).sub_(source)
     transformed = grid_sample(
-        # Half precision could not tell neighbouring pixels of large images apart.
+        # Half precision could not tell neighboring pixels of large images apart.
         batch.to(source.dtype),
         source,
         padding_mode="zeros" if padding_mode == "zeros" else "border",

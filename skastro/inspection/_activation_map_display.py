@@ -293,7 +293,7 @@ class ActivationMapDisplay(DisplayMixin):
         ax, flux = self.axes_[sample], np.asarray(self.X[sample], dtype=np.float64)
         place, _ = spectral_axis(self.wavelength, len(flux))
         points = np.stack([place, flux], axis=1)
-        # From the middle between a pixel and its neighbour to the next middle.
+        # From the middle between a pixel and its neighbor to the next middle.
         middle = 0.5 * (points[1:] + points[:-1])
         before = np.concatenate([points[:1], middle])
         behind = np.concatenate([middle, points[-1:]])

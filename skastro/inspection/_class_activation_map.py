@@ -103,7 +103,7 @@ def class_activation_map(
     Notes
     -----
     Maps are interpolated linearly to the pixels of the input. Each pixel of the feature
-    maps is placed at the centre of the pixels that it sees, by the strides, kernels and
+    maps is placed at the center of the pixels that it sees, by the strides, kernels and
     paddings of the layers before. What a pixel of the feature maps sees is wider than
     the distance between them, though, and in deep networks as wide as the input. Then
     the evidence need not stand where the map says: measure by :func:`deletion_score`.
@@ -329,7 +329,7 @@ class _LayerTrace:
     """What a network's layers did to the pixels of one input.
 
     Strides and pooling leave maps of fewer pixels than the input. Each of these is
-    centred somewhere in the input, which follows from the kernels, strides and
+    centered somewhere in the input, which follows from the kernels, strides and
     paddings on the way [1]_. Where in the network two branches run side by side they
     have the same strides, or their maps could not be joined; so the way to maps of
     some length is told by the first layer that made such maps.

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skastro.inspection._display import DisplayMixin, prediction_steps
 from skastro.inspection._thumbnails import Thumbnails, read_samples
+from skastro.utils import check_number
 
 # The label of samples in no cluster.
 NOISE = -1
@@ -29,6 +30,8 @@ _CENTERS = ("cluster_centers_", "means_", "medoids_", "centroids_")
 _MOST_NAMES = 20
 _NAMES_IN_COLUMN = 20
 _ABSENT = "0.75"
+# The limit by which check_number means any positive number.
+_POSITIVE = 5e-324
 
 
 class _Colors(NamedTuple):
@@ -290,7 +293,7 @@ class LatentSpaceDisplay(DisplayMixin):
             cls._check_entries("labels", labels, len(latent), n_axes=1)
         if images is not None:
             cls._check_entries("images", images, len(latent))
-        _check_thumbnail_size(thumbnail_size)
+        check_number(thumbnail_size, "thumbnail_size", _POSITIVE, 1)
         embedding, axis_names = _embed(latent, method, random_state)
         return cls(
             embedding,
@@ -327,7 +330,7 @@ class LatentSpaceDisplay(DisplayMixin):
         display : LatentSpaceDisplay
             The display itself.
         """
-        _check_thumbnail_size(thumbnail_size)
+        check_number(thumbnail_size, "thumbnail_size", _POSITIVE, 1)
         own_figure = ax is None
         side = 5.2 if self.images is None else 8
         # More than is needed: tick labels grow while the layout is being found.
@@ -520,15 +523,6 @@ def _without_overlap(
             chosen[n_chosen], taken[n_chosen] = sample, place[sample]
             n_chosen += 1
     return chosen[:n_chosen]
-
-
-def _check_thumbnail_size(thumbnail_size: float) -> None:
-    """Refuse sizes that are no part of the map."""
-    if not 0 < thumbnail_size <= 1:
-        raise ValueError(
-            "thumbnail_size must be a part of the map's width, above 0 and up to 1, "
-            f"but got {thumbnail_size!r}."
-        )
 
 
 def split_latent(estimator: Any, caller: str) -> tuple[Any, Any]:

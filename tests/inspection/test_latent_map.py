@@ -200,7 +200,7 @@ def test_map_on_given_axes(groups):
             {"images": np.zeros((3, 4, 4))},
             "images .* each of the 60 samples, but has 3",
         ),
-        ({"thumbnail_size": 0}, "above 0 and up to 1, but got 0"),
+        ({"thumbnail_size": 0}, "thumbnail_size must be above 0, at most 1; got 0"),
     ],
     ids=["labels", "images", "size"],
 )

@@ -8,7 +8,7 @@ a process of its own::
     SKASTRO_DATA=... python -m benchmarks.bench_memory_images --widths published
 
 The images are those of ``vae_images`` in the folder that ``SKASTRO_DATA`` names, in all
-orientations and with their colours in any order. Exits with an error where the peak of
+orientations and with their colors in any order. Exits with an error where the peak of
 training is above the limit.
 """
 
@@ -62,8 +62,8 @@ def make_file(path: Path, n_images: int, folder: Path) -> None:
             "images", (n_images, *SHAPE), np.uint8, chunks=(1, *SHAPE)
         )
         progress = tqdm(starts, f"Writing {path}", leave=False, disable=None)
-        for start, (colours, turns, flip) in zip(progress, ways, strict=False):
-            varied = np.rot90(real[..., colours], turns, axes=(1, 2))
+        for start, (colors, turns, flip) in zip(progress, ways, strict=False):
+            varied = np.rot90(real[..., colors], turns, axes=(1, 2))
             varied = varied[:, ::-1] if flip else varied
             images[start : start + len(real)] = varied[: n_images - start]
     with open(path, "rb+") as file:

@@ -89,7 +89,7 @@ def vary_images(batch: Tensor, *, generator: torch.Generator | None = None) -> T
 
     brightness, contrast = uniform(0.1, 1.9), uniform(0.8, 1.2)
     saturation, hue = uniform(0.8, 1.2), uniform(-0.1, 0.1) * 2 * math.pi
-    # All but contrast's grey level is linear in the colour: one matrix an image.
+    # All but contrast's gray level is linear in the color: one matrix an image.
     to_yiq = torch.tensor(_YIQ, device=device)
     one = torch.ones_like(zero)
     cos, sin = saturation * hue.cos(), saturation * hue.sin()
@@ -97,7 +97,7 @@ def vary_images(batch: Tensor, *, generator: torch.Generator | None = None) -> T
     gain = brightness * contrast
     matrix = torch.linalg.inv(to_yiq) @ chroma.view(-1, 3, 3) @ to_yiq
     pixels = turned.flatten(2)
-    grey = to_yiq[0] @ pixels.mean(dim=2).T
-    offset = (brightness * (1 - contrast) * grey).view(-1, 1, 1)
+    gray = to_yiq[0] @ pixels.mean(dim=2).T
+    offset = (brightness * (1 - contrast) * gray).view(-1, 1, 1)
     varied = torch.baddbmm(offset, matrix * gain.view(-1, 1, 1), pixels)
     return varied.clamp_(0, 1).view_as(turned)

@@ -289,7 +289,7 @@ def draw_mosaic(
 
 
 def to_picture(image: np.ndarray) -> np.ndarray:
-    """Bring an image to what matplotlib shows: numbers from 0 to 1, colours or grey."""
+    """Bring an image to what matplotlib shows: numbers from 0 to 1, colors or gray."""
     if image.dtype == np.uint8:
         image = image / 255
         low, high = 0.0, 1.0

@@ -94,9 +94,7 @@ def load(options: argparse.Namespace) -> Bunch:
             target = "ans" if "ans" in file else None
         galaxies = read_galaxy10(path, target=target)
         if galaxies.images.ndim == 4 and galaxies.images.shape[3] != 3:
-            raise SystemExit(
-                "The figures are of grey images, or of those of 3 colours."
-            )
+            raise SystemExit("The figures are of gray images, or of those of 3 colors.")
         return Bunch(images=galaxies.images, target=galaxies.target)
     n_galaxies = options.simulate or 500
     print(f"Simulating {n_galaxies} galaxies")
@@ -110,11 +108,11 @@ def load(options: argparse.Namespace) -> Bunch:
         half_light_radius=(0.6, 2.0),
         random_state=options.seed,
     )
-    images = np.stack([to_colours(image) for image in galaxies.images])
+    images = np.stack([to_colors(image) for image in galaxies.images])
     return Bunch(images=images, target=np.array(galaxies.parameters["profile"]))
 
 
-def to_colours(image: np.ndarray) -> np.ndarray:
+def to_colors(image: np.ndarray) -> np.ndarray:
     """Draw three bands as blue, green and red, faint light beside bright."""
     # A pixel is put to 1 electron at least: the stretch divides by the brightness.
     blue, green, red = np.maximum(np.moveaxis(image, -1, 0), 1)

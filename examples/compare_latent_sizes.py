@@ -84,7 +84,7 @@ def load(options: argparse.Namespace) -> np.ndarray:
         images = read_galaxy10(options.train, target=None).images
         if images.dtype != np.uint8 or images.shape[3:] not in ((), (3,)):
             raise SystemExit(
-                "The images must be bytes, grey or of 3 colours, but are "
+                "The images must be bytes, gray or of 3 colors, but are "
                 f"{images.dtype} of shape {images.shape[1:]}."
             )
         rows = np.random.default_rng(options.seed).permutation(len(images))
@@ -100,10 +100,10 @@ def load(options: argparse.Namespace) -> np.ndarray:
         half_light_radius=(0.6, 2.0),
         random_state=options.seed,
     )
-    return np.stack([to_colours(image) for image in galaxies.images])
+    return np.stack([to_colors(image) for image in galaxies.images])
 
 
-def to_colours(image: np.ndarray) -> np.ndarray:
+def to_colors(image: np.ndarray) -> np.ndarray:
     """Draw three bands as blue, green and red, faint light beside bright."""
     # A pixel is put to 1 electron at least: the stretch divides by the brightness.
     blue, green, red = np.maximum(np.moveaxis(image, -1, 0), 1)

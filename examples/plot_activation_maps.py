@@ -5,7 +5,7 @@ Where a network looks: class activation maps of spectra
 
 A network that tells stars, galaxies and quasars apart says nothing about why. A class
 activation map does: how much each pixel speaks for the class. Here it is drawn as
-colour over spectra that the network has not seen in training, those that it got right
+color over spectra that the network has not seen in training, those that it got right
 and those that it got wrong. Whether the map tells the truth is then measured: if the
 highlighted pixels are deleted, the network should lose its confidence sooner than if
 others are.

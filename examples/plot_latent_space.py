@@ -12,7 +12,7 @@ same lines work for those of a survey.
 # %%
 # Galaxies
 # --------
-# Bulges of old stars and discs of younger ones, in three bands, drawn as colours.
+# Bulges of old stars and discs of younger ones, in three bands, drawn as colors.
 import matplotlib.pyplot as plt
 import numpy as np
 from astropy.visualization import make_lupton_rgb
@@ -40,14 +40,14 @@ galaxies = make_galaxies(
 )
 
 
-def colours(image: np.ndarray) -> np.ndarray:
+def colors(image: np.ndarray) -> np.ndarray:
     """Draw three bands as blue, green and red, faint light beside bright."""
     # A pixel is put to 1 electron at least: the stretch divides by the brightness.
     blue, green, red = np.maximum(np.moveaxis(image, -1, 0), 1)
     return make_lupton_rgb(red / 1.6, green, 1.6 * blue, stretch=400, Q=8)
 
 
-images = np.stack([colours(image) for image in galaxies.images])
+images = np.stack([colors(image) for image in galaxies.images])
 train, test = images[:400], images[400:]
 
 # %%
@@ -55,7 +55,7 @@ train, test = images[:400], images[400:]
 # ----------------------
 # Each image is shown in all orientations in the course of the training. The
 # reconstructions are of galaxies that were kept apart. What eight numbers do not hold,
-# the noise and shades of colour, is left out.
+# the noise and shades of color, is left out.
 pipe = make_pipeline(
     VAETransformer(
         latent_dim=8,

@@ -5,7 +5,7 @@ Simulated galaxies
 
 :func:`~skastro.datasets.make_galaxies` simulates images of galaxies whose magnitude,
 size, profile and shape are known. Here they are drawn: as a survey sees them, in
-colours, and the profiles of single galaxies against the law that they follow.
+colors, and the profiles of single galaxies against the law that they follow.
 """
 
 # %%
@@ -102,7 +102,7 @@ for line, (name, sample) in zip(axes, rows.items(), strict=True):
 
 figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
 radii = np.linspace(0.3, 12, 60)
-for index, colour in ((0.5, "tab:blue"), (1.0, "tab:green"), (4.0, "tab:red")):
+for index, color in ((0.5, "tab:blue"), (1.0, "tab:green"), (4.0, "tab:red")):
     sample = make_galaxies(
         1,
         magnitude=18,
@@ -119,8 +119,8 @@ for index, colour in ((0.5, "tab:blue"), (1.0, "tab:green"), (4.0, "tab:red")):
     distance = np.hypot(width - x, height - y) * sample.pixel_scale
     total = 10 ** (-0.4 * (18 - sample.zero_points[0]))
     measured = [sample.images[0][distance < radius].sum() / total for radius in radii]
-    axis.plot(radii, measured, "o", markersize=3, color=colour, label=f"n = {index:g}")
-    axis.plot(radii, sersic_flux_fraction(radii / 2.5, index), color=colour)
+    axis.plot(radii, measured, "o", markersize=3, color=color, label=f"n = {index:g}")
+    axis.plot(radii, sersic_flux_fraction(radii / 2.5, index), color=color)
 axis.axvline(2.5, color="black", linestyle=":", linewidth=1)
 axis.set(xlabel="radius (arcsec)", ylabel="part of the light within it", ylim=(0, 1.02))
 axis.legend()

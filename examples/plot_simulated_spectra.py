@@ -81,9 +81,9 @@ def most_alike(index) -> int:
         distance = np.abs(type_number(simulated.subclass) - kind)
     else:
         # The shape of the continuum stands for the type of the galaxy.
-        colour = np.log(blue_to_red(simulated.flux) / blue_to_red(real.flux[[index]]))
+        color = np.log(blue_to_red(simulated.flux) / blue_to_red(real.flux[[index]]))
         stretch = np.log((1 + simulated.redshift) / (1 + real.redshift[index]))
-        distance = np.abs(colour) + 20 * np.abs(stretch)
+        distance = np.abs(color) + 20 * np.abs(stretch)
     distance[simulated.target != real.target[index]] = np.nan
     noise = np.abs(np.log(simulated.snr / np.clip(real.snr[index], 2, 80)))
     return int(np.nanargmin(distance + 0.3 * noise))

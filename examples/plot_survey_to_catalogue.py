@@ -289,7 +289,7 @@ for name, values in others.items():
 # What does it look at?
 # ---------------------
 # Before a network is let loose, a look at what it goes by. Here the galaxy and the
-# quasar of the folder with the best signal that it gets right: colour is how much a
+# quasar of the folder with the best signal that it gets right: color is how much a
 # pixel speaks for the class, dotted lines are where the class has its lines at the
 # redshift of the survey. Evidence that sits at the ends of the spectrum, or where the
 # arms of the spectrograph meet, would be a bad sign.

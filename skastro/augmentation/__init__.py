@@ -1,40 +1,56 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Operations that vary whole batches of training samples, on the batch's device."""
+"""Augmentations of whole batches of training samples, on the batch's device."""
 
-from skastro.augmentation._base import vary_array
-from skastro.augmentation._colours import JitterColours, PixelNoise
-from skastro.augmentation._compose import Compose
-from skastro.augmentation._continuum import ScaleContinuum
-from skastro.augmentation._defects import BadPixels, CosmicRays
-from skastro.augmentation._noise import CCDNoise, GaussianNoise, SpikedNoise
-from skastro.augmentation._shift import ShiftSpectra
-from skastro.augmentation._symmetries import (
-    FlipImages,
-    ReorientImages,
+from skastro.augmentation._base import (
+    BatchAugmentation,
+    Compose,
+    ImageAugmentation,
+    SpectrumAugmentation,
+    augment_array,
+)
+from skastro.augmentation._images import (
+    ColorJitter,
+    PixelNoise,
+    RandomAffine,
+    RandomDihedral,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslateScale,
     image_symmetries,
 )
-from skastro.augmentation._warp import RotateImages, ShiftZoomImages, WarpImages
+from skastro.augmentation._spectra import (
+    BadPixels,
+    CCDNoise,
+    CosmicRays,
+    GaussianNoise,
+    ScaleContinuum,
+    ShiftSpectra,
+    SpikedNoise,
+)
 
 __all__ = [
     "AUGMENTATIONS",
     "IMAGE_AUGMENTATIONS",
     "BadPixels",
+    "BatchAugmentation",
     "CCDNoise",
+    "ColorJitter",
     "Compose",
     "CosmicRays",
-    "FlipImages",
     "GaussianNoise",
-    "JitterColours",
+    "ImageAugmentation",
     "PixelNoise",
-    "ReorientImages",
-    "RotateImages",
+    "RandomAffine",
+    "RandomDihedral",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslateScale",
     "ScaleContinuum",
     "ShiftSpectra",
-    "ShiftZoomImages",
+    "SpectrumAugmentation",
     "SpikedNoise",
-    "WarpImages",
+    "augment_array",
     "image_symmetries",
-    "vary_array",
 ]
 
 # What ``augment="..."`` means on an estimator of spectra, and ``noise="..."`` on a
@@ -42,22 +58,22 @@ __all__ = [
 AUGMENTATIONS = {
     "noise": GaussianNoise(),
     # Wang, Zhao & Fan (2020), Astronomical Research and Technology 17(1), 85-95: on
-    # min-max normalised spectra, in this order.
+    # min-max normalized spectra, in this order.
     "wang2020": Compose([CCDNoise(), CosmicRays(), BadPixels()]),
-    # The LAMOST 1-D ResNet-18: on standardised spectra.
+    # The LAMOST 1-D ResNet-18: on standardized spectra.
     "resclass": SpikedNoise(),
 }
 
 # What ``augment="..."`` means on an estimator of images.
 IMAGE_AUGMENTATIONS = {
-    "symmetries": ReorientImages(),
-    "rotations": WarpImages(),
-    "rotations-without-flips": WarpImages(flips=False),
+    "symmetries": RandomDihedral(),
+    "rotations": RandomAffine(),
+    "rotations-without-flips": RandomAffine(flips=False),
     # The Galaxy10 ResNet-50.
     "resclass": Compose(
         [
-            WarpImages(30, max_shift=0.0, zoom=(1.0, 1.0)),
-            JitterColours(brightness=0.9, contrast=0.2, saturation=0.2, hue=0.1),
+            RandomAffine(30, translate=0.0, scale=(1.0, 1.0)),
+            ColorJitter(brightness=0.9, contrast=0.2, saturation=0.2, hue=0.1),
         ]
     ),
 }

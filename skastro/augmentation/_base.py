@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the operations have in common: tensors and arrays in, seeds, draws."""
+"""Base classes of augmentations, and what they share: arrays, seeds, random draws."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from numbers import Integral, Real
+from inspect import signature
+from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
@@ -16,15 +17,42 @@ Batch = TypeVar("Batch", torch.Tensor, np.ndarray)
 Seed = torch.Generator | np.random.RandomState | int | None
 
 
-class BatchOperation(ABC):
-    """Template of an operation on batches.
+class BatchAugmentation(ABC):
+    """Base class of augmentations, which change whole batches at random.
 
-    Subclasses define `_vary` for tensors. What is drawn at random is drawn for all
-    samples at once, on the batch's device.
+    A class of your own derives from this one, or from :class:`SpectrumAugmentation` or
+    :class:`ImageAugmentation`, which check the shape and the dtype of a batch first.
+    Its ``__init__`` stores its parameters as attributes of the same names. Its method
+    ``_augment(batch, generator)`` receives a Tensor that is not empty, which it must
+    not change, and a :class:`torch.Generator`, or None for torch's global one. It
+    returns a new Tensor of the same shape and dtype on the same device. It should
+    draw its random numbers for all samples at once, on ``batch.device``.
+
+    Instances are callable, also with numpy arrays. They serve as ``augment`` of the
+    estimators, as ``noise`` of the samplers and in :class:`Compose`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.augmentation import BatchAugmentation
+    >>> class Negate(BatchAugmentation):
+    ...     def __init__(self, probability=0.5):
+    ...         self.probability = probability
+    ...
+    ...     def _augment(self, batch, generator):
+    ...         shape = (len(batch), *[1] * (batch.ndim - 1))
+    ...         drawn = torch.rand(shape, generator=generator, device=batch.device)
+    ...         return torch.where(drawn < self.probability, -batch, batch)
+    >>> Negate()
+    Negate(probability=0.5)
+    >>> Negate()(torch.ones(3, 2), generator=0)
+    tensor([[-1., -1.],
+            [ 1.,  1.],
+            [-1., -1.]])
     """
 
     def __call__(self, batch: Batch, *, generator: Seed = None) -> Batch:
-        """Vary a batch.
+        """Augment a batch.
 
         Parameters
         ----------
@@ -36,35 +64,62 @@ class BatchOperation(ABC):
 
         Returns
         -------
-        varied : Tensor or ndarray of the same shape and dtype
+        augmented : Tensor or ndarray of the same shape and dtype
             New samples.
         """
         if isinstance(batch, np.ndarray):
             generator = _as_generator(generator, torch.device("cpu"))
-            return vary_array(partial(self, generator=generator), batch)
+            return augment_array(partial(self, generator=generator), batch)
         if not isinstance(batch, torch.Tensor):
             raise TypeError(
-                f"{type(self).__name__} varies torch tensors and numpy arrays, but got "
+                f"{type(self).__name__} takes torch tensors and numpy arrays, but got "
                 f"{type(batch).__name__}: convert it, for instance by numpy.asarray."
             )
-        return self._vary(batch, _as_generator(generator, batch.device))
+        self._check_batch(batch)
+        generator = _as_generator(generator, batch.device)
+        # torch warns of statistics of empty batches.
+        return self._augment(batch, generator) if len(batch) else batch.clone()
 
     @abstractmethod
-    def _vary(
+    def _augment(
         self, batch: torch.Tensor, generator: torch.Generator | None
     ) -> torch.Tensor:
-        """Vary a tensor, and leave it as it is."""
+        """Return the augmented batch; see the class."""
+
+    def _check_batch(self, batch: torch.Tensor) -> None:  # noqa: B027
+        """Refuse a batch of the wrong shape or dtype; a subclass may do so."""
+
+    def __repr__(self) -> str:
+        """Show the parameters."""
+        parameters = ", ".join(
+            f"{name}={getattr(self, name)!r}"
+            for name in signature(type(self)).parameters
+            if hasattr(self, name)
+        )
+        return f"{type(self).__name__}({parameters})"
 
 
-class SpectrumOperation(BatchOperation):
-    """Template of an operation on spectra; subclasses define `_vary_spectra`."""
+class SpectrumAugmentation(BatchAugmentation):
+    """Base class of augmentations of spectra; see :class:`BatchAugmentation`.
 
-    def _vary(
-        self, batch: torch.Tensor, generator: torch.Generator | None
-    ) -> torch.Tensor:
+    ``_augment`` receives flux of shape (n_samples, length) or (n_samples, n_channels,
+    length), in floating point. Other batches raise ValueError or TypeError.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skastro.augmentation import SpectrumAugmentation
+    >>> class Reverse(SpectrumAugmentation):
+    ...     def _augment(self, batch, generator):
+    ...         return batch.flip(-1)
+    >>> Reverse()(np.array([[1.0, 2.0, 3.0]]))
+    array([[3., 2., 1.]])
+    """
+
+    def _check_batch(self, batch: torch.Tensor) -> None:
         if batch.ndim not in (2, 3) or batch.shape[-1] == 0:
             raise ValueError(
-                f"{type(self).__name__} varies spectra of shape (n_samples, length) or "
+                f"{type(self).__name__} takes spectra of shape (n_samples, length) or "
                 f"(n_samples, n_channels, length), but got {tuple(batch.shape)}."
             )
         if not batch.is_floating_point():
@@ -72,35 +127,74 @@ class SpectrumOperation(BatchOperation):
                 f"{type(self).__name__} needs flux in floating point, but got "
                 f"{batch.dtype}: convert it to float32."
             )
-        # torch warns of statistics of nothing.
-        return self._vary_spectra(batch, generator) if len(batch) else batch.clone()
-
-    @abstractmethod
-    def _vary_spectra(
-        self, batch: torch.Tensor, generator: torch.Generator | None
-    ) -> torch.Tensor:
-        """Vary flux of shape (n_samples, [n_channels,] length)."""
 
 
-class ImageOperation(BatchOperation):
-    """Template of an operation on images; subclasses define `_vary_images`."""
+class ImageAugmentation(BatchAugmentation):
+    """Base class of augmentations of images; see :class:`BatchAugmentation`.
 
-    def _vary(
-        self, batch: torch.Tensor, generator: torch.Generator | None
-    ) -> torch.Tensor:
+    ``_augment`` receives images of shape (n_samples, n_channels, height, width), in
+    floating point. Estimators of images divide bytes by 255 first. Other batches raise
+    ValueError or TypeError.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.augmentation import ImageAugmentation
+    >>> class Transpose(ImageAugmentation):
+    ...     def _augment(self, batch, generator):
+    ...         return batch.transpose(-1, -2)
+    >>> Transpose()(torch.arange(4.0).reshape(1, 1, 2, 2))
+    tensor([[[[0., 2.],
+              [1., 3.]]]])
+    """
+
+    def _check_batch(self, batch: torch.Tensor) -> None:
         check_images(batch, type(self).__name__)
         if not batch.is_floating_point():
             raise TypeError(
                 f"{type(self).__name__} needs images in floating point, but got "
                 f"{batch.dtype}: convert them to float32, and divide bytes by 255."
             )
-        return self._vary_images(batch, generator) if len(batch) else batch.clone()
 
-    @abstractmethod
-    def _vary_images(
+
+class Compose(BatchAugmentation):
+    """Apply augmentations in their order.
+
+    Parameters
+    ----------
+    operations : sequence of callables
+        Each takes a batch, a Tensor of shape (n_samples, ...), and the keyword
+        ``generator``, and returns a batch of the same shape.
+
+    Raises
+    ------
+    TypeError
+        If something in the sequence cannot be called.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.augmentation import Compose, GaussianNoise, ShiftSpectra
+    >>> augment = Compose([GaussianNoise(0.1), ShiftSpectra(0.01)])
+    >>> augment(torch.ones(4, 1000)).shape
+    torch.Size([4, 1000])
+    """
+
+    def __init__(self, operations: Sequence[Callable[..., torch.Tensor]]) -> None:
+        for operation in operations:
+            if not callable(operation):
+                raise TypeError(
+                    f"Operations must be callable, but got {operation!r} of type "
+                    f"{type(operation).__name__}."
+                )
+        self.operations = operations
+
+    def _augment(
         self, batch: torch.Tensor, generator: torch.Generator | None
     ) -> torch.Tensor:
-        """Vary images of shape (n_samples, n_channels, height, width)."""
+        for operation in self.operations:
+            batch = operation(batch, generator=generator)
+        return batch
 
 
 def check_images(batch: torch.Tensor, caller: str) -> None:
@@ -113,7 +207,7 @@ def check_images(batch: torch.Tensor, caller: str) -> None:
         )
 
 
-def vary_array(
+def augment_array(
     operation: Callable[[torch.Tensor], torch.Tensor], array: np.ndarray
 ) -> np.ndarray:
     """Apply an operation on tensors to a numpy array, a few hundred kilobytes at once.
@@ -128,7 +222,7 @@ def vary_array(
 
     Returns
     -------
-    varied : ndarray of the same shape and dtype
+    augmented : ndarray of the same shape and dtype
         New samples.
 
     Raises
@@ -139,12 +233,12 @@ def vary_array(
     Examples
     --------
     >>> import numpy as np
-    >>> from skastro.augmentation import vary_array
-    >>> vary_array(lambda flux: flux.flip(-1), np.arange(3.0)[None])
+    >>> from skastro.augmentation import augment_array
+    >>> augment_array(lambda flux: flux.flip(-1), np.arange(3.0)[None])
     array([[2., 1., 0.]])
     """
     array = plain_array(array)
-    varied = np.empty(array.shape, dtype=array.dtype)
+    augmented = np.empty(array.shape, dtype=array.dtype)
     for rows in row_batches(array.shape):
         # A copy, so that no operation can write into the caller's array.
         batch = torch.tensor(np.ascontiguousarray(array[rows]))
@@ -154,8 +248,8 @@ def vary_array(
                 f"An operation must keep the shape of a batch, but {operation!r} made "
                 f"{tuple(block.shape)} of {tuple(batch.shape)}."
             )
-        varied[rows] = block.numpy()
-    return varied
+        augmented[rows] = block.numpy()
+    return augmented
 
 
 def draw_uniform(
@@ -186,17 +280,6 @@ def draw_below(
     # The largest single-precision number below 1, times a whole number below 2**24,
     # is never rounded up to that whole number.
     return (draw_uniform(batch, generator, size) * limit).long()
-
-
-def check_number(
-    name: str, value: float, low: float = 0.0, high: float = float("inf")
-) -> None:
-    """Refuse a parameter that is no number, or not within its bounds."""
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, but got {value!r}.")
-    if not (low <= value <= high and value < float("inf")):
-        to = "or more" if high == float("inf") else f"to {high:g}"
-        raise ValueError(f"{name} must be {low:g} {to}, but got {value!r}.")
 
 
 def _as_generator(generator: Seed, device: torch.device) -> torch.Generator | None:

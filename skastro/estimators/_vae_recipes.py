@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from skastro.augmentation import WarpImages
+from skastro.augmentation import RandomAffine
 
 RECIPES: dict[str, dict[str, Any]] = {
     # An autoencoder for 290 613 galaxies of 256 x 256 pixels in three colours.
@@ -39,7 +39,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "noise_scale": None,
         "stretch": None,
         # All orientations are within the network.
-        "augment": WarpImages(max_shift=0.02, zoom=(0.87, 1.15)),
+        "augment": RandomAffine(translate=0.02, scale=(0.87, 1.15)),
         "optimizer": torch.optim.AdamW,
         "optimizer__weight_decay": 0.01,
         "lr": 2e-3,

@@ -124,8 +124,9 @@ class GalaxyRegressor(ImageInput, Backbone, BaseRegressor):
             callable or None, default=None
         How training batches are varied before the network sees them; validation and
         prediction are not. ``"symmetries"``: quarter turns and flips,
-        :class:`skastro.augmentation.ReorientImages`. ``"rotations"``: turns by any
-        angle, flips, small shifts and zooms, :class:`skastro.augmentation.WarpImages`;
+        :class:`skastro.augmentation.RandomDihedral`. ``"rotations"``: turns by any
+        angle, flips, small shifts and changes of scale,
+        :class:`skastro.augmentation.RandomAffine`;
         ``"rotations-without-flips"`` keeps the sense in which spirals wind.
         ``"resclass"``: turns by up to 30 degrees, flips, and changes of brightness and
         colour. These leave images of one row, as 2-D X has without `image_shape`, as

@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Looking at fitted estimators: displays in scikit-learn's manner, explanations."""
+"""Inspection of fitted estimators: displays, calibration metrics, explanations."""
 
-from skastro.inspection._activation_display import ActivationMapDisplay
-from skastro.inspection._activation_map import class_activation_map
+from skastro.inspection._activation_map_display import ActivationMapDisplay
+from skastro.inspection._calibration import (
+    ReliabilityDisplay,
+    RiskCoverageDisplay,
+    expected_calibration_error,
+    risk_coverage_curve,
+)
+from skastro.inspection._class_activation_map import class_activation_map
 from skastro.inspection._cluster_mosaic import ClusterMosaicDisplay
 from skastro.inspection._deletion import deletion_curve, deletion_score
+from skastro.inspection._display import DisplayMixin
+from skastro.inspection._embeddings import LatentSpaceDisplay
 from skastro.inspection._history import HistoryDisplay
-from skastro.inspection._latent_space import LatentSpaceDisplay
 from skastro.inspection._reconstruction import ReconstructionDisplay
-from skastro.inspection._reliability import ReliabilityDisplay
-from skastro.inspection._risk_coverage import RiskCoverageDisplay
 from skastro.inspection._sevi_display import SEVIDisplay
-from skastro.inspection._trust import expected_calibration_error, risk_coverage_curve
 
 __all__ = [
     "ActivationMapDisplay",
     "ClusterMosaicDisplay",
+    "DisplayMixin",
     "HistoryDisplay",
     "LatentSpaceDisplay",
     "ReconstructionDisplay",

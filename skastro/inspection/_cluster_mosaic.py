@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A figure of what the samples of each cluster look like."""
+"""The display of the samples nearest to the center of each cluster."""
 
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, Self
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state, check_scalar
 
-from skastro.inspection._latent import (
+from skastro.inspection._display import DisplayMixin
+from skastro.inspection._embeddings import (
     NOISE,
     cluster_centers,
     cluster_labels,
@@ -19,15 +19,15 @@ from skastro.inspection._latent import (
     layout_of,
     split_latent,
 )
-from skastro.inspection._pictures import Pictures, read_samples
+from skastro.inspection._thumbnails import Thumbnails, read_samples
 
 _MOST_CLUSTERS = 40
-# Between pictures, in widths of one.
+# Between thumbnails, in widths of one.
 _GAP = 0.06
 
 
-class ClusterMosaicDisplay:
-    """Rows of pictures: of each cluster the samples nearest to its centre.
+class ClusterMosaicDisplay(DisplayMixin):
+    """Rows of thumbnails: the samples nearest to the center of each cluster.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions` to
     create one. All parameters are stored as attributes.
@@ -52,7 +52,7 @@ class ClusterMosaicDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with all pictures, one a unit wide.
+        The axes with all thumbnails, one a unit wide.
     figure_ : matplotlib Figure
         The figure that holds them.
 
@@ -109,13 +109,13 @@ class ClusterMosaicDisplay:
         image_shape: tuple[int, ...] | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Cluster samples and draw those nearest to the centres.
+        """Cluster samples and draw those nearest to the centers.
 
         Parameters
         ----------
         estimator : Pipeline
             A fitted pipeline of transformers that ends in a clustering or a Gaussian
-            mixture. Centres are what it calls ``cluster_centers_``, ``means_``,
+            mixture. Centers are what it calls ``cluster_centers_``, ``means_``,
             ``medoids_`` or ``centroids_``, or, where it has none of these, the means of
             the samples in X that belong to a cluster. Distances are Euclidean, in the
             space that is clustered.
@@ -148,7 +148,7 @@ class ClusterMosaicDisplay:
         ValueError
             If there are no clusters or too many, or something cannot be drawn.
         """
-        encoder, clustering = split_latent(estimator, "ClusterMosaicDisplay")
+        encoder, clustering = split_latent(estimator, cls.__name__)
         if not is_clustering(clustering):
             raise TypeError(
                 "ClusterMosaicDisplay takes a pipeline that ends in a clustering or a "
@@ -194,7 +194,7 @@ class ClusterMosaicDisplay:
         latent : array-like of shape (n_samples, n_features), default=None
             Where the samples are. None draws members by chance.
         centers : array-like of shape (n_clusters, n_features), default=None
-            Centres of the clusters, that of label k in row k. None: the means of the
+            Centers of the clusters, that of label k in row k. None: the means of the
             members.
         n_columns : int, default=8
             How many samples of a cluster to draw, if it has as many.
@@ -224,18 +224,11 @@ class ClusterMosaicDisplay:
         """
         check_scalar(n_columns, "n_columns", Integral, min_val=1)
         labels = np.asarray(labels)
-        if labels.shape != (len(X),):
-            raise ValueError(
-                f"labels must have one entry for each of the {len(X)} samples, but "
-                f"have shape {labels.shape}."
-            )
+        cls._check_entries("labels", labels, len(X), n_axes=1)
         rows_of = _rows_of_clusters(labels, noise_label, clusters)
         if latent is not None:
             latent = check_array(latent, input_name="latent")
-            if len(latent) != len(labels):
-                raise ValueError(
-                    f"latent has {len(latent)} rows for {len(labels)} samples."
-                )
+            cls._check_entries("latent", latent, len(labels))
         if centers is not None:
             centers = _check_centers(centers, latent, rows_of)
         rng = check_random_state(random_state)
@@ -253,13 +246,13 @@ class ClusterMosaicDisplay:
             members,
             {label: len(rows) for label, rows in rows_of.items()},
             n_noise=sum(label == noise_label for label in labels.tolist()),
-            column_name=None if latent is None else "from the centre outwards",
+            column_name=None if latent is None else "from the center outwards",
             channel_axis=channel_axis,
             image_shape=image_shape,
         ).plot(ax=ax)
 
     def plot(self, *, ax: Axes | None = None) -> Self:
-        """Draw the pictures.
+        """Draw the thumbnails.
 
         Parameters
         ----------
@@ -272,24 +265,20 @@ class ClusterMosaicDisplay:
             The display itself.
         """
         drawn = np.concatenate(list(self.members.values()))
-        pictures = Pictures(
+        thumbnails = Thumbnails(
             read_samples(self.X, drawn), self.channel_axis, self.image_shape
         )
-        height = pictures.height_to_width
+        height = thumbnails.height_to_width
         n_columns = max(len(rows) for rows in self.members.values())
         size = (
             n_columns * (1 + _GAP) - _GAP,
             len(self.members) * (height + _GAP) - _GAP,
         )
         names = [f"{label} ({self.sizes[label]})" for label in self.members]
-        if ax is None:
-            beside = 0.3 + 0.09 * max(map(len, names))
-            _, ax = plt.subplots(
-                figsize=(0.95 * size[0] + beside, 0.95 * size[1] + 0.5),
-                layout="constrained",
-            )
-        self.ax_, self.figure_ = ax, ax.figure
-        line = {"color": "C0", "linewidth": 0.5} if pictures.are_spectra else {}
+        beside = 0.3 + 0.09 * max(map(len, names))
+        self._make_axes(ax, figsize=(0.95 * size[0] + beside, 0.95 * size[1] + 0.5))
+        ax = self.ax_
+        line = {"color": "C0", "linewidth": 0.5} if thumbnails.are_spectra else {}
         middles, number = [], 0
         for row, members in enumerate(self.members.values()):
             top = size[1] - row * (height + _GAP)
@@ -297,7 +286,7 @@ class ClusterMosaicDisplay:
             for column in range(len(members)):
                 left = column * (1 + _GAP)
                 box = (left, left + 1, top - height, top)
-                pictures.draw(ax, number, box, **line)
+                thumbnails.draw(ax, number, box, **line)
                 number += 1
         ax.set_yticks(middles, labels=names)
         ax.tick_params(left=False)
@@ -340,13 +329,13 @@ def _check_centers(
 ) -> np.ndarray:
     centers = check_array(centers, input_name="centers")
     if latent is None:
-        raise ValueError("Centres need latent, in which distances are measured.")
+        raise ValueError("Centers need latent, in which distances are measured.")
     fits = all(
         isinstance(label, int) and 0 <= label < len(centers) for label in rows_of
     )
     if not fits or centers.shape[1] != latent.shape[1]:
         raise ValueError(
-            "centers must hold the centre of label k in row k, in as many dimensions "
+            "centers must hold the center of label k in row k, in as many dimensions "
             f"as latent ({latent.shape[1]}), but has shape {centers.shape}, and the "
             f"labels are {list(rows_of)}."
         )

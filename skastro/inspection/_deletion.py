@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 from sklearn.utils import Bunch, check_random_state
 
-from skastro.base import StrictClassifier
-from skastro.inspection._activation_map import class_activation_map
-from skastro.inspection._deleted_pixels import (
-    fill_from_neighbours,
-    fill_with_median,
-    random_like,
+from skastro.inspection._class_activation_map import (
+    class_activation_map,
+    encode_target,
+    find_classifier,
 )
-from skastro.inspection._network import encode_target, reach_network
-from skastro.utils import plain_array
+from skastro.inspection._thumbnails import channels_first
+from skastro.utils import check_count, plain_array
+
+# Kept pixels on either side of a deleted run that tell the flux there.
+_N_NEIGHBORS = 10
 
 
 def deletion_score(
@@ -143,7 +143,7 @@ def deletion_score(
     True
     """
     test = _DeletionTest(estimator, X, target, maps, method, layer)
-    n_random = _check_n_random(n_random)
+    n_random = check_count(n_random, "n_random", 1)
     rng = check_random_state(random_state)
     (fraction,) = _check_fractions([fraction])
     deleted = test.highlighted(fraction)
@@ -256,7 +256,7 @@ def deletion_curve(
     ([0.0, 0.1, 0.2], (5, 3))
     """
     test = _DeletionTest(estimator, X, target, maps, method, layer)
-    n_random = _check_n_random(n_random)
+    n_random = check_count(n_random, "n_random", 1)
     rng = check_random_state(random_state)
     columns, random_columns = [test.probability], [test.probability]
     fractions = _check_fractions(fractions)
@@ -287,19 +287,20 @@ class _DeletionTest:
         method: str,
         layer: str | None,
     ) -> None:
-        self.net, X = reach_network(estimator, X, "A deletion test")
-        self.X = np.array(plain_array(np.asarray(X[:])), order="C")
-        probability = self.net.predict_proba(self.X)
-        codes = encode_target(self.net, target, len(X))
-        self.codes = probability.argmax(axis=1) if codes is None else codes
+        self.net, X = find_classifier(estimator, X, "A deletion test")
+        X = plain_array(np.asarray(X[:]))
+        # Networks of images take bytes as they are, and no other integers.
+        is_bytes = hasattr(self.net, "image_shape") and X.dtype == np.uint8
+        self.X = np.array(X, dtype=np.uint8 if is_bytes else np.float32, order="C")
+        self.codes = encode_target(self.net, self.X, target)
         self.target = self.net.classes_[self.codes]
-        self.probability = self._of_target(probability)
+        self.probability = self._predict(self.X)
         if maps is None:
             maps = class_activation_map(
                 self.net, self.X, self.target, method=method, layer=layer
             )
         self.maps = np.asarray(maps)
-        pixels = _as_channels(self.net, self.X)
+        pixels = self._channels_first(self.X)
         if self.maps.shape != (len(pixels), *pixels.shape[2:]):
             raise ValueError(
                 f"maps have shape {self.maps.shape}, but the samples that the network "
@@ -316,28 +317,23 @@ class _DeletionTest:
         return deleted.reshape(self.maps.shape)
 
     def probability_without(self, deleted: np.ndarray) -> np.ndarray:
-        """Predict the classes' probabilities with pixels replaced."""
+        """Predict the probabilities of the target with pixels replaced."""
         X = self.X.copy()
-        fill = fill_from_neighbours if deleted.ndim == 2 else fill_with_median
-        for channels, mask in zip(_as_channels(self.net, X), deleted, strict=True):
+        fill = fill_from_neighbors if deleted.ndim == 2 else fill_with_median
+        for channels, mask in zip(self._channels_first(X), deleted, strict=True):
             fill(channels, mask)
-        return self._of_target(self.net.predict_proba(X))
+        return self._predict(X)
 
-    def _of_target(self, probability: np.ndarray) -> np.ndarray:
-        return probability[np.arange(len(probability)), self.codes].astype(np.float64)
+    def _predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict the probabilities of the target."""
+        probability = self.net.predict_proba(X)
+        return probability[np.arange(len(X)), self.codes].astype(np.float64)
 
-
-def _as_channels(net: StrictClassifier, X: np.ndarray) -> np.ndarray:
-    """View samples as ``(n_samples, n_channels, ...)``, in the same memory."""
-    if net._module_ndim == 2:
-        return net._to_images(torch.from_numpy(X)).numpy()
-    return X[:, None] if X.ndim == 2 else X
-
-
-def _check_n_random(n_random: int) -> int:
-    if not isinstance(n_random, int | np.integer) or n_random < 1:
-        raise ValueError(f"n_random must be a positive integer, but got {n_random!r}.")
-    return int(n_random)
+    def _channels_first(self, X: np.ndarray) -> np.ndarray:
+        """View samples as ``(n_samples, n_channels, ...)``, in the same memory."""
+        if hasattr(self.net, "image_shape"):
+            return channels_first(X, self.net.channel_axis, self.net.image_shape)
+        return X[:, None] if X.ndim == 2 else X
 
 
 def _check_fractions(fractions: Sequence[float]) -> list[float]:
@@ -349,3 +345,65 @@ def _check_fractions(fractions: Sequence[float]) -> list[float]:
                 f"{fraction!r}."
             )
     return fractions
+
+
+def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find where runs of marked pixels start and stop."""
+    change = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
+    return np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+
+
+def fill_from_neighbors(channels: np.ndarray, mask: np.ndarray) -> None:
+    """Replace runs of pixels by straight lines between the levels beside them.
+
+    Changes `channels`, of shape (n_channels, length), in place.
+    """
+    kept = np.flatnonzero(~mask)
+    for start, stop in zip(*_runs(mask), strict=True):
+        place = np.searchsorted(kept, start)
+        left = channels[:, kept[max(0, place - _N_NEIGHBORS) : place]]
+        right = channels[:, kept[place : place + _N_NEIGHBORS]]
+        # At the ends of the spectrum there is one side only.
+        left, right = (left, right) if left.size else (right, right)
+        right = right if right.size else left
+        levels = np.median(left, axis=1), np.median(right, axis=1)
+        line = np.linspace(*levels, stop - start + 2, axis=1)
+        channels[:, start:stop] = line[:, 1:-1]
+
+
+def fill_with_median(channels: np.ndarray, mask: np.ndarray) -> None:
+    """Replace pixels by the median of the others, in each channel.
+
+    Changes `channels`, of shape (n_channels, height, width), in place.
+    """
+    channels[:, mask] = np.median(channels[:, ~mask], axis=1, keepdims=True)
+
+
+def random_like(deleted: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Choose as many pixels at random places, in regions of the same sizes.
+
+    In spectra, of shape (n_samples, length), runs of the same lengths, which do not
+    touch. In images, of shape (n_samples, height, width), the same regions moved,
+    around the borders, and mirrored.
+    """
+    move = _random_runs if deleted.ndim == 2 else _random_shift
+    return np.stack([move(mask, rng) for mask in deleted])
+
+
+def _random_runs(mask: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    starts, stops = _runs(mask)
+    lengths = rng.permutation(stops - starts)
+    n_kept = mask.size - lengths.sum()
+    # Behind how many kept pixels each run stands; no two of them touch.
+    behind = np.sort(rng.choice(n_kept + 1, size=len(lengths), replace=False))
+    moved = np.zeros_like(mask)
+    starts = behind + np.cumsum(lengths) - lengths
+    for start, length in zip(starts, lengths, strict=True):
+        moved[start : start + length] = True
+    return moved
+
+
+def _random_shift(mask: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    flips = [axis for axis in range(mask.ndim) if rng.randint(2)]
+    shift = [rng.randint(size) for size in mask.shape]
+    return np.roll(np.flip(mask, flips), shift, axis=tuple(range(mask.ndim)))

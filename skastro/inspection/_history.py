@@ -4,15 +4,16 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from sklearn.pipeline import Pipeline
+
+from skastro.inspection._display import DisplayMixin
 
 _SCORES = {"train_acc": "training", "valid_acc": "validation"}
 _LOSSES = {"train_loss": "training", "valid_loss": "validation"}
 
 
-class HistoryDisplay:
+class HistoryDisplay(DisplayMixin):
     """Losses and scores over the epochs of a training.
 
     It is recommended to use :meth:`from_estimator` to create one. All parameters are
@@ -127,14 +128,9 @@ class HistoryDisplay:
         display : HistoryDisplay
             The display itself.
         """
-        self.score_ax_ = None
-        if ax is None and self.scores:
-            _, (ax, self.score_ax_) = plt.subplots(
-                2, 1, sharex=True, layout="constrained"
-            )
-        elif ax is None:
-            _, ax = plt.subplots(layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
+        n_rows = 2 if ax is None and self.scores else 1
+        axes = self._make_axes(ax, (n_rows, 1), sharex=True)
+        ax, self.score_ax_ = self.ax_, axes[1, 0] if n_rows == 2 else None
         self._draw(ax, self.losses)
         ax.set_ylabel("Loss")
         # Those of densities, as of autoencoders, can be negative.

@@ -4,20 +4,25 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-import matplotlib.pyplot as plt
 import numpy as np
 from astropy import units
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from skastro.inspection._latent import layout_of, split_latent, steps_of
-from skastro.inspection._pictures import Pictures, read_samples
+from skastro.inspection._display import (
+    DisplayMixin,
+    check_wavelength,
+    prediction_steps,
+    spectral_axis,
+)
+from skastro.inspection._embeddings import layout_of, split_latent
+from skastro.inspection._thumbnails import Thumbnails, read_samples
 
 _MOST_SAMPLES = 20
 _ROWS = ("Original", "Reconstruction", "Residual")
 
 
-class ReconstructionDisplay:
+class ReconstructionDisplay(DisplayMixin):
     """Samples, and what an autoencoder makes of them.
 
     Images stand above their reconstructions, on the same scale, spectra and their
@@ -29,7 +34,7 @@ class ReconstructionDisplay:
     ----------
     X : ndarray of shape (n_samples, ...)
         Spectra, or images ``(n, height, width)`` or 4-D with channels, of which three
-        are colours and others are averaged.
+        are colors and others are averaged.
     X_reconstructed : ndarray of shape (n_samples, ...)
         Their reconstructions, in the same shape and units.
     channel_axis : int, default=-1
@@ -65,8 +70,8 @@ class ReconstructionDisplay:
     >>> from sklearn.decomposition import PCA
     >>> from skastro.inspection import ReconstructionDisplay
     >>> rng = np.random.default_rng(0)
-    >>> centre = rng.uniform(15, 45, size=(200, 1))
-    >>> spectra = np.exp(-0.5 * ((np.arange(60) - centre) / 6) ** 2)
+    >>> center = rng.uniform(15, 45, size=(200, 1))
+    >>> spectra = np.exp(-0.5 * ((np.arange(60) - center) / 6) ** 2)
     >>> pca = PCA(4).fit(spectra)
     >>> display = ReconstructionDisplay.from_estimator(pca, spectra[:3])
     >>> display.error.shape, bool((display.error < spectra.std()).all())
@@ -150,7 +155,7 @@ class ReconstructionDisplay:
         ValueError
             If there are too many samples, or something does not fit them.
         """
-        _check_number(len(X))
+        cls._check_n_samples(len(X), _MOST_SAMPLES)
         X, restored = _reconstruct(estimator, X)
         return cls.from_predictions(
             X,
@@ -207,24 +212,16 @@ class ReconstructionDisplay:
         ValueError
             If there are too many samples, or something does not fit them.
         """
-        _check_number(len(X))
+        cls._check_n_samples(len(X), _MOST_SAMPLES)
         X, restored = read_samples(X), read_samples(X_reconstructed)
         if len(X) != len(restored) or X.size != restored.size:
             raise ValueError(
                 "X and X_reconstructed must have one shape, but got "
                 f"{X.shape} and {restored.shape}."
             )
-        if titles is not None and len(titles) != len(X):
-            raise ValueError(f"titles has {len(titles)} entries for {len(X)} samples.")
-        if isinstance(wavelength, units.Quantity):
-            wavelength = wavelength.to_value(units.Angstrom)
-        if wavelength is not None:
-            wavelength = np.asarray(wavelength, dtype=np.float64)
-            if wavelength.shape != X.shape[1:]:
-                raise ValueError(
-                    f"wavelength has shape {wavelength.shape}, but a sample has shape "
-                    f"{X.shape[1:]}; wavelengths are for spectra in 2-D X, one a pixel."
-                )
+        if titles is not None:
+            cls._check_entries("titles", titles, len(X))
+        wavelength = check_wavelength(wavelength, X.shape[1:])
         return cls(
             X,
             restored.reshape(X.shape),
@@ -256,43 +253,27 @@ class ReconstructionDisplay:
         ValueError
             If the axes have another shape.
         """
-        pictures = Pictures(np.asarray(self.X), self.channel_axis, self.image_shape)
-        n_samples = len(pictures)
-        if pictures.are_spectra:
+        thumbnails = Thumbnails(np.asarray(self.X), self.channel_axis, self.image_shape)
+        n_samples = len(thumbnails)
+        if thumbnails.are_spectra:
             shape = (n_samples, 1 + residuals)
             figsize = (9, 1.9 * n_samples + 0.5)
         else:
             shape = (2 + residuals, n_samples)
-            height = 1.5 * min(pictures.height_to_width, 3) + 0.25
+            height = 1.5 * min(thumbnails.height_to_width, 3) + 0.25
             figsize = (max(1.5 * n_samples + 0.6, 3), height * shape[0] + 0.3)
-        if ax is None:
-            _, axes = plt.subplots(
-                *shape,
-                figsize=figsize,
-                squeeze=False,
-                layout="constrained",
-                sharex=pictures.are_spectra,
-            )
-        else:
-            axes = np.array(ax, dtype=object)
-            if axes.size != shape[0] * shape[1]:
-                raise ValueError(
-                    f"ax must hold Axes in the shape {shape}, but got {axes.size}."
-                )
-            axes = axes.reshape(shape)
-        self.axes_, self.ax_ = axes, axes[0, 0]
-        self.figure_ = self.ax_.figure
-        if pictures.are_spectra:
+        self._make_axes(ax, shape, figsize=figsize, sharex=thumbnails.are_spectra)
+        if thumbnails.are_spectra:
             self._draw_spectra(residuals)
         else:
-            self._draw_images(pictures, residuals)
+            self._draw_images(thumbnails, residuals)
         return self
 
     def _residuals(self) -> np.ndarray:
         restored = np.asarray(self.X_reconstructed, dtype=np.float64)
         return restored - np.asarray(self.X, dtype=np.float64)
 
-    def _draw_images(self, pictures: Pictures, residuals: bool) -> None:
+    def _draw_images(self, thumbnails: Thumbnails, residuals: bool) -> None:
         for row, name in zip(self.axes_, _ROWS, strict=False):
             row[0].set_ylabel(name)
             for ax in row:
@@ -300,8 +281,8 @@ class ReconstructionDisplay:
         error = self.error
         for sample, axes in enumerate(self.axes_.T):
             shown = [
-                pictures.image(sample),
-                pictures.image(sample, self.X_reconstructed[sample]),
+                thumbnails.image(sample),
+                thumbnails.image(sample, self.X_reconstructed[sample]),
             ]
             for ax, image in zip(axes, shown, strict=False):
                 ax.imshow(image, cmap="gray", vmin=0, vmax=1)
@@ -310,16 +291,14 @@ class ReconstructionDisplay:
                 axes[0].set_title(self.titles[sample], fontsize="small")
         if not residuals:
             return
-        grey = [pictures.grey(values) for values in self._residuals()]
-        limit = np.nanpercentile(np.abs(grey), 99.5) or 1.0
-        for ax, values in zip(self.axes_[2], grey, strict=True):
+        gray = [thumbnails.gray(values) for values in self._residuals()]
+        limit = np.nanpercentile(np.abs(gray), 99.5) or 1.0
+        for ax, values in zip(self.axes_[2], gray, strict=True):
             image = ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit)
         self.figure_.colorbar(image, ax=list(self.axes_[2]), fraction=0.05, pad=0.02)
 
     def _draw_spectra(self, residuals: bool) -> None:
-        place = self.wavelength
-        if place is None:
-            place = np.arange(np.shape(self.X)[1])
+        place, axis = spectral_axis(self.wavelength, np.shape(self.X)[1])
         error, difference = self.error, self._residuals()
         for sample, axes in enumerate(self.axes_):
             axes[0].plot(place, self.X[sample], color="0.6", lw=0.8, label="original")
@@ -339,28 +318,19 @@ class ReconstructionDisplay:
                 axes[1].plot(place, difference[sample], color="C3", linewidth=0.8)
                 axes[1].set_title("Residual", loc="left", fontsize="medium")
         self.ax_.legend(fontsize="small")
-        axis = "Pixel" if self.wavelength is None else "Wavelength (Å)"
         for ax in self.axes_[-1]:
             ax.set_xlabel(axis)
 
 
-def _check_number(n_samples: int) -> None:
-    if not 0 < n_samples <= _MOST_SAMPLES:
-        raise ValueError(
-            f"X has {n_samples} samples, but a figure holds 1 to {_MOST_SAMPLES}; "
-            "choose some rows."
-        )
-
-
 def _reconstruct(estimator: Any, X: Any) -> tuple[Any, Any]:
     """Give samples, as the one who reconstructs them gets them, and reconstructions."""
-    steps = steps_of(estimator)
+    steps = prediction_steps(estimator)
     able = [number for number, step in enumerate(steps) if hasattr(step, "reconstruct")]
     if able:
         for step in steps[: able[-1]]:
             X = step.transform(X)
         return X, steps[able[-1]].reconstruct(X)
-    steps = steps_of(split_latent(estimator, "ReconstructionDisplay").encoder)
+    steps = prediction_steps(split_latent(estimator, "ReconstructionDisplay")[0])
     first = len(steps)
     while first > 0 and hasattr(steps[first - 1], "inverse_transform"):
         first -= 1

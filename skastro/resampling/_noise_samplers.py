@@ -17,7 +17,7 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import validate_data
 
-from skastro.augmentation import AUGMENTATIONS, vary_array
+from skastro.augmentation import AUGMENTATIONS, augment_array
 from skastro.utils import check_finite, is_lazy, plain_array
 
 _ADVICE = (
@@ -147,7 +147,7 @@ class BaseNoiseSampler(BaseSampler):
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which seeds the generators of GPUs, too.
             torch.default_generator.manual_seed(int(seed))
-            return vary_array(noise, X)
+            return augment_array(noise, X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

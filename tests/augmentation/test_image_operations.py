@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Operations on images: geometry, colours, noise, and what all of them promise."""
+"""Operations on images: geometry, colors, noise, and what all of them promise."""
 
 import math
 import pickle
@@ -15,27 +15,27 @@ from skastro import GalaxyClassifier, SpectrumClassifier
 from skastro.augmentation import (
     AUGMENTATIONS,
     IMAGE_AUGMENTATIONS,
+    ColorJitter,
     Compose,
-    FlipImages,
-    JitterColours,
     PixelNoise,
-    ReorientImages,
-    RotateImages,
-    ShiftZoomImages,
-    WarpImages,
+    RandomAffine,
+    RandomDihedral,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslateScale,
     image_symmetries,
 )
-from skastro.augmentation._warp import warp
+from skastro.augmentation._images import transform_images
 
 OPERATIONS = [
-    FlipImages(),
-    ReorientImages(),
-    ReorientImages(flips=False),
-    WarpImages(),
-    WarpImages(30, max_shift=0.2, zoom=(1, 2), padding="zeros"),
-    RotateImages(45, padding="border"),
-    ShiftZoomImages(),
-    JitterColours(hue=0.1),
+    RandomFlip(),
+    RandomDihedral(),
+    RandomDihedral(flips=False),
+    RandomAffine(),
+    RandomAffine(30, translate=0.2, scale=(1, 2), padding_mode="zeros"),
+    RandomRotation(45, padding_mode="border"),
+    RandomTranslateScale(),
+    ColorJitter(hue=0.1),
     PixelNoise(),
     IMAGE_AUGMENTATIONS["resclass"],
 ]
@@ -44,7 +44,7 @@ PADDINGS = ["reflection", "border", "zeros"]
 
 
 def blob(height, width, x=0.0, y=0.0, sigma=2.0):
-    """Draw a round Gaussian, x to the right of the centre and y below."""
+    """Draw a round Gaussian, x to the right of the center and y below."""
     rows = torch.arange(height) - (height - 1) / 2 - y
     columns = torch.arange(width) - (width - 1) / 2 - x
     squares = rows[:, None] ** 2 + columns**2
@@ -52,7 +52,7 @@ def blob(height, width, x=0.0, y=0.0, sigma=2.0):
 
 
 def centroid(images):
-    """Measure where the light is, right of the centre and below it."""
+    """Measure where the light is, right of the center and below it."""
     height, width = images.shape[-2:]
     weight = images.sum(dim=(2, 3))
     x = (images.sum(dim=2) * (torch.arange(width) - (width - 1) / 2)).sum(dim=2)
@@ -60,12 +60,14 @@ def centroid(images):
     return x / weight, y / weight
 
 
-def warped(images, angle=0.0, zoom=1.0, shift=(0.0, 0.0), sign=(1, 1), padding="zeros"):
+def transformed(
+    images, angle=0.0, scale=1.0, shift=(0.0, 0.0), sign=(1, 1), padding="zeros"
+):
     n = len(images)
-    return warp(
+    return transform_images(
         images,
         torch.full((n,), math.radians(angle)),
-        torch.full((n,), zoom),
+        torch.full((n,), scale),
         torch.tensor([shift] * n),
         torch.tensor([sign] * n, dtype=torch.float32),
         padding,
@@ -111,9 +113,9 @@ def test_each_image_is_varied_by_itself_and_its_channels_together(
 ):
     image = make_images(1)
     varied = operation(image.expand(60, -1, -1, -1), generator=0)
-    kinds = {FlipImages: 4, ReorientImages: 8 if vars(operation).get("flips") else 4}
+    kinds = {RandomFlip: 4, RandomDihedral: 8 if vars(operation).get("flips") else 4}
     assert len(varied.unique(dim=0)) == kinds.get(type(operation), 60)
-    if isinstance(operation, FlipImages | ReorientImages | WarpImages):
+    if isinstance(operation, RandomFlip | RandomDihedral | RandomAffine):
         grey = operation(image[:, :1].expand(60, 3, -1, -1), generator=0)
         assert torch.equal(grey[:, 0], grey[:, 2])
 
@@ -158,8 +160,10 @@ def test_pickles_clones_and_shows_itself(make_images, operation):
     assert torch.equal(again(images, generator=0), expected)
     clf = clone(GalaxyClassifier(augment=operation))
     assert torch.equal(clf.augment(images, generator=0), expected)
-    names = Compose, FlipImages, JitterColours, PixelNoise, ReorientImages, WarpImages
-    scope = {name.__name__: name for name in (*names, RotateImages, ShiftZoomImages)}
+    names = Compose, RandomFlip, ColorJitter, PixelNoise, RandomDihedral, RandomAffine
+    scope = {
+        name.__name__: name for name in (*names, RandomRotation, RandomTranslateScale)
+    }
     rebuilt = eval(repr(operation), scope)
     assert torch.equal(rebuilt(images, generator=0), expected)
 
@@ -181,7 +185,7 @@ def test_symmetries_of_the_square(make_images, flips):
         image_symmetries(image, flips=flips), expected, strict=True
     ):
         assert_allclose(turned, wanted)
-    varied = ReorientImages(flips=flips)(image.expand(400, -1, -1, -1), generator=0)
+    varied = RandomDihedral(flips=flips)(image.expand(400, -1, -1, -1), generator=0)
     counts = [
         int((varied == torch.tensor(wanted)).all(dim=(1, 2, 3)).sum())
         for wanted in expected
@@ -201,7 +205,7 @@ def test_symmetries_of_a_rectangle(make_images, flips):
         expected += [image.flip(3), image.flip(2)]
     assert len(views) == len(expected)
     assert all(map(torch.equal, views, expected))
-    varied = ReorientImages(flips=flips)(image.expand(50, -1, -1, -1), generator=0)
+    varied = RandomDihedral(flips=flips)(image.expand(50, -1, -1, -1), generator=0)
     assert len(varied.unique(dim=0)) == len(expected)
     assert all((varied == view).all(dim=(1, 2, 3)).any() for view in expected)
 
@@ -217,21 +221,23 @@ def test_symmetries_of_a_rectangle(make_images, flips):
 )
 def test_flips(make_images, options, dims):
     image = make_images(1, 3, 5, 8)
-    varied = FlipImages(**options)(image.expand(60, -1, -1, -1), generator=0)
+    varied = RandomFlip(**options)(image.expand(60, -1, -1, -1), generator=0)
     found = [(varied == image.flip(some)).all(dim=(1, 2, 3)).sum() for some in dims]
     assert sum(found) == 60
     assert min(found) >= 5
 
 
-# Warps ------------------------------------------------------------------------------
+# Affine maps ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("size", [(12, 12), (9, 14), (1, 6)])
 def test_nothing_drawn_changes_nothing(make_images, padding, size):
     images = make_images(3, 2, *size)
-    assert_allclose(warped(images, padding=padding), images, atol=1e-5)
-    still = WarpImages(0, max_shift=0, zoom=(1, 1), flips=False, padding=padding)
+    assert_allclose(transformed(images, padding=padding), images, atol=1e-5)
+    still = RandomAffine(
+        0, translate=0, scale=(1, 1), flips=False, padding_mode=padding
+    )
     assert_allclose(still(images, generator=0), images, atol=1e-5)
 
 
@@ -240,21 +246,21 @@ def test_nothing_drawn_changes_nothing(make_images, padding, size):
 @pytest.mark.parametrize("turns", [1, 2, 3, -1])
 def test_quarter_turns_are_exact(make_images, padding, size, turns):
     images = make_images(2, 3, size, size)
-    turned = warped(images, 90.0 * turns, padding=padding)
+    turned = transformed(images, 90.0 * turns, padding=padding)
     assert_allclose(turned, images.rot90(turns, (-2, -1)), atol=1e-5)
 
 
 def test_signs_mirror(make_images):
     images = make_images(2, 3, 6, 9)
-    assert_allclose(warped(images, sign=(-1, 1)), images.flip(3), atol=1e-5)
-    assert_allclose(warped(images, sign=(1, -1)), images.flip(2), atol=1e-5)
+    assert_allclose(transformed(images, sign=(-1, 1)), images.flip(3), atol=1e-5)
+    assert_allclose(transformed(images, sign=(1, -1)), images.flip(2), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(33, 33), (28, 41)])
 def test_a_round_object_looks_alike_from_all_sides(size):
     image = blob(*size, sigma=3.0).expand(20, -1, -1, -1)
     # Of an oblong image, reflections show the object a second time.
-    turned = RotateImages(padding="border")(image, generator=0)
+    turned = RandomRotation(padding_mode="border")(image, generator=0)
     # Along each axis, linear interpolation is off by up to an eighth of the second
     # derivative, 1 / sigma^2.
     assert (turned - image).abs().max() < 2 / 8 / 3**2
@@ -263,9 +269,9 @@ def test_a_round_object_looks_alike_from_all_sides(size):
 
 @pytest.mark.parametrize("size", [(41, 41), (40, 61)])
 @pytest.mark.parametrize("angle", [20.0, -110.0])
-def test_objects_turn_about_the_centre(size, angle):
-    # Anticlockwise, as seen with row 0 on top: y points down.
-    turned = warped(blob(*size, x=8.0), angle)
+def test_objects_turn_about_the_center(size, angle):
+    # Counterclockwise, as seen with row 0 on top: y points down.
+    turned = transformed(blob(*size, x=8.0), angle)
     x, y = centroid(turned)
     radians = math.radians(angle)
     assert x.item() == pytest.approx(8 * math.cos(radians), abs=0.02)
@@ -273,27 +279,27 @@ def test_objects_turn_about_the_centre(size, angle):
 
 
 def test_shifts_are_parts_of_width_and_height(make_images):
-    x, y = centroid(warped(blob(40, 60), shift=(0.1, -0.05)))
+    x, y = centroid(transformed(blob(40, 60), shift=(0.1, -0.05)))
     assert (x.item(), y.item()) == pytest.approx((6, -2), abs=0.01)
     # By whole pixels nothing is blurred.
     images = make_images(2, 1, 10, 20)
-    moved = warped(images, shift=(0.25, 0.1))
+    moved = transformed(images, shift=(0.25, 0.1))
     assert_allclose(moved[..., 1:, 5:], images[..., :-1, :-5], atol=1e-5)
     assert_allclose(moved[..., :5], 0, atol=1e-4)
-    drawn = ShiftZoomImages(0.1, zoom=(1, 1))(blob(60, 60).expand(500, 1, 60, 60))
+    drawn = RandomTranslateScale(0.1, scale=(1, 1))(blob(60, 60).expand(500, 1, 60, 60))
     for place in centroid(drawn):
         assert place.abs().max() < 6.01
         assert place.std() == pytest.approx(6 / 3**0.5, rel=0.1)
 
 
-def test_zoom_magnifies():
-    zoomed = warped(blob(61, 61, x=5, y=2, sigma=3), zoom=2.0)
-    assert_allclose(centroid(zoomed), [[[10.0]], [[4.0]]], atol=0.05)
-    assert zoomed.sum() == pytest.approx(4 * 2 * math.pi * 9, rel=0.01)
-    shrunk = warped(blob(61, 61, sigma=4), zoom=0.5)
+def test_scale_magnifies():
+    magnified = transformed(blob(61, 61, x=5, y=2, sigma=3), scale=2.0)
+    assert_allclose(centroid(magnified), [[[10.0]], [[4.0]]], atol=0.05)
+    assert magnified.sum() == pytest.approx(4 * 2 * math.pi * 9, rel=0.01)
+    shrunk = transformed(blob(61, 61, sigma=4), scale=0.5)
     assert_allclose(shrunk, blob(61, 61, sigma=2), atol=0.02)
     images = blob(61, 61, sigma=4).expand(500, 1, 61, 61)
-    drawn = ShiftZoomImages(0, zoom=(0.5, 1.25), padding="zeros")(images)
+    drawn = RandomTranslateScale(0, scale=(0.5, 1.25), padding_mode="zeros")(images)
     area = drawn.sum(dim=(1, 2, 3)) / images[0].sum()
     logarithm = area.log() / 2
     assert logarithm.min() > math.log(0.49)
@@ -312,32 +318,34 @@ def test_flips_leave_rotations_and_their_parity():
         strong = torch.stack(centroid((varied > 1).float()))
         return (weak[0] * strong[1] - weak[1] * strong[0]).sign().unique().numel()
 
-    assert senses(WarpImages(flips=False)) == 1
-    assert senses(WarpImages()) == 2
+    assert senses(RandomAffine(flips=False)) == 1
+    assert senses(RandomAffine()) == 2
 
 
 def test_angles_are_even_up_to_the_largest():
     images = blob(41, 41, x=8).expand(500, -1, -1, -1)
-    x, y = centroid(RotateImages(60)(images))
+    x, y = centroid(RandomRotation(60)(images))
     angle = torch.atan2(-y, x) * 180 / math.pi
     assert 57 < angle.abs().max() < 60.1
     assert angle.std() == pytest.approx(60 / 3**0.5, rel=0.1)
-    x, y = centroid(RotateImages()(images))
+    x, y = centroid(RandomRotation()(images))
     assert torch.histc(torch.atan2(y, x), 4).min() > 80
 
 
 def test_paddings():
     images = torch.zeros(1, 1, 5, 5)
     images[..., :, 0], images[..., :, 1] = 3, 2
-    right = {p: warped(images, shift=(0.4, 0.0), padding=p)[0, 0, 2] for p in PADDINGS}
+    right = {
+        p: transformed(images, shift=(0.4, 0.0), padding=p)[0, 0, 2] for p in PADDINGS
+    }
     assert_allclose(right["zeros"], [0, 0, 3, 2, 0], atol=1e-5)
     assert_allclose(right["border"], [3, 3, 3, 2, 0], atol=1e-5)
     assert_allclose(right["reflection"], [2, 3, 3, 2, 0], atol=1e-5)
     flat = torch.full((20, 3, 16, 16), 0.7)
     for padding in ("border", "reflection"):
-        varied = WarpImages(padding=padding)(flat, generator=0)
+        varied = RandomAffine(padding_mode=padding)(flat, generator=0)
         assert_allclose(varied, flat, rtol=1e-5)
-    assert WarpImages(padding="zeros")(flat, generator=0).min() == 0
+    assert RandomAffine(padding_mode="zeros")(flat, generator=0).min() == 0
 
 
 # Parameters and names ---------------------------------------------------------------
@@ -346,16 +354,24 @@ def test_paddings():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (WarpImages, {"degrees": 181}, "degrees must be 0 to 180"),
-        (RotateImages, {"degrees": -1}, "degrees must be 0 to 180"),
-        (RotateImages, {"padding": "wrap"}, "padding must be one of .* got 'wrap'"),
-        (ShiftZoomImages, {"max_shift": 2}, "max_shift must be 0 to 1"),
-        (WarpImages, {"zoom": 1.1}, "zoom must be the lowest and the highest .* 1.1"),
-        (WarpImages, {"zoom": (0, 1)}, "zoom must be"),
-        (WarpImages, {"zoom": (1.1, 0.9)}, "zoom must be"),
-        (WarpImages, {"zoom": (1, float("nan"))}, "zoom must be"),
-        (JitterColours, {"brightness": -0.1}, "brightness must be 0 or more"),
-        (JitterColours, {"hue": 0.6}, r"hue must be 0 to 0\.5"),
+        (RandomAffine, {"degrees": 181}, "degrees must be from 0 to 180"),
+        (RandomRotation, {"degrees": -1}, "degrees must be from 0 to 180"),
+        (
+            RandomRotation,
+            {"padding_mode": "wrap"},
+            "padding_mode .* got 'wrap'",
+        ),
+        (RandomTranslateScale, {"translate": 2}, "translate must be from 0 to 1"),
+        (
+            RandomAffine,
+            {"scale": 1.1},
+            "scale must be the lowest and .* got 1.1",
+        ),
+        (RandomAffine, {"scale": (0, 1)}, "scale must be"),
+        (RandomAffine, {"scale": (1.1, 0.9)}, "scale must be"),
+        (RandomAffine, {"scale": (1, float("nan"))}, "scale must be"),
+        (ColorJitter, {"brightness": -0.1}, "brightness must be at least 0"),
+        (ColorJitter, {"hue": 0.6}, r"hue must be from 0 to 0\.5"),
         (PixelNoise, {"max_scale": float("inf")}, "max_scale"),
     ],
 )
@@ -363,7 +379,7 @@ def test_bad_parameters(kind, options, message):
     with pytest.raises(ValueError, match=message):
         kind(**options)
     with pytest.raises(TypeError, match="must be a number"):
-        JitterColours(contrast="much")
+        ColorJitter(contrast="much")
 
 
 @pytest.mark.parametrize("augment", sorted(IMAGE_AUGMENTATIONS))

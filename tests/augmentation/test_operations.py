@@ -21,7 +21,7 @@ from skastro.augmentation import (
     ScaleContinuum,
     ShiftSpectra,
     SpikedNoise,
-    vary_array,
+    augment_array,
 )
 
 LENGTH = 30
@@ -147,7 +147,7 @@ def test_other_input_is_refused(operation):
     if isinstance(operation, Compose):
         operation = operation.operations[0]
     name = type(operation).__name__
-    with pytest.raises(ValueError, match=rf"{name} varies spectra .* got \(4,\)"):
+    with pytest.raises(ValueError, match=rf"{name} takes spectra .* got \(4,\)"):
         operation(torch.ones(4))
     with pytest.raises(ValueError, match=r"got \(2, 3, 4, 5\)"):
         operation(np.ones((2, 3, 4, 5)))
@@ -175,20 +175,28 @@ def test_pickle_and_repr(operation):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: CCDNoise(-0.1), ValueError, "scale must be 0 or more, but got -0.1"),
-        (lambda: CCDNoise("big"), TypeError, "scale must be a number, but got 'big'"),
-        (lambda: CCDNoise(np.inf), ValueError, "scale must be 0 or more, but got inf"),
-        (lambda: SpikedNoise(probability=1.5), ValueError, "probability must be 0 to"),
-        (lambda: BadPixels(0), ValueError, "max_length must be 1 or more, but got 0"),
-        (lambda: BadPixels(1.5), ValueError, "max_length must be 0 to 1, but got 1.5"),
-        (lambda: BadPixels(value=np.nan), ValueError, "value must be .* but got nan"),
-        (lambda: CosmicRays(0), ValueError, "n_hits must be 1 or more, but got 0"),
-        (lambda: CosmicRays(1.5), TypeError, "n_hits must be a whole number"),
+        (lambda: CCDNoise(-0.1), ValueError, "scale must be at least 0; got -0.1"),
+        (lambda: CCDNoise("big"), TypeError, "scale must be a number; got 'big'"),
+        (lambda: CCDNoise(np.inf), ValueError, "scale must be at least 0; got inf"),
+        (
+            lambda: SpikedNoise(probability=1.5),
+            ValueError,
+            "probability must be from 0 to 1",
+        ),
+        (lambda: BadPixels(0), ValueError, "max_length must be at least 1; got 0"),
+        (lambda: BadPixels(1.5), ValueError, "max_length must be from 0 to 1; got 1.5"),
+        (lambda: BadPixels(value=np.nan), ValueError, "value must be finite; got nan"),
+        (lambda: CosmicRays(0), ValueError, "n_hits must be at least 1; got 0"),
+        (lambda: CosmicRays(1.5), TypeError, "n_hits must be an integer"),
         (lambda: CosmicRays(value="min"), ValueError, 'a number or "max", but got'),
-        (lambda: CosmicRays(probability=-1), ValueError, "probability must be 0 to 1"),
-        (lambda: ScaleContinuum(-0.1), ValueError, "max_change must be 0 or more"),
-        (lambda: ScaleContinuum(degree=0), ValueError, "degree must be 1 or more"),
-        (lambda: ScaleContinuum(degree=1.0), TypeError, "degree must be a whole"),
+        (
+            lambda: CosmicRays(probability=-1),
+            ValueError,
+            "probability must be from 0 to 1",
+        ),
+        (lambda: ScaleContinuum(-0.1), ValueError, "max_change must be at least 0"),
+        (lambda: ScaleContinuum(degree=0), ValueError, "degree must be at least 1"),
+        (lambda: ScaleContinuum(degree=1.0), TypeError, "degree must be an integer"),
     ],
 )
 def test_bad_parameters_are_named(make, error, message):
@@ -199,13 +207,13 @@ def test_bad_parameters_are_named(make, error, message):
 # Plain functions and estimators ---------------------------------------------------
 
 
-def test_vary_array_guards_the_array_and_the_shape():
+def test_augment_array_guards_the_array_and_the_shape():
     flux = make_flux(3, LENGTH)
     before = flux.copy()
-    assert_allclose(vary_array(lambda batch: batch.mul_(2), flux), 2 * before)
+    assert_allclose(augment_array(lambda batch: batch.mul_(2), flux), 2 * before)
     assert_array_equal(flux, before)
     with pytest.raises(ValueError, match=r"made \(3, 29\) of \(3, 30\)"):
-        vary_array(lambda batch: batch[:, 1:], flux)
+        augment_array(lambda batch: batch[:, 1:], flux)
 
 
 @pytest.mark.parametrize("augment", sorted(AUGMENTATIONS))

@@ -98,7 +98,7 @@ def test_spectra_vary_alike_one_by_one_and_in_batches():
 def test_images_vary_alike_one_by_one_and_in_batches():
     from benchmarks.variations import vary_image, vary_images
 
-    # A blot of one colour away from the centre on a dark ground.
+    # A blot of one color away from the centre on a dark ground.
     image = np.zeros((33, 33, 3), np.uint8)
     image[14:19, 24:29] = (120, 60, 40)
     rng = np.random.default_rng(0)
@@ -118,9 +118,9 @@ def test_images_vary_alike_one_by_one_and_in_batches():
         assert right == pytest.approx(0.5, abs=0.1)
         assert angle.max() == pytest.approx(30, abs=3)
         assert angle.mean() == pytest.approx(15, abs=2)
-        colour = varied.sum(axis=(1, 2)) / mass[:, None]
-        assert colour.std(axis=0).min() > 0.02
-        figures = [mass.mean(), mass.std(), *colour.mean(axis=0)]
+        color = varied.sum(axis=(1, 2)) / mass[:, None]
+        assert color.std(axis=0).min() > 0.02
+        figures = [mass.mean(), mass.std(), *color.mean(axis=0)]
         if expected is None:
             expected = figures
         else:

@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skastro import CropPadImages, GalaxyClassifier, GalaxyRegressor, Pipeline
-from skastro.augmentation import PixelNoise, ReorientImages
+from skastro.augmentation import PixelNoise, RandomDihedral
 
 SHAPE = (10, 8, 3)
 
@@ -69,7 +69,7 @@ def test_search_over_module_and_augmentation(images):
             "augment": ["rotations", None],
             "tta": [True],
         },
-        {"module": ["mlp"], "augment": [None, ReorientImages(flips=False)]},
+        {"module": ["mlp"], "augment": [None, RandomDihedral(flips=False)]},
     ]
     search = GridSearchCV(tiny(), grid, cv=2, error_score="raise")
     assert search.fit(X, y).best_score_ > 0.8
@@ -159,7 +159,7 @@ def test_pickle_loads_in_another_process(images, estimator, tmp_path):
         estimator,
         module__width=4,
         stretch="asinh",
-        augment=ReorientImages(),
+        augment=RandomDihedral(),
         tta=True,
         max_epochs=1,
     ).fit(X, y)

@@ -32,7 +32,7 @@ def load(name):
 
 @pytest.fixture(scope="module")
 def images():
-    """Return discs of two sizes in sky, in random colours."""
+    """Return discs of two sizes in sky, in random colors."""
     rng = np.random.default_rng(0)
     radius = np.hypot(*np.indices((18, 16)) - np.array([9, 8])[:, None, None])
     size = np.where(np.arange(N_IMAGES) % 2, 3.0, 6.0)[:, None, None]

@@ -33,7 +33,7 @@ def groups() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def pictures() -> np.ndarray:
-    """Return images of bytes, 6 x 9 in three colours, each with a level of its own."""
+    """Return images of bytes, 6 x 9 in three colors, each with a level of its own."""
     levels = np.arange(60, dtype=np.uint8)[:, None, None, None]
     return np.broadcast_to(levels, (60, 6, 9, 3)) + np.arange(3, dtype=np.uint8)
 

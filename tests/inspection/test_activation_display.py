@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Figures of activation maps: colours, lines, labels."""
+"""Figures of activation maps: colors, lines, labels."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +8,7 @@ from astropy import units
 
 from skastro import GalaxyClassifier, Pipeline, RebinSpectra, SpectrumClassifier
 from skastro.inspection import ActivationMapDisplay, class_activation_map
-from skastro.inspection._line_marks import _apart
+from skastro.inspection._activation_map_display import _apart
 
 WAVELENGTH = np.linspace(3900, 9000, 300)
 
@@ -27,14 +27,14 @@ def classifier(spectra):
     return clf.fit(spectra, ["STAR", "GALAXY", "QSO"] * 2)
 
 
-def test_colours_are_the_map(classifier, spectra):
+def test_colors_are_the_map(classifier, spectra):
     display = ActivationMapDisplay.from_estimator(
         classifier, spectra[:2], wavelength=WAVELENGTH
     )
     expected = class_activation_map(classifier, spectra[:2], normalize=True)
-    for ax, colours, flux in zip(display.axes_, expected, spectra, strict=False):
+    for ax, colors, flux in zip(display.axes_, expected, spectra, strict=False):
         (line,) = ax.collections
-        np.testing.assert_allclose(line.get_array(), colours, atol=1e-5)
+        np.testing.assert_allclose(line.get_array(), colors, atol=1e-5)
         middles = np.array([segment[1] for segment in line.get_segments()])
         np.testing.assert_allclose(middles, np.stack([WAVELENGTH, flux], axis=1))
     assert display.ax_ is display.axes_[0]
@@ -163,13 +163,25 @@ def test_images(n_channels):
 @pytest.mark.parametrize(
     ("n", "kwargs", "message"),
     [
-        (2, {"wavelength": WAVELENGTH[1:]}, r"\(299,\), but the maps have 300"),
-        (2, {"redshift": [0.1]}, "each of the 2"),
-        (2, {"titles": ["one"]}, "1 entries for 2"),
+        (
+            2,
+            {"wavelength": WAVELENGTH[1:]},
+            r"\(299,\), but a sample has shape \(300,\)",
+        ),
+        (
+            2,
+            {"redshift": [0.1]},
+            r"redshift .* each of the 2 samples, but has shape \(1,\)",
+        ),
+        (
+            2,
+            {"titles": ["one"]},
+            "titles must have one entry for each of the 2 samples, but has 1",
+        ),
         (2, {"target": "star"}, "its classes are"),
         (1, {"redshift": 0.0, "lines": ["H omega"]}, "no line 'H omega'"),
         (1, {"redshift": 0.0, "lines": "PLANET"}, "STAR, GALAXY, QSO"),
-        (21, {}, "at most 20"),
+        (21, {}, "21 samples, but a figure holds 1 to 20"),
     ],
 )
 def test_bad_arguments(classifier, spectra, n, kwargs, message):
@@ -181,5 +193,5 @@ def test_bad_arguments(classifier, spectra, n, kwargs, message):
 
 def test_number_of_axes(classifier, spectra):
     _, axes = plt.subplots(3)
-    with pytest.raises(ValueError, match="2 samples, but got 3"):
+    with pytest.raises(ValueError, match="ax must hold 2 Axes, but got 3"):
         ActivationMapDisplay.from_estimator(classifier, spectra[:2], ax=axes)

@@ -12,7 +12,7 @@ from skastro import (
     GalaxyClassifier,
 )
 from skastro.inspection import class_activation_map
-from skastro.inspection._feature_maps import traced
+from skastro.inspection._class_activation_map import traced
 from skastro.networks import ResNet, SEDenseNet
 
 # The definition --------------------------------------------------------------

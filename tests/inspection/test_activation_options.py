@@ -52,6 +52,20 @@ def test_arrays_on_disk_and_arrays_that_are_not_writable(untrained, flux):
         np.testing.assert_array_equal(again.random_drop, score.random_drop)
 
 
+@pytest.mark.parametrize("method", ["cam", "gradcam"])
+def test_module_on_the_users_own_device(untrained, flux, method):
+    if method == "gradcam":
+        pytest.importorskip("captum")
+    X = flux()
+    clf = untrained(X, module__width=4)
+    expected = class_activation_map(clf, X, method=method)
+    clf.set_params(device=None)
+    maps = class_activation_map(clf, X, method=method)
+    np.testing.assert_array_equal(maps, expected)
+    score = deletion_score(clf, X, n_random=1, random_state=0)
+    assert score.random_drop.shape == (6, 1)
+
+
 def test_targets(untrained, flux):
     X = flux(7)
     clf = untrained(X, module__width=4)
@@ -114,7 +128,7 @@ def test_training_mode_and_predictions_are_left_alone(untrained, flux):
         ({"layer": "fc"}, ValueError, "gives no feature maps"),
         # It runs twice.
         ({"layer": "layer1.0.relu"}, ValueError, "once for each input"),
-        ({"batch_size": 0}, ValueError, "positive integer"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1; got 0"),
     ],
 )
 def test_bad_arguments(untrained, flux, kwargs, error, message):

@@ -103,16 +103,20 @@ def test_mosaic_of_spectra_on_given_axes(groups):
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (np.zeros(3), {}, r"each of the 60 samples, but have shape \(3,\)"),
+        (np.zeros(3), {}, r"each of the 60 samples, but has shape \(3,\)"),
         (np.full(60, -1), {}, "all samples are noise"),
         (np.arange(60), {}, "60 clusters, but a figure holds at most 40"),
         (np.arange(60) % 3, {"clusters": [1, 7]}, r"\[0, 1, 2\], but got \[7\]"),
-        (np.arange(60) % 3, {"latent": np.zeros((3, 2))}, "3 rows for 60 samples"),
-        (np.arange(60) % 3, {"centers": np.zeros((3, 2))}, "Centres need latent"),
+        (
+            np.arange(60) % 3,
+            {"latent": np.zeros((3, 2))},
+            "latent .* each of the 60 samples, but has 3",
+        ),
+        (np.arange(60) % 3, {"centers": np.zeros((3, 2))}, "Centers need latent"),
         (
             np.arange(60) % 3,
             {"latent": np.zeros((60, 2)), "centers": np.zeros((2, 2))},
-            r"centre of label k in row k.*\(2, 2\)",
+            r"center of label k in row k.*\(2, 2\)",
         ),
         (np.arange(60) % 3, {"n_columns": 0}, "n_columns == 0"),
     ],

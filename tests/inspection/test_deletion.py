@@ -13,7 +13,7 @@ from skastro import (
 )
 from skastro.datasets import read_spectra
 from skastro.inspection import class_activation_map, deletion_curve, deletion_score
-from skastro.inspection._deleted_pixels import fill_from_neighbours, random_like
+from skastro.inspection._deletion import fill_from_neighbors, random_like
 
 
 def test_map_peaks_at_the_line_and_deletion_finds_it(line_classifier, line_data):
@@ -73,7 +73,7 @@ def test_deleted_runs_become_the_continuum():
     mask = np.zeros(50, dtype=bool)
     mask[20:30] = mask[:3] = True
     kept = channels[:, ~mask].copy()
-    fill_from_neighbours(channels, mask)
+    fill_from_neighbors(channels, mask)
     # Between the medians of ten pixels on either side of a straight line.
     middle = (line[14:16].mean() + line[34:36].mean()) / 2
     np.testing.assert_allclose(channels[0, 20:30].mean(), middle)

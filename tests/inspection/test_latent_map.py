@@ -33,7 +33,7 @@ def test_map_by_principal_components(groups):
     texts = [text.get_text() for text in display.legend_.get_texts()]
     assert texts == ["0", "1", "2"]
     assert display.legend_.get_title().get_text() == "Cluster"
-    # Samples of one cluster have one colour, which the legend tells.
+    # Samples of one cluster have one color, which the legend tells.
     (points,) = display.ax_.collections
     np.testing.assert_allclose(points.get_offsets(), display.embedding)
     handles = display.legend_.legend_handles
@@ -195,9 +195,12 @@ def test_map_on_given_axes(groups):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"labels": [1, 2]}, r"each of the 60 samples, but have shape \(2,\)"),
-        ({"images": np.zeros((3, 4, 4))}, "3 images for 60 samples"),
-        ({"thumbnail_size": 0}, "above 0 and up to 1, but got 0"),
+        ({"labels": [1, 2]}, r"each of the 60 samples, but has shape \(2,\)"),
+        (
+            {"images": np.zeros((3, 4, 4))},
+            "images .* each of the 60 samples, but has 3",
+        ),
+        ({"thumbnail_size": 0}, "thumbnail_size must be above 0, at most 1; got 0"),
     ],
     ids=["labels", "images", "size"],
 )

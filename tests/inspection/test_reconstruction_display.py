@@ -164,7 +164,12 @@ def test_reconstructions_on_given_axes():
         (np.zeros((21, 5)), np.zeros((21, 5)), {}, "21 samples, but a figure holds"),
         (np.zeros((0, 5)), np.zeros((0, 5)), {}, "0 samples"),
         (np.zeros((3, 5)), np.zeros((3, 6)), {}, r"one shape.*\(3, 5\) and \(3, 6\)"),
-        (np.zeros((3, 5)), np.zeros((3, 5)), {"titles": ["a"]}, "1 entries for 3"),
+        (
+            np.zeros((3, 5)),
+            np.zeros((3, 5)),
+            {"titles": ["a"]},
+            "titles .* each of the 3 samples, but has 1",
+        ),
         (
             np.zeros((3, 5)),
             np.zeros((3, 5)),

@@ -1,39 +1,50 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A figure of where samples are in a latent space."""
+"""Embeddings of latent spaces in two dimensions, and the display of them."""
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, Normalize, to_rgba_array
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
+from sklearn.base import ClusterMixin, DensityMixin
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
 
-from skastro.inspection._latent import (
-    NOISE,
-    cluster_labels,
-    is_clustering,
-    layout_of,
-    split_latent,
-)
-from skastro.inspection._maps import (
-    Colours,
-    check_thumbnail_size,
-    choose_colours,
-    map_to_plane,
-    without_overlap,
-)
-from skastro.inspection._pictures import Pictures, read_samples
+from skastro.inspection._display import DisplayMixin, prediction_steps
+from skastro.inspection._thumbnails import Thumbnails, read_samples
+from skastro.utils import check_number
 
-# Of the legend's columns.
+# The label of samples in no cluster.
+NOISE = -1
+_METHODS = ("pca", "tsne", "umap")
+# Where clusterings and mixtures keep the centers of their clusters, by label.
+_CENTERS = ("cluster_centers_", "means_", "medoids_", "centroids_")
+_MOST_NAMES = 20
 _NAMES_IN_COLUMN = 20
+_ABSENT = "0.75"
+# The limit by which check_number means any positive number.
+_POSITIVE = 5e-324
 
 
-class LatentSpaceDisplay:
+class _Colors(NamedTuple):
+    """The color of each sample, and what explains it."""
+
+    rgba: np.ndarray
+    # The color of each name, in order, for a legend; None for numbers.
+    names: dict[str, Any] | None
+    # The range and colors of numbers, for a color bar; None for names.
+    scale: tuple[Normalize, Any] | None
+
+
+class LatentSpaceDisplay(DisplayMixin):
     """A map of a latent space: samples as points or as thumbnails.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions` to
@@ -44,12 +55,12 @@ class LatentSpaceDisplay:
     embedding : ndarray of shape (n_samples, 2)
         Where the samples are on the map.
     labels : ndarray of shape (n_samples,), default=None
-        What colours tell. Texts, and integers of up to 20 values, are names, explained
-        by a legend; other numbers have a colour bar, and NaN is grey.
+        What colors tell. Texts, and integers of up to 20 values, are names, explained
+        by a legend; other numbers have a color bar, and NaN is gray.
     label_name : str, default=None
-        What `labels` are, for the legend or the colour bar.
+        What `labels` are, for the legend or the color bar.
     noise_label : label, default=None
-        The label of samples that are in no cluster, which are grey.
+        The label of samples that are in no cluster, which are gray.
     images : array-like of shape (n_samples, ...), default=None
         Images or spectra of the samples, of which those are drawn as thumbnails that
         do not overlap. An array on disk is read for these alone. None: points.
@@ -71,9 +82,9 @@ class LatentSpaceDisplay:
     figure_ : matplotlib Figure
         The figure that holds them.
     legend_ : matplotlib Legend or None
-        The names of the colours.
+        The names of the colors.
     colorbar_ : matplotlib Colorbar or None
-        The numbers of the colours.
+        The numbers of the colors.
 
     See Also
     --------
@@ -147,7 +158,7 @@ class LatentSpaceDisplay:
             The samples, as ``estimator.transform`` takes them. Where the pipeline ends
             in a clustering without ``predict``, such as HDBSCAN, those of its fit.
         labels : array-like of shape (n_samples,), default=None
-            What colours tell: texts or integers, such as classes, or numbers. None
+            What colors tell: texts or integers, such as classes, or numbers. None
             tells the clusters, where the pipeline ends in a clustering.
         label_name : str, default=None
             What `labels` are.
@@ -169,7 +180,7 @@ class LatentSpaceDisplay:
         random_state : int, RandomState instance or None, default=None
             Seed of the methods named by a text, and of which thumbnails are shown.
         cmap : str or matplotlib Colormap, default=None
-            The colours; None chooses.
+            The colors; None chooses.
         ax : matplotlib Axes, default=None
             Axes to draw on. None makes a figure.
 
@@ -195,7 +206,7 @@ class LatentSpaceDisplay:
                approximation and projection for dimension reduction".
                https://arxiv.org/abs/1802.03426
         """
-        encoder, last = split_latent(estimator, "LatentSpaceDisplay")
+        encoder, last = split_latent(estimator, cls.__name__)
         latent = np.asarray(encoder.transform(X))
         noise_label = None
         if labels is None and last is not None and is_clustering(last):
@@ -239,11 +250,11 @@ class LatentSpaceDisplay:
         latent : array-like of shape (n_samples, n_features)
             What a ``transform`` gave.
         labels : array-like of shape (n_samples,), default=None
-            What colours tell: texts or integers, such as classes, or numbers.
+            What colors tell: texts or integers, such as classes, or numbers.
         label_name : str, default=None
             What `labels` are.
         noise_label : label, default=None
-            The label of samples that are in no cluster, which are grey.
+            The label of samples that are in no cluster, which are gray.
         method : {"pca", "tsne", "umap"}, object with fit_transform, or None, \
                 default="pca"
             How two dimensions are made of all, as in :meth:`from_estimator`.
@@ -258,7 +269,7 @@ class LatentSpaceDisplay:
         random_state : int, RandomState instance or None, default=None
             Seed of the methods named by a text, and of which thumbnails are shown.
         cmap : str or matplotlib Colormap, default=None
-            The colours; None chooses.
+            The colors; None chooses.
         ax : matplotlib Axes, default=None
             Axes to draw on. None makes a figure.
 
@@ -279,17 +290,11 @@ class LatentSpaceDisplay:
         latent = check_array(latent, input_name="latent")
         if labels is not None:
             labels = np.asarray(labels)
-            if labels.shape != (len(latent),):
-                raise ValueError(
-                    f"labels must have one entry for each of the {len(latent)} "
-                    f"samples, but have shape {labels.shape}."
-                )
-        if images is not None and len(images) != len(latent):
-            raise ValueError(
-                f"There are {len(images)} images for {len(latent)} samples."
-            )
-        check_thumbnail_size(thumbnail_size)
-        embedding, axis_names = map_to_plane(latent, method, random_state)
+            cls._check_entries("labels", labels, len(latent), n_axes=1)
+        if images is not None:
+            cls._check_entries("images", images, len(latent))
+        check_number(thumbnail_size, "thumbnail_size", _POSITIVE, 1)
+        embedding, axis_names = _embed(latent, method, random_state)
         return cls(
             embedding,
             labels=labels,
@@ -316,7 +321,7 @@ class LatentSpaceDisplay:
         thumbnail_size : float, default=0.07
             Width of a thumbnail, as part of that of the map.
         cmap : str or matplotlib Colormap, default=None
-            The colours; None chooses.
+            The colors; None chooses.
         ax : matplotlib Axes, default=None
             Axes to draw on. None makes a figure.
 
@@ -325,71 +330,70 @@ class LatentSpaceDisplay:
         display : LatentSpaceDisplay
             The display itself.
         """
-        check_thumbnail_size(thumbnail_size)
+        check_number(thumbnail_size, "thumbnail_size", _POSITIVE, 1)
         own_figure = ax is None
-        if own_figure:
-            side = 5.2 if self.images is None else 8
-            # Room to spare: tick labels grow while the layout is being found.
-            beside = 0.6 if self.labels is None else 2.2
-            _, ax = plt.subplots(figsize=(side + beside, side), layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
+        side = 5.2 if self.images is None else 8
+        # More than is needed: tick labels grow while the layout is being found.
+        beside = 0.6 if self.labels is None else 2.2
+        self._make_axes(ax, figsize=(side + beside, side))
+        ax = self.ax_
         place = np.asarray(self.embedding, dtype=np.float64)
         labels = None if self.labels is None else np.asarray(self.labels)
-        colours = choose_colours(labels, len(place), self.noise_label, cmap)
+        colors = _choose_colors(labels, len(place), self.noise_label, cmap)
         low, high = place.min(axis=0), place.max(axis=0)
         margin = (0.04 if self.images is None else 0.6 * thumbnail_size) * (high - low)
         margin = np.where(margin > 0, margin, 1.0)
         low, high = low - margin, high + margin
         size = float(np.clip(4000 / len(place), 4, 25))
-        ax.scatter(*place.T, s=size, c=colours.rgba, linewidths=0, zorder=1)
+        ax.scatter(*place.T, s=size, c=colors.rgba, linewidths=0, zorder=1)
         self.thumbnails_ = np.empty(0, dtype=np.int64)
         if self.images is not None:
-            self._draw_thumbnails(place, high - low, colours, thumbnail_size)
+            self._draw_thumbnails(place, high - low, colors, thumbnail_size)
         # Images set limits of their own.
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
         # Thumbnails keep their proportions, whatever the units.
         ax.set_box_aspect(1)
-        self._explain(colours, own_figure)
+        self._explain(colors, own_figure)
         return self
 
     def _draw_thumbnails(
-        self, place: np.ndarray, span: np.ndarray, colours: Colours, size: float
+        self, place: np.ndarray, span: np.ndarray, colors: _Colors, size: float
     ) -> None:
         # The proportions of all are those of any.
         layout = {"channel_axis": self.channel_axis, "image_shape": self.image_shape}
-        ratio = Pictures(read_samples(self.images, [0]), **layout).height_to_width
+        ratio = Thumbnails(read_samples(self.images, [0]), **layout).height_to_width
         extent = np.array([size, size * ratio]) * span
         order = check_random_state(self.random_state).permutation(len(place))
-        self.thumbnails_ = without_overlap(place, extent, order)
-        pictures = Pictures(read_samples(self.images, self.thumbnails_), **layout)
+        self.thumbnails_ = _without_overlap(place, extent, order)
+        samples = Thumbnails(read_samples(self.images, self.thumbnails_), **layout)
         for row, sample in enumerate(self.thumbnails_):
             left, bottom = place[sample] - extent / 2
-            color = colours.rgba[sample] if self.labels is not None else "0.5"
+            color = colors.rgba[sample] if self.labels is not None else "0.5"
             frame = Rectangle(
                 (left, bottom),
                 *extent,
-                facecolor="white" if pictures.are_spectra else "none",
+                facecolor="white" if samples.are_spectra else "none",
                 edgecolor=color,
                 linewidth=1.5,
-                zorder=2 if pictures.are_spectra else 3,
+                zorder=2 if samples.are_spectra else 3,
             )
             self.ax_.add_patch(frame)
             box = (left, left + extent[0], bottom, bottom + extent[1])
-            line = {"color": "black", "linewidth": 0.6} if pictures.are_spectra else {}
-            pictures.draw(self.ax_, row, box, zorder=2.5, **line)
+            line = {"color": "black", "linewidth": 0.6} if samples.are_spectra else {}
+            samples.draw(self.ax_, row, box, zorder=2.5, **line)
 
-    def _explain(self, colours: Colours, own_figure: bool) -> None:
+    def _explain(self, colors: _Colors, own_figure: bool) -> None:
         self.legend_ = self.colorbar_ = None
-        if colours.scale is not None:
-            norm, cmap = colours.scale
+        if colors.scale is not None:
+            norm, cmap = colors.scale
             self.colorbar_ = self.figure_.colorbar(
                 ScalarMappable(norm, cmap), ax=self.ax_, label=self.label_name or ""
             )
-        if colours.names is not None:
+        if colors.names is not None:
             dots = [
                 Line2D([], [], marker="o", linestyle="", color=color, label=name)
-                for name, color in colours.names.items()
+                for name, color in colors.names.items()
             ]
             beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
             self.legend_ = self.ax_.legend(
@@ -399,3 +403,194 @@ class LatentSpaceDisplay:
                 fontsize="small",
                 **(beside if own_figure else {"loc": "best"}),
             )
+
+
+def _embed(
+    latent: np.ndarray, method: Any, random_state: Any
+) -> tuple[np.ndarray, tuple[str, str]]:
+    """Return an embedding of shape (n_samples, 2), and the names of its axes."""
+    n_samples, n_features = latent.shape
+    if n_features < 2 or n_samples < 3:
+        raise ValueError(
+            "A map needs at least 3 samples and 2 latent dimensions, but there are "
+            f"{n_samples} and {n_features}."
+        )
+    if method is None:
+        return latent[:, :2], ("Latent dimension 1", "Latent dimension 2")
+    name, axis_names = method, None
+    if method == "pca":
+        method = PCA(n_components=2, random_state=random_state)
+    elif method == "tsne":
+        perplexity = min(30.0, (n_samples - 1) / 3)
+        method = TSNE(perplexity=perplexity, random_state=random_state)
+        axis_names = ("t-SNE 1", "t-SNE 2")
+    elif method == "umap":
+        method = _umap(n_samples, random_state)
+        axis_names = ("UMAP 1", "UMAP 2")
+    elif not hasattr(method, "fit_transform"):
+        raise TypeError(
+            f"method must be one of {_METHODS}, None, or an object with fit_transform, "
+            f"but got {method!r}."
+        )
+    embedding = np.asarray(method.fit_transform(latent))
+    if embedding.shape != (n_samples, 2):
+        raise ValueError(
+            f"method must give two numbers for each of {n_samples} samples, but "
+            f"{type(method).__name__} gave shape {embedding.shape}; set its number of "
+            "components to 2."
+        )
+    if isinstance(name, str) and name == "pca":
+        part = 100 * np.nan_to_num(method.explained_variance_ratio_)
+        axis_names = tuple(
+            f"Principal component {number} ({percent:.0f} %)"
+            for number, percent in enumerate(part, start=1)
+        )
+    if axis_names is None:
+        axis_names = tuple(f"{type(method).__name__} {number}" for number in (1, 2))
+    return embedding, axis_names
+
+
+def _umap(n_samples: int, random_state: Any) -> Any:
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise ImportError(
+            "method='umap' needs umap-learn: pip install umap-learn. 'tsne' needs "
+            "nothing more."
+        ) from error
+    # A seed allows one thread; UMAP warns of what it would take itself.
+    return UMAP(
+        n_neighbors=min(15, n_samples - 1),
+        random_state=random_state,
+        n_jobs=-1 if random_state is None else 1,
+    )
+
+
+def _choose_colors(
+    labels: np.ndarray | None, n_samples: int, noise_label: Any, cmap: Any
+) -> _Colors:
+    """Choose a color for each sample; integers of up to 20 values are names."""
+    if labels is None:
+        return _Colors(np.tile(to_rgba_array("C0"), (n_samples, 1)), None, None)
+    # Not ==, which compares an array of texts with a number to False, with a warning.
+    is_noise = np.array([label == noise_label for label in labels.tolist()], dtype=bool)
+    names = np.unique(labels[~is_noise]) if labels.dtype.kind not in "fiu" else None
+    if labels.dtype.kind in "iu":
+        values = np.unique(labels[~is_noise])
+        names = values if len(values) <= _MOST_NAMES else None
+    if names is None:
+        values = np.where(is_noise, np.nan, labels.astype(np.float64))
+        known = np.isfinite(values)
+        cmap = mpl.colormaps.get_cmap(cmap or "viridis")
+        low, high = (
+            (values[known].min(), values[known].max()) if known.any() else (0, 1)
+        )
+        scale = Normalize(low, high)
+        rgba = cmap(scale(np.where(known, values, low)))
+        rgba[~known] = to_rgba_array(_ABSENT)[0]
+        return _Colors(rgba, None, (scale, cmap))
+    cmap = mpl.colormaps.get_cmap(cmap or ("tab10" if len(names) <= 10 else "tab20"))
+    if cmap.N <= _MOST_NAMES and len(names) <= cmap.N:
+        palette = cmap(np.arange(len(names)))
+    else:
+        cmap = cmap if cmap.N > _MOST_NAMES else mpl.colormaps.get_cmap("turbo")
+        palette = cmap(np.linspace(0, 1, max(len(names), 2)))[: len(names)]
+    shown = {
+        f"{name}": color for name, color in zip(names.tolist(), palette, strict=True)
+    }
+    rgba = np.tile(to_rgba_array(_ABSENT), (n_samples, 1))
+    if len(names):
+        rgba[~is_noise] = palette[np.searchsorted(names, labels[~is_noise])]
+    if is_noise.any():
+        shown["none"] = _ABSENT
+    return _Colors(rgba, shown, None)
+
+
+def _without_overlap(
+    place: np.ndarray, extent: np.ndarray, order: np.ndarray
+) -> np.ndarray:
+    """Choose thumbnails of one width and height that do not overlap.
+
+    `place` of shape (n_samples, 2) holds their centers, `order` the numbers of the
+    samples, the most important first.
+    """
+    chosen = np.empty(len(order), dtype=np.int64)
+    taken = np.empty((len(order), 2))
+    n_chosen = 0
+    for sample in order:
+        apart = np.abs(taken[:n_chosen] - place[sample]) >= extent
+        if apart.any(axis=1).all():
+            chosen[n_chosen], taken[n_chosen] = sample, place[sample]
+            n_chosen += 1
+    return chosen[:n_chosen]
+
+
+def split_latent(estimator: Any, caller: str) -> tuple[Any, Any]:
+    """Split an estimator into its transformer and the model at its end, or None.
+
+    The model at the end may be a clustering, a classifier or the like.
+    """
+    encoder, last = estimator, None
+    if isinstance(estimator, Pipeline):
+        end = estimator[-1]
+        # KMeans transforms too, to distances from its centers.
+        if isinstance(end, ClusterMixin) or not hasattr(end, "transform"):
+            encoder, last = (estimator[:-1] if len(estimator) > 1 else None), end
+            if end is not None and end != "passthrough":
+                check_is_fitted(end)
+    if isinstance(encoder, ClusterMixin) or not hasattr(encoder, "transform"):
+        raise TypeError(
+            f"{caller} takes a transformer, such as VAETransformer or PCA, or a "
+            "pipeline that has one in front, such as make_pipeline(VAETransformer(), "
+            f"KMeans()), but got {type(estimator).__name__}. For latent numbers that "
+            "you have already take from_predictions."
+        )
+    return encoder, last
+
+
+def is_clustering(model: Any) -> bool:
+    """Tell clusterings and mixtures from other models."""
+    return isinstance(model, ClusterMixin | DensityMixin)
+
+
+def cluster_labels(clustering: Any, latent: np.ndarray) -> np.ndarray:
+    """Return the clusters of samples in latent space; -1 for samples in none."""
+    if hasattr(clustering, "predict"):
+        return np.asarray(clustering.predict(latent))
+    labels = np.asarray(clustering.labels_)
+    if len(labels) != len(latent):
+        raise ValueError(
+            f"{type(clustering).__name__} knows the clusters of the {len(labels)} "
+            f"samples of its fit alone, but X has {len(latent)}: give the very samples "
+            "that it was fitted on."
+        )
+    return labels
+
+
+def cluster_centers(clustering: Any) -> np.ndarray | None:
+    """Return the centers of clusters in the order of their labels, if it has them."""
+    for name in _CENTERS:
+        centers = getattr(clustering, name, None)
+        if centers is not None:
+            return np.asarray(centers)
+    return None
+
+
+def layout_of(
+    estimator: Any,
+    channel_axis: int | None,
+    image_shape: tuple[int, ...] | None,
+) -> dict[str, Any]:
+    """Return `channel_axis` and `image_shape`, those of an estimator where not given.
+
+    The first step of a pipeline that has such parameters counts.
+    """
+    for step in prediction_steps(estimator):
+        if channel_axis is None:
+            channel_axis = getattr(step, "channel_axis", None)
+        if image_shape is None:
+            image_shape = getattr(step, "image_shape", None)
+    return {
+        "channel_axis": -1 if channel_axis is None else channel_axis,
+        "image_shape": image_shape,
+    }

@@ -85,8 +85,13 @@ def test_by_hand():
         ([0, 1], [[5.0, -2], [0, 1]], {}, "add up to one"),
         ([0, 1], [[5.0, 2], [0, 1]], {}, "add up to one"),
         ([0, 1], [[1, 0]], {}, "inconsistent numbers"),
-        ([0, 1], [0.1, 0.7], {"n_bins": 0}, "n_bins must be 1 or more"),
-        ([0, 1], [0.1, 0.7], {"strategy": "even"}, "'uniform' or 'quantile'"),
+        ([0, 1], [0.1, 0.7], {"n_bins": 0}, "n_bins must be at least 1; got 0"),
+        (
+            [0, 1],
+            [0.1, 0.7],
+            {"strategy": "even"},
+            "strategy must .* got 'even'",
+        ),
     ],
 )
 def test_bad_input(y, probability, options, message):
@@ -163,5 +168,5 @@ def test_displays_on_given_axes(fitted):
     assert risk.line_.get_label() == "LogisticRegression"
     assert risk.risk[-1] == pytest.approx(1 - clf.score(X, y))
     plt.close(risk.figure_)
-    with pytest.raises(ValueError, match="'probability' or 'score_samples'"):
+    with pytest.raises(ValueError, match=r"confidence must .* got 'proba'"):
         RiskCoverageDisplay.from_estimator(clf, X, y, confidence="proba")

@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Figures of class activation maps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import numpy as np
-import torch
 from astropy import units
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from numpy.typing import ArrayLike
+from sklearn.isotonic import isotonic_regression
 
-from skastro.inspection._activation_map import class_activation_map
-from skastro.inspection._line_marks import (
-    LABEL_HEIGHT,
-    LineMark,
-    choose_lines,
-    draw_marks,
+from skastro.inspection._class_activation_map import (
+    class_activation_map,
+    encode_target,
+    find_classifier,
 )
-from skastro.inspection._network import encode_target, reach_network
+from skastro.inspection._display import DisplayMixin, check_wavelength, spectral_axis
+from skastro.inspection._thumbnails import channels_first
+from skastro.simulation import SPECTRAL_LINES, SpectralLine, lines_of
+from skastro.utils import plain_array
 
 _MOST_SAMPLES = 20
 # Grey where a pixel does not matter, and dark enough to be seen as a thin line.
@@ -29,9 +30,16 @@ _LINE_COLORS = LinearSegmentedColormap.from_list(
     "activation", ["#b9bfc9", "#e8a33d", "#d1401f", "#7a0019"]
 )
 _IMAGE_COLORS = "inferno"
+_CLASSES_WITH_LINES = ("STAR", "GALAXY", "QSO")
+# Lines of one species that are closer, in Å at rest, share a label: Mg b, Na D, [S II].
+_ONE_LABEL = 20.0
+_FONT_SIZE = 7.0
+# Distance of neighboring labels, and their height above the axes, in points.
+_LABEL_WIDTH = 1.4 * _FONT_SIZE
+_LABEL_HEIGHT = 5.5 * _FONT_SIZE
 
 
-class ActivationMapDisplay:
+class ActivationMapDisplay(DisplayMixin):
     """Class activation maps over the spectra or images that they explain.
 
     It is recommended to use :meth:`from_estimator` to create one. All parameters are
@@ -43,7 +51,7 @@ class ActivationMapDisplay:
             (n_samples, height, width, n_channels)
         Spectra or images.
     maps : ndarray of shape (n_samples, length) or (n_samples, height, width)
-        Their maps. Colours tell each map's values between its minimum and maximum.
+        Their maps. Colors show each map's values between its minimum and maximum.
     wavelength : ndarray of shape (length,), default=None
         Wavelengths in Å; None counts pixels.
     redshift : ndarray of shape (n_samples,), default=None
@@ -62,7 +70,7 @@ class ActivationMapDisplay:
     figure_ : matplotlib Figure
         The figure that holds them.
     colorbar_ : matplotlib Colorbar or None
-        The scale of the colours.
+        The scale of the colors.
 
     See Also
     --------
@@ -161,10 +169,10 @@ class ActivationMapDisplay:
             The layer for Grad-CAM.
 
         cmap : str or matplotlib Colormap, default=None
-            The colours; None chooses.
+            The colors; None chooses.
 
         colorbar : bool, default=True
-            Whether to draw the scale of the colours.
+            Whether to draw the scale of the colors.
 
         ax : matplotlib Axes or sequence of Axes, default=None
             Where to draw: one for each sample. None makes a figure.
@@ -182,38 +190,37 @@ class ActivationMapDisplay:
         TypeError
             If the estimator is none of these, or its network has no such maps.
         """
-        net, seen = reach_network(estimator, X, "ActivationMapDisplay")
+        net, seen = find_classifier(estimator, X, cls.__name__)
         n_samples = len(seen)
-        if n_samples > _MOST_SAMPLES:
-            raise ValueError(
-                f"X has {n_samples} samples, but a figure holds at most "
-                f"{_MOST_SAMPLES}; choose some rows."
-            )
-        probability = net.predict_proba(seen)
-        codes = encode_target(net, target, n_samples)
-        codes = probability.argmax(axis=1) if codes is None else codes
+        cls._check_n_samples(n_samples, _MOST_SAMPLES)
+        codes = encode_target(net, seen, target)
         labels = net.classes_[codes].tolist()
         maps = class_activation_map(net, seen, labels, method=method, layer=layer)
         if titles is None:
             titles = [
                 f"{label}, probability {row[code]:.2f}"
-                for label, row, code in zip(labels, probability, codes, strict=True)
+                for label, row, code in zip(
+                    labels, net.predict_proba(seen), codes, strict=True
+                )
             ]
-        elif len(titles) != n_samples:
-            raise ValueError(
-                f"titles has {len(titles)} entries for {n_samples} samples."
-            )
+        cls._check_entries("titles", titles, n_samples)
+        seen = plain_array(np.asarray(seen[:]))
         if maps.ndim == 3:
-            X = net._normalize(torch.tensor(np.asarray(seen))).movedim(1, -1).numpy()
+            images = channels_first(seen, net.channel_axis, net.image_shape)
+            unit = 255 if seen.dtype == np.uint8 else 1
+            X = np.moveaxis(images, 1, -1).astype(np.float32) / unit
         else:
             given = np.asarray(X)
-            X = given if given.shape[-1] == maps.shape[1] else np.asarray(seen)
+            X = given if given.shape[-1] == maps.shape[1] else seen
             X = X[:, 0] if X.ndim == 3 else X
-            wavelength = _check_wavelength(wavelength, maps.shape[1])
+            wavelength = check_wavelength(wavelength, maps.shape[1:])
         marks = None
         if redshift is not None:
-            redshift = _check_redshift(redshift, n_samples)
-            marks = [choose_lines(lines, label) for label in labels]
+            redshift = np.asarray(redshift, dtype=np.float64)
+            if redshift.ndim:
+                cls._check_entries("redshift", redshift, n_samples, n_axes=1)
+            redshift = np.broadcast_to(redshift, n_samples)
+            marks = [_choose_lines(lines, label) for label in labels]
         return cls(
             X,
             maps,
@@ -230,14 +237,14 @@ class ActivationMapDisplay:
         colorbar: bool = True,
         ax: Axes | Sequence[Axes] | None = None,
     ) -> Self:
-        """Draw the samples, coloured by their maps.
+        """Draw the samples, colored by their maps.
 
         Parameters
         ----------
         cmap : str or matplotlib Colormap, default=None
-            The colours; None chooses.
+            The colors; None chooses.
         colorbar : bool, default=True
-            Whether to draw the scale of the colours.
+            Whether to draw the scale of the colors.
         ax : matplotlib Axes or sequence of Axes, default=None
             Where to draw: one for each sample. None makes a figure.
 
@@ -253,15 +260,16 @@ class ActivationMapDisplay:
         """
         images = self.maps.ndim == 3
         n_samples = len(self.maps)
-        self.axes_ = self._new_axes(images) if ax is None else np.ravel(ax)
-        if len(self.axes_) != n_samples:
-            raise ValueError(
-                f"ax must hold one Axes for each of the {n_samples} samples, but got "
-                f"{len(self.axes_)}."
-            )
-        self.ax_ = self.axes_[0]
-        self.figure_ = self.ax_.figure
-        cmap = plt.get_cmap(cmap or (_IMAGE_COLORS if images else _LINE_COLORS))
+        columns = min(n_samples, 4) if images else 1
+        rows = -(-n_samples // columns)
+        if images:
+            figsize = (2.4 * columns + 0.9, 2.7 * rows)
+        else:
+            figsize = (9, (1.9 if self.marks is None else 2.6) * rows + 0.5)
+        self._make_axes(ax, (rows, columns), n_axes=n_samples, figsize=figsize)
+        cmap = mpl.colormaps.get_cmap(
+            cmap or (_IMAGE_COLORS if images else _LINE_COLORS)
+        )
         self.colorbar_ = None
         if colorbar:
             self.colorbar_ = self.figure_.colorbar(
@@ -278,40 +286,14 @@ class ActivationMapDisplay:
         for sample in range(n_samples):
             draw(sample, cmap)
         if not images:
-            axis = "Pixel" if self.wavelength is None else "Wavelength (Å)"
-            self.axes_[-1].set_xlabel(axis)
+            self.axes_[-1].set_xlabel(spectral_axis(self.wavelength, 0)[1])
         return self
-
-    def _new_axes(self, images: bool) -> np.ndarray:
-        n_samples = len(self.maps)
-        if images:
-            columns = min(n_samples, 4)
-            rows = -(-n_samples // columns)
-            _, axes = plt.subplots(
-                rows,
-                columns,
-                figsize=(2.4 * columns + 0.9, 2.7 * rows),
-                squeeze=False,
-                layout="constrained",
-            )
-            for unused in axes.flat[n_samples:]:
-                unused.remove()
-            return axes.ravel()[:n_samples]
-        row_height = 2.6 if self.marks is not None else 1.9
-        _, axes = plt.subplots(
-            n_samples,
-            1,
-            figsize=(9, row_height * n_samples + 0.5),
-            squeeze=False,
-            layout="constrained",
-        )
-        return axes.ravel()
 
     def _draw_spectrum(self, sample: int, cmap: Colormap) -> None:
         ax, flux = self.axes_[sample], np.asarray(self.X[sample], dtype=np.float64)
-        place = np.arange(len(flux)) if self.wavelength is None else self.wavelength
+        place, _ = spectral_axis(self.wavelength, len(flux))
         points = np.stack([place, flux], axis=1)
-        # From the middle between a pixel and its neighbour to the next middle.
+        # From the middle between a pixel and its neighbor to the next middle.
         middle = 0.5 * (points[1:] + points[:-1])
         before = np.concatenate([points[:1], middle])
         behind = np.concatenate([middle, points[-1:]])
@@ -331,9 +313,9 @@ class ActivationMapDisplay:
         ax.set_ylabel("Flux")
         pad = None
         if self.marks is not None and self.wavelength is not None:
-            marks = [LineMark(*mark) for mark in self.marks[sample]]
-            draw_marks(ax, marks, self.redshift[sample])
-            pad = LABEL_HEIGHT if marks else None
+            marks = self.marks[sample]
+            _draw_lines(ax, marks, self.redshift[sample])
+            pad = _LABEL_HEIGHT if marks else None
         if self.titles is not None:
             ax.set_title(self.titles[sample], loc="left", fontsize="medium", pad=pad)
 
@@ -359,28 +341,75 @@ def _unit_range(values: np.ndarray) -> np.ndarray:
     return (values - low) / (span or 1)
 
 
-def _check_wavelength(
-    wavelength: ArrayLike | units.Quantity | None, n_pixels: int
-) -> np.ndarray | None:
-    if wavelength is None:
-        return None
-    if isinstance(wavelength, units.Quantity):
-        wavelength = wavelength.to_value(units.Angstrom)
-    wavelength = np.asarray(wavelength, dtype=np.float64)
-    if wavelength.shape != (n_pixels,):
-        raise ValueError(
-            f"wavelength has shape {wavelength.shape}, but the maps have {n_pixels} "
-            "pixels. Where a step of the pipeline changes the pixels, give the new "
-            "wavelengths, such as the attribute new_wavelength_ of RebinSpectra."
-        )
-    return wavelength
+def _choose_lines(lines: Any, label: Any) -> list[tuple[str, float]]:
+    """Return labels and rest wavelengths of the lines asked for, by wavelength."""
+    if lines is None:
+        lines = label if label in _CLASSES_WITH_LINES else ()
+    if isinstance(lines, str):
+        lines = lines_of(lines)
+    if isinstance(lines, Mapping):
+        marks = [(str(name), float(at)) for name, at in lines.items()]
+    else:
+        found = map(_line_named, lines)
+        marks = [(line.label, line.wavelength) for line in found]
+    return sorted(marks, key=lambda mark: mark[1])
 
 
-def _check_redshift(redshift: float | ArrayLike, n_samples: int) -> np.ndarray:
-    redshift = np.asarray(redshift, dtype=np.float64)
-    if redshift.shape not in ((), (n_samples,)):
+def _line_named(line: Any) -> SpectralLine:
+    if isinstance(line, SpectralLine):
+        return line
+    if line not in SPECTRAL_LINES:
         raise ValueError(
-            f"redshift must be one number, or one for each of the {n_samples} samples, "
-            f"but got an array of shape {redshift.shape}."
+            f"There is no line {line!r}; known are {', '.join(SPECTRAL_LINES)}. Give a "
+            "dict of labels and wavelengths for others."
         )
-    return np.broadcast_to(redshift, (n_samples,))
+    return SPECTRAL_LINES[line]
+
+
+def _draw_lines(ax: Axes, marks: list[tuple[str, float]], redshift: float) -> None:
+    """Draw redshifted lines over a spectrum, and their labels above it."""
+    low, high = ax.get_xlim()
+    groups: list[tuple[str, list[float]]] = []
+    last_label, last_wavelength = None, -np.inf
+    for label, wavelength in marks:
+        observed = wavelength * (1 + redshift)
+        if not low < observed < high:
+            continue
+        ax.axvline(observed, color="0.45", linewidth=0.6, linestyle=":", zorder=0.5)
+        if label != last_label or wavelength - last_wavelength >= _ONE_LABEL:
+            groups.append((label, []))
+        groups[-1][1].append(observed)
+        last_label, last_wavelength = label, wavelength
+    if not groups:
+        return
+    at = np.array([np.mean(observed) for _, observed in groups])
+    points = ax.get_window_extent().width * 72 / ax.figure.dpi
+    places = _apart(at, _LABEL_WIDTH * (high - low) / points, low, high)
+    for (label, _), observed, place in zip(groups, at, places, strict=True):
+        ax.annotate(
+            label,
+            xy=(observed, 1),
+            xytext=(place, 1.06),
+            xycoords=ax.get_xaxis_transform(),
+            textcoords=ax.get_xaxis_transform(),
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=_FONT_SIZE,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": "0.45",
+                "linewidth": 0.5,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (0.5, 0),
+            },
+        )
+
+
+def _apart(at: np.ndarray, distance: float, low: float, high: float) -> np.ndarray:
+    """Move ascending places as little as possible so that all are a distance apart."""
+    # Once equal steps are subtracted, places that are apart are places in order.
+    steps = distance * np.arange(len(at))
+    slack = max(high - low - steps[-1], 0.0)
+    return steps + isotonic_regression(at - steps, y_min=low, y_max=low + slack)

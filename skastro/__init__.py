@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         GalaxyClassifier,
         GalaxyRegressor,
         RejectingClassifier,
-        SEVIRegressor,
         SpectrumClassifier,
         VAETransformer,
     )
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
         StandardizeSpectra,
     )
     from skastro.resampling import NoiseAugmenter, NoiseResampler
+    from skastro.sevi import SEVIRegressor
 
 __version__ = "0.1.0.dev0"
 
@@ -58,7 +58,7 @@ _ROOM_OF_NAME = {
     "Pipeline": "pipeline",
     "RebinSpectra": "preprocessing",
     "RejectingClassifier": "estimators",
-    "SEVIRegressor": "estimators",
+    "SEVIRegressor": "sevi",
     "SpectrumClassifier": "estimators",
     "VAETransformer": "estimators",
     "StandardizeSpectra": "preprocessing",

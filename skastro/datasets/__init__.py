@@ -6,9 +6,7 @@ from skastro.datasets._galaxy10 import read_galaxy10
 from skastro.datasets._galaxy_files import read_galaxies
 from skastro.datasets._images_to_hdf5 import images_to_hdf5
 from skastro.datasets._make_galaxies import make_galaxies
-from skastro.datasets._make_sevi import make_sevi
 from skastro.datasets._make_spectra import make_spectra
-from skastro.datasets._read_sevi import read_sevi
 from skastro.datasets._read_spectra import read_spectra
 from skastro.datasets._read_spectrum import read_spectrum
 from skastro.datasets._select_images import select_images
@@ -20,11 +18,9 @@ __all__ = [
     "fetch_galaxy10",
     "images_to_hdf5",
     "make_galaxies",
-    "make_sevi",
     "make_spectra",
     "read_galaxies",
     "read_galaxy10",
-    "read_sevi",
     "read_spectra",
     "read_spectrum",
     "select_images",

@@ -10,7 +10,6 @@ from skastro.inspection._latent_space import LatentSpaceDisplay
 from skastro.inspection._reconstruction import ReconstructionDisplay
 from skastro.inspection._reliability import ReliabilityDisplay
 from skastro.inspection._risk_coverage import RiskCoverageDisplay
-from skastro.inspection._sevi_display import SEVIDisplay
 from skastro.inspection._trust import expected_calibration_error, risk_coverage_curve
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "ReconstructionDisplay",
     "ReliabilityDisplay",
     "RiskCoverageDisplay",
-    "SEVIDisplay",
     "class_activation_map",
     "deletion_curve",
     "deletion_score",

@@ -2,20 +2,153 @@
 """Images of electron shells, linear in the coefficients of their angular density."""
 
 import math
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.polynomial import legendre
 from torch.nn.functional import grid_sample
 
-from skastro.simulation._sevi_frame import detector_matrix
-from skastro.simulation._sevi_legendre import (
-    N_BETAS,
-    even_legendre,
-    product_expansion,
-)
-from skastro.simulation._sevi_projection import REACH, line_of_sight_moments
+from skastro.sevi._electrons import N_BETAS
+
+
+def even_legendre(c: torch.Tensor) -> torch.Tensor:
+    """Evaluate P_0, P_2 … P_24.
+
+    Parameters
+    ----------
+    c : Tensor of shape (...)
+        Arguments from -1 to 1.
+
+    Returns
+    -------
+    values : Tensor of shape (..., 13)
+        The polynomials.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.sevi import even_legendre
+    >>> even_legendre(torch.tensor([0.0, 1.0]))[:, :2].tolist()
+    [[1.0, -0.5], [1.0, 1.0]]
+    """
+    before, now = torch.ones_like(c), c
+    values = [before]
+    for degree in range(2, 2 * N_BETAS + 1):
+        before, now = now, ((2 * degree - 1) * c * now - (degree - 1) * before) / degree
+        if degree % 2 == 0:
+            values.append(now)
+    return torch.stack(values, dim=-1)
+
+
+@cache
+def product_expansion() -> torch.Tensor:
+    """Expand P_2l(u t) in the products P_2m(u) P_2k(t), at [l, m, k] of (13, 13, 13).
+
+    Powers of t would have coefficients of up to 10^8; none here exceeds 1.
+    """
+    nodes, weights = legendre.leggauss(4 * N_BETAS)
+    nodes, weights = torch.as_tensor(nodes), torch.as_tensor(weights)
+    degrees = 2 * torch.arange(N_BETAS + 1)
+    # Orthogonal with the norm 2 / (2 n + 1).
+    project = even_legendre(nodes) * weights[:, None] * (2 * degrees + 1) / 2
+    products = even_legendre(nodes[:, None] * nodes)
+    coefficients = torch.einsum("utl,um,tk->lmk", products, project, project)
+    allowed = degrees <= degrees[:, None]
+    return coefficients * (allowed[:, :, None] & allowed[:, None, :])
+
+
+# Standard deviations of the radius beyond which a shell is taken to end.
+REACH = 6.0
+
+# Points of the integral, which is exact to 1e-5 with them.
+_N_DEPTHS = 24
+
+
+def line_of_sight_moments(
+    s: torch.Tensor,
+    radius: torch.Tensor,
+    radius_width: torch.Tensor,
+    derivatives: bool = False,
+) -> torch.Tensor:
+    r"""Integrate shells along the line of sight.
+
+    Electrons of a radius r whose density in cos θ is f have the density
+    f(cos θ) / (2π r²) on their sphere. Where the line of sight passes the centre at the
+    distance s, both halves of the sphere give f(z/r) / (π r y), with y² = r² - s². For
+    radii of the normal density N this is summed to
+
+    .. math:: \int_0^\infty N(r)\, f(z / r)\, \frac{dy}{\pi r^2},
+
+    whose integrand has no singularity at r = s, unlike that of the integral over r.
+
+    Parameters
+    ----------
+    s : Tensor of shape (n, n_radii)
+        Distances from the centre in the image.
+    radius, radius_width : Tensors of shape (n,)
+        Mean and standard deviation of the radii. Both may require gradients.
+    derivatives : bool, default=False
+        Whether to give the derivatives with respect to `radius` and `radius_width` too.
+
+    Returns
+    -------
+    moments : Tensor of shape (n, n_radii, 13) or (3, n, n_radii, 13)
+        The integral with P_2k(s / r), k = 0 … 12, in place of f; with `derivatives`
+        followed by those by `radius` and by `radius_width`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.sevi import line_of_sight_moments
+    >>> radius, width = torch.tensor([0.5]), torch.tensor([0.005])
+    >>> moments = line_of_sight_moments(torch.tensor([[0.0, 0.3]]), radius, width)
+    >>> [round(value, 2) for value in moments[0, :, 0].tolist()]  # 1 / (π R y)
+    [1.27, 1.59]
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(_N_DEPTHS)
+    nodes = torch.as_tensor((nodes + 1) / 2).to(s)
+    weights = torch.as_tensor(weights / 2).to(s)
+    radius, radius_width = radius[:, None, None], radius_width[:, None, None]
+    s = s[..., None]
+    # The integral depends on radius and width by the normal density alone: where its
+    # nodes lie is no matter of derivatives.
+    with torch.no_grad():
+        reach = REACH * radius_width
+        near = torch.maximum(radius - reach, s)
+        far = radius + reach
+        # Products, since differences of squares would lose digits.
+        low = torch.sqrt((near - s) * (near + s))
+        high = torch.sqrt(((far - s) * (far + s)).clamp(min=0))
+        y = low + (high - low) * nodes
+        r = torch.hypot(s, y)
+        measure = (high - low) * weights / (math.pi * r**2)
+        cosine = s / r
+    deviation = (r - radius) / radius_width
+    normal = torch.exp(-(deviation**2) / 2) / (math.sqrt(2 * math.pi) * radius_width)
+    weight = (measure * normal)[..., None]
+    if derivatives:
+        scores = torch.stack([deviation, deviation**2 - 1], dim=-1)
+        weight = torch.cat([weight, weight * scores / radius_width[..., None]], dim=-1)
+    moments = weight.mT @ even_legendre(cosine)
+    return moments.movedim(2, 0) if derivatives else moments[:, :, 0]
+
+
+def detector_matrix(tilt: torch.Tensor, ellipticity: torch.Tensor) -> torch.Tensor:
+    """Compute matrices (n, 2, 2) from an upright, round image to the detector.
+
+    They act on (x, z), across the polarization axis and along it. The axis is turned by
+    `tilt`, in degrees from the detector's second axis to its first; then the image is
+    stretched along the second axis by `ellipticity` over the first, at equal area.
+    """
+    angle = torch.deg2rad(tilt)
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    stretch = torch.sqrt(1 + ellipticity)
+    first = torch.stack([cosine / stretch, sine / stretch], dim=-1)
+    second = torch.stack([-sine * stretch, cosine * stretch], dim=-1)
+    return torch.stack([first, second], dim=-2)
+
 
 # Nodes of the tables in radius and in angle, between which values are interpolated to
 # about 1e-4 of the image's peak.
@@ -73,7 +206,7 @@ class ShellBasis:
     Examples
     --------
     >>> import torch
-    >>> from skastro.simulation.sevi import ShellBasis
+    >>> from skastro.sevi import ShellBasis
     >>> basis = ShellBasis(64)
     >>> images = basis.images(torch.tensor([0.5, 0.7]), torch.tensor([0.01, 0.02]))
     >>> images.shape

@@ -1,24 +1,338 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A figure of electron shells fitted to an image."""
+"""A figure of an electron image and the shells that were fitted to it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, PowerNorm
+from numpy.polynomial import legendre
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from skastro.inspection._latent import steps_of
-from skastro.inspection._sevi_model import FACTORS, FittedShells
-from skastro.inspection._sevi_panels import (
-    draw_densities,
-    draw_image,
-    draw_profile,
-    draw_residual,
-    shell_colors,
-)
+from skastro.sevi._basis import ShellBasis, detector_matrix
+from skastro.sevi._electrons import FACTORS, N_BETAS, angular_density
 from skastro.utils import check_number, check_option
+
+_NEEDED = ("beta", "beta_std", "radius", "radius_width", "n_electrons")
+_OPTIONAL = {"background": 0.0, "tilt": 0.0, "ellipticity": 0.0, "out_of_range": False}
+
+
+@dataclass(frozen=True, eq=False)
+class _FittedShells:
+    """The shells of one image, with coefficients of densities 1/2 + Σ β_l P_2l."""
+
+    beta: np.ndarray
+    beta_std: np.ndarray
+    beta_cov: np.ndarray
+    radius: np.ndarray
+    radius_width: np.ndarray
+    n_electrons: np.ndarray
+    radius_std: np.ndarray | None
+    background: float
+    tilt: float
+    ellipticity: float
+    center: np.ndarray
+    out_of_range: bool
+    polarization_axis: int
+    extent: float
+
+    @classmethod
+    def read(
+        cls,
+        shells: Mapping[str, Any],
+        convention: str,
+        polarization_axis: int,
+        extent: float,
+    ) -> Self:
+        """Read the shells of one image from the result of ``predict_shells``."""
+        lacking = [name for name in _NEEDED if name not in shells]
+        if lacking:
+            raise ValueError(
+                f"shells lacks {', '.join(lacking)}; it must have "
+                f"{', '.join(_NEEDED)}, as what predict_shells returns."
+            )
+        shape = np.shape(shells["radius"])
+        several = len(shape) == 2
+        if len(shape) not in (1, 2) or (several and shape[0] != 1) or not shape[-1]:
+            raise ValueError(
+                "shells must be those of one image, with radii of shape (n_shells,) or "
+                f"(1, n_shells), but they have the shape {shape}; take a row of each "
+                "array."
+            )
+
+        def read(name: str, default: Any = None) -> np.ndarray:
+            value = np.asarray(shells.get(name, default), dtype=np.float64)
+            return value[0] if several and name in shells else value
+
+        n_shells = shape[-1]
+        arrays = {name: read(name) for name in _NEEDED}
+        for name, value in arrays.items():
+            n_axes = 2 if name.startswith("beta") else 1
+            if value.ndim != n_axes or len(value) != n_shells:
+                raise ValueError(
+                    f"{name} must have an entry for each of {n_shells} shells, but has "
+                    f"the shape {value.shape}."
+                )
+            if not np.isfinite(value).all():
+                raise ValueError(
+                    f"The fit of shells has failed: {name} is {value.tolist()}."
+                )
+        if not 1 <= arrays["beta"].shape[1] <= N_BETAS:
+            raise ValueError(
+                f"beta must have 1 to {N_BETAS} coefficients a shell, but has "
+                f"{arrays['beta'].shape[1]}."
+            )
+        factor = FACTORS[convention]
+        if "beta_cov" in shells:
+            covariance = read("beta_cov")
+            shape = (*arrays["beta"].shape, arrays["beta"].shape[1])
+            if covariance.shape != shape:
+                raise ValueError(
+                    f"beta_cov must have the shape {shape}, one matrix for each shell, "
+                    f"but has {covariance.shape}."
+                )
+        else:
+            covariance = np.apply_along_axis(np.diag, 1, arrays["beta_std"] ** 2)
+        arrays["beta"] = arrays["beta"] / factor
+        arrays["beta_std"] = arrays["beta_std"] / factor
+        numbers = {
+            name: type(default)(read(name, default))
+            for name, default in _OPTIONAL.items()
+        }
+        return cls(
+            **arrays,
+            **numbers,
+            beta_cov=covariance / factor**2,
+            radius_std=read("radius_std") if "radius_std" in shells else None,
+            center=read("center", np.zeros(2)),
+            polarization_axis=polarization_axis,
+            extent=extent,
+        )
+
+    @cached_property
+    def _matrix(self) -> np.ndarray:
+        tilt, ellipticity = (
+            torch.tensor([value], dtype=torch.float64)
+            for value in (self.tilt, self.ellipticity)
+        )
+        return detector_matrix(tilt, ellipticity)[0].numpy()
+
+    @property
+    def _upright_center(self) -> np.ndarray:
+        return self.center if self.polarization_axis == 1 else self.center[::-1]
+
+    def expected(self, size: int, total: float) -> np.ndarray:
+        """Compute the expected counts (size, size) of an image with this total."""
+        basis = ShellBasis(
+            size,
+            extent=self.extent,
+            finest_width=float(self.radius_width.min()),
+            dtype=torch.float64,
+        )
+        beta = np.pad(self.beta, ((0, 0), (0, N_BETAS - self.beta.shape[1])))
+        parts = (beta, self.radius, self.radius_width, self.n_electrons)
+        distortion = {}
+        if self.tilt or self.ellipticity or self.center.any():
+            distortion = {
+                "tilt": torch.tensor([self.tilt]),
+                "ellipticity": torch.tensor([self.ellipticity]),
+                "center": torch.as_tensor(self._upright_center.copy())[None],
+            }
+        image = basis.expected(
+            *(torch.as_tensor(part)[None] for part in parts), **distortion
+        )[0].numpy()
+        image = image if self.polarization_axis == 1 else image.T
+        # Interpolation may fall below a density of zero.
+        return image.clip(min=0) + self.background * total / size**2
+
+    def outline(self, radius: float, size: int, part: ArrayLike) -> np.ndarray:
+        """Compute rows and columns (2, n) of a ring at angles `part` from its axis."""
+        part = np.asarray(part)
+        upright = radius * np.stack([np.sin(part), np.cos(part)])
+        shift = self._upright_center * (2 * self.extent / size)
+        places = self._matrix @ upright + shift[:, None]
+        return places if self.polarization_axis == 1 else places[::-1]
+
+    def distances(self, size: int) -> np.ndarray:
+        """Compute the distances (size, size) of pixels from the center, undistorted."""
+        pixel = 2 * self.extent / size
+        axis = (np.arange(size) - (size - 1) / 2) * pixel
+        shift = self._upright_center * pixel
+        places = np.stack(np.meshgrid(axis - shift[0], axis - shift[1], indexing="ij"))
+        round_places = np.linalg.inv(self._matrix) @ places.reshape(2, -1)
+        distances = np.hypot(*round_places).reshape(size, size)
+        return distances if self.polarization_axis == 1 else distances.T
+
+    def density(self, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compute angular densities (n_shells, n_angles) and standard deviations."""
+        n_betas = self.beta.shape[1]
+        polynomials = legendre.legvander(cosine, 2 * n_betas)[:, 2::2]
+        variance = ((polynomials @ self.beta_cov) * polynomials).sum(-1)
+        return angular_density(self.beta, cosine), np.sqrt(variance.clip(min=0))
+
+
+# Residuals of a good fit stay within so many standard deviations.
+_RESIDUAL_LIMIT = 4.0
+# More shells have a colour scale instead of a legend.
+_MOST_NAMES = 6
+_N_ANGLES = 181
+_N_RINGS = 200
+_AXES = {"xlabel": "Axis 1", "ylabel": "Axis 0"}
+_FORMULAS = {
+    "density": r"$\frac{1}{2} + \sum \beta_l P_{2l}(\cos\theta)$",
+    "vmi": r"$1 + \sum b_l P_{2l}(\cos\theta)$",
+}
+
+
+def _color_scale(radius: np.ndarray) -> ScalarMappable:
+    return ScalarMappable(Normalize(radius.min(), radius.max()), "turbo")
+
+
+def _shell_colors(radius: np.ndarray) -> list[Any]:
+    """Give colours to shells: different ones to a few, a scale by radius to many."""
+    if len(radius) <= _MOST_NAMES:
+        return [f"C{shell}" for shell in range(len(radius))]
+    return list(_color_scale(radius).to_rgba(radius))
+
+
+def _draw_image(
+    ax: Axes, fitted: _FittedShells, counts: np.ndarray, colors: list[Any]
+) -> None:
+    """Draw counts, and rings with their widths on one side of the electrons' axis."""
+    size, extent = len(counts), fitted.extent
+    box = (-extent, extent, extent, -extent)
+    picture = ax.imshow(
+        counts,
+        cmap="gray_r",
+        norm=PowerNorm(0.5, 0, np.percentile(counts, 99.8) or counts.max() or 1.0),
+        extent=box,
+        interpolation="nearest",
+    )
+    ax.figure.colorbar(picture, ax=ax, label="Counts")
+    # The other half shows the image as it is.
+    turn = np.linspace(0, np.pi, 181)
+    for radius, width, color in zip(
+        fitted.radius, fitted.radius_width, colors, strict=True
+    ):
+        rows, columns = fitted.outline(radius, size, turn)
+        ax.plot(columns, rows, color=color, linewidth=0.8)
+        edges = [fitted.outline(radius + d, size, turn) for d in (width, -width)]
+        rows, columns = np.concatenate([edges[0], edges[1][:, ::-1]], axis=1)
+        ax.fill(columns, rows, color=color, alpha=0.25, linewidth=0)
+    ends = fitted.outline(1.1 * fitted.radius.max(), size, np.array([0, np.pi]))
+    ax.plot(ends[1], ends[0], ":", color="0.3", linewidth=1)
+    title = f"{counts.sum():.3g} counts"
+    if fitted.out_of_range:
+        title += ", out of range"
+    ax.set(xlim=box[:2], ylim=box[2:], title=title, **_AXES)
+
+
+def _draw_residual(
+    ax: Axes, residual: np.ndarray, rms: float, cell: float, extent: float
+) -> None:
+    """Draw what the fit leaves over, in cells of that side, as far as the image."""
+    end = cell * len(residual) - extent
+    limit = max(_RESIDUAL_LIMIT, np.percentile(np.abs(residual), 99.5))
+    picture = ax.imshow(
+        residual,
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        extent=(-extent, end, end, -extent),
+        interpolation="nearest",
+    )
+    ax.figure.colorbar(picture, ax=ax, label="Standard deviations")
+    ax.set(
+        xlim=(-extent, extent),
+        ylim=(extent, -extent),
+        title=f"Residual, rms {rms:.2f}",
+        **_AXES,
+    )
+
+
+def _draw_densities(
+    ax: Axes,
+    fitted: _FittedShells,
+    colors: list[Any],
+    convention: str,
+    width: float,
+    beta_true: np.ndarray | None,
+) -> None:
+    """Draw angular densities, with bands of so many standard deviations."""
+    factor = FACTORS[convention]
+    angle = np.linspace(0, 90, _N_ANGLES)
+    cosine = np.cos(np.deg2rad(angle))
+    density, std = (factor * part for part in fitted.density(cosine))
+    for shell, color in enumerate(colors):
+        label = f"R = {fitted.radius[shell]:.4f}"
+        if fitted.radius_std is not None:
+            label += f" ± {fitted.radius_std[shell]:.1g}"
+        low, high = density[shell] + np.outer([-width, width], std[shell])
+        ax.fill_between(
+            angle, low.clip(min=0), high, color=color, alpha=0.3, linewidth=0
+        )
+        ax.plot(angle, density[shell], color=color, linewidth=1.2, label=label)
+    if beta_true is not None:
+        true = factor * angular_density(np.divide(beta_true, factor), cosine)
+        for shell, values in enumerate(true):
+            label = None if shell else "true"
+            ax.plot(angle, values, "--", color="k", linewidth=0.9, label=label)
+    if len(colors) <= _MOST_NAMES:
+        ax.legend(fontsize="small")
+    else:
+        ax.figure.colorbar(_color_scale(fitted.radius), ax=ax, label="Radius")
+    ax.set(
+        xlabel="Angle from the polarisation axis (degrees)",
+        ylabel=_FORMULAS[convention],
+        xlim=(0, 90),
+        xticks=np.arange(0, 91, 15),
+        ylim=(0, None),
+        title="Angular density",
+    )
+
+
+def _draw_profile(
+    ax: Axes,
+    fitted: _FittedShells,
+    counts: np.ndarray,
+    expected: np.ndarray,
+    colors: list[Any],
+) -> None:
+    """Draw mean counts along the radius, of the image and of the fit."""
+    size, extent = len(counts), fitted.extent
+    n_rings = min(_N_RINGS, size // 2)
+    edges = np.linspace(0, extent, n_rings + 1)
+    ring = np.digitize(fitted.distances(size).ravel(), edges) - 1
+    n_pixels = np.bincount(ring, minlength=n_rings)[:n_rings]
+    sums = [
+        np.bincount(ring, np.ravel(pixels), minlength=n_rings)[:n_rings]
+        for pixels in (counts, expected)
+    ]
+    means = np.divide(
+        sums, n_pixels, out=np.full((2, n_rings), np.nan), where=n_pixels > 0
+    )
+    ax.stairs(means[0], edges, fill=True, color="0.8", label="counts")
+    ax.plot((edges[1:] + edges[:-1]) / 2, means[1], "k", linewidth=1, label="fit")
+    for radius, color in zip(fitted.radius, colors, strict=True):
+        ax.axvline(radius, color=color, linestyle=":", linewidth=0.8, zorder=0.5)
+    ax.legend(fontsize="small")
+    ax.set(
+        xlabel="Radius",
+        ylabel="Counts per pixel",
+        xlim=(0, extent),
+        # Room for the legend.
+        ylim=(0, 1.2 * np.nanmax(means) or 1.0),
+        title="Radial profile",
+    )
+
 
 # Electrons that a cell of the residual should have, and cells along a side at least.
 _ENOUGH = 10.0
@@ -91,8 +405,8 @@ class SEVIDisplay:
     --------
     >>> import matplotlib.pyplot as plt
     >>> from skastro import SEVIRegressor
-    >>> from skastro.datasets import make_sevi
-    >>> from skastro.inspection import SEVIDisplay
+    >>> from skastro.sevi import make_sevi
+    >>> from skastro.sevi import SEVIDisplay
     >>> train = make_sevi(50, size=64, n_electrons=1e4, random_state=0)
     >>> test = make_sevi(1, size=64, n_electrons=1e4, random_state=1)
     >>> reg = SEVIRegressor(max_epochs=1, verbose=0, random_state=0)
@@ -121,7 +435,7 @@ class SEVIDisplay:
         self.convention = convention
         self.polarization_axis = polarization_axis
         self.extent = extent
-        self._fitted = FittedShells.read(shells, convention, polarization_axis, extent)
+        self._fitted = _FittedShells.read(shells, convention, polarization_axis, extent)
         self.expected = self._fitted.expected(len(image), float(np.sum(image)))
         self.block = self._choose_block()
         self._expected_in_cells = self._in_cells(self.expected)
@@ -303,15 +617,15 @@ class SEVIDisplay:
         self.axes_ = axes.reshape(2, 2)
         self.ax_ = self.axes_[0, 0]
         self.figure_ = self.ax_.figure
-        colors = shell_colors(self._fitted.radius)
+        colors = _shell_colors(self._fitted.radius)
         fitted, expected = self._fitted, self.expected
-        draw_image(self.axes_[0, 0], fitted, np.asarray(self.image), colors)
+        _draw_image(self.axes_[0, 0], fitted, np.asarray(self.image), colors)
         # The last cells may be smaller than they are drawn.
         side = 2 * self.extent * self.block / len(self.image)
-        draw_residual(
+        _draw_residual(
             self.axes_[0, 1], self.residual, self.residual_std, side, self.extent
         )
-        draw_densities(
+        _draw_densities(
             self.axes_[1, 0],
             fitted,
             colors,
@@ -319,7 +633,9 @@ class SEVIDisplay:
             float(ndtri((1 + coverage) / 2)),
             self.beta_true,
         )
-        draw_profile(self.axes_[1, 1], fitted, np.asarray(self.image), expected, colors)
+        _draw_profile(
+            self.axes_[1, 1], fitted, np.asarray(self.image), expected, colors
+        )
         return self
 
     def _choose_block(self) -> int:

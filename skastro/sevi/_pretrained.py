@@ -25,17 +25,11 @@ _WEIGHTS, _LEARNED = "module_.", "learned."
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights of a network, what was learned beside them, and how they came to be.
+    """Weights of a network, what was learned besides, and how they were made.
 
-    Parameters
-    ----------
-    weights : dict of str to Tensor
-        The network's, by their names in ``module_.state_dict()``.
-    learned : dict of str to Tensor
-        Other numbers that belong to a fitted estimator.
-    settings : dict
-        What JSON can hold. ``parameters``: those of the estimator which the weights
-        ask for; ``target_shape``: that of a sample's target; whatever else.
+    `weights` are those of ``module_.state_dict()``, `learned` other numbers of a fitted
+    estimator. `settings` is what JSON can hold: ``parameters`` that the weights ask
+    for, the ``target_shape`` of a sample, and more.
     """
 
     weights: dict[str, torch.Tensor]
@@ -43,13 +37,7 @@ class Pretrained:
     settings: dict[str, Any]
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a file of safetensors.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; it appears once it is complete.
-        """
+        """Write a file of safetensors, which appears once it is complete."""
         tensors = {
             prefix + name: value.detach().cpu().contiguous()
             for prefix, group in ((_WEIGHTS, self.weights), (_LEARNED, self.learned))
@@ -61,23 +49,7 @@ class Pretrained:
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "Pretrained":
-        """Read what :meth:`save` has written.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-
-        Returns
-        -------
-        pretrained : Pretrained
-            With tensors on the CPU.
-
-        Raises
-        ------
-        ValueError
-            If the file is missing, damaged, or another.
-        """
+        """Read a file that :meth:`save` has written."""
         try:
             with safe_open(path, framework="pt") as file:
                 content = json.loads((file.metadata() or {})[_KEY])
@@ -104,28 +76,9 @@ class Pretrained:
     def build(
         self, estimator_class: type, parameters: dict[str, Any], shape: tuple[int, ...]
     ) -> Any:
-        """Make an estimator with these weights.
+        """Make an estimator with these weights for samples of this shape.
 
-        Parameters
-        ----------
-        estimator_class : type
-            A strict regressor.
-        parameters : dict
-            Those of its constructor that differ from their defaults.
-        shape : tuple of int
-            Shape of one sample in X.
-
-        Returns
-        -------
-        estimator : object
-            Fitted, but for what was learned beside the weights.
-
-        Raises
-        ------
-        ValueError
-            If the weights are for other parameters.
-        TypeError
-            If there is no such parameter.
+        What was learned besides the weights has still to be set.
         """
         fixed = self.settings["parameters"]
         for name, value in parameters.items():
@@ -153,33 +106,13 @@ class Pretrained:
 
 
 def find_pretrained(name: str, known: Sequence[str], owner: str) -> Pretrained:
-    """Read pretrained weights that the package carries.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``"sevi-1shell"``.
-    known : sequence of str
-        The names that there are for the estimator.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    pretrained : Pretrained
-        What the file holds.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the file damaged.
-    """
+    """Read weights of the package; `owner` is the estimator, for messages."""
     if not isinstance(name, str) or name not in known:
         message = f"{owner} has no pretrained weights {name!r}."
         if close := get_close_matches(str(name).lower(), known, n=1):
             message += f" Did you mean {close[0]!r}?"
         raise ValueError(f"{message} Known: {', '.join(map(repr, known)) or 'none'}.")
-    with as_file(files("skastro") / "pretrained" / f"{name}.safetensors") as path:
+    with as_file(files("skastro.sevi") / "pretrained" / f"{name}.safetensors") as path:
         return Pretrained.read(path)
 
 

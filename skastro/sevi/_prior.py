@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The published distribution of electron shells."""
+"""Distributions of electron shells, for simulations and for fits."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any, Self
 
+import numpy as np
 import torch
 
-from skastro.simulation._sevi_legendre import N_BETAS, even_legendre
+from skastro.sevi._basis import even_legendre
+from skastro.sevi._electrons import N_BETAS
+from skastro.sevi._truncated_normal import normals_within, truncated_moments
 from skastro.utils import check_number, check_range
 
 _LIMITS = (
@@ -65,7 +70,7 @@ class SEVIPrior:
     Examples
     --------
     >>> import torch
-    >>> from skastro.simulation.sevi import SEVIPrior
+    >>> from skastro.sevi import SEVIPrior
     >>> prior = SEVIPrior(min_separation=0.1)
     >>> shells = prior.sample(1000, 2, torch.Generator().manual_seed(0))
     >>> shells["beta"].shape
@@ -189,25 +194,14 @@ class SEVIPrior:
 
 
 def lowest_density(beta: torch.Tensor) -> torch.Tensor:
-    """Give the lowest value of the density 1/2 + Σ β_l P_2l(cos θ) over all angles.
-
-    Parameters
-    ----------
-    beta : Tensor of shape (..., 12)
-        Coefficients of shells.
-
-    Returns
-    -------
-    lowest : Tensor of shape (...)
-        Least of the values at 385 angles from pole to equator.
-    """
+    """Compute the lowest angular density of coefficients (..., 12) at 385 angles."""
     angles = torch.linspace(0, math.pi / 2, _N_DIRECTIONS, dtype=torch.float64)
     polynomials = even_legendre(torch.cos(angles)).to(beta)
     return (0.5 + beta @ polynomials[:, 1:].T).amin(-1)
 
 
 def check_shells(prior: SEVIPrior, n_shells: int) -> None:
-    """Refuse radii and widths that no shells can have."""
+    """Check that shells with these radii and widths exist."""
     check_range(prior.radius, "radius", 0)
     check_range(prior.radius_width, "radius_width", 0)
     check_number(prior.min_separation, "min_separation", 0)
@@ -226,7 +220,7 @@ def check_shells(prior: SEVIPrior, n_shells: int) -> None:
 
 
 def pair(value: float | tuple[float, float]) -> tuple[float, float]:
-    """Write a range as its ends, also where it is one number."""
+    """Return the ends of a range, which may be one number."""
     return (value, value) if isinstance(value, Real) else value
 
 
@@ -234,3 +228,175 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor
     return torch.rand(
         shape, generator=generator, device=generator.device, dtype=torch.float64
     )
+
+
+# By how many mean gaps between neighbouring samples the limits are widened.
+_MARGIN = 3.0
+# Least scatter, in units of the limits' distance.
+_LEAST_SCATTER = 0.02
+
+_COEFFICIENT_FIELDS = ("lower", "upper", "mean", "sigma")
+
+
+@dataclass(frozen=True, eq=False)
+class ShellPrior:
+    """What a fit assumes of the shells: independent normal distributions within limits.
+
+    Parameters
+    ----------
+    lower, upper, mean, sigma : Tensors of shape (n_betas,), float64
+        Limits of the coefficients β_l of a shell, and mean and standard deviation of
+        the normal distributions before they are limited.
+    radius, radius_width : tuple of (float, float)
+        Ranges of the mean radii and of their standard deviations, uniformly filled.
+
+    See Also
+    --------
+    SEVIPrior : The published distribution, from which images are simulated.
+    fit_shells : Fits shells with such a prior.
+
+    Examples
+    --------
+    >>> from skastro.sevi import ShellPrior
+    >>> prior = ShellPrior.published(n_betas=2, radius=(0.4, 0.6))
+    >>> prior.upper.tolist()
+    [1.0, 1.434]
+    >>> ShellPrior.from_dict(prior.to_dict()) == prior
+    True
+    """
+
+    lower: torch.Tensor
+    upper: torch.Tensor
+    mean: torch.Tensor
+    sigma: torch.Tensor
+    radius: tuple[float, float]
+    radius_width: tuple[float, float]
+
+    @classmethod
+    def published(
+        cls,
+        n_betas: int = N_BETAS,
+        radius: tuple[float, float] = (0.3, 0.9),
+        radius_width: tuple[float, float] = (0.005, 0.009),
+    ) -> Self:
+        """Take the published distribution of the first coefficients.
+
+        Parameters
+        ----------
+        n_betas : int, default=12
+            Number of coefficients, at most 12.
+        radius, radius_width : tuple of (float, float)
+            Ranges of the mean radii and of their standard deviations.
+
+        Returns
+        -------
+        prior : ShellPrior
+            The prior.
+        """
+        prior = SEVIPrior()
+        parts = (prior.lower, prior.upper, prior.mean, prior.sigma)
+        return cls(*(part[:n_betas] for part in parts), radius, radius_width)
+
+    @classmethod
+    def from_samples(
+        cls,
+        beta: np.ndarray,
+        radius: tuple[float, float] = (0.3, 0.9),
+        radius_width: tuple[float, float] = (0.005, 0.009),
+    ) -> Self:
+        """Estimate limits, means and scatter from samples of coefficients.
+
+        The limits are those of the samples, slightly widened. The normal distributions
+        have the mean and the scatter of the samples within these limits.
+
+        Parameters
+        ----------
+        beta : ndarray of shape (n_samples, n_betas)
+            Coefficients of the density 1/2 + Σ β_l P_2l(cos θ).
+        radius, radius_width : tuple of (float, float)
+            Ranges of the mean radii and of their standard deviations.
+
+        Returns
+        -------
+        prior : ShellPrior
+            The prior.
+        """
+        beta = np.asarray(beta, dtype=np.float64)
+        low, high = beta.min(0), beta.max(0)
+        # A single sample, or equal ones, do not constrain the limits.
+        size = np.where(high > low, high - low, 1.0)
+        margin = size * _MARGIN / max(len(beta) - 1, 1)
+        low, high = low - margin, high + margin
+        width = high - low
+        scatter = np.maximum(beta.std(0) / width, _LEAST_SCATTER)
+        mean, sigma = normals_within((beta.mean(0) - low) / width, scatter)
+        parts = (low, high, low + mean * width, sigma * width)
+        return cls(*(torch.as_tensor(part) for part in parts), radius, radius_width)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make a prior from the values that :meth:`to_dict` returns.
+
+        Parameters
+        ----------
+        values : dict
+            The parameters by name; coefficients as arrays.
+
+        Returns
+        -------
+        prior : ShellPrior
+            The prior.
+        """
+        return cls(
+            *(
+                torch.tensor(np.asarray(values[name]), dtype=torch.float64)
+                for name in _COEFFICIENT_FIELDS
+            ),
+            *(
+                tuple(float(end) for end in values[name])
+                for name in ("radius", "radius_width")
+            ),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parameters as plain values.
+
+        Returns
+        -------
+        values : dict
+            ``lower``, ``upper``, ``mean``, ``sigma``, each an ndarray of shape
+            (n_betas,), and the tuples ``radius`` and ``radius_width``.
+        """
+        coefficients = {
+            name: getattr(self, name).cpu().numpy().copy()
+            for name in _COEFFICIENT_FIELDS
+        }
+        return {
+            **coefficients,
+            "radius": tuple(float(end) for end in self.radius),
+            "radius_width": tuple(float(end) for end in self.radius_width),
+        }
+
+    def moments(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute mean and standard deviation of the coefficients within the limits.
+
+        Returns
+        -------
+        mean, std : Tensors of shape (n_betas,)
+            The moments.
+        """
+        mean, variance = truncated_moments(
+            self.mean, self.sigma, self.lower, self.upper
+        )
+        return mean, variance.sqrt()
+
+    def _key(self) -> tuple[tuple[float, ...], ...]:
+        return tuple(
+            tuple(np.asarray(value).tolist()) for value in self.to_dict().values()
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ShellPrior) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())

@@ -5,8 +5,8 @@ import math
 
 import torch
 
-from skastro.estimators._shell_prior import ShellPrior
-from skastro.simulation.sevi import ShellBasis
+from skastro.sevi._basis import ShellBasis
+from skastro.sevi._prior import ShellPrior
 
 # Cells of the histogram along the radius and the angle, and how far beyond the largest
 # radius it reaches.
@@ -34,18 +34,8 @@ class RadiusSearch:
     The counts in cells of radius and angle are linear in the shells' numbers of
     electrons and in their products with the coefficients. With normal distributions for
     these and for the noise, the probability of the counts given the radii is a known
-    function, which is computed for each combination of radii on a grid.
-
-    Parameters
-    ----------
-    basis : ShellBasis
-        Images of shells, of one quadrant.
-    multiplicity : Tensor of shape (n_pixels,)
-        Pixels of the whole image that are folded onto each.
-    n_shells : int
-        Number of shells.
-    prior : ShellPrior
-        Range of the radii, and distribution of the coefficients.
+    function, which is computed for each combination of radii on a grid. `basis` is that
+    of a quadrant, and `multiplicity` counts the pixels folded onto each of its pixels.
     """
 
     def __init__(

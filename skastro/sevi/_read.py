@@ -1,29 +1,354 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reading images of slow-electron velocity-map imaging."""
 
+import bz2
+import gzip
+import lzma
 import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
+from astropy.table import Table
 from sklearn.utils import Bunch
+from tqdm import tqdm
 
 from skastro.datasets._hdf5 import open_hdf5, read_images, reading_hdf5
-from skastro.datasets._sevi_electrons import read_electrons
-from skastro.datasets._sevi_images import (
-    ImageColumn,
-    arrange,
-    is_hdf5,
-    read_plain_images,
-    sum_pixels,
+from skastro.sevi._electrons import FACTORS, bin_electrons
+from skastro.sevi._tables import (
+    Join,
+    Lookup,
+    SEVITable,
+    Shells,
+    different_ids,
+    find_tables,
+    in_place,
+    parts,
+    place_shells,
+    read_shells,
 )
-from skastro.datasets._sevi_shells import Shells, in_place, place_shells, read_shells
-from skastro.datasets._sevi_tables import SEVITable, find_tables
-from skastro.utils import LazyArray, check_count, check_number, check_option
+from skastro.utils import (
+    IMAGE_SUFFIXES,
+    LazyArray,
+    RowwiseSource,
+    check_count,
+    check_number,
+    check_option,
+    plain_array,
+)
+
+_OPENERS: dict[str, Callable] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_DELIMITERS = (",", ";")
+
+
+class ImageColumn:
+    """The images of a table as an array that a LazyArray reads."""
+
+    def __init__(self, table: SEVITable) -> None:
+        table.require("image")
+        self.dataset = table.dataset
+        self.field = table.name_of("image")
+        stored = self.dataset.dtype[self.field]
+        if len(stored.shape) != 2 or stored.base.kind not in "iuf" or 0 in stored.shape:
+            raise ValueError(
+                f"{table.where}: column {self.field!r} holds values of shape "
+                f"{stored.shape} and type {stored.base}; expected images, numbers of "
+                "shape (height, width)."
+            )
+        if not len(table):
+            raise ValueError(f"{table.where} has no rows; expected one an image.")
+        self.shape = (len(table), *stored.shape)
+        self.dtype = stored.base
+
+    @property
+    def chunks(self) -> Any:
+        """The chunks of what is on disk."""
+        return self.dataset.chunks
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self.dataset.fields(self.field)[rows]
+
+    def __getstate__(self) -> dict[str, Any]:
+        place = os.path.abspath(self.dataset.file.filename), self.dataset.name
+        return {**self.__dict__, "dataset": place}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        path, name = state["dataset"]
+        self.__dict__.update(state, dataset=open_hdf5(path)[name])
+
+
+def arrange(images: LazyArray, transpose: bool, size: int | None) -> LazyArray:
+    """Transpose images, and sum blocks of pixels to `size`, as they are read."""
+    if not transpose and size is None:
+        return images
+    change = partial(_change, transpose=transpose, size=size)
+    probe = change(np.zeros((1, *images.shape[1:]), images.dtype))
+    return LazyArray(RowwiseSource(images, change, probe.shape[1:], probe.dtype))
+
+
+def _change(images: np.ndarray, transpose: bool, size: int | None) -> np.ndarray:
+    images = images.swapaxes(1, 2) if transpose else images
+    return images if size is None else sum_pixels(images, size)
+
+
+def sum_pixels(images: np.ndarray, size: int) -> np.ndarray:
+    """Make images (n, height, width) smaller by summing square blocks of pixels."""
+    n, height, width = images.shape
+    block, rest = divmod(height, size)
+    if height != width or rest or not block:
+        raise ValueError(
+            f"size={size} does not divide images of {height} x {width} pixels: blocks "
+            "of pixels are summed, so height and width must be the same multiple of "
+            "size. Leave size=None to get the images as they are."
+        )
+    blocks = images.reshape(n, size, block, size, block)
+    return blocks.sum((2, 4), dtype=np.float64).astype(np.float32)
+
+
+def read_plain_images(path: Path, lazy: bool) -> np.ndarray:
+    """Read images (n, height, width) from text, an array of numpy, or by Pillow.
+
+    With `lazy` an array of numpy stays on disk.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; give the name of a file in it.")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file.")
+    suffix = path.suffix.lower()
+    if lazy and suffix != ".npy":
+        raise ValueError(
+            f"{path}: only images in tables FinalImage and in files .npy can be left "
+            "on disk; say lazy=False."
+        )
+    if suffix == ".npy":
+        images = _read_npy(path, lazy)
+    elif suffix in IMAGE_SUFFIXES:
+        images = _read_pages(path)
+    else:
+        images = _read_text(path)
+    images = images[None] if images.ndim == 2 else images
+    if images.ndim != 3 or images.dtype.kind not in "iuf" or 0 in images.shape:
+        raise ValueError(
+            f"{path}: holds an array of shape {images.shape} and type {images.dtype}; "
+            "expected numbers of shape (height, width) or (n, height, width)."
+        )
+    return images if lazy else plain_array(images)
+
+
+def _read_npy(path: Path, lazy: bool) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r" if lazy else None)
+    except (ValueError, EOFError) as error:
+        raise OSError(f"{path}: not a readable file of numpy: {error}") from error
+
+
+def _read_pages(path: Path) -> np.ndarray:
+    from PIL import Image, ImageSequence
+
+    try:
+        with Image.open(path) as file:
+            pages = [np.array(page) for page in ImageSequence.Iterator(file)]
+            mode = file.mode
+    except (OSError, SyntaxError, EOFError) as error:
+        raise OSError(f"Cannot read the image file {path}: {error}") from error
+    if mode == "P" or pages[0].ndim != 2 or pages[0].dtype.kind not in "iuf":
+        raise ValueError(
+            f"{path}: holds images of mode {mode!r}; expected grey levels (L, I;16, I "
+            "or F): counts of electrons have no colour."
+        )
+    if len({(page.shape, page.dtype) for page in pages}) > 1:
+        shapes = sorted({f"{page.shape} {page.dtype}" for page in pages})
+        raise ValueError(
+            f"{path}: its pages must all have one shape and type; got "
+            f"{', '.join(shapes)}."
+        )
+    return np.stack(pages)
+
+
+def _read_text(path: Path) -> np.ndarray:
+    opener = _OPENERS.get(path.suffix.lower(), open)
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            lines = (line.strip() for line in file)
+            first = next((line for line in lines if line and line[0] != "#"), "")
+            if not first:
+                raise ValueError("it has no lines of numbers")
+            delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
+            file.seek(0)
+            image = np.loadtxt(file, dtype=np.float32, delimiter=delimiter, ndmin=2)
+    except (EOFError, lzma.LZMAError, OSError) as error:
+        raise OSError(f"{path}: cannot be read: {error}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: not an image as plain text, rows of as many numbers each: "
+            f"{error}. Expected is this, an HDF5 file, an array of numpy (.npy) or an "
+            f"image ({', '.join(sorted(IMAGE_SUFFIXES))})."
+        ) from error
+    return image
+
+
+def is_hdf5(path: Path) -> bool:
+    """Tell HDF5 files, and those that are named so, from others."""
+    if path.suffix.lower() in (".h5", ".hdf5", ".hdf"):
+        return True
+    return path.is_file() and h5py.is_hdf5(path)
+
+
+def read_electrons(
+    tables: dict[str, SEVITable],
+    shells: Shells | None,
+    *,
+    size: int,
+    extent: float,
+    n_shells: int | None,
+    return_electrons: bool,
+    verbose: int,
+) -> Bunch:
+    """Count electrons, a part of the table at a time.
+
+    Returns ``images`` (n_images, size, size), polarized along axis 1; ``image_id``
+    (n_images,); ``shells``, as given, or as the electrons name them, or None; ``place``
+    (n_images, most_shells), rows of the shells, and ``n_electrons``, of the same shape,
+    each None if it is unknown; ``electrons``, a Table, or None.
+    """
+    detected, generated = tables["DetectedElectrons"], tables.get("GeneratedElectrons")
+    detected.require("x", "z")
+    if not len(detected):
+        raise ValueError(f"{detected.where} has no rows; expected one an electron.")
+    owner = _find_owner(detected, generated, shells)
+    join = None
+    can_join = generated is not None and detected.has("electron_id")
+    if owner == "generated" or (return_electrons and can_join):
+        join = Join(generated, detected)
+    if shells is None and owner != "image_id":
+        shells = Shells(detected.where, _shell_ids(owner, detected, join))
+
+    place = column_of = None
+    if owner == "image_id":
+        ids = image_id = different_ids(detected, "image_id")
+        image_of = np.arange(len(image_id))
+        if shells is not None:
+            image_id, place = place_shells(shells, image_id, n_shells)
+    else:
+        ids = shells.id
+        image_id, place = place_shells(shells, None, n_shells)
+        image_of, column_of = _image_and_column(place)
+    lookup = Lookup(ids, detected.where if shells is None else shells.where)
+
+    def find_rows(rows: slice, partner: np.ndarray | None) -> np.ndarray:
+        if owner is None:
+            return np.zeros(rows.stop - rows.start, dtype=np.int64)
+        if owner == "generated":
+            return lookup.find(join.shell_id[partner], join.generated.where)
+        return lookup.find(detected.read(owner, rows), detected.where)
+
+    images = np.zeros((len(image_id), size, size), dtype=np.float32)
+    counts = np.zeros(len(ids), dtype=np.int64)
+    kept: list[dict[str, np.ndarray]] = []
+    for rows in _with_progress(detected, verbose):
+        x, z = detected.read("x", rows), detected.read("z", rows)
+        partner = None if join is None else join.find(rows)
+        row = find_rows(rows, partner)
+        counts += np.bincount(row, minlength=len(counts))
+        for image, inside in _groups(image_of[row]):
+            images[image] += bin_electrons(x[inside], z[inside], size, extent)
+        if return_electrons:
+            part = {"image": image_of[row], "x": x, "z": z}
+            if column_of is not None:
+                part["shell"] = column_of[row]
+            if detected.has("electron_id"):
+                part["electron_id"] = detected.read("electron_id", rows)
+            if partner is not None:
+                part["generated_row"] = partner
+            kept.append(part)
+    n_electrons = None
+    if owner != "image_id":
+        n_electrons = in_place(counts.astype(np.float64), place)
+    return Bunch(
+        images=images,
+        image_id=image_id,
+        shells=shells,
+        place=place,
+        n_electrons=n_electrons,
+        electrons=_electron_table(kept, generated) if return_electrons else None,
+    )
+
+
+def _find_owner(
+    detected: SEVITable, generated: SEVITable | None, shells: Shells | None
+) -> str | None:
+    """Say where it stands to which image or shell electrons belong."""
+    for column in ("image_id", "shell_id"):
+        if detected.has(column):
+            return column
+    if generated is not None and generated.has("shell_id"):
+        if detected.has("electron_id"):
+            return "generated"
+    if shells is None or len(shells.id) == 1:
+        return None
+    raise ValueError(
+        f"{detected.where} does not tell of which of the {len(shells.id)} shells an "
+        "electron is. Expected is a column ImageId or DistributionId, or ElectronId "
+        "and a table GeneratedElectrons with the column DistributionId; it has the "
+        f"columns {list(detected.names)}."
+    )
+
+
+def _shell_ids(owner: str | None, detected: SEVITable, join: Join | None) -> np.ndarray:
+    """Name the shells that electrons tell of, without a table of shells."""
+    if owner is None:
+        return np.zeros(1, dtype=np.int64)
+    if owner == "generated":
+        return np.unique(join.shell_id)
+    return different_ids(detected, owner)
+
+
+def _image_and_column(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the image of each shell, and which of its shells it is."""
+    image, column = np.nonzero(place >= 0)
+    order = np.argsort(place[image, column])
+    return image[order], column[order]
+
+
+def _groups(image: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each image that occurs, and the positions at which it does."""
+    order = np.argsort(image, kind="stable")
+    names, first = np.unique(image[order], return_index=True)
+    yield from zip(names, np.split(order, first[1:]), strict=True)
+
+
+def _with_progress(table: SEVITable, verbose: int) -> Iterator[slice]:
+    with tqdm(
+        total=len(table),
+        desc="Reading",
+        unit="electron",
+        unit_scale=True,
+        delay=2,
+        disable=not verbose,
+    ) as bar:
+        for rows in parts(table):
+            yield rows
+            bar.update(rows.stop - rows.start)
+
+
+def _electron_table(
+    kept: list[dict[str, np.ndarray]], generated: SEVITable | None
+) -> Table:
+    table = Table()
+    for name in kept[0]:
+        table[name] = np.concatenate([part[name] for part in kept])
+    if "generated_row" in table.colnames:
+        for column, name in (("radius", "r"), ("cos_theta", "cos_theta")):
+            if generated.has(column):
+                table[name] = generated.read(column)[table["generated_row"]]
+    return table
+
 
 # As of make_sevi.
 _DEFAULT_SIZE = 256
-
-_FACTORS = {"density": 1.0, "vmi": 2.0}
 
 # Tables of shells, those that belong to the images first.
 _TABLES_OF_SHELLS = {
@@ -182,7 +507,7 @@ def read_sevi(
     >>> from pathlib import Path
     >>> import h5py
     >>> import numpy as np
-    >>> from skastro.datasets import read_sevi
+    >>> from skastro.sevi import read_sevi
     >>> shells = np.zeros(2, [("SphereId", int), ("R", float), ("beta", float, 12)])
     >>> shells["R"] = 0.7, 0.4
     >>> images = np.zeros(1, [("ImageId", int), ("Image", "u1", (64, 64))])
@@ -195,7 +520,7 @@ def read_sevi(
     ((1, 64, 64), (1, 24), array([[0.4, 0.7]]))
     """
     check_option(source, "source", ("auto", "images", "electrons"))
-    check_option(convention, "convention", tuple(_FACTORS))
+    check_option(convention, "convention", tuple(FACTORS))
     check_option(polarization_axis, "polarization_axis", (0, 1, None))
     check_number(extent, "extent", 1e-9, 1e9)
     if n_shells is not None:
@@ -315,7 +640,7 @@ def _arrange_shells(sevi: Bunch, shells: Shells, place: np.ndarray) -> None:
     sevi.radius_width = in_place(shells.radius_width, place)
     beta = in_place(shells.beta, place)
     if beta is not None:
-        sevi.beta = beta.reshape(len(beta), -1) * _FACTORS[sevi.convention]
+        sevi.beta = beta.reshape(len(beta), -1) * FACTORS[sevi.convention]
 
 
 def _choose_kind(tables: dict[str, SEVITable], source: str, path: Path) -> str:

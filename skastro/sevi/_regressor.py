@@ -1,30 +1,63 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Angular distributions of photoelectrons, measured in their images."""
 
-from collections.abc import Callable
-from numbers import Integral
+import math
+from collections.abc import Callable, Iterator
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval
+from scipy.stats import norm
+from sklearn.utils import Bunch, Tags, _safe_indexing
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from skorch import NeuralNetRegressor
 from skorch.dataset import Dataset
+from skorch.utils import is_dataset
+from torch.utils.data import Subset
 
 from skastro.base import StrictRegressor
-from skastro.estimators._legendre_loss import LegendreLoss
-from skastro.estimators._sevi_input import SEVIInput
-from skastro.estimators._sevi_pretrained import SEVIPretrained
-from skastro.estimators._sevi_recipes import RECIPES
-from skastro.estimators._sevi_refinement import ShellRefinement
-from skastro.estimators._simulated_images import SimulatedImages, check_simulator
-from skastro.simulation.sevi import SEVISimulator
-from skastro.training import BatchIterator
+from skastro.base._door import check_X_y
+from skastro.networks import PolarNet
+from skastro.sevi._electrons import FACTORS, N_BETAS
+from skastro.sevi._loss import LegendreLoss
+from skastro.sevi._pretrained import Pretrained, find_pretrained
+from skastro.sevi._prior import ShellPrior
+from skastro.sevi._shell_fit import ShellPosterior, check_counts, fit_posterior
+from skastro.sevi._simulation import SEVISimulator, SimulatedImages
+from skastro.training import BatchIterator, find_source
+from skastro.utils import check_count
+
+# Published networks take images with this total.
+_PUBLISHED_TOTAL = 255.0
+# Samples from which the scale of the targets is taken, if not from all.
+_N_TARGETS = 4096
+# Size of images for pretrained weights, if none is given.
+_DEFAULT_SIZE = 256
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "published": {
+        "module": "resnet18",
+        # Each image divided by its total and multiplied by 255.
+        "normalization": "total",
+        "refine": False,
+        "scale_target": False,
+        "criterion": LegendreLoss,
+        # Images of fit_simulator: 400 of 8000 are replaced every 5 epochs.
+        "n_simulated": 8000,
+        "n_replaced": 400,
+        "replace_every": 5,
+        # Open: optimizer, learning rate, batches, number of epochs.
+        "optimizer": torch.optim.Adam,
+        "lr": 1e-3,
+        "schedule": None,
+        "batch_size": 32,
+        "max_epochs": 100,
+    },
+}
 
 
-class SEVIRegressor(
-    SEVIPretrained, ShellRefinement, SEVIInput, StrictRegressor, NeuralNetRegressor
-):
+class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
     """Measure the angular distributions of electrons in velocity-map images.
 
     An image shows electrons of one or several shells, projected along an axis across
@@ -80,7 +113,7 @@ class SEVIRegressor(
     prior : {"training", "published"}, default="training"
         Distribution of the coefficients that the fit starts from: ``"training"`` takes
         limits, mean and scatter of each coefficient from the training samples,
-        ``"published"`` those of :class:`skastro.simulation.sevi.SEVIPrior`.
+        ``"published"`` those of :class:`skastro.sevi.SEVIPrior`.
 
     radius : tuple of (float, float), default=(0.3, 0.9)
         Range in which the fit looks for the shells' mean radii, in the unit of
@@ -103,7 +136,7 @@ class SEVIRegressor(
 
     criterion : class, default=LegendreLoss
         The loss, of coefficients of densities;
-        :class:`~skastro.estimators.LegendreLoss` is the squared distance of the angular
+        :class:`~skastro.sevi.LegendreLoss` is the squared distance of the angular
         densities.
 
     optimizer : class, default=torch.optim.AdamW
@@ -249,8 +282,8 @@ class SEVIRegressor(
 
     See Also
     --------
-    skastro.datasets.make_sevi : Images to try it on.
-    skastro.simulation.sevi.SEVISimulator : Ever new images, for ``fit_simulator``.
+    skastro.sevi.make_sevi : Images to try it on.
+    skastro.sevi.SEVISimulator : Ever new images, for ``fit_simulator``.
 
     Notes
     -----
@@ -273,7 +306,7 @@ class SEVIRegressor(
     Examples
     --------
     >>> from skastro import SEVIRegressor
-    >>> from skastro.datasets import make_sevi
+    >>> from skastro.sevi import make_sevi
     >>> train = make_sevi(200, size=64, n_electrons=1e4, random_state=0)
     >>> test = make_sevi(2, size=64, n_electrons=1e4, random_state=1)
     >>> reg = SEVIRegressor(max_epochs=2, verbose=0, random_state=0)
@@ -284,10 +317,21 @@ class SEVIRegressor(
     """
 
     _finite_advice = "Dead pixels can be filled beforehand by their mirror images."
+    _input_ndims: ClassVar = (2, 3)
+    _input_dtypes: ClassVar = (np.float32,)
+    _module_ndim = 2
     _recipes: ClassVar = RECIPES
+    _pretrained: ClassVar = ("sevi-1shell", "sevi-2shell")
     _parameter_constraints: ClassVar[dict] = {
         **StrictRegressor._parameter_constraints,
-        **SEVIInput._sevi_constraints,
+        "image_shape": [None, tuple, list],
+        "augment": [None, callable],
+        "convention": [StrOptions(set(FACTORS))],
+        "polarization_axis": [Options(Integral, {0, 1})],
+        "n_betas": [Interval(Integral, 1, None, closed="left")],
+        "normalization": [StrOptions({"auto", "counts", "total"})],
+        "prior": [StrOptions({"training", "published"})],
+        "extent": [Interval(Real, 0, None, closed="neither")],
         "refine": ["boolean"],
         "distortion": ["boolean"],
         "n_simulated": [Interval(Integral, 1, None, closed="left")],
@@ -297,7 +341,8 @@ class SEVIRegressor(
         "radius_width": [tuple, list],
     }
     _learned_from_rows: ClassVar = (
-        *SEVIInput._learned_from_rows,
+        "prior_",
+        "residual_std_",
         *StrictRegressor._learned_from_rows,
     )
 
@@ -351,7 +396,7 @@ class SEVIRegressor(
 
         Parameters
         ----------
-        simulator : skastro.simulation.sevi.SEVISimulator
+        simulator : skastro.sevi.SEVISimulator
             The source of images; `n_simulated`, `n_replaced` and `replace_every` say
             how many are drawn when. A part of them, `train_split`, is for validation.
 
@@ -370,15 +415,561 @@ class SEVIRegressor(
         Examples
         --------
         >>> from skastro import SEVIRegressor
-        >>> from skastro.simulation.sevi import SEVISimulator
+        >>> from skastro.sevi import SEVISimulator
         >>> simulator = SEVISimulator(size=32, n_electrons=(1e3, 1e5))
         >>> reg = SEVIRegressor(n_simulated=128, max_epochs=2, verbose=0)
         >>> reg = reg.fit_simulator(simulator)
         """
         self._validate_params()
         self._ranges()
-        check_simulator(simulator, self)
+        self._check_simulator(simulator)
         images = SimulatedImages(
             simulator, self.n_simulated, self.n_replaced, self.replace_every
         )
         return self.fit(images, None)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str, *, size: int | None = None, **parameters: Any
+    ) -> Self:
+        """Make an estimator that is fitted already.
+
+        Parameters
+        ----------
+        name : {"sevi-1shell", "sevi-2shell"}
+            The weights, for images of one shell or of two.
+        size : int, default=None
+            Height and width of the images to be measured, in pixels, at least 255.
+            None: those of `image_shape`, or 256.
+        **parameters : dict
+            Parameters of the constructor, such as `convention`, `polarization_axis`,
+            `extent`, `radius`, `refine`, `distortion`, `image_shape` and `device`. Of
+            the network, `n_betas`, `normalization` and `scale_target` the weights allow
+            no other than the default.
+
+        Returns
+        -------
+        estimator : object
+            A fitted estimator. Its clones are not fitted.
+
+        Raises
+        ------
+        ValueError
+            If there are no such weights or their file is damaged, if `parameters`
+            contradict them, or if the images are too small; with ``refine=False`` also
+            if `radius` or `radius_width` is out of the range of the training.
+        TypeError
+            If there is no such parameter, or `size` is no integer.
+
+        Notes
+        -----
+        The networks were trained on images of a
+        :class:`~skastro.sevi.SEVISimulator`. A card beside each file of weights, in
+        ``skastro/sevi/pretrained``, tells how they were made, for which images they
+        are, and how good they are. With `refine` the answers depend on the weights only
+        where the fit fails. ``partial_fit`` trains them on.
+
+        The shells sought are those of :class:`~skastro.sevi.SEVIPrior`, from
+        which the training images were drawn, unless `radius` and `radius_width` say
+        otherwise.
+
+        Examples
+        --------
+        >>> from skastro import SEVIRegressor
+        >>> from skastro.sevi import make_sevi
+        >>> sevi = make_sevi(2, size=256, n_electrons=1e5, random_state=0)
+        >>> reg = SEVIRegressor.from_pretrained("sevi-1shell", verbose=0)
+        >>> beta, std = reg.predict(sevi.images, return_std=True)
+        >>> bool((abs(beta - sevi.beta) < 5 * std).all())
+        True
+        """
+        pretrained = find_pretrained(name, cls._pretrained, cls.__name__)
+        return cls._from_pretrained(pretrained, size, parameters)
+
+    @classmethod
+    def _from_pretrained(
+        cls, pretrained: Pretrained, size: int | None, parameters: dict[str, Any]
+    ) -> Self:
+        shape = _sample_shape(
+            size, parameters.get("image_shape"), pretrained.settings["least_size"]
+        )
+        reg = pretrained.build(cls, parameters, shape)
+        ranges = reg._ranges()
+        if not reg.refine:
+            named = dict(zip(("radius", "radius_width"), ranges, strict=True))
+            _check_trained(named, reg.extent, pretrained.settings["ranges"])
+        learned = pretrained.learned
+        for part in ("target_mean", "target_scale", "residual_std"):
+            setattr(reg, f"{part}_", learned[part].numpy() * reg._factor)
+        if reg.prior == "published":
+            reg.prior_ = ShellPrior.published(reg.n_betas, *ranges)
+        else:
+            names = ("lower", "upper", "mean", "sigma")
+            reg.prior_ = ShellPrior(
+                *(learned[f"prior.{name}"] for name in names), *ranges
+            )
+        return reg
+
+    def predict(
+        self, X: Any, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict the coefficients.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width)
+            Numbers of electrons, in the shape they had in ``fit``.
+        return_std : bool, default=False
+            Whether to give standard deviations too.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples, n_shells * n_betas)
+            The coefficients, those of the smallest shell first. With `refine` the means
+            of the posterior, but for images whose fit fails, for which the network
+            answers, as for data sets and during a training.
+        y_std : ndarray of the same shape
+            Standard deviations, of the posterior, or else the network's root mean
+            square error on the validation samples. Only with `return_std`.
+        """
+        self.check_is_fitted()
+        if self._is_training() or not self._refines(X):
+            y = super().predict(X)
+            if not return_std:
+                return y
+            std = self.residual_std_.reshape(self.target_shape_)
+            return y, np.broadcast_to(std, y.shape).astype(y.dtype)
+        shells = self._fit_shells(X)
+        shape = (len(shells.beta), *self.target_shape_)
+        y, std = (
+            (part.cpu().numpy() * self._factor).reshape(shape)
+            for part in (shells.beta, shells.beta_std)
+        )
+        failed = shells.failed
+        if len(failed):
+            y[failed] = super().predict(_safe_indexing(X, failed))
+            std[failed] = self.residual_std_.reshape(self.target_shape_)
+        y, std = (part.astype(self._predicted_dtype) for part in (y, std))
+        return (y, std) if return_std else y
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Predict intervals that hold the coefficients with a given probability.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width)
+            Numbers of electrons, in the shape they had in ``fit``.
+        coverage : float, default=0.9
+            The probability.
+
+        Returns
+        -------
+        interval : ndarray of shape (n_samples, n_shells * n_betas, 2)
+            Ends between which a coefficient lies, with as much probability below as
+            above. Where the network answers, those of a normal distribution with its
+            root mean square error.
+
+        Raises
+        ------
+        ValueError
+            If `coverage` is not between 0 and 1.
+        """
+        self.check_is_fitted()
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must be between 0 and 1; got {coverage!r}.")
+        if not self._refines(X):
+            return self._network_interval(X, coverage)
+        shells = self._fit_shells(X)
+        interval = shells.interval(coverage, self.prior_) * self._factor
+        failed = shells.failed
+        if len(failed):
+            interval[failed] = self._network_interval(
+                _safe_indexing(X, failed), coverage
+            )
+        return interval
+
+    def predict_shells(self, X: Any) -> Bunch:
+        """Fit shells to images, and return all that is known of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width)
+            Numbers of electrons, in the shape they had in ``fit``.
+
+        Returns
+        -------
+        shells : :class:`~sklearn.utils.Bunch`
+            What :func:`~skastro.sevi.fit_shells` returns, by the prior of the
+            estimator and in its `convention`: ``beta``, ``beta_cov``, ``radius``,
+            ``radius_width``, ``n_electrons``, ``background``, ``tilt``,
+            ``ellipticity``, ``center``, ``misfit``, ``out_of_range`` and standard
+            deviations.
+
+        Raises
+        ------
+        ValueError
+            If shells cannot be fitted to X.
+        """
+        return self._fit_shells(X).to_bunch(self._factor, self.polarization_axis)
+
+    # The fit of shells ----------------------------------------------------------
+
+    def _refines(self, X: Any) -> bool:
+        is_array = not (is_dataset(X) or isinstance(X, dict))
+        return self.refine and is_array and self._can_fit_shells()
+
+    def _can_fit_shells(self) -> bool:
+        return self._are_images() and self.n_betas <= N_BETAS and self._n_shells >= 1
+
+    def _fit_shells(self, X: Any) -> ShellPosterior:
+        self.check_is_fitted()
+        if not self._can_fit_shells():
+            raise ValueError(
+                f"{type(self).__name__} fits shells to images (n_samples, size, size), "
+                f"or to rows of pixels with image_shape, with at most {N_BETAS} "
+                f"coefficients a shell; but it was fitted on samples of shape "
+                f"{self.sample_shape_} with n_betas={self.n_betas}."
+            )
+        X, _ = check_X_y(self, X, reset=False)
+        self._check_counts(X)
+        return fit_posterior(
+            X,
+            self._upright,
+            self._image_shape_of(tuple(X.shape[1:]))[0],
+            self._n_shells,
+            self.prior_,
+            extent=float(self.extent),
+            distorted=self.distortion,
+            device=self._torch_device,
+            verbose=self.verbose,
+        )
+
+    def _network_interval(self, X: Any, coverage: float) -> np.ndarray:
+        tail = (1 - coverage) / 2
+        y = super().predict(X)
+        y = np.asarray(y, np.float64).reshape(len(y), -1, 1)
+        return y + self.residual_std_.reshape(-1, 1) * norm.ppf([tail, 1 - tail])
+
+    @property
+    def _n_shells(self) -> int:
+        return int(np.prod(self.target_shape_)) // self.n_betas
+
+    @property
+    def _factor(self) -> float:
+        return FACTORS[self.convention]
+
+    # Checks ---------------------------------------------------------------------
+
+    def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
+        shape = self._image_shape_of(tuple(sample_shape))
+        if len(shape) != 2:
+            raise ValueError(
+                f"Electron images have no channels; image_shape must be (height, "
+                f"width), but is {shape}."
+            )
+        return {"n_channels": 1, "input_size": shape}
+
+    def _image_shape_of(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(sample_shape) > 1:
+            return sample_shape
+        if self.image_shape is None:
+            return (1, *sample_shape)
+        shape = tuple(self.image_shape)
+        if (
+            not all(isinstance(n, Integral) and n > 0 for n in shape)
+            or math.prod(shape) != sample_shape[0]
+        ):
+            raise ValueError(
+                f"image_shape={shape} does not fit X: its rows have {sample_shape[0]} "
+                "numbers. Give (height, width), whose product that is."
+            )
+        return shape
+
+    def _are_images(self) -> bool:
+        """Return whether samples are images, or rows of numbers without a shape."""
+        return len(self.sample_shape_) > 1 or self.image_shape is not None
+
+    def _check_training_data(self, X: Any, y: Any, *args: Any, **kwargs: Any) -> tuple:
+        self._ranges()
+        X, y = super()._check_training_data(X, y, *args, **kwargs)
+        if not is_dataset(X):
+            self._check_counts(X["X"] if isinstance(X, dict) else X)
+        return X, y
+
+    def _ranges(self) -> list[tuple[float, float]]:
+        """Return the checked ranges of radii and widths."""
+        ranges = [_checked_range(self, name) for name in ("radius", "radius_width")]
+        if ranges[0][0] > 2**0.5 * self.extent:
+            raise ValueError(
+                f"radius={self.radius!r} begins beyond the corners of images of "
+                f"extent={self.extent:g}, half their side; give both in one unit."
+            )
+        return ranges
+
+    def _check_simulator(self, simulator: Any) -> None:
+        """Check that the simulated images are those that the estimator expects."""
+        if not isinstance(simulator, SEVISimulator):
+            raise TypeError(
+                f"fit_simulator takes a skastro.sevi.SEVISimulator, but got "
+                f"{simulator!r}."
+            )
+        for name in ("convention", "polarization_axis", "extent"):
+            ours, theirs = getattr(self, name), getattr(simulator, name)
+            if ours != theirs:
+                raise ValueError(
+                    f"The simulator has {name}={theirs!r}, but the estimator "
+                    f"{name}={ours!r}; make them the same."
+                )
+        if self.n_betas != N_BETAS:
+            raise ValueError(
+                f"Simulated images have {N_BETAS} coefficients a shell, but n_betas is "
+                f"{self.n_betas}."
+            )
+        for name in ("radius", "radius_width") if self.refine else ():
+            theirs = np.broadcast_to(getattr(simulator.prior, name), 2)
+            ours = getattr(self, name)
+            if theirs[0] < ours[0] or theirs[1] > ours[1]:
+                raise ValueError(
+                    f"The simulator draws {name} from {theirs[0]:g} to {theirs[1]:g}, "
+                    f"but the fit looks for {name}={tuple(ours)}; widen the latter."
+                )
+
+    def _predict_batches(
+        self, X: Any, function: Callable, *, check: bool
+    ) -> Iterator[torch.Tensor]:
+        # Without `check`, X is a data set of the training, checked before.
+        if check:
+            self._check_counts(X)
+        return super()._predict_batches(X, function, check=check)
+
+    def _check_counts(self, X: Any) -> None:
+        shape = None
+        if self._are_images():
+            shape = self._image_shape_of(tuple(X.shape[1:]))
+        check_counts(X, shape, type(self).__name__)
+
+    def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
+        y = super()._encode_target(y, reset=reset, classes=classes)
+        n_columns = y.reshape(len(y), -1).shape[1]
+        if n_columns % self.n_betas:
+            raise ValueError(
+                f"y has {n_columns} columns, but {type(self).__name__} expects "
+                f"{self.n_betas} coefficients for each shell, those of the smallest "
+                "shell first: a multiple of that. Set n_betas if there are fewer."
+            )
+        return y
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        return tags
+
+    # Input of the network -------------------------------------------------------
+
+    def _upright(self, X: torch.Tensor) -> torch.Tensor:
+        """View samples as images (n, height, width), polarized along the last axis."""
+        X = X.reshape(len(X), *self._image_shape_of(tuple(X.shape[1:])))
+        return X.mT if self.polarization_axis == 0 and self._are_images() else X
+
+    def _normalize(self, X: torch.Tensor) -> torch.Tensor:
+        X = self._upright(X).float()[:, None]
+        counts = self.normalization == "counts" or (
+            self.normalization == "auto" and isinstance(self.module_, PolarNet)
+        )
+        if counts:
+            return X
+        total = X.sum((1, 2, 3), keepdim=True).clamp(min=1e-30)
+        return X / total * _PUBLISHED_TOTAL
+
+    def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
+        return X
+
+    # The loss -------------------------------------------------------------------
+
+    def get_params_for(self, prefix: str) -> dict[str, Any]:
+        """Collect the parameters of a part; the loss is told the number of betas.
+
+        Parameters
+        ----------
+        prefix : str
+            The part's name.
+
+        Returns
+        -------
+        params : dict
+            Names without the prefix, and values.
+        """
+        params = super().get_params_for(prefix)
+        criterion = vars(self)["criterion"]
+        if (
+            prefix == "criterion"
+            and isinstance(criterion, type)
+            and issubclass(criterion, LegendreLoss)
+        ):
+            params = {"n_betas": self.n_betas, **params}
+        return params
+
+    def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
+        # The loss is one of coefficients of densities as they are.
+        return y / self._factor
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
+        """Compute a batch's loss, of coefficients of densities.
+
+        Parameters
+        ----------
+        y_pred : Tensor
+            The module's output.
+        y_true : Tensor
+            The target, as the user gave it.
+        X : Tensor or dict, default=None
+            The batch.
+        **kwargs : dict
+            ``training``, whether the step is one of training.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+            The mean over the batch.
+        """
+        return super().get_loss(self._to_betas(y_pred), y_true, X=X, **kwargs)
+
+    def _to_betas(self, output: Any) -> torch.Tensor:
+        """Turn outputs into coefficients of densities."""
+        output = output[0] if isinstance(output, tuple) else output
+        if self.scale_target and output.numel() == len(output) * len(self.target_mean_):
+            output = output.reshape(len(output), -1)
+            output = output * torch.as_tensor(self.target_scale_).to(output)
+            output = output + torch.as_tensor(self.target_mean_).to(output)
+        return output / self._factor
+
+    # State that is learned besides the weights ------------------------------------
+
+    def _learn_from_rows(self, dataset: Any) -> None:
+        """Learn the distribution of the coefficients from the training targets."""
+        simulated = _simulated_images(dataset)
+        if simulated is not None and not hasattr(self, "prior_"):
+            y = simulated.some_targets(_N_TARGETS).cpu().numpy()
+            if self.scale_target:
+                self.target_mean_ = y.mean(0)
+                self.target_scale_ = np.where(y.std(0) > 0, y.std(0), 1.0)
+        super()._learn_from_rows(dataset)
+        if hasattr(self, "prior_") or self.n_betas > N_BETAS:
+            return
+        ranges = self._ranges()
+        if self.prior == "published":
+            self.prior_ = ShellPrior.published(self.n_betas, *ranges)
+            return
+        if simulated is None:
+            y = _targets_of(dataset)
+        beta = y.reshape(-1, self.n_betas) / self._factor
+        self.prior_ = ShellPrior.from_samples(beta, *ranges)
+
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Any = None, **kwargs: Any
+    ) -> None:
+        """Renew simulated images.
+
+        Parameters
+        ----------
+        net : SEVIRegressor
+            The estimator itself.
+        dataset_train : dataset
+            The training samples.
+        **kwargs : dict
+            The validation samples.
+        """
+        super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
+        simulated = _simulated_images(dataset_train)
+        if simulated is not None:
+            simulated.next_epoch()
+
+    def _after_training(self, train: Any, valid: Any) -> None:
+        """Measure the errors of the network."""
+        super()._after_training(train, valid)
+        residuals = torch.cat(list(self._residuals(train if valid is None else valid)))
+        residuals = residuals.double().cpu().numpy()
+        self.residual_std_ = np.sqrt((residuals**2).mean(0)) * self._factor
+
+    def _residuals(self, dataset: Any) -> Iterator[torch.Tensor]:
+        for X, y in self.get_iterator(dataset, training=False):
+            output = self._to_betas(self.evaluation_step((X, y)))
+            output = output.reshape(len(output), -1)
+            y = torch.as_tensor(y).to(output).reshape(output.shape)
+            yield output - y / self._factor
+
+
+def _checked_range(estimator: Any, name: str) -> tuple[float, float]:
+    value = getattr(estimator, name)
+    try:
+        low, high = (float(end) for end in value)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not 0 < low < high < np.inf:
+        raise ValueError(
+            f"{name} must be two positive numbers (lowest, highest); got {value!r}."
+        )
+    return low, high
+
+
+def _simulated_images(dataset: Any) -> SimulatedImages | None:
+    """Return the simulated images behind a data set, or None."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return dataset if isinstance(dataset, SimulatedImages) else None
+
+
+def _targets_of(dataset: Any) -> np.ndarray:
+    source = find_source(dataset)
+    if source is not None and source.y is not None:
+        y = source.y if source.rows is None else source.y[source.rows]
+        return y.double().numpy().reshape(len(y), -1)
+    rows = np.linspace(0, len(dataset) - 1, min(len(dataset), _N_TARGETS)).astype(int)
+    return np.stack([np.asarray(dataset[row][1], np.float64).ravel() for row in rows])
+
+
+_AT_ONCE = 64
+
+
+def _sample_shape(
+    size: int | None, image_shape: Any, least_size: int
+) -> tuple[int, ...]:
+    """Return the shape of a sample in X."""
+    if size is not None:
+        size = check_count(size, "size", 1)
+    if image_shape is not None:
+        shape = tuple(image_shape) if isinstance(image_shape, tuple | list) else ()
+        if len(shape) != 2 or shape[0] != shape[1] or size not in (None, shape[0]):
+            size = shape[0] if size is None and shape else size or _DEFAULT_SIZE
+            raise ValueError(
+                "Pretrained weights are for square images: image_shape must be "
+                f"({size}, {size}), but is {image_shape!r}."
+            )
+        size = check_count(shape[0], "image_shape", 1)
+    size = _DEFAULT_SIZE if size is None else size
+    if size < least_size:
+        raise ValueError(
+            f"The pretrained weights are for images of at least {least_size} x "
+            f"{least_size} pixels, but size is {size}. For smaller ones fit anew, by "
+            f"SEVIRegressor().fit_simulator(SEVISimulator(size={size})) or by fit; few "
+            "images will do, as with refine=True the answers do not depend on weights."
+        )
+    return (size, size) if image_shape is None else (size * size,)
+
+
+def _check_trained(
+    ranges: dict[str, tuple[float, float]],
+    extent: float,
+    trained: dict[str, tuple[float, float]],
+) -> None:
+    """Check that the network has been trained on shells of these ranges."""
+    for name, (low, high) in ranges.items():
+        low, high = low / extent, high / extent
+        least, most = trained[name]
+        if low < 0.999 * least or high > 1.001 * most:
+            raise ValueError(
+                f"In images from -{extent:g} to {extent:g} the network knows {name} "
+                f"from {least * extent:g} to {most * extent:g}, but {name} is "
+                f"({low * extent:g}, {high * extent:g}). Give a range within, or let "
+                "the fit answer (refine=True)."
+            )

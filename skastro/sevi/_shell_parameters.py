@@ -3,8 +3,9 @@
 
 import torch
 
-from skastro.estimators._shell_prior import ShellPrior
-from skastro.simulation.sevi import N_BETAS, ShellBasis
+from skastro.sevi._basis import ShellBasis
+from skastro.sevi._electrons import N_BETAS
+from skastro.sevi._prior import ShellPrior
 
 # Scatter of the logarithm of a shell's number of electrons about the mean of all.
 _LOG_NUMBER_SD = 2.0
@@ -21,32 +22,14 @@ _DISTORTION_STEP = (0.1, 0.002, 0.05, 0.05)
 
 
 class ShellParameters:
-    """Names for parts of the vector, its limits and its prior.
+    """The parts of the vector, their limits and their prior.
 
-    Of each shell it holds the logarithm of the number of electrons, the coefficients,
-    the mean of the radii and their standard deviation; at the end it has the background
-    as a part of all electrons. In between there may be the tilt in degrees, the
-    ellipticity, and the displacement of the centre along both axes in pixels.
-
-    Parameters
-    ----------
-    n_shells : int
-        Number of shells.
-    prior : ShellPrior
-        What is known of the shells.
-    device : str or torch.device
-        Where the vectors are.
-    distorted : bool, default=False
-        Whether there are tilt, ellipticity and displacement.
-
-    Attributes
-    ----------
-    directions : Tensor of shape (n_limits, n_parameters)
-        Linear combinations that have limits.
-    low, high : Tensors of shape (n_limits,)
-        The limits.
-    of_shells : slice
-        All but the background.
+    For each shell the vector holds the logarithm of the number of electrons, the
+    coefficients, the mean of the radii and their standard deviation. If `distorted`,
+    tilt in degrees, ellipticity and the displacement of the center along both axes in
+    pixels follow. The last entry is the background as a part of all electrons.
+    `directions` (n_limits, n_parameters) are the linear combinations with limits, `low`
+    and `high` the limits; `of_shells` is all but the background.
     """
 
     of_shells = slice(0, -1)
@@ -100,35 +83,35 @@ class ShellParameters:
         return shells.unflatten(1, (self.n_shells, self.n_each))
 
     def log_number(self, theta: torch.Tensor) -> torch.Tensor:
-        """Find the logarithms of the numbers of electrons (n, n_shells)."""
+        """Return the logarithms of the numbers of electrons (n, n_shells)."""
         return self._of_shells(theta)[..., 0]
 
     def beta(self, theta: torch.Tensor) -> torch.Tensor:
-        """Find the coefficients (n, n_shells, n_betas)."""
+        """Return the coefficients (n, n_shells, n_betas)."""
         return self._of_shells(theta)[..., 1:-2]
 
     def beta_block(self, covariance: torch.Tensor) -> torch.Tensor:
-        """Find the covariances of the coefficients (n, n_shells, n_betas, n_betas)."""
+        """Return covariances (n, n_shells, n_betas, n_betas) of the coefficients."""
         first = self.n_each * torch.arange(self.n_shells, device=covariance.device)
         own = first[:, None] + 1 + torch.arange(self.n_betas, device=covariance.device)
         return covariance[:, own[:, :, None], own[:, None, :]]
 
     def radius(self, theta: torch.Tensor) -> torch.Tensor:
-        """Find the mean radii (n, n_shells)."""
+        """Return the mean radii (n, n_shells)."""
         return self._of_shells(theta)[..., -2]
 
     def radius_width(self, theta: torch.Tensor) -> torch.Tensor:
-        """Find the standard deviations of the radii (n, n_shells)."""
+        """Return the standard deviations of the radii (n, n_shells)."""
         return self._of_shells(theta)[..., -1]
 
     def limited_beta(self, limited: torch.Tensor) -> torch.Tensor:
-        """Find the coefficients among all limited combinations."""
+        """Return the coefficients among all limited combinations."""
         n_limited = self.n_shells * (self.n_betas + 2)
         each = limited[:, :n_limited].unflatten(1, (self.n_shells, -1))
         return each[..., : self.n_betas]
 
     def start(self, total: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
-        """Give typical parameters for these numbers of electrons and radii."""
+        """Return typical parameters for these numbers of electrons and radii."""
         theta = radius.new_zeros((len(total), len(self._weight)))
         theta[:, -1] = _FIRST_BACKGROUND
         low, high = self.prior.radius
@@ -141,7 +124,7 @@ class ShellParameters:
         return theta
 
     def exchange(self, theta: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
-        """Exchange two neighbouring shells (n,), but for their radii."""
+        """Exchange two neighboring shells (n,), except their radii."""
         shells = self._of_shells(theta)
         order = torch.arange(self.n_shells, device=theta.device).repeat(len(theta), 1)
         order = order.scatter(1, inner[:, None], inner[:, None] + 1)
@@ -153,7 +136,7 @@ class ShellParameters:
     def separate(
         self, theta: torch.Tensor, inner: torch.Tensor, gap: torch.Tensor
     ) -> torch.Tensor:
-        """Move two neighbouring shells (n,) to a distance about their common mean."""
+        """Move two neighboring shells (n,) to a distance about their common mean."""
         pair = torch.stack([inner, inner + 1], dim=1)
         number = self.log_number(theta).gather(1, pair).softmax(1)
         radius = self.radius(theta)
@@ -164,11 +147,11 @@ class ShellParameters:
         return moved
 
     def gap_limit(self, inner: torch.Tensor) -> torch.Tensor:
-        """Tell which limit is that of the distance of neighbouring shells (n,)."""
+        """Return the index of the limit on the distance of neighboring shells (n,)."""
         return self.n_shells * (self.n_betas + 2) + inner
 
     def distortion(self, theta: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Find tilt, ellipticity (n,) and displacement (n, 2), where there are any."""
+        """Return tilt, ellipticity (n,) and displacement (n, 2) as keywords."""
         if not self.distorted:
             return {}
         tilt, ellipticity, *center = theta[:, self._of_all_shells.stop : -1].unbind(1)
@@ -179,19 +162,19 @@ class ShellParameters:
         }
 
     def distort(self, theta: torch.Tensor) -> torch.Tensor:
-        """Add the places of distortion to a vector that has none."""
+        """Insert zeros for the distortion into a vector without it."""
         shells, background = theta[:, self._of_all_shells], theta[:, -1:]
         none = theta.new_zeros(len(theta), len(_DISTORTION_SD))
         return torch.cat([shells, none, background], dim=1)
 
     def normal_prior(self, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the prior's precision, a matrix, and this times its mean."""
+        """Return the prior's precision, a matrix, and this times its mean."""
         center = self._center.repeat(len(total), 1)
         self.log_number(center)[:] = torch.log(total / self.n_shells)[:, None]
         return torch.diag(self._weight), center * self._weight
 
     def log_prior(self, theta: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
-        """Give the logarithm of the prior's density, within the limits."""
+        """Return the logarithm of the prior's density, within the limits."""
         center = self._center.repeat(len(total), 1)
         self.log_number(center)[:] = torch.log(total / self.n_shells)[:, None]
         return -(self._weight * (theta - center) ** 2).sum(1) / 2

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Finding the tables of SEVI files, and their columns, however they are spelled."""
+"""The tables of SEVI files: their columns, and which rows belong together."""
 
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
 
 from skastro.datasets._hdf5 import describe_datasets
+from skastro.sevi._electrons import N_BETAS
+from skastro.utils import check_finite, name_rows
 
 # Each table by its published name, with the columns that it has.
 SEVI_TABLES = {
@@ -35,23 +38,9 @@ _SPELLINGS = {
     "z": ("z",),
 }
 
-# Coefficients β_1 … β_12 of P_2 … P_24.
-_N_BETAS = 12
-
 
 class SEVITable:
-    """A table of a SEVI file.
-
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-        The table: one axis, with a compound type.
-
-    Raises
-    ------
-    ValueError
-        If it is no table, or two of its columns differ in spelling only.
-    """
+    """A table of a SEVI file: a data set of one axis and a compound type."""
 
     def __init__(self, dataset: Any) -> None:
         self.where = f"{dataset.file.filename}: table {dataset.name.strip('/')!r}"
@@ -112,12 +101,12 @@ class SEVITable:
         else:
             records = self.dataset[:]
             values = np.stack([records[numbered[i]] for i in sorted(numbered)], axis=-1)
-        if values.shape[1:] != (_N_BETAS,) or values.dtype.kind not in "iuf":
+        if values.shape[1:] != (N_BETAS,) or values.dtype.kind not in "iuf":
             raise ValueError(
                 f"{self.where} has coefficients of shape {values.shape[1:]} and type "
-                f"{values.dtype} a row; expected {_N_BETAS} numbers, those of P_2 to "
-                f"P_{2 * _N_BETAS}, in a column 'beta' or in columns 'beta1' to "
-                f"'beta{_N_BETAS}'."
+                f"{values.dtype} a row; expected {N_BETAS} numbers, those of P_2 to "
+                f"P_{2 * N_BETAS}, in a column 'beta' or in columns 'beta1' to "
+                f"'beta{N_BETAS}'."
             )
         return values.astype(np.float64)
 
@@ -134,23 +123,7 @@ class SEVITable:
 
 
 def find_tables(file: h5py.File) -> dict[str, SEVITable]:
-    """Find the tables of a SEVI file, in groups too.
-
-    Parameters
-    ----------
-    file : h5py.File
-        The open file.
-
-    Returns
-    -------
-    tables : dict of str to SEVITable
-        By their published names; at least one.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or the same one twice.
-    """
+    """Find the tables of a SEVI file, in groups too, by their published names."""
     names = {simplify(name).rstrip("s"): name for name in SEVI_TABLES}
     found: dict[str, Any] = {}
 
@@ -175,14 +148,7 @@ def find_tables(file: h5py.File) -> dict[str, SEVITable]:
 
 
 def simplify(name: str) -> str:
-    """Write a name without case, underscores, spaces and Greek letters.
-
-    Examples
-    --------
-    >>> from skastro.datasets._sevi_tables import simplify
-    >>> simplify("Σ_R"), simplify("cosθ"), simplify("β₁"), simplify("Image Id")
-    ('sigmar', 'costheta', 'beta1', 'imageid')
-    """
+    """Write a name without case, underscores, spaces and Greek letters."""
     text = unicodedata.normalize("NFKC", name).lower()
     for letter in set(text):
         greek = re.fullmatch("GREEK SMALL LETTER (.+)", unicodedata.name(letter, ""))
@@ -202,3 +168,268 @@ def _unique_by_spelling(names: tuple[str, ...], where: str) -> Mapping[str, str]
             )
         stored[spelling] = name
     return stored
+
+
+@dataclass(frozen=True)
+class Shells:
+    """A table of shells, one a row; None for missing columns.
+
+    `where` names file and table, and `image_id` the image of each shell.
+    """
+
+    where: str
+    id: np.ndarray
+    image_id: np.ndarray | None = None
+    radius: np.ndarray | None = None
+    radius_width: np.ndarray | None = None
+    beta: np.ndarray | None = None
+
+
+def read_shells(table: SEVITable) -> Shells:
+    """Read the table of shells, in its order."""
+    table.require("radius")
+    if not len(table):
+        raise ValueError(f"{table.where} has no rows; expected one a shell.")
+    columns: dict[str, np.ndarray | None] = {"beta": table.read_beta()}
+    for name in ("radius", "radius_width"):
+        columns[name] = table.read(name) if table.has(name) else None
+    for name, values in columns.items():
+        if values is not None:
+            check_finite(values, input_name=f"{table.where}, column {name!r}")
+    has_id, has_image = table.has("shell_id"), table.has("image_id")
+    return Shells(
+        table.where,
+        table.read("shell_id") if has_id else np.arange(len(table)),
+        table.read("image_id") if has_image else None,
+        **columns,
+    )
+
+
+def place_shells(
+    shells: Shells, image_id: np.ndarray | None, n_shells: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find out which shells are in which image.
+
+    In this order: a column of image ids decides; shells that share their id are in the
+    image of that id; otherwise the shells, sorted by id, are divided evenly among the
+    images, sorted by id. Without `image_id` the shells decide how many images there
+    are. Returns the ids of the images, and the rows of the shells of each (n_images,
+    most_shells), smallest radius first, -1 where an image has fewer shells than others.
+    """
+    if image_id is not None and len(np.unique(image_id)) < len(image_id):
+        names, counts = np.unique(image_id, return_counts=True)
+        raise ValueError(
+            f"{shells.where} cannot be matched to images of which several have one id: "
+            f"{name_rows(names[counts > 1])}."
+        )
+    owner = _owners(shells, image_id, n_shells)
+    if image_id is None:
+        image_id = np.unique(owner)
+    _check_partners(shells, owner, image_id, n_shells)
+    by_id = np.argsort(image_id)
+    image = by_id[np.searchsorted(image_id, owner, sorter=by_id)]
+    size = np.zeros(len(owner)) if shells.radius is None else shells.radius
+    order = np.lexsort([size, image])
+    counts = np.bincount(image, minlength=len(image_id))
+    if n_shells is not None and (counts != n_shells).any():
+        raise ValueError(
+            f"{shells.where} has {counts.min()} to {counts.max()} shells an image, but "
+            f"n_shells={n_shells}; leave n_shells=None to read what there is."
+        )
+    place = np.full((len(image_id), counts.max()), -1)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    place[image[order], np.arange(len(order)) - first] = order
+    return image_id, place
+
+
+def in_place(values: np.ndarray | None, place: np.ndarray) -> np.ndarray | None:
+    """Arrange values of shells by images; NaN, or -1 of integers, where one lacks."""
+    if values is None:
+        return None
+    absent = np.full((1, *values.shape[1:]), -1 if values.dtype.kind == "i" else np.nan)
+    return np.concatenate([values, absent.astype(values.dtype)])[place]
+
+
+def _owners(
+    shells: Shells, image_id: np.ndarray | None, n_shells: int | None
+) -> np.ndarray:
+    """Name the image of each shell."""
+    if shells.image_id is not None:
+        return shells.image_id
+    ids, n = shells.id, len(shells.id)
+    if len(np.unique(ids)) < n:
+        return ids
+    if n_shells is None:
+        each, rest = divmod(n, len(image_id)) if image_id is not None else (1, 0)
+        if each == 1 and rest == 0:
+            return ids
+        if rest or np.ptp(ids) != n - 1:
+            raise ValueError(
+                f"{shells.where} does not tell in which image a shell is: it has no "
+                f"column ImageId, and {n} different ids for {len(image_id)} images. "
+                "Where the shells, in the order of their ids, fill the images one "
+                "after the other, say how many shells an image has by n_shells=...."
+            )
+    else:
+        each = n_shells
+    n_images = n // each if image_id is None else len(image_id)
+    if n != each * n_images:
+        raise ValueError(
+            f"{shells.where} has {n} shells, which do not fill "
+            f"{'images' if image_id is None else f'{n_images} images'} of {each} "
+            "shells each; check n_shells."
+        )
+    owner = np.empty(n, dtype=np.int64)
+    names = np.arange(n_images) if image_id is None else np.sort(image_id)
+    if image_id is None and each == 1:
+        names = np.sort(ids)
+    owner[np.argsort(ids)] = np.repeat(names, each)
+    return owner
+
+
+def _check_partners(
+    shells: Shells, owner: np.ndarray, image_id: np.ndarray, n_shells: int | None
+) -> None:
+    without_image = np.setdiff1d(owner, image_id)
+    without_shell = np.setdiff1d(image_id, owner)
+    if not len(without_image) and not len(without_shell):
+        return
+    complaints = []
+    if len(without_image):
+        complaints.append(f"no image with the id {name_rows(without_image)}")
+    if len(without_shell):
+        complaints.append(f"no shell for the image {name_rows(without_shell)}")
+    advice = ""
+    by_their_ids = shells.image_id is None and n_shells is None
+    if by_their_ids and len(np.unique(owner)) == len(owner):
+        advice = (
+            " To match shells and images in the order of their ids, whatever these "
+            "are, say n_shells=1."
+        )
+    raise ValueError(
+        f"{shells.where} and the images do not belong together: there is "
+        f"{' and '.join(complaints)}.{advice}"
+    )
+
+
+# Electrons that are read at once.
+_ROWS_AT_ONCE = 2**20
+
+
+class Lookup:
+    """The rows of ids, which must all differ; `where` names them in messages."""
+
+    def __init__(self, ids: np.ndarray, where: str) -> None:
+        self.where = where
+        self.order = np.argsort(ids, kind="stable")
+        self.ids = ids[self.order]
+        repeated = self.ids[1:][np.diff(self.ids) == 0]
+        if len(repeated):
+            raise ValueError(
+                f"{where}: ids must be different, but several rows have the id "
+                f"{name_rows(np.unique(repeated))}."
+            )
+
+    def find(self, wanted: np.ndarray, whose: str) -> np.ndarray:
+        """Return the row of each id; `whose` names the ids in messages."""
+        # Sorted ids are found much faster, since neighbours are close in memory.
+        order = np.argsort(wanted)
+        place = np.empty(len(wanted), dtype=np.intp)
+        place[order] = np.searchsorted(self.ids, wanted[order])
+        unknown = place == len(self.ids)
+        unknown[~unknown] = self.ids[place[~unknown]] != wanted[~unknown]
+        if unknown.any():
+            raise ValueError(
+                f"{whose}: there is no partner in {self.where} for the id "
+                f"{name_rows(np.unique(wanted[unknown]))}."
+            )
+        return self.order[place]
+
+
+class Join:
+    """The rows of generated electrons for detected ones.
+
+    ``ElectronId`` of the detected electrons is looked up in the column of that name of
+    the generated ones; where ids start again in each shell, together with the id of the
+    shell. Without the column it is the number of the row, counted from zero; or from
+    one, if the largest id is the number of rows and the smallest is not zero.
+    """
+
+    def __init__(self, generated: SEVITable, detected: SEVITable) -> None:
+        self.generated, self.detected = generated, detected
+        self.shell_id = None
+        if generated.has("shell_id"):
+            self.shell_id = generated.read("shell_id")
+        self.by_shell = False
+        self._lookup, self._first = None, 0
+        if not generated.has("electron_id"):
+            low, high = id_limits(detected, "electron_id")
+            self._first = int(low > 0 and high == len(generated))
+            return
+        ids = generated.read("electron_id")
+        where = f"{generated.where}, column {generated.name_of('electron_id')!r}"
+        both = self.shell_id is not None and detected.has("shell_id")
+        if both and len(np.unique(ids)) < len(ids):
+            self.by_shell = True
+            self._low, self._span = ids.min(), np.ptp(ids) + 1
+            names = np.unique(self.shell_id)
+            self._shells = Lookup(names, f"{generated.where}, column of shells")
+            ids = self._pair(ids, self.shell_id)
+            where = f"{where} within a shell"
+        self._lookup = Lookup(ids, where)
+
+    def find(self, rows: slice) -> np.ndarray:
+        """Return the rows of the generated electrons for rows of detected ones."""
+        ids = self.detected.read("electron_id", rows)
+        whose = f"{self.detected.where}, column {self.detected.name_of('electron_id')}"
+        shells = None
+        if self.shell_id is not None and self.detected.has("shell_id"):
+            shells = self.detected.read("shell_id", rows)
+        if self._lookup is None:
+            found = ids - self._first
+            outside = (found < 0) | (found >= len(self.generated))
+            if outside.any():
+                raise ValueError(
+                    f"{whose}: there is no row in {self.generated.where}, of "
+                    f"{len(self.generated)} rows, for the id "
+                    f"{name_rows(np.unique(ids[outside]))}."
+                )
+        else:
+            keys = self._pair(ids, shells) if self.by_shell else ids
+            found = self._lookup.find(keys, whose)
+        if shells is not None and (self.shell_id[found] != shells).any():
+            raise ValueError(
+                f"{whose}: electrons of the same id are in different shells here and "
+                f"in {self.generated.where}."
+            )
+        return found
+
+    def _pair(self, ids: np.ndarray, shells: np.ndarray) -> np.ndarray:
+        """Write the pairs of shell and electron as one number."""
+        number = self._shells.find(shells, self.detected.where)
+        outside = (ids < self._low) | (ids >= self._low + self._span)
+        return np.where(outside, -1, number * self._span + ids - self._low)
+
+
+def parts(table: SEVITable) -> list[slice]:
+    """Cut a table into parts that are read at once."""
+    return [
+        slice(first, min(first + _ROWS_AT_ONCE, len(table)))
+        for first in range(0, len(table), _ROWS_AT_ONCE)
+    ]
+
+
+def different_ids(table: SEVITable, column: str) -> np.ndarray:
+    """Give the different ids of a column, ascending."""
+    found = [np.unique(table.read(column, rows)) for rows in parts(table)]
+    return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
+
+
+def id_limits(table: SEVITable, column: str) -> tuple[int, int]:
+    """Give the smallest and the largest id of a column; zeros of an empty one."""
+    ends = [
+        (values.min(), values.max())
+        for values in (table.read(column, rows) for rows in parts(table))
+    ]
+    low, high = zip(*ends, strict=True) if ends else ((0,), (0,))
+    return int(min(low)), int(max(high))

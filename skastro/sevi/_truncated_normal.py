@@ -11,14 +11,14 @@ import torch
 _N_NODES = 40
 _FALL = 80.0
 
-# Of normal distributions within limits, found by Newton steps: the weight of one that
-# is flat between 0 and 1, and standard deviations beyond which there is nothing.
+# For Newton's method in normals_within: the weight of a distribution that is flat
+# between 0 and 1, and standard deviations beyond which the density is negligible.
 _LEAST_WEIGHT = 1e-3
 _N_FINE_NODES = 200
 _N_STEPS = 60
 _REACH = 12.0
 
-# Of each correction so much is applied at once, for corrections oscillate.
+# Part of each correction that is applied at once, as corrections oscillate.
 _DAMPING = 0.7
 # In standard deviations.
 _TOLERANCE = 1e-3
@@ -42,41 +42,22 @@ class TruncatedPosterior(NamedTuple):
     free_sd: torch.Tensor
     """Its standard deviation without its own limits (n, m)."""
     sites: tuple[torch.Tensor, torch.Tensor]
-    """What stands for the limits; a start for the next call."""
+    """Normal factors that replace the limits; a start for the next call."""
 
 
 def truncated_moments(
     mean: torch.Tensor, sd: torch.Tensor, low: torch.Tensor, high: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give mean and variance of a normal distribution within limits.
+    """Compute mean and variance of normal distributions (float64) within limits.
 
-    Parameters
-    ----------
-    mean, sd : Tensors of shape (...), float64
-        Mean and standard deviation without limits.
-    low, high : Tensors of shape (...), float64
-        The limits. They may lie far from the mean, or close to each other.
-
-    Returns
-    -------
-    mean, variance : Tensors of shape (...)
-        Within the limits.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skastro.estimators._truncated import truncated_moments
-    >>> half = torch.tensor([0.0, 1.0, 0.0, 1e9], dtype=torch.float64)
-    >>> mean, variance = truncated_moments(*half)
-    >>> round(float(mean), 4)  # the square root of 2 / π
-    0.7979
+    The limits may lie far from the mean, or close to each other.
     """
     nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
     nodes = torch.as_tensor((nodes + 1) / 2).to(mean)
     weights = torch.as_tensor(weights).to(mean)
     low, high = (low - mean) / sd, (high - mean) / sd
     mode = torch.minimum(torch.maximum(torch.zeros_like(low), low), high)
-    # Integrate only where there is something.
+    # Integrate only where the density is not negligible.
     reach = torch.sqrt(mode**2 + _FALL)
     low, high = torch.maximum(low, -reach), torch.minimum(high, reach)
     inside = (high - low)[..., None] * nodes
@@ -101,32 +82,12 @@ def truncated_posterior(
 
     Each pair of limits on a linear combination is replaced by a normal factor that
     gives this combination the mean and the variance that it has within its limits,
-    given all others [1]_.
+    given all others (Minka 2001, https://arxiv.org/abs/1301.2294).
 
-    Parameters
-    ----------
-    precision : Tensor of shape (n, d, d), float64
-        Inverses of the covariances without limits.
-    shift : Tensor of shape (n, d), float64
-        The same times the means.
-    directions : Tensor of shape (m, d), float64
-        The linear combinations that have limits.
-    low, high : Tensors of shape (m,) or (n, m), float64
-        The limits.
-    sites : tuple of Tensors, default=None
-        A start: what a call for similar distributions gave.
-    max_iter : int, default=40
-        Most rounds of corrections.
-
-    Returns
-    -------
-    posterior : TruncatedPosterior
-        Means and covariances within the limits.
-
-    References
-    ----------
-    .. [1] Minka, T. P. (2001). "Expectation propagation for approximate Bayesian
-           inference". UAI. https://arxiv.org/abs/1301.2294
+    `precision` (n, d, d) holds the inverse covariances without limits, `shift` (n, d)
+    these times the means, and `directions` (m, d) the linear combinations that have
+    the limits `low` and `high` (m,) or (n, m). `sites` of an earlier, similar result
+    are a start.
     """
     if sites is None:
         strength = shift.new_zeros(len(shift), len(directions))
@@ -174,8 +135,8 @@ def normals_within(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the normal distributions of these means and scatters between 0 and 1.
 
-    Gives means and standard deviations before the limits. Where the scatter is that of
-    evenly filled limits or larger, only the mean comes out as asked for.
+    Returns means and standard deviations before the limits. Where the scatter is that
+    of a uniform distribution or larger, only the mean is reproduced.
     """
     nodes, weights = np.polynomial.legendre.leggauss(_N_FINE_NODES)
     x = (nodes + 1) / 2
@@ -206,21 +167,8 @@ def normals_within(
 def untruncated(
     mean: torch.Tensor, sd: torch.Tensor, low: torch.Tensor, high: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find the normal distribution that has a mean and a scatter within limits.
-
-    Parameters
-    ----------
-    mean, sd : Tensors of shape (...), float64
-        Mean and standard deviation within the limits.
-    low, high : Tensors of shape (...), float64
-        The limits.
-
-    Returns
-    -------
-    mean, sd : Tensors of shape (...)
-        Without the limits.
-    """
-    # Beyond this reach there is nothing.
+    """Find the normal distribution that has this mean and scatter within limits."""
+    # The density is negligible beyond.
     low = torch.maximum(low, mean - _REACH * sd)
     width = torch.minimum(high, mean + _REACH * sd) - low
     parts = [((mean - low) / width).flatten(), (sd / width).flatten()]
@@ -239,24 +187,15 @@ def log_mass(
 ) -> torch.Tensor:
     """Integrate exp(shift x - x precision x / 2) within limits, approximately.
 
-    Parameters
-    ----------
-    precision, shift, directions, low, high : Tensors
-        As in :func:`truncated_posterior`.
-    posterior : TruncatedPosterior
-        What that gave.
-
-    Returns
-    -------
-    mass : Tensor of shape (n,)
-        Natural logarithm of the integral, without the factor (2π)^(d/2).
+    The arguments are those of :func:`truncated_posterior` and its result. Returns the
+    natural logarithms (n,), without the factor (2π)^(d/2).
     """
     strength, pull = posterior.sites
     shift = shift + pull @ directions
     mean = (posterior.covariance @ shift[..., None])[..., 0]
     normal = torch.linalg.slogdet(posterior.covariance)[1] / 2
     normal = normal + (shift * mean).sum(1) / 2
-    # What each factor is worth beside the limits that it stands for.
+    # The ratio of each factor to the limits that it replaces.
     m, weight = posterior.free_mean, posterior.free_sd**-2
     sites = _log_within((low - m) * weight.sqrt(), (high - m) * weight.sqrt())
     sites = sites + torch.log1p(strength / weight) / 2
@@ -282,28 +221,7 @@ def normal_quantile(
     low: torch.Tensor,
     high: torch.Tensor,
 ) -> torch.Tensor:
-    """Give a quantile of a normal distribution within limits.
-
-    Parameters
-    ----------
-    probability : float
-        The quantile's.
-    mean, sd, low, high : Tensors of shape (...), float64
-        As in :func:`truncated_moments`.
-
-    Returns
-    -------
-    quantile : Tensor of shape (...)
-        Within the limits.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skastro.estimators._truncated import normal_quantile
-    >>> flat = torch.tensor([5.0, 1e6, 0.0, 1.0], dtype=torch.float64)
-    >>> round(float(normal_quantile(0.3, *flat)), 4)
-    0.3
-    """
+    """Compute quantiles of normal distributions (float64) within limits."""
     a, b = (low - mean) / sd, (high - mean) / sd
     # In the left tail, where small differences from zero are not lost.
     flip = (a + b > 0) & (a > 0)

@@ -9,13 +9,13 @@ import torch
 from numpy.polynomial import legendre
 from scipy.integrate import quad
 
-from skastro.simulation._sevi_legendre import product_expansion
-from skastro.simulation.sevi import (
+from skastro.sevi import (
     ShellBasis,
     angular_density,
     even_legendre,
     line_of_sight_moments,
 )
+from skastro.sevi._basis import product_expansion
 
 BETA = torch.tensor(
     [1, 0.85, 0.55, 0.25, 0.1, 0.04, 0.015, 0.0026, 0.0004, 7e-5, 5e-6, 1e-7]

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from skastro.estimators._close_shells import Cells, promising, weigh
-from skastro.estimators._shell_fit import ShellFit
-from skastro.estimators._shell_prior import ShellPrior
-from skastro.simulation.sevi import SEVIPrior, SEVISimulator
+from skastro.sevi import SEVIPrior, SEVISimulator
+from skastro.sevi._prior import ShellPrior
+from skastro.sevi._shell_fit import Cells, ShellFit, mixture_weights, prune
 
 WIDTH = (0.015, 0.027)
 WEIGHT = 2 / (4 * torch.arange(1, 13) + 1)
@@ -43,7 +42,7 @@ def test_error_bars_of_shells_that_nearly_coincide(scenes):
     pull = (found.n_electrons - 1e6) / found.n_electrons_std
     assert pull.abs().max() < 4
     assert found.converged.all()
-    assert not found.unlike.any()
+    assert not found.is_outlier.any()
     # The covariance is that of the same mixture.
     variance = found.beta_cov.diagonal(dim1=2, dim2=3)
     np.testing.assert_allclose(variance.sqrt(), found.beta_std, rtol=0.3)
@@ -67,20 +66,21 @@ def test_probabilities_of_explanations():
     cells = Cells(rows, cell, empty, empty, empty)
     evidence = torch.tensor([10.0, 10.0, 10 - np.log(3), -90, 0]).double()
     mean = torch.tensor([[1.0], [1.001], [5], [2], [3]]).double()
-    kept, best, weight = weigh(cells, evidence, mean, torch.ones(5, 1).double())
+    sd = torch.ones(5, 1).double()
+    kept, best, weight = mixture_weights(cells, evidence, mean, sd)
     # The second is the first once more, and the fourth negligible.
     assert sorted(kept.tolist()) in ([0, 2, 4], [1, 2, 4])
     shares = dict(zip(kept.tolist(), weight.tolist(), strict=True))
     np.testing.assert_allclose([shares[2], shares[4]], [0.25, 1])
     assert cells.rows[best].tolist() == [4, 7]
-    assert promising(cells, evidence).tolist() == [0, 1, 2, 4]
+    assert prune(cells, evidence).tolist() == [0, 1, 2, 4]
     # Fits that have failed explain nothing.
     evidence[:3] = torch.nan
-    kept, best, weight = weigh(cells, evidence, mean, torch.ones(5, 1).double())
+    kept, best, weight = mixture_weights(cells, evidence, mean, sd)
     assert sorted(kept.tolist()) == [3, 4]
     np.testing.assert_allclose(weight, 1)
     evidence[:] = torch.nan
-    kept, best, weight = weigh(cells, evidence, mean, torch.ones(5, 1).double())
+    kept, best, weight = mixture_weights(cells, evidence, mean, sd)
     assert len(cells.rows[kept]) == len(cells.rows[best]) == len(weight) == 0
 
 
@@ -89,5 +89,5 @@ def test_images_that_no_fit_explains(counts):
     hot = torch.zeros(1, 48, 48)
     hot[0, 24, 10] = counts
     found = ShellFit(48, 2, ShellPrior.published(12, (0.3, 0.9), WIDTH))(hot)
-    assert found.unlike.all()
+    assert found.is_outlier.all()
     assert not found.converged.any()

@@ -9,8 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
 from skastro import CropPadImages, SEVIRegressor, make_pipeline
-from skastro.datasets import make_sevi
-from skastro.inspection import SEVIDisplay
+from skastro.sevi import SEVIDisplay, make_sevi
 
 SIZE = 60
 

@@ -8,9 +8,8 @@ import pytest
 from skorch.callbacks import Callback
 
 from skastro import SEVIRegressor
-from skastro.datasets import make_sevi
-from skastro.estimators._sevi_input import simulated_images
-from skastro.simulation.sevi import SEVISimulator
+from skastro.sevi import SEVISimulator, make_sevi
+from skastro.sevi._regressor import _simulated_images
 
 QUICK = {"max_epochs": 1, "random_state": 0, "verbose": 0, "device": "cpu"}
 TINY = {**QUICK, "module__widths": (8,), "module__hidden": 16}
@@ -65,7 +64,7 @@ class Watch(Callback):
         return self
 
     def on_epoch_end(self, net, dataset_train=None, **kwargs):
-        self.seeds_.append(simulated_images(dataset_train).seeds.clone())
+        self.seeds_.append(_simulated_images(dataset_train).seeds.clone())
 
 
 def test_images_are_replaced_while_the_network_is_trained():

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from skastro.datasets import make_sevi
-from skastro.simulation.sevi import SEVISimulator, angular_density
+from skastro.sevi import SEVISimulator, angular_density, make_sevi
 
 
 def make(n_images=6, **settings):

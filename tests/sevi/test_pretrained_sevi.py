@@ -16,10 +16,9 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from skastro import SEVIRegressor
-from skastro.datasets import make_sevi
-from skastro.estimators import LegendreLoss
-from skastro.estimators._pretrained import Pretrained
-from skastro.estimators._shell_prior import ShellPrior
+from skastro.sevi import LegendreLoss, make_sevi
+from skastro.sevi._pretrained import Pretrained
+from skastro.sevi._prior import ShellPrior
 
 NAMES = {"sevi-1shell": 1, "sevi-2shell": 2}
 FOLDER = files("skastro") / "pretrained"
@@ -269,7 +268,7 @@ def test_damaged_file(damage, tmp_path, monkeypatch):
         save_file({"weight": torch.zeros(3)}, path)
     elif damage != "missing":
         path.write_bytes(content)
-    monkeypatch.setattr("skastro.estimators._pretrained.files", lambda _: tmp_path)
+    monkeypatch.setattr("skastro.sevi._pretrained.files", lambda _: tmp_path)
     with pytest.raises(ValueError, match="missing or damaged"):
         pretrained()
 

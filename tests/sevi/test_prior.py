@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import kstest, truncnorm
 
-from skastro.simulation.sevi import SEVIPrior, angular_density
+from skastro.sevi import SEVIPrior, angular_density
 
 
 @pytest.fixture(scope="module")

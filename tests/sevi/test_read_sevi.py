@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skastro.datasets import LazyArray, _sevi_join, make_sevi, read_sevi
-from skastro.simulation.sevi import bin_electrons, throw_electrons
+from skastro.datasets import LazyArray
+from skastro.sevi import _tables, bin_electrons, make_sevi, read_sevi, throw_electrons
 
 BETA = np.zeros(12)
 BETA[:3] = 0.4, 0.2, -0.05
@@ -140,7 +140,7 @@ def test_electrons_of_several_shells_in_an_image(tmp_path, thrown):
 def test_electrons_in_parts(tmp_path, thrown, monkeypatch):
     path = write(tmp_path / "a.h5", **electron_tables(thrown)[0])
     whole = read_sevi(path, size=32, return_electrons=True)
-    monkeypatch.setattr(_sevi_join, "_ROWS_AT_ONCE", 97)
+    monkeypatch.setattr(_tables, "_ROWS_AT_ONCE", 97)
     parts = read_sevi(path, size=32, return_electrons=True)
     np.testing.assert_array_equal(parts.images, whole.images)
     np.testing.assert_array_equal(parts.n_electrons, whole.n_electrons)

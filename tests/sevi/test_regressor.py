@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from skastro import SEVIRegressor
-from skastro.datasets import make_sevi
-from skastro.estimators import LegendreLoss
-from skastro.estimators._simulated_images import SimulatedImages
 from skastro.networks import PolarNet, get_module
-from skastro.simulation.sevi import SEVIPrior, SEVISimulator, angular_density
+from skastro.sevi import (
+    LegendreLoss,
+    SEVIPrior,
+    SEVISimulator,
+    angular_density,
+    make_sevi,
+)
+from skastro.sevi._simulation import SimulatedImages
 
 SIZE = 32
 

@@ -7,12 +7,10 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import xlogy
 
-from skastro.datasets import make_sevi
-from skastro.estimators._distorted_fit import DistortedShellFit
-from skastro.estimators._shell_fit import ShellFit
-from skastro.estimators._shell_parameters import ShellParameters
-from skastro.estimators._shell_prior import ShellPrior
-from skastro.simulation.sevi import SEVISimulator, ShellBasis
+from skastro.sevi import SEVISimulator, ShellBasis, make_sevi
+from skastro.sevi._prior import ShellPrior
+from skastro.sevi._shell_fit import ShellFit
+from skastro.sevi._shell_parameters import ShellParameters
 
 RADIUS, WIDTH = (0.3, 0.9), (0.005, 0.009)
 PUBLISHED = ShellPrior.published(12, RADIUS, WIDTH)
@@ -25,9 +23,9 @@ def flat_prior(n_betas):
     return ShellPrior(-9 * ones, 9 * ones, 0 * ones, 9 * ones, RADIUS, (0.01, 0.06))
 
 
-def fit_sevi(sevi, n_shells=1, kind=ShellFit, prior=PUBLISHED):
+def fit_sevi(sevi, n_shells=1, prior=PUBLISHED, **options):
     """Fit images of make_sevi."""
-    fit = kind(sevi.images.shape[1], n_shells, prior)
+    fit = ShellFit(sevi.images.shape[1], n_shells, prior, **options)
     return fit(torch.as_tensor(sevi.images))
 
 
@@ -136,7 +134,7 @@ def test_three_shells():
 def test_distortion():
     given = {"tilt": 2.0, "ellipticity": 0.01, "center_offset": 0.6}
     sevi = make_sevi(4, size=64, n_electrons=1e6, random_state=0, **given)
-    found = fit_sevi(sevi, kind=DistortedShellFit)
+    found = fit_sevi(sevi, distorted=True)
     np.testing.assert_allclose(found.distortion[:, 0], 2, atol=0.15)
     np.testing.assert_allclose(found.distortion[:, 1], 0.01, atol=5e-4)
     np.testing.assert_allclose(found.distortion[:, 2:] + 31.5, sevi.center, atol=0.02)

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from skastro import SEVIRegressor
-from skastro.datasets import make_sevi
-from skastro.estimators._distorted_fit import DistortedShellFit
-from skastro.estimators._shell_prior import ShellPrior
-from skastro.simulation.sevi import SEVISimulator
+from skastro.sevi import SEVISimulator, make_sevi
+from skastro.sevi._prior import ShellPrior
+from skastro.sevi._shell_fit import ShellFit
 
 SIZE = 48
 
@@ -79,6 +78,6 @@ def test_shells_off_centre_are_shells_to_a_fit_of_the_centre():
     images = torch.cat([images, images[:1]])
     images[2, : SIZE // 2] = 0
     prior = ShellPrior.published(12, (0.3, 0.9), (0.005, 0.009))
-    found = DistortedShellFit(SIZE, 1, prior)(images)
+    found = ShellFit(SIZE, 1, prior, distorted=True)(images)
     np.testing.assert_allclose(found.distortion[:2, 2:], scenes["center"], atol=0.05)
-    assert found.unlike.tolist() == [False, False, True]
+    assert found.is_outlier.tolist() == [False, False, True]

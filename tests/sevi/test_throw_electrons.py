@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy.polynomial import legendre
 
-from skastro.simulation.sevi import (
+from skastro.sevi import (
     SEVIPrior,
     SEVISimulator,
     angular_density,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal, truncnorm
 
-from skastro.estimators._shell_prior import ShellPrior
-from skastro.estimators._truncated import (
+from skastro.sevi._prior import ShellPrior
+from skastro.sevi._truncated_normal import (
     log_mass,
     normal_quantile,
     truncated_moments,
@@ -98,7 +98,7 @@ def test_prior_is_learned():
     normal = truncnorm(-1, 3, 0.2, 0.3).rvs(4000, random_state=rng)
     even, constant = rng.uniform(2, 5, 4000), np.full(4000, 0.7)
     samples = np.stack([normal, even, constant], axis=1)
-    prior = ShellPrior.learn(samples, (0.3, 0.9), (0.005, 0.009))
+    prior = ShellPrior.from_samples(samples, (0.3, 0.9), (0.005, 0.009))
     np.testing.assert_allclose(prior.lower[:2], [-0.1, 2], atol=0.01)
     np.testing.assert_allclose(prior.upper[:2], [1.1, 5], atol=0.03)
     np.testing.assert_allclose(prior.mean[0], 0.2, atol=0.03)

@@ -22,7 +22,7 @@ class LegendreLoss(torch.nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from skastro.estimators import LegendreLoss
+    >>> from skastro.sevi import LegendreLoss
     >>> loss = LegendreLoss(n_betas=2)
     >>> float(loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0]])))
     0.4000000059604645

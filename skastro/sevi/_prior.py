@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,31 +16,17 @@ from skastro.sevi._truncated_normal import normals_within, truncated_moments
 from skastro.utils import check_number, check_range
 
 _LIMITS = (
-    (0.35, 1.0),
-    (0.43, 1.434),
-    (0.25, 1.24),
-    (0.118, 0.9),
-    (0.045, 0.6),
-    (0.012, 0.36),
-    (0.0026, 0.2),
-    (0.0004, 0.1),
-    (7e-5, 0.045),
-    (5.6e-6, 0.019),
-    (1.2e-7, 0.0067),
-    (2e-9, 0.0023),
+    [0.35, 0.43, 0.25, 0.118, 0.045, 0.012, 0.0026, 4e-4, 7e-5, 5.6e-6, 1.2e-7, 2e-9],
+    [1.0, 1.434, 1.24, 0.9, 0.6, 0.36, 0.2, 0.1, 0.045, 0.019, 0.0067, 0.0023],
 )
-_MEANS = (1.0, 0.85, 0.55, 0.25, 0.1, 0.04, 0.015, 0.002, 0.004, 0.0, 0.0, 0.0)
-_SIGMAS = (0.65, 0.5, 0.5, 0.5, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.01)
+_MEANS = [1.0, 0.85, 0.55, 0.25, 0.1, 0.04, 0.015, 0.002, 0.004, 0.0, 0.0, 0.0]
+_SIGMAS = [0.65, 0.5, 0.5, 0.5, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.01]
 
 # Directions in which a density must not be negative: many to each of the 24 half waves.
 _N_DIRECTIONS = 385
 
 # Shells that reach the centre would have electrons of negative radius.
 _LEAST_RADIUS_IN_WIDTHS = 6
-
-
-def _array(values: tuple) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -83,25 +69,10 @@ class SEVIPrior:
     radius_width: float | tuple[float, float] = (0.005, 0.009)
     min_separation: float = 0.0
 
-    @property
-    def lower(self) -> torch.Tensor:
-        """Smallest coefficients."""
-        return _array(_LIMITS)[:, 0]
-
-    @property
-    def upper(self) -> torch.Tensor:
-        """Largest coefficients."""
-        return _array(_LIMITS)[:, 1]
-
-    @property
-    def mean(self) -> torch.Tensor:
-        """Means of the normal distributions before truncation."""
-        return _array(_MEANS)
-
-    @property
-    def sigma(self) -> torch.Tensor:
-        """Standard deviations of the normal distributions before truncation."""
-        return _array(_SIGMAS)
+    lower: ClassVar = torch.tensor(_LIMITS[0], dtype=torch.float64)
+    upper: ClassVar = torch.tensor(_LIMITS[1], dtype=torch.float64)
+    mean: ClassVar = torch.tensor(_MEANS, dtype=torch.float64)
+    sigma: ClassVar = torch.tensor(_SIGMAS, dtype=torch.float64)
 
     def sample(
         self, n: int, n_shells: int, generator: torch.Generator
@@ -293,9 +264,8 @@ class ShellPrior:
         prior : ShellPrior
             The prior.
         """
-        prior = SEVIPrior()
-        parts = (prior.lower, prior.upper, prior.mean, prior.sigma)
-        return cls(*(part[:n_betas] for part in parts), radius, radius_width)
+        parts = (getattr(SEVIPrior, name) for name in _COEFFICIENT_FIELDS)
+        return cls(*(part[:n_betas].clone() for part in parts), radius, radius_width)
 
     @classmethod
     def from_samples(

@@ -223,18 +223,13 @@ _SAME = 0.5
 
 
 class Cells(NamedTuple):
-    """Starts of fits, each within its cell; tensors with the starts first."""
+    """Starts of fits: image, cell of the distance (n,), parameters (n, d), limits."""
 
     rows: torch.Tensor
-    """Which image (n,)."""
     cell: torch.Tensor
-    """Which cell of the distance (n,)."""
     theta: torch.Tensor
-    """Parameters (n, d)."""
     low: torch.Tensor
-    """Limits (n, m)."""
     high: torch.Tensor
-    """Limits (n, m)."""
 
 
 def cells_of_close_shells(

@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from sklearn.utils import gen_batches
 
 from skastro.datasets._hdf5 import describe_datasets
 from skastro.sevi._electrons import N_BETAS
@@ -412,11 +413,8 @@ class Join:
 
 
 def parts(table: SEVITable) -> list[slice]:
-    """Cut a table into parts that are read at once."""
-    return [
-        slice(first, min(first + _ROWS_AT_ONCE, len(table)))
-        for first in range(0, len(table), _ROWS_AT_ONCE)
-    ]
+    """Split a table into slices that are read at once."""
+    return list(gen_batches(len(table), _ROWS_AT_ONCE))
 
 
 def different_ids(table: SEVITable, column: str) -> np.ndarray:

@@ -27,22 +27,20 @@ _JITTER = 1e-12
 
 
 class TruncatedPosterior(NamedTuple):
-    """A normal distribution within limits, approximately."""
+    """A normal distribution within limits, approximately.
+
+    Means (n, d) and covariances (n, d, d); means and standard deviations of the limited
+    combinations (n, m), and the same without the limits of the combination itself;
+    the normal factors that replace the limits, a start for the next call.
+    """
 
     mean: torch.Tensor
-    """Means (n, d)."""
     covariance: torch.Tensor
-    """Covariances (n, d, d)."""
     limited_mean: torch.Tensor
-    """Means of the limited combinations (n, m)."""
     limited_sd: torch.Tensor
-    """Their standard deviations (n, m)."""
     free_mean: torch.Tensor
-    """Of each limited combination the mean without its own limits (n, m)."""
     free_sd: torch.Tensor
-    """Its standard deviation without its own limits (n, m)."""
     sites: tuple[torch.Tensor, torch.Tensor]
-    """Normal factors that replace the limits; a start for the next call."""
 
 
 def truncated_moments(

@@ -22,6 +22,7 @@ def tiny(module="polar", **params):
 
 @parametrize_with_checks(
     [
+        SEVIRegressor(n_betas=1),
         tiny(module__widths=(16,), module__hidden=32),
         tiny("mlp", convention="vmi", normalization="counts", refine=False),
         tiny(

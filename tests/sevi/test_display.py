@@ -41,6 +41,13 @@ def draw(sevi, row=0, **options):
     )
 
 
+@pytest.fixture(autouse=True)
+def _close_figures():
+    """Close what a test leaves open."""
+    yield
+    plt.close("all")
+
+
 @pytest.fixture(scope="module")
 def sevi():
     return make_sevi(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import kstest, truncnorm
 
-from skastro.sevi import SEVIPrior, angular_density
+from skastro.sevi import SEVIPrior, ShellPrior, angular_density
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +102,25 @@ def test_one_radius_for_all():
 def test_shells_that_do_not_fit(settings, message):
     with pytest.raises(ValueError, match=message):
         SEVIPrior(**settings).sample(3, 2, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        ShellPrior.published(3, radius=(0.35, 0.7)),
+        ShellPrior.from_samples(np.random.default_rng(0).normal(size=(9, 12))),
+    ],
+)
+def test_prior_of_a_fit_as_plain_values(prior):
+    values = prior.to_dict()
+    assert {type(value) for value in values.values()} == {np.ndarray, tuple}
+    again = ShellPrior.from_dict(values)
+    assert again == prior
+    assert hash(again) == hash(prior)
+    for name in ("lower", "upper", "mean", "sigma"):
+        assert torch.equal(getattr(again, name), getattr(prior, name))
+    wider = ShellPrior.from_dict({**values, "radius": (0.1, 0.9)})
+    assert wider != prior
+    # The values are copies.
+    values["mean"][:] = 0
+    assert again == prior

@@ -7,7 +7,8 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import xlogy
 
-from skastro.sevi import SEVISimulator, ShellBasis, make_sevi
+from skastro import SEVIRegressor
+from skastro.sevi import SEVISimulator, ShellBasis, fit_shells, make_sevi
 from skastro.sevi._prior import ShellPrior
 from skastro.sevi._shell_fit import ShellFit
 from skastro.sevi._shell_parameters import ShellParameters
@@ -172,3 +173,54 @@ def test_images_of_other_things_are_told():
     found = ShellFit(48, 1, PUBLISHED)(images)
     assert ((found.misfit > 6) | ~found.converged).all()
     assert found.beta.isfinite().all()
+
+
+@pytest.fixture(scope="module")
+def two_images():
+    return make_sevi(2, size=48, n_electrons=1e5, random_state=0)
+
+
+def test_fit_without_a_network(two_images):
+    images, truth = two_images.images, two_images.beta
+    shells = fit_shells(images)
+    assert shells.beta.shape == (2, 1, 12)
+    assert shells.beta_cov.shape == (2, 1, 12, 12)
+    assert np.abs((shells.beta[:, 0] - truth) / shells.beta_std[:, 0]).max() < 5
+    np.testing.assert_allclose(shells.radius, two_images.radius, atol=0.002)
+    assert not shells.out_of_range.any()
+    vmi = fit_shells(images.mT, convention="vmi", polarization_axis=0)
+    np.testing.assert_allclose(vmi.beta, 2 * shells.beta)
+    np.testing.assert_allclose(vmi.beta_cov, 4 * shells.beta_cov)
+
+
+def test_the_regressor_delegates_to_the_fit(two_images):
+    reg = SEVIRegressor(max_epochs=1, verbose=0, random_state=0)
+    reg.fit(two_images.images, two_images.beta)
+    theirs = reg.predict_shells(two_images.images)
+    ours = fit_shells(two_images.images, prior=reg.prior_)
+    assert theirs.keys() == ours.keys()
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_fit_of_few_coefficients(two_images):
+    prior = ShellPrior.from_samples(np.array([[0.4, 0.3], [0.9, 1.1], [0.6, 0.2]]))
+    assert fit_shells(two_images.images, prior=prior).beta.shape == (2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "error", "message"),
+    [
+        (lambda X: X[0], {}, ValueError, "shape"),
+        (lambda X: X[:, :20], {}, ValueError, "square images"),
+        (lambda X: X - 1, {}, ValueError, r"images\[0\] falls to -1"),
+        (lambda X: 0 * X, {}, ValueError, "without any electron"),
+        (lambda X: X * np.nan, {}, ValueError, "NaN"),
+        (lambda X: X, {"prior": "published"}, TypeError, "ShellPrior"),
+        (lambda X: X, {"n_shells": 0}, ValueError, "n_shells"),
+        (lambda X: X, {"convention": "beta"}, ValueError, "convention"),
+    ],
+)
+def test_fit_refuses(two_images, change, options, error, message):
+    with pytest.raises(error, match=message):
+        fit_shells(change(two_images.images), **options)

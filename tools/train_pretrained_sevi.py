@@ -146,7 +146,7 @@ def main() -> None:
     """Train, save, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("name", choices=N_SHELLS)
-    folder = Path(skastro.__file__).parent / "pretrained"
+    folder = Path(skastro.__file__).parent / "sevi" / "pretrained"
     parser.add_argument("--output", type=Path, default=folder, metavar="FOLDER")
     parser.add_argument("--n-images", type=int, help="images to train on")
     parser.add_argument("--n-valid", type=int, default=2000)

@@ -21,7 +21,7 @@ from skastro.sevi._pretrained import Pretrained
 from skastro.sevi._prior import ShellPrior
 
 NAMES = {"sevi-1shell": 1, "sevi-2shell": 2}
-FOLDER = files("skastro") / "pretrained"
+FOLDER = files("skastro.sevi") / "pretrained"
 
 
 def pretrained(name="sevi-1shell", **params):

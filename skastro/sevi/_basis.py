@@ -258,7 +258,7 @@ class ShellBasis:
         ellipticity: torch.Tensor | None = None,
         center: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Give the 13 basis images of each shell.
+        """Compute the 13 basis images of each shell.
 
         Parameters
         ----------
@@ -299,7 +299,7 @@ class ShellBasis:
         ellipticity: torch.Tensor | None = None,
         center: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Give basis images, and how the image of a shell changes with its radii.
+        """Compute basis images, and how the image of a shell changes with its radii.
 
         Parameters
         ----------
@@ -331,7 +331,7 @@ class ShellBasis:
         return self._project(tables, radius, radius_width, frame)
 
     def quadrant_axes(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the distances of a quadrant's pixels from the axes of the image.
+        """Return the distances of a quadrant's pixels from the axes of the image.
 
         Returns
         -------
@@ -353,7 +353,7 @@ class ShellBasis:
         ellipticity: torch.Tensor | None = None,
         center: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Give the expected numbers of electrons, many times faster than by the basis.
+        """Compute expected numbers of electrons, many times faster than by the basis.
 
         Parameters
         ----------

@@ -181,7 +181,7 @@ class _FittedShells:
 
 # Residuals of a good fit stay within so many standard deviations.
 _RESIDUAL_LIMIT = 4.0
-# More shells have a colour scale instead of a legend.
+# More shells have a color scale instead of a legend.
 _MOST_NAMES = 6
 _N_ANGLES = 181
 _N_RINGS = 200
@@ -197,7 +197,7 @@ def _color_scale(radius: np.ndarray) -> ScalarMappable:
 
 
 def _shell_colors(radius: np.ndarray) -> list[Any]:
-    """Give colours to shells: different ones to a few, a scale by radius to many."""
+    """Choose colors: different ones for a few shells, a scale by radius for many."""
     if len(radius) <= _MOST_NAMES:
         return [f"C{shell}" for shell in range(len(radius))]
     return list(_color_scale(radius).to_rgba(radius))
@@ -238,7 +238,7 @@ def _draw_image(
 def _draw_residual(
     ax: Axes, residual: np.ndarray, rms: float, cell: float, extent: float
 ) -> None:
-    """Draw what the fit leaves over, in cells of that side, as far as the image."""
+    """Draw the residual, in cells of that side, within the limits of the image."""
     end = cell * len(residual) - extent
     limit = max(_RESIDUAL_LIMIT, np.percentile(np.abs(residual), 99.5))
     picture = ax.imshow(
@@ -334,7 +334,7 @@ def _draw_profile(
     )
 
 
-# Electrons that a cell of the residual should have, and cells along a side at least.
+# Electrons that a cell of the residual should have, and least cells along a side.
 _ENOUGH = 10.0
 _LEAST_CELLS = 16
 
@@ -343,7 +343,7 @@ class SEVIDisplay:
     """An image of electrons, and the shells that were fitted to it.
 
     Four axes: the image, with the fitted rings and their widths in the half on one side
-    of the electrons' axis; what the fit leaves over, in standard deviations; the
+    of the electrons' axis; the residual of the fit, in standard deviations; the
     angular densities of the shells with their bands; and the mean counts along the
     radius. It is recommended to use :meth:`from_estimator` or
     :meth:`from_predictions` to create a display. All parameters are stored as
@@ -381,8 +381,8 @@ class SEVIDisplay:
         are large enough for some ten counts within the largest shell. Where fewer than
         one count is expected, the difference itself.
     residual_std : float
-        Root mean square of `residual` where five counts or more are expected. Of counts
-        of such shells it is about 1.
+        Root mean square of `residual` where five counts or more are expected; about 1
+        if the image shows such shells.
     axes_ : ndarray of Axes of shape (2, 2)
         Image and residual, densities and radial profile.
     ax_ : matplotlib Axes
@@ -639,7 +639,7 @@ class SEVIDisplay:
         return self
 
     def _choose_block(self) -> int:
-        """Find how many pixels hold enough counts together."""
+        """Choose the side of cells, in pixels, so that they hold enough counts."""
         size = len(self.image)
         inside = self._fitted.distances(size) < self._fitted.radius.max()
         typical = np.median(self.expected[inside]) if inside.any() else 0.0
@@ -655,7 +655,7 @@ class SEVIDisplay:
 
 
 def _one_sample(image: Any, image_shape: tuple[int, ...] | None) -> np.ndarray:
-    """Bring an image to the shape of X with one sample."""
+    """Reshape an image to an X of one sample."""
     image = np.asarray(image)
     if image_shape is not None and image.size == np.prod(image_shape):
         return image.reshape(1, -1)

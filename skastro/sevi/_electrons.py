@@ -18,7 +18,7 @@ _N_CELLS = 20_000
 
 
 def angular_density(beta: ArrayLike, cos_theta: ArrayLike) -> np.ndarray:
-    """Give the density 1/2 + Σ β_l P_2l(cos θ) of electrons in cos θ.
+    """Compute the density 1/2 + Σ β_l P_2l(cos θ) of electrons in cos θ.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def throw_electrons(
     """
     edges = np.linspace(-1, 1, _N_CELLS + 1)
     density = angular_density(beta, (edges[1:] + edges[:-1]) / 2)
-    # Of a density that just touches zero rounding may make less.
+    # Rounding may make a density negative that just touches zero.
     if density.min() < -1e-6:
         raise ValueError(
             "The angular density 1/2 + Σ β_l P_2l(cos θ) of a shell must not be "

@@ -123,7 +123,7 @@ class SEVIPrior:
         }
 
     def log_prob(self, beta: torch.Tensor) -> torch.Tensor:
-        """Give the logarithm of the density of coefficients.
+        """Compute the logarithm of the density of coefficients.
 
         Parameters
         ----------
@@ -190,6 +190,19 @@ def check_shells(prior: SEVIPrior, n_shells: int) -> None:
         )
 
 
+def check_ends(value: Any, name: str) -> tuple[float, float]:
+    """Check that a value is a range of positive numbers, and return its ends."""
+    try:
+        low, high = (float(end) for end in value)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not 0 < low < high < math.inf:
+        raise ValueError(
+            f"{name} must be two positive numbers (lowest, highest); got {value!r}."
+        )
+    return low, high
+
+
 def pair(value: float | tuple[float, float]) -> tuple[float, float]:
     """Return the ends of a range, which may be one number."""
     return (value, value) if isinstance(value, Real) else value
@@ -221,6 +234,11 @@ class ShellPrior:
     radius, radius_width : tuple of (float, float)
         Ranges of the mean radii and of their standard deviations, uniformly filled.
 
+    Raises
+    ------
+    ValueError
+        If a range is not two positive numbers, the lower one first.
+
     See Also
     --------
     SEVIPrior : The published distribution, from which images are simulated.
@@ -242,6 +260,10 @@ class ShellPrior:
     sigma: torch.Tensor
     radius: tuple[float, float]
     radius_width: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for name in ("radius", "radius_width"):
+            object.__setattr__(self, name, check_ends(getattr(self, name), name))
 
     @classmethod
     def published(
@@ -322,10 +344,8 @@ class ShellPrior:
                 torch.tensor(np.asarray(values[name]), dtype=torch.float64)
                 for name in _COEFFICIENT_FIELDS
             ),
-            *(
-                tuple(float(end) for end in values[name])
-                for name in ("radius", "radius_width")
-            ),
+            values["radius"],
+            values["radius_width"],
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -343,8 +363,8 @@ class ShellPrior:
         }
         return {
             **coefficients,
-            "radius": tuple(float(end) for end in self.radius),
-            "radius_width": tuple(float(end) for end in self.radius_width),
+            "radius": self.radius,
+            "radius_width": self.radius_width,
         }
 
     def moments(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -191,7 +191,7 @@ def _read_text(path: Path) -> np.ndarray:
 
 
 def is_hdf5(path: Path) -> bool:
-    """Tell HDF5 files, and those that are named so, from others."""
+    """Return whether a file is HDF5, or is named so."""
     if path.suffix.lower() in (".h5", ".hdf5", ".hdf"):
         return True
     return path.is_file() and h5py.is_hdf5(path)
@@ -280,7 +280,7 @@ def read_electrons(
 def _find_owner(
     detected: SEVITable, generated: SEVITable | None, shells: Shells | None
 ) -> str | None:
-    """Say where it stands to which image or shell electrons belong."""
+    """Return the column that assigns electrons to images or shells."""
     for column in ("image_id", "shell_id"):
         if detected.has(column):
             return column
@@ -298,7 +298,7 @@ def _find_owner(
 
 
 def _shell_ids(owner: str | None, detected: SEVITable, join: Join | None) -> np.ndarray:
-    """Name the shells that electrons tell of, without a table of shells."""
+    """Return the ids of the shells that electrons refer to."""
     if owner is None:
         return np.zeros(1, dtype=np.int64)
     if owner == "generated":
@@ -307,7 +307,7 @@ def _shell_ids(owner: str | None, detected: SEVITable, join: Join | None) -> np.
 
 
 def _image_and_column(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the image of each shell, and which of its shells it is."""
+    """Return the image of each shell, and its place among the shells there."""
     image, column = np.nonzero(place >= 0)
     order = np.argsort(place[image, column])
     return image[order], column[order]
@@ -658,7 +658,7 @@ def _choose_kind(tables: dict[str, SEVITable], source: str, path: Path) -> str:
 
 
 def _describe(sevi: Bunch) -> str:
-    """Say what is known of the file in a few lines."""
+    """Describe the file in a few lines."""
     lines = [f"{sevi.path.name}, read as {sevi.kind}."]
     if sevi.images is not None:
         n, height, width = sevi.images.shape

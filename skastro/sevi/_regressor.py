@@ -22,7 +22,7 @@ from skastro.networks import PolarNet
 from skastro.sevi._electrons import FACTORS, N_BETAS
 from skastro.sevi._loss import LegendreLoss
 from skastro.sevi._pretrained import Pretrained, find_pretrained
-from skastro.sevi._prior import ShellPrior
+from skastro.sevi._prior import ShellPrior, check_ends
 from skastro.sevi._shell_fit import ShellPosterior, check_counts, fit_posterior
 from skastro.sevi._simulation import SEVISimulator, SimulatedImages
 from skastro.training import BatchIterator, find_source
@@ -61,8 +61,8 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
     """Measure the angular distributions of electrons in velocity-map images.
 
     An image shows electrons of one or several shells, projected along an axis across
-    the polarisation. Of each shell the coefficients β_l of the density
-    1/2 + Σ β_l P_2l(cos θ) are sought.
+    the polarisation. The estimator predicts the coefficients β_l of the density
+    1/2 + Σ β_l P_2l(cos θ) of each shell.
 
     A network proposes an answer; the default one sees the image's rings and their
     angular moments. For images of whole counts the answer is then refined: shells, with
@@ -101,9 +101,9 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
         Axis of an image along which the electrons are polarised.
 
     refine : bool, default=True
-        Whether predictions for images are refined by a fit of shells to the counts. The
-        fit knows at most 12 coefficients; images of one row, as 2-D X has without
-        `image_shape`, are not fitted.
+        Whether predictions for images are refined by
+        :func:`~skastro.sevi.fit_shells`. The fit has at most 12 coefficients; images of
+        one row, as 2-D X has without `image_shape`, are not fitted.
 
     distortion : bool, default=False
         Whether the fit also looks for a tilt of the polarisation axis, an ellipticity
@@ -159,7 +159,7 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
         ``"steps"``: divided by ten after one half and three quarters. A callable takes
         the progress from 0 to 1 and gives a factor, as
         :class:`~skastro.training.CosineCycles` and :class:`~skastro.training.Steps` do.
-        None: a constant rate, or the schedule of a callback of yours.
+        None: a constant rate, or that of your own callback.
 
     train_split : float, callable or None, default=0.1
         A float sets that part of the samples aside for validation, drawn with
@@ -249,8 +249,8 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
 
     Attributes
     ----------
-    prior_ : object
-        What the fit knows of shells beforehand. Only for at most 12 coefficients.
+    prior_ : ShellPrior
+        Prior of the fit. Only with at most 12 coefficients a shell.
 
     residual_std_ : ndarray of shape (n_outputs,)
         Root mean square error of the network on the validation samples, or, without
@@ -282,8 +282,9 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
 
     See Also
     --------
+    skastro.sevi.fit_shells : The fit alone.
     skastro.sevi.make_sevi : Images to try it on.
-    skastro.sevi.SEVISimulator : Ever new images, for ``fit_simulator``.
+    skastro.sevi.SEVISimulator : A source of images, for ``fit_simulator``.
 
     Notes
     -----
@@ -292,16 +293,11 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
     ``"sevi-1shell"`` and ``"sevi-2shell"``.
 
     Without `distortion` the fit assumes round images whose centre is in their middle,
-    with the polarisation along an axis. ``out_of_range`` of ``predict_shells`` says
-    where an image is none of such shells. Images whose pixels are fine in comparison
-    with the shells' widths are rebinned.
+    with the polarisation along an axis. ``out_of_range`` of ``predict_shells`` marks
+    images that do not show such shells. Images with pixels much finer than the shells'
+    widths are rebinned.
 
     ``fit`` takes ``sample_weight`` as a further argument.
-
-    References
-    ----------
-    .. [1] Minka, T. P. (2001). "Expectation propagation for approximate Bayesian
-           inference". UAI. https://arxiv.org/abs/1301.2294
 
     Examples
     --------
@@ -443,9 +439,9 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
             None: those of `image_shape`, or 256.
         **parameters : dict
             Parameters of the constructor, such as `convention`, `polarization_axis`,
-            `extent`, `radius`, `refine`, `distortion`, `image_shape` and `device`. Of
-            the network, `n_betas`, `normalization` and `scale_target` the weights allow
-            no other than the default.
+            `extent`, `radius`, `refine`, `distortion`, `image_shape` and `device`. The
+            weights require the defaults of `n_betas`, `normalization`, `scale_target`
+            and the network.
 
         Returns
         -------
@@ -526,8 +522,8 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
         -------
         y : ndarray of shape (n_samples, n_shells * n_betas)
             The coefficients, those of the smallest shell first. With `refine` the means
-            of the posterior, but for images whose fit fails, for which the network
-            answers, as for data sets and during a training.
+            of the posterior. The network answers for images whose fit fails, for data
+            sets, and during training.
         y_std : ndarray of the same shape
             Standard deviations, of the posterior, or else the network's root mean
             square error on the validation samples. Only with `return_std`.
@@ -553,7 +549,7 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
         return (y, std) if return_std else y
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Predict intervals that hold the coefficients with a given probability.
+        """Predict intervals that contain the coefficients with a given probability.
 
         Parameters
         ----------
@@ -565,9 +561,8 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
         Returns
         -------
         interval : ndarray of shape (n_samples, n_shells * n_betas, 2)
-            Ends between which a coefficient lies, with as much probability below as
-            above. Where the network answers, those of a normal distribution with its
-            root mean square error.
+            Ends of the central interval of each coefficient. Where the network answers,
+            those of a normal distribution with its root mean square error.
 
         Raises
         ------
@@ -698,7 +693,8 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
 
     def _ranges(self) -> list[tuple[float, float]]:
         """Return the checked ranges of radii and widths."""
-        ranges = [_checked_range(self, name) for name in ("radius", "radius_width")]
+        names = ("radius", "radius_width")
+        ranges = [check_ends(getattr(self, name), name) for name in names]
         if ranges[0][0] > 2**0.5 * self.extent:
             raise ValueError(
                 f"radius={self.radius!r} begins beyond the corners of images of "
@@ -897,19 +893,6 @@ class SEVIRegressor(StrictRegressor, NeuralNetRegressor):
             output = output.reshape(len(output), -1)
             y = torch.as_tensor(y).to(output).reshape(output.shape)
             yield output - y / self._factor
-
-
-def _checked_range(estimator: Any, name: str) -> tuple[float, float]:
-    value = getattr(estimator, name)
-    try:
-        low, high = (float(end) for end in value)
-    except (TypeError, ValueError):
-        low, high = np.nan, np.nan
-    if not 0 < low < high < np.inf:
-        raise ValueError(
-            f"{name} must be two positive numbers (lowest, highest); got {value!r}."
-        )
-    return low, high
 
 
 def _simulated_images(dataset: Any) -> SimulatedImages | None:

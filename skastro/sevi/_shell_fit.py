@@ -371,7 +371,7 @@ class _Fit:
             getattr(self, name)[rows] = value
 
     def rows(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Take rows of everything."""
+        """Return rows of all fields."""
         return {field.name: getattr(self, field.name)[rows] for field in fields(self)}
 
 
@@ -688,7 +688,8 @@ def fit_shells(
 
     The shells, with their radii, widths, numbers of electrons and angular coefficients,
     and a uniform background are fitted to the counts by their Poisson likelihood and a
-    prior. The fit needs no network and no training.
+    prior. Limits of the coefficients are taken into account by expectation propagation
+    [1]_. The fit needs no network and no training.
 
     Parameters
     ----------
@@ -759,6 +760,11 @@ def fit_shells(
     --------
     skastro.SEVIRegressor : Learns the prior, and answers by a network if a fit fails.
     SEVIDisplay : Draws an image with its shells.
+
+    References
+    ----------
+    .. [1] Minka, T. P. (2001). "Expectation propagation for approximate Bayesian
+           inference". UAI. https://arxiv.org/abs/1301.2294
 
     Examples
     --------

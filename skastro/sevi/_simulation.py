@@ -193,7 +193,7 @@ class SEVISimulator:
         return {name: part.to(self.device) for name, part in scenes.items()}
 
     def coefficients(self, scenes: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Give the coefficients that are to be found in images.
+        """Return the coefficients that are to be found in images.
 
         Parameters
         ----------

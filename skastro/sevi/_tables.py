@@ -60,18 +60,18 @@ class SEVITable:
         return len(self.dataset)
 
     def name_of(self, column: str) -> str | None:
-        """Give the stored name of a column, None where there is none."""
+        """Return the stored name of a column, or None."""
         for spelling in _SPELLINGS[column]:
             if spelling in self._stored:
                 return self._stored[spelling]
         return None
 
     def has(self, column: str) -> bool:
-        """Tell whether there is a column."""
+        """Return whether there is a column."""
         return self.name_of(column) is not None
 
     def require(self, *columns: str) -> None:
-        """Refuse a table that lacks a column."""
+        """Check that the table has these columns."""
         for column in columns:
             if not self.has(column):
                 raise ValueError(
@@ -112,7 +112,7 @@ class SEVITable:
         return values.astype(np.float64)
 
     def _checked(self, column: str, values: np.ndarray) -> np.ndarray:
-        """Give numbers as such, one a row, and refuse others."""
+        """Return int64 or float64, after checking for one number a row."""
         is_id = column.endswith("_id")
         if values.ndim != 1 or values.dtype.kind not in ("iu" if is_id else "iuf"):
             raise ValueError(
@@ -149,7 +149,7 @@ def find_tables(file: h5py.File) -> dict[str, SEVITable]:
 
 
 def simplify(name: str) -> str:
-    """Write a name without case, underscores, spaces and Greek letters."""
+    """Remove case, underscores and spaces, and spell out Greek letters."""
     text = unicodedata.normalize("NFKC", name).lower()
     for letter in set(text):
         greek = re.fullmatch("GREEK SMALL LETTER (.+)", unicodedata.name(letter, ""))
@@ -254,7 +254,7 @@ def in_place(values: np.ndarray | None, place: np.ndarray) -> np.ndarray | None:
 def _owners(
     shells: Shells, image_id: np.ndarray | None, n_shells: int | None
 ) -> np.ndarray:
-    """Name the image of each shell."""
+    """Return the id of the image of each shell."""
     if shells.image_id is not None:
         return shells.image_id
     ids, n = shells.id, len(shells.id)
@@ -406,7 +406,7 @@ class Join:
         return found
 
     def _pair(self, ids: np.ndarray, shells: np.ndarray) -> np.ndarray:
-        """Write the pairs of shell and electron as one number."""
+        """Encode the pairs of shell and electron as one number."""
         number = self._shells.find(shells, self.detected.where)
         outside = (ids < self._low) | (ids >= self._low + self._span)
         return np.where(outside, -1, number * self._span + ids - self._low)
@@ -418,13 +418,13 @@ def parts(table: SEVITable) -> list[slice]:
 
 
 def different_ids(table: SEVITable, column: str) -> np.ndarray:
-    """Give the different ids of a column, ascending."""
+    """Return the different ids of a column, ascending."""
     found = [np.unique(table.read(column, rows)) for rows in parts(table)]
     return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
 
 
 def id_limits(table: SEVITable, column: str) -> tuple[int, int]:
-    """Give the smallest and the largest id of a column; zeros of an empty one."""
+    """Return the smallest and the largest id of a column; zeros if it is empty."""
     ends = [
         (values.min(), values.max())
         for values in (table.read(column, rows) for rows in parts(table))

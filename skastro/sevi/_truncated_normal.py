@@ -138,7 +138,7 @@ def normals_within(
     """
     nodes, weights = np.polynomial.legendre.leggauss(_N_FINE_NODES)
     x = (nodes + 1) / 2
-    # Of the density exp(a x - b x²/2) these are the derivatives by a and b.
+    # Derivatives of the exponent of the density exp(a x - b x²/2) by a and b.
     terms = np.stack([x, -(x**2) / 2])
     wanted = np.stack([mean, -(mean**2 + scatter**2) / 2], axis=-1)
     natural = np.stack([mean, np.ones_like(mean)], axis=-1) / scatter[:, None] ** 2
@@ -202,12 +202,12 @@ def log_mass(
 
 
 def _log_within(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Give the logarithm of the standard normal distribution's part from a to b."""
+    """Compute the logarithm of the standard normal probability from a to b."""
     flip = a + b > 0
     a, b = torch.where(flip, -b, a), torch.where(flip, -a, b)
     log_a, log_b = torch.special.log_ndtr(a), torch.special.log_ndtr(b)
     wide = log_b + torch.log(-torch.expm1((log_a - log_b).clamp(max=-1e-300)))
-    # Of narrow intervals the difference would be lost in rounding.
+    # For narrow intervals the difference would be lost in rounding.
     narrow = torch.log(b - a) - ((a + b) / 2) ** 2 / 2 - math.log(2 * math.pi) / 2
     return torch.where((b - a) * (1 + a.abs()) < 1e-4, narrow, wide)
 

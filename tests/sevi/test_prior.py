@@ -124,3 +124,9 @@ def test_prior_of_a_fit_as_plain_values(prior):
     # The values are copies.
     values["mean"][:] = 0
     assert again == prior
+
+
+@pytest.mark.parametrize("radius", [(0.9, 0.3), 0.5, (0.0, 0.3), (0.3, np.inf)])
+def test_prior_of_a_fit_needs_a_range(radius):
+    with pytest.raises(ValueError, match="radius must be two positive numbers"):
+        ShellPrior.published(radius=radius)

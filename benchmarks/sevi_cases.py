@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from skastro.simulation.sevi import SEVIPrior, SEVISimulator
+from skastro.sevi import SEVIPrior, SEVISimulator
 
 SIZE = 256
 # Of the grid, and how many of its pixels make one of the images.
@@ -39,7 +39,7 @@ class Case:
     separation : float, default=None
         Fixed distance of the radii of two shells. None: as the prior has it.
     tilt, ellipticity, background : float, default=0
-        As in :class:`~skastro.simulation.sevi.SEVISimulator`.
+        As in :class:`~skastro.sevi.SEVISimulator`.
     clean : str, default=None
         Name of the case without the distortion.
     """

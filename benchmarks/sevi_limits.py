@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.sevi_cases import SIZE
 from benchmarks.sevi_gibbs import truncated_normal_samples
-from skastro.simulation.sevi import N_BETAS, SEVIPrior, ShellBasis
+from skastro.sevi import N_BETAS, SEVIPrior, ShellBasis
 
 # Parameters of a shell: logarithm of the number of electrons, coefficients, mean and
 # standard deviation of the radii.

@@ -13,7 +13,7 @@ from benchmarks import sevi_limits, sevi_pyabel
 from benchmarks.sevi_cases import SIZE, VALIDATION, Batch, Case, throw
 from benchmarks.sevi_scores import Answer
 from skastro import SEVIRegressor
-from skastro.datasets import make_sevi
+from skastro.sevi import make_sevi
 
 METHODS = {
     "skastro": "skastro",

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from benchmarks.sevi_cases import Batch
 from benchmarks.sevi_scores import legendre_loss
-from skastro.simulation.sevi import N_BETAS
+from skastro.sevi import N_BETAS
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.sevi_cases import CASES, Batch
-from skastro.simulation.sevi import N_BETAS
+from skastro.sevi import N_BETAS
 
 FIELDS = (
     "case",

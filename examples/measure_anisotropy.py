@@ -44,9 +44,7 @@ from scipy.stats import chi2
 from sklearn.utils import Bunch
 
 from skastro import SEVIRegressor
-from skastro.datasets import read_sevi
-from skastro.inspection import SEVIDisplay
-from skastro.simulation.sevi import SEVIPrior, SEVISimulator
+from skastro.sevi import SEVIDisplay, SEVIPrior, SEVISimulator, read_sevi
 from skastro.utils import atomic_write
 
 matplotlib.use("Agg")

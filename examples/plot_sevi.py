@@ -18,8 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from skastro import SEVIRegressor
-from skastro.datasets import make_sevi
-from skastro.inspection import SEVIDisplay
+from skastro.sevi import SEVIDisplay, make_sevi
 
 shells = {"n_shells": 2, "size": 96, "min_separation": 0.1, "background": 0.1}
 train = make_sevi(80, n_electrons=(3e3, 3e4), random_state=0, verbose=0, **shells)

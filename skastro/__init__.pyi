@@ -3,7 +3,6 @@ from .estimators import EnsembleClassifier as EnsembleClassifier
 from .estimators import GalaxyClassifier as GalaxyClassifier
 from .estimators import GalaxyRegressor as GalaxyRegressor
 from .estimators import RejectingClassifier as RejectingClassifier
-from .estimators import SEVIRegressor as SEVIRegressor
 from .estimators import SpectrumClassifier as SpectrumClassifier
 from .estimators import VAETransformer as VAETransformer
 from .pipeline import Pipeline as Pipeline
@@ -14,5 +13,6 @@ from .preprocessing import RebinSpectra as RebinSpectra
 from .preprocessing import StandardizeSpectra as StandardizeSpectra
 from .resampling import NoiseAugmenter as NoiseAugmenter
 from .resampling import NoiseResampler as NoiseResampler
+from .sevi import SEVIRegressor as SEVIRegressor
 
 __version__: str

@@ -12,6 +12,7 @@ import skastro
 
 PACKAGE = Path(skastro.__file__).parent
 FLOOR_OF_ROOM = {
+    "sevi": 5,
     "inspection": 4,
     "distributed": 4,
     "estimators": 3,

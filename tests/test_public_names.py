@@ -45,6 +45,7 @@ def test_unknown_name_is_an_attribute_error():
         "from skastro import CropPadImages, MinMaxSpectra, RebinSpectra",
         "from skastro import Pipeline",
         "import skastro.datasets",
+        "from skastro.sevi import read_sevi",
     ],
 )
 def test_torch_is_not_imported_before_it_is_needed(statement):

@@ -8,9 +8,8 @@ import torch
 from tqdm import tqdm
 
 from skastro import SEVIRegressor
-from skastro.estimators import LegendreLoss
-from skastro.estimators._pretrained import Pretrained
-from skastro.simulation.sevi import SEVISimulator
+from skastro.sevi import LegendreLoss, SEVISimulator
+from skastro.sevi._pretrained import Pretrained
 from skastro.utils import atomic_write
 
 # Electrons of a shell, and background as a part of all electrons.

@@ -3,7 +3,8 @@
 
     python tools/train_pretrained_sevi.py sevi-1shell
 
-writes ``sevi-1shell.safetensors`` and ``sevi-1shell.md`` to ``skastro/pretrained``.
+writes ``sevi-1shell.safetensors`` and ``sevi-1shell.md`` to
+``skastro/sevi/pretrained``.
 ``--card-only`` measures the weights that lie there, and writes the card anew.
 """
 
@@ -22,9 +23,9 @@ from tqdm import tqdm
 
 import skastro
 from skastro import SEVIRegressor
-from skastro.estimators._pretrained import Pretrained
 from skastro.networks import PolarNet
-from skastro.simulation.sevi import SEVISimulator
+from skastro.sevi import SEVISimulator
+from skastro.sevi._pretrained import Pretrained
 
 N_SHELLS = {"sevi-1shell": 1, "sevi-2shell": 2}
 DEFAULT_N_IMAGES = {"sevi-1shell": 20_000, "sevi-2shell": 30_000}
@@ -145,7 +146,7 @@ def main() -> None:
     """Train, save, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("name", choices=N_SHELLS)
-    folder = Path(skastro.__file__).parent / "pretrained"
+    folder = Path(skastro.__file__).parent / "sevi" / "pretrained"
     parser.add_argument("--output", type=Path, default=folder, metavar="FOLDER")
     parser.add_argument("--n-images", type=int, help="images to train on")
     parser.add_argument("--n-valid", type=int, default=2000)

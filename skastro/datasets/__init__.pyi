@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: BSD-3-Clause
-from ._make_sevi import make_sevi as make_sevi
-from ._read_sevi import read_sevi as read_sevi
 from .galaxies import fetch_galaxy10 as fetch_galaxy10
 from .galaxies import make_galaxies as make_galaxies
 from .galaxies import read_galaxies as read_galaxies

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The estimators: one file a subject."""
 
-from skastro.estimators._legendre_loss import LegendreLoss
 from skastro.estimators.ensemble import EnsembleClassifier
 from skastro.estimators.galaxy import GalaxyClassifier
 from skastro.estimators.galaxy_regressor import GalaxyRegressor
 from skastro.estimators.rejecting import RejectingClassifier
-from skastro.estimators.sevi import SEVIRegressor
 from skastro.estimators.spectrum import SpectrumClassifier
 from skastro.estimators.vae import VAETransformer
 
@@ -14,9 +12,7 @@ __all__ = [
     "EnsembleClassifier",
     "GalaxyClassifier",
     "GalaxyRegressor",
-    "LegendreLoss",
     "RejectingClassifier",
-    "SEVIRegressor",
     "SpectrumClassifier",
     "VAETransformer",
 ]

@@ -15,7 +15,6 @@ from skastro.inspection._display import DisplayMixin
 from skastro.inspection._embeddings import LatentSpaceDisplay
 from skastro.inspection._history import HistoryDisplay
 from skastro.inspection._reconstruction import ReconstructionDisplay
-from skastro.inspection._sevi_display import SEVIDisplay
 
 __all__ = [
     "ActivationMapDisplay",
@@ -26,7 +25,6 @@ __all__ = [
     "ReconstructionDisplay",
     "ReliabilityDisplay",
     "RiskCoverageDisplay",
-    "SEVIDisplay",
     "class_activation_map",
     "deletion_curve",
     "deletion_score",

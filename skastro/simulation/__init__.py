@@ -4,7 +4,6 @@
 Spectra: stars, galaxies, quasars and the spectrograph that observes them; images:
 galaxies and the camera that takes them. The functions for users are
 :func:`skastro.datasets.make_spectra` and :func:`skastro.datasets.make_galaxies`.
-Images of electrons are in :mod:`skastro.simulation.sevi`.
 """
 
 from skastro.simulation.galaxies._camera import GalaxyCamera, simulate_galaxies

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import truncnorm
 
-from skastro.simulation.sevi import SEVIPrior, SEVISimulator, ShellBasis
+from skastro.sevi import SEVIPrior, SEVISimulator, ShellBasis
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from astropy.table import Table
 
-from skastro.datasets import read_sevi
+from skastro.sevi import read_sevi
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "measure_anisotropy.py"
 B = np.array([-0.9, -0.3, 1.2])

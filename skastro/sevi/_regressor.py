@@ -1,0 +1,962 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Angular distributions of photoelectrons, measured in their images."""
+
+import math
+from collections.abc import Callable, Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from scipy.stats import norm
+from sklearn.utils import Bunch, Tags, _safe_indexing
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from skorch.dataset import Dataset
+from skorch.utils import is_dataset
+from torch.utils.data import Subset
+
+from skastro.base import BaseRegressor, check_X_y
+from skastro.networks import PolarNet
+from skastro.sevi._electrons import FACTORS, N_BETAS
+from skastro.sevi._loss import LegendreLoss
+from skastro.sevi._pretrained import Pretrained, find_pretrained
+from skastro.sevi._prior import ShellPrior, check_ends
+from skastro.sevi._shell_fit import ShellPosterior, check_counts, fit_posterior
+from skastro.sevi._simulation import SEVISimulator, SimulatedImages
+from skastro.training import BatchIterator, find_source
+from skastro.utils import check_count
+
+# Published networks take images with this total.
+_PUBLISHED_TOTAL = 255.0
+# Samples from which the scale of the targets is taken, if not from all.
+_N_TARGETS = 4096
+# Size of images for pretrained weights, if none is given.
+_DEFAULT_SIZE = 256
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "published": {
+        "module": "resnet18",
+        # Each image divided by its total and multiplied by 255.
+        "normalization": "total",
+        "refine": False,
+        "scale_target": False,
+        "criterion": LegendreLoss,
+        # Images of fit_simulator: 400 of 8000 are replaced every 5 epochs.
+        "n_simulated": 8000,
+        "n_replaced": 400,
+        "replace_every": 5,
+        # Open: optimizer, learning rate, batches, number of epochs.
+        "optimizer": torch.optim.Adam,
+        "lr": 1e-3,
+        "schedule": None,
+        "batch_size": 32,
+        "max_epochs": 100,
+    },
+}
+
+
+class SEVIRegressor(BaseRegressor):
+    """Measure the angular distributions of electrons in velocity-map images.
+
+    An image shows electrons of one or several shells, projected along an axis across
+    the polarisation. The estimator predicts the coefficients β_l of the density
+    1/2 + Σ β_l P_2l(cos θ) of each shell.
+
+    A network proposes an answer; the default one sees the image's rings and their
+    angular moments. For images of whole counts the answer is then refined: shells, with
+    their radii, widths, numbers of electrons and a background, are fitted to the counts
+    by their Poisson likelihood and a prior of the coefficients, learned from y. The
+    refined coefficients are the means of the posterior and come with standard
+    deviations. The fit finds the radii by itself, and its coefficients do not depend on
+    the network's weights, so that few training images, or few epochs, will do for it.
+
+    The estimator is at the same time a scikit-learn regressor and a
+    :class:`skorch.NeuralNetRegressor`: parameters of its parts are reached as
+    ``module__hidden``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
+    the constructor, in ``set_params`` and in searches.
+
+    Parameters
+    ----------
+    module : str, torch.nn.Module class or instance, default="polar"
+        The network: ``"polar"`` is :class:`~skastro.networks.PolarNet`; ``"resnet18"``,
+        ``"resnet34"`` and ``"resnet101"``, with one input channel, are as published. Or
+        another name that ``skastro.networks.available_modules(2)`` lists, or any
+        module; an instance is copied, so that each ``fit`` starts from its weights.
+        Modules whose ``__init__`` takes ``n_channels``, ``n_outputs`` or
+        ``input_size`` (height and width) get these sizes from the data, and batches of
+        shape ``(batch, 1, height, width)``; a module that takes none of them gets X as
+        it was given.
+
+    n_betas : int, default=12
+        Coefficients of a shell. y has that many columns for each shell; the number of
+        shells follows.
+
+    convention : {"density", "vmi"}, default="density"
+        Meaning of the coefficients in y and in predictions: "density" is β_l of
+        1/2 + Σ β_l P_2l(cos θ), "vmi" is b_l = 2 β_l of 1 + Σ b_l P_2l(cos θ).
+
+    polarization_axis : {0, 1}, default=1
+        Axis of an image along which the electrons are polarised.
+
+    refine : bool, default=True
+        Whether predictions for images are refined by
+        :func:`~skastro.sevi.fit_shells`. The fit has at most 12 coefficients; images of
+        one row, as 2-D X has without `image_shape`, are not fitted.
+
+    distortion : bool, default=False
+        Whether the fit also looks for a tilt of the polarisation axis, an ellipticity
+        and a displacement of the centre, of a few degrees, per cent and pixels. It
+        then takes about ten times as long.
+
+    prior : {"training", "published"}, default="training"
+        Distribution of the coefficients that the fit starts from: ``"training"`` takes
+        limits, mean and scatter of each coefficient from the training samples,
+        ``"published"`` those of :class:`skastro.sevi.SEVIPrior`.
+
+    radius : tuple of (float, float), default=(0.3, 0.9)
+        Range in which the fit looks for the shells' mean radii, in the unit of
+        `extent`.
+
+    radius_width : tuple of (float, float), default=(0.005, 0.009)
+        Range of the standard deviations of the radii of a shell.
+
+    extent : float, default=1.0
+        Half the side of the images, in the unit of the radii.
+
+    image_shape : tuple of int, default=None
+        Shape of one image, ``(height, width)``, where X is 2-D and a row is an image
+        written out. With None a row of 2-D X is an image of height 1.
+
+    normalization : {"auto", "counts", "total"}, default="auto"
+        What the network sees: ``"counts"`` as they are, or, ``"total"``, divided by
+        their total and multiplied by 255, as published. ``"auto"``: counts for
+        ``"polar"``, which takes their total into account, the latter for others.
+
+    criterion : class, default=LegendreLoss
+        The loss, of coefficients of densities;
+        :class:`~skastro.sevi.LegendreLoss` is the squared distance of the angular
+        densities.
+
+    optimizer : class, default=torch.optim.AdamW
+        The optimizer.
+
+    lr : float, default=2e-3
+        The learning rate; with a schedule the highest one.
+
+    max_epochs : int, default=30
+        Passes over the training samples in one call of ``fit``.
+
+    batch_size : int, default=64
+        Samples in a training batch. Prediction takes as many at least;
+        ``iterator_valid__batch_size`` sets how many. -1 takes all at once.
+
+    schedule : {"cosine", "cosine_cycles", "steps"}, callable or None, default="cosine"
+        How the learning rate changes at every step. ``"cosine"``: a linear warm-up
+        over the first tenth of the training, then half a cosine down to zero.
+        ``"cosine_cycles"``: the same in two cycles, the second half as high.
+        ``"steps"``: divided by ten after one half and three quarters. A callable takes
+        the progress from 0 to 1 and gives a factor, as
+        :class:`~skastro.training.CosineCycles` and :class:`~skastro.training.Steps` do.
+        None: a constant rate, or that of your own callback.
+
+    train_split : float, callable or None, default=0.1
+        A float sets that part of the samples aside for validation, drawn with
+        ``random_state``; of fewer than 20 samples none is set aside. A callable takes
+        and gives what skorch's :class:`~skorch.dataset.ValidSplit` does. None: no
+        validation.
+
+    restore_best_weights : bool, default=True
+        Keep the weights of the epoch with the lowest validation loss. Without
+        validation those of the last epoch stay. ``callbacks__best_weights__monitor``
+        and its kin choose otherwise.
+
+    scale_target : bool, default=True
+        Whether the network's outputs are in units of the scatter of each coefficient,
+        from its mean, over the training samples. The loss is that of the coefficients
+        in any case.
+
+    augment : callable, default=None
+        How training batches are varied before the network sees them. It takes a Tensor
+        of shape ``(batch, 1, height, width)``, polarised along the last axis, and gives
+        one of the same shape. The targets stay as they are.
+
+    n_simulated : int, default=4096
+        Images of an epoch of ``fit_simulator``.
+
+    n_replaced : int, default=None
+        Images that ``fit_simulator`` replaces by new ones every `replace_every` epochs,
+        while the others stay. None: all images are new at every epoch.
+
+    replace_every : int, default=5
+        Epochs between these replacements.
+
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Number format of the network's computations. ``"auto"``: bfloat16 where the
+        hardware computes in it (float16 on GPUs that are fast in that format only) and
+        samples and network are large enough for that to pay, float32 elsewhere and in
+        prediction, whose numbers would be rounded to two or three digits. Weights and
+        losses are float32 in any case.
+
+    device : str, torch.device or None, default="auto"
+        Where to compute. ``"auto"``: a CUDA device where there is one, else Apple's
+        MPS, else the CPU; a pickled estimator then looks anew where it is loaded.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the weights, the validation split, the order of the samples and
+        dropout. With an int, results are the same at each call on the CPU and the
+        global generators stay untouched. None follows the global generators, so
+        that ``torch.manual_seed`` governs.
+
+    warm_start : bool, default=False
+        Whether ``fit`` trains a fitted network on, instead of starting anew.
+
+    verbose : int, default=1
+        0: silent; 1: a progress bar; 2: also skorch's table of epochs.
+
+    callbacks : list of skorch callbacks, "disable" or None, default=None
+        Callbacks besides the default ones, which are ``epoch_timer``, ``train_loss``,
+        ``valid_loss``, ``lr_schedule``, ``best_weights``, ``progress`` and
+        ``print_log``. ``"disable"`` leaves the default ones out too.
+
+    iterator_train : class, default=skastro.training.BatchIterator
+        Iterator over training batches, such as :class:`torch.utils.data.DataLoader`.
+
+    iterator_valid : class, default=skastro.training.BatchIterator
+        Iterator over batches in validation and prediction.
+
+    dataset : class, default=skorch.dataset.Dataset
+        Data set that X and y are wrapped in.
+
+    predict_nonlinearity : callable, "auto" or None, default="auto"
+        Function from the module's output to scaled targets; ``"auto"`` follows the
+        criterion and leaves outputs as they are for those named above.
+
+    compile : bool, default=False
+        Whether to compile the module by :func:`torch.compile`.
+
+    use_caching : bool or "auto", default="auto"
+        Whether scoring callbacks reuse the predictions of training and validation.
+
+    torch_load_kwargs : dict, default=None
+        Arguments of :func:`torch.load` in ``load_params``.
+
+    **kwargs : dict
+        Parameters of the parts, with the prefixes ``module__``, ``criterion__``,
+        ``optimizer__``, ``iterator_train__``, ``iterator_valid__``, ``callbacks__``,
+        ``dataset__`` and ``compile__``.
+
+    Attributes
+    ----------
+    prior_ : ShellPrior
+        Prior of the fit. Only with at most 12 coefficients a shell.
+
+    residual_std_ : ndarray of shape (n_outputs,)
+        Root mean square error of the network on the validation samples, or, without
+        any, on the training samples.
+
+    target_mean_, target_scale_ : ndarray of shape (n_outputs,)
+        Mean and standard deviation of the training targets. Only with `scale_target`.
+
+    target_shape_ : tuple of int
+        Shape of one sample's target: ``()`` where y was 1-D, else ``(n_outputs,)``.
+
+    n_features_in_ : int
+        Length of the second axis of X in ``fit``.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X was a data frame.
+
+    sample_shape_ : tuple of int
+        Shape of one sample in ``fit``.
+
+    module_sizes_ : dict
+        The sizes that were inferred from the data.
+
+    module_, criterion_, optimizer_, callbacks_ : objects
+        The parts, built.
+
+    history : skorch.history.History
+        What was recorded in each epoch.
+
+    See Also
+    --------
+    skastro.sevi.fit_shells : The fit alone.
+    skastro.sevi.make_sevi : Images to try it on.
+    skastro.sevi.SEVISimulator : A source of images, for ``fit_simulator``.
+
+    Notes
+    -----
+    Recipes of ``from_recipe``: ``"published"``, a ResNet-18 trained on simulated images
+    of which some are replaced every few epochs. Weights of ``from_pretrained``:
+    ``"sevi-1shell"`` and ``"sevi-2shell"``.
+
+    Without `distortion` the fit assumes round images whose centre is in their middle,
+    with the polarisation along an axis. ``out_of_range`` of ``predict_shells`` marks
+    images that do not show such shells. Images with pixels much finer than the shells'
+    widths are rebinned.
+
+    ``fit`` takes ``sample_weight`` as a further argument.
+
+    Examples
+    --------
+    >>> from skastro import SEVIRegressor
+    >>> from skastro.sevi import make_sevi
+    >>> train = make_sevi(200, size=64, n_electrons=1e4, random_state=0)
+    >>> test = make_sevi(2, size=64, n_electrons=1e4, random_state=1)
+    >>> reg = SEVIRegressor(max_epochs=2, verbose=0, random_state=0)
+    >>> reg = reg.fit(train.images, train.beta)
+    >>> beta, std = reg.predict(test.images, return_std=True)
+    >>> bool((abs(beta - test.beta) < 5 * std).all())
+    True
+    """
+
+    _finite_advice = "Dead pixels can be filled beforehand by their mirror images."
+    _input_ndims: ClassVar = (2, 3)
+    _input_dtypes: ClassVar = (np.float32,)
+    _module_ndim = 2
+    _recipes: ClassVar = RECIPES
+    _pretrained: ClassVar = ("sevi-1shell", "sevi-2shell")
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseRegressor._parameter_constraints,
+        "image_shape": [None, tuple, list],
+        "augment": [None, callable],
+        "convention": [StrOptions(set(FACTORS))],
+        "polarization_axis": [Options(Integral, {0, 1})],
+        "n_betas": [Interval(Integral, 1, None, closed="left")],
+        "normalization": [StrOptions({"auto", "counts", "total"})],
+        "prior": [StrOptions({"training", "published"})],
+        "extent": [Interval(Real, 0, None, closed="neither")],
+        "refine": ["boolean"],
+        "distortion": ["boolean"],
+        "n_simulated": [Interval(Integral, 1, None, closed="left")],
+        "n_replaced": [None, Interval(Integral, 1, None, closed="left")],
+        "replace_every": [Interval(Integral, 1, None, closed="left")],
+        "radius": [tuple, list],
+        "radius_width": [tuple, list],
+    }
+
+    def __init__(
+        self,
+        module: str | type[torch.nn.Module] | torch.nn.Module = "polar",
+        *,
+        n_betas: int = 12,
+        convention: str = "density",
+        polarization_axis: int = 1,
+        refine: bool = True,
+        distortion: bool = False,
+        prior: str = "training",
+        radius: tuple[float, float] = (0.3, 0.9),
+        radius_width: tuple[float, float] = (0.005, 0.009),
+        extent: float = 1.0,
+        image_shape: tuple[int, ...] | None = None,
+        normalization: str = "auto",
+        criterion: type = LegendreLoss,
+        optimizer: type = torch.optim.AdamW,
+        lr: float = 2e-3,
+        max_epochs: int = 30,
+        batch_size: int = 64,
+        schedule: str | Callable[[float], float] | None = "cosine",
+        train_split: float | Callable | None = 0.1,
+        restore_best_weights: bool = True,
+        scale_target: bool = True,
+        augment: Callable | None = None,
+        n_simulated: int = 4096,
+        n_replaced: int | None = None,
+        replace_every: int = 5,
+        precision: str = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 1,
+        callbacks: list | str | None = None,
+        iterator_train: type = BatchIterator,
+        iterator_valid: type = BatchIterator,
+        dataset: type = Dataset,
+        predict_nonlinearity: Callable | str | None = "auto",
+        compile: bool = False,
+        use_caching: bool | str = "auto",
+        torch_load_kwargs: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._set_init_params(locals())
+
+    def fit_simulator(self, simulator: SEVISimulator) -> Self:
+        """Fit the network to images that are simulated while it is trained.
+
+        Parameters
+        ----------
+        simulator : skastro.sevi.SEVISimulator
+            The source of images; `n_simulated`, `n_replaced` and `replace_every` say
+            how many are drawn when. A part of them, `train_split`, is for validation.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If `simulator` is of another kind.
+        ValueError
+            If its coefficients, its axis or its ranges are others than the estimator's.
+
+        Examples
+        --------
+        >>> from skastro import SEVIRegressor
+        >>> from skastro.sevi import SEVISimulator
+        >>> simulator = SEVISimulator(size=32, n_electrons=(1e3, 1e5))
+        >>> reg = SEVIRegressor(n_simulated=128, max_epochs=2, verbose=0)
+        >>> reg = reg.fit_simulator(simulator)
+        """
+        self._validate_params()
+        self._ranges()
+        self._check_simulator(simulator)
+        images = SimulatedImages(
+            simulator, self.n_simulated, self.n_replaced, self.replace_every
+        )
+        return self.fit(images, None)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str, *, size: int | None = None, **parameters: Any
+    ) -> Self:
+        """Make an estimator that is fitted already.
+
+        Parameters
+        ----------
+        name : {"sevi-1shell", "sevi-2shell"}
+            The weights, for images of one shell or of two.
+        size : int, default=None
+            Height and width of the images to be measured, in pixels, at least 255.
+            None: those of `image_shape`, or 256.
+        **parameters : dict
+            Parameters of the constructor, such as `convention`, `polarization_axis`,
+            `extent`, `radius`, `refine`, `distortion`, `image_shape` and `device`. The
+            weights require the defaults of `n_betas`, `normalization`, `scale_target`
+            and the network.
+
+        Returns
+        -------
+        estimator : object
+            A fitted estimator. Its clones are not fitted.
+
+        Raises
+        ------
+        ValueError
+            If there are no such weights or their file is damaged, if `parameters`
+            contradict them, or if the images are too small; with ``refine=False`` also
+            if `radius` or `radius_width` is out of the range of the training.
+        TypeError
+            If there is no such parameter, or `size` is no integer.
+
+        Notes
+        -----
+        The networks were trained on images of a
+        :class:`~skastro.sevi.SEVISimulator`. A card beside each file of weights, in
+        ``skastro/sevi/pretrained``, tells how they were made, for which images they
+        are, and how good they are. With `refine` the answers depend on the weights only
+        where the fit fails. ``partial_fit`` trains them on.
+
+        The shells sought are those of :class:`~skastro.sevi.SEVIPrior`, from
+        which the training images were drawn, unless `radius` and `radius_width` say
+        otherwise.
+
+        Examples
+        --------
+        >>> from skastro import SEVIRegressor
+        >>> from skastro.sevi import make_sevi
+        >>> sevi = make_sevi(2, size=256, n_electrons=1e5, random_state=0)
+        >>> reg = SEVIRegressor.from_pretrained("sevi-1shell", verbose=0)
+        >>> beta, std = reg.predict(sevi.images, return_std=True)
+        >>> bool((abs(beta - sevi.beta) < 5 * std).all())
+        True
+        """
+        pretrained = find_pretrained(name, cls._pretrained, cls.__name__)
+        return cls._from_pretrained(pretrained, size, parameters)
+
+    @classmethod
+    def _from_pretrained(
+        cls, pretrained: Pretrained, size: int | None, parameters: dict[str, Any]
+    ) -> Self:
+        shape = _sample_shape(
+            size, parameters.get("image_shape"), pretrained.settings["least_size"]
+        )
+        reg = pretrained.build(cls, parameters, shape)
+        ranges = reg._ranges()
+        if not reg.refine:
+            named = dict(zip(("radius", "radius_width"), ranges, strict=True))
+            _check_trained(named, reg.extent, pretrained.settings["ranges"])
+        learned = pretrained.learned
+        for part in ("target_mean", "target_scale", "residual_std"):
+            setattr(reg, f"{part}_", learned[part].numpy() * reg._factor)
+        if reg.prior == "published":
+            reg.prior_ = ShellPrior.published(reg.n_betas, *ranges)
+        else:
+            names = ("lower", "upper", "mean", "sigma")
+            reg.prior_ = ShellPrior(
+                *(learned[f"prior.{name}"] for name in names), *ranges
+            )
+        return reg
+
+    def predict(
+        self, X: Any, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict the coefficients.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width)
+            Numbers of electrons, in the shape they had in ``fit``.
+        return_std : bool, default=False
+            Whether to give standard deviations too.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples, n_shells * n_betas)
+            The coefficients, those of the smallest shell first. With `refine` the means
+            of the posterior. The network answers for images whose fit fails, for data
+            sets, and during training.
+        y_std : ndarray of the same shape
+            Standard deviations, of the posterior, or else the network's root mean
+            square error on the validation samples. Only with `return_std`.
+        """
+        self.check_is_fitted()
+        if self._is_training() or not self._refines(X):
+            y = super().predict(X)
+            if not return_std:
+                return y
+            std = self.residual_std_.reshape(self.target_shape_)
+            return y, np.broadcast_to(std, y.shape).astype(y.dtype)
+        shells = self._fit_shells(X)
+        shape = (len(shells.beta), *self.target_shape_)
+        y, std = (
+            (part.cpu().numpy() * self._factor).reshape(shape)
+            for part in (shells.beta, shells.beta_std)
+        )
+        failed = shells.failed
+        if len(failed):
+            y[failed] = super().predict(_safe_indexing(X, failed))
+            std[failed] = self.residual_std_.reshape(self.target_shape_)
+        y, std = (part.astype(self.target_dtype_) for part in (y, std))
+        return (y, std) if return_std else y
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Predict intervals that contain the coefficients with a given probability.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width)
+            Numbers of electrons, in the shape they had in ``fit``.
+        coverage : float, default=0.9
+            The probability.
+
+        Returns
+        -------
+        interval : ndarray of shape (n_samples, n_shells * n_betas, 2)
+            Ends of the central interval of each coefficient. Where the network answers,
+            those of a normal distribution with its root mean square error.
+
+        Raises
+        ------
+        ValueError
+            If `coverage` is not between 0 and 1.
+        """
+        self.check_is_fitted()
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must be between 0 and 1; got {coverage!r}.")
+        if not self._refines(X):
+            return self._network_interval(X, coverage)
+        shells = self._fit_shells(X)
+        interval = shells.interval(coverage, self.prior_) * self._factor
+        failed = shells.failed
+        if len(failed):
+            interval[failed] = self._network_interval(
+                _safe_indexing(X, failed), coverage
+            )
+        return interval
+
+    def predict_shells(self, X: Any) -> Bunch:
+        """Fit shells to images, and return all that is known of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width)
+            Numbers of electrons, in the shape they had in ``fit``.
+
+        Returns
+        -------
+        shells : :class:`~sklearn.utils.Bunch`
+            What :func:`~skastro.sevi.fit_shells` returns, by the prior of the
+            estimator and in its `convention`: ``beta``, ``beta_cov``, ``radius``,
+            ``radius_width``, ``n_electrons``, ``background``, ``tilt``,
+            ``ellipticity``, ``center``, ``misfit``, ``out_of_range`` and standard
+            deviations.
+
+        Raises
+        ------
+        ValueError
+            If shells cannot be fitted to X.
+        """
+        return self._fit_shells(X).to_bunch(self._factor, self.polarization_axis)
+
+    # The fit of shells ----------------------------------------------------------
+
+    def _refines(self, X: Any) -> bool:
+        is_array = not (is_dataset(X) or isinstance(X, dict))
+        return self.refine and is_array and self._can_fit_shells()
+
+    def _can_fit_shells(self) -> bool:
+        return self._are_images() and self.n_betas <= N_BETAS and self._n_shells >= 1
+
+    def _fit_shells(self, X: Any) -> ShellPosterior:
+        self.check_is_fitted()
+        if not self._can_fit_shells():
+            raise ValueError(
+                f"{type(self).__name__} fits shells to images (n_samples, size, size), "
+                f"or to rows of pixels with image_shape, with at most {N_BETAS} "
+                f"coefficients a shell; but it was fitted on samples of shape "
+                f"{self.sample_shape_} with n_betas={self.n_betas}."
+            )
+        X, _ = check_X_y(self, X, reset=False)
+        self._check_counts(X)
+        return fit_posterior(
+            X,
+            self._upright,
+            self._image_shape_of(tuple(X.shape[1:]))[0],
+            self._n_shells,
+            self.prior_,
+            extent=float(self.extent),
+            distorted=self.distortion,
+            device=self._torch_device,
+            verbose=self.verbose,
+        )
+
+    def _network_interval(self, X: Any, coverage: float) -> np.ndarray:
+        tail = (1 - coverage) / 2
+        y = super().predict(X)
+        y = np.asarray(y, np.float64).reshape(len(y), -1, 1)
+        return y + self.residual_std_.reshape(-1, 1) * norm.ppf([tail, 1 - tail])
+
+    @property
+    def _n_shells(self) -> int:
+        return int(np.prod(self.target_shape_)) // self.n_betas
+
+    @property
+    def _factor(self) -> float:
+        return FACTORS[self.convention]
+
+    # Checks ---------------------------------------------------------------------
+
+    def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
+        shape = self._image_shape_of(tuple(sample_shape))
+        if len(shape) != 2:
+            raise ValueError(
+                f"Electron images have no channels; image_shape must be (height, "
+                f"width), but is {shape}."
+            )
+        return {"n_channels": 1, "input_size": shape}
+
+    def _image_shape_of(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(sample_shape) > 1:
+            return sample_shape
+        if self.image_shape is None:
+            return (1, *sample_shape)
+        shape = tuple(self.image_shape)
+        if (
+            not all(isinstance(n, Integral) and n > 0 for n in shape)
+            or math.prod(shape) != sample_shape[0]
+        ):
+            raise ValueError(
+                f"image_shape={shape} does not fit X: its rows have {sample_shape[0]} "
+                "numbers. Give (height, width), whose product that is."
+            )
+        return shape
+
+    def _are_images(self) -> bool:
+        """Return whether samples are images, or rows of numbers without a shape."""
+        return len(self.sample_shape_) > 1 or self.image_shape is not None
+
+    def _check_training_data(self, X: Any, y: Any, *args: Any, **kwargs: Any) -> tuple:
+        self._ranges()
+        X, y = super()._check_training_data(X, y, *args, **kwargs)
+        if not is_dataset(X):
+            self._check_counts(X["X"] if isinstance(X, dict) else X)
+        return X, y
+
+    def _ranges(self) -> list[tuple[float, float]]:
+        """Return the checked ranges of radii and widths."""
+        names = ("radius", "radius_width")
+        ranges = [check_ends(getattr(self, name), name) for name in names]
+        if ranges[0][0] > 2**0.5 * self.extent:
+            raise ValueError(
+                f"radius={self.radius!r} begins beyond the corners of images of "
+                f"extent={self.extent:g}, half their side; give both in one unit."
+            )
+        return ranges
+
+    def _check_simulator(self, simulator: Any) -> None:
+        """Check that the simulated images are those that the estimator expects."""
+        if not isinstance(simulator, SEVISimulator):
+            raise TypeError(
+                f"fit_simulator takes a skastro.sevi.SEVISimulator, but got "
+                f"{simulator!r}."
+            )
+        for name in ("convention", "polarization_axis", "extent"):
+            ours, theirs = getattr(self, name), getattr(simulator, name)
+            if ours != theirs:
+                raise ValueError(
+                    f"The simulator has {name}={theirs!r}, but the estimator "
+                    f"{name}={ours!r}; make them the same."
+                )
+        if self.n_betas != N_BETAS:
+            raise ValueError(
+                f"Simulated images have {N_BETAS} coefficients a shell, but n_betas is "
+                f"{self.n_betas}."
+            )
+        for name in ("radius", "radius_width") if self.refine else ():
+            theirs = np.broadcast_to(getattr(simulator.prior, name), 2)
+            ours = getattr(self, name)
+            if theirs[0] < ours[0] or theirs[1] > ours[1]:
+                raise ValueError(
+                    f"The simulator draws {name} from {theirs[0]:g} to {theirs[1]:g}, "
+                    f"but the fit looks for {name}={tuple(ours)}; widen the latter."
+                )
+
+    def _predict_batches(
+        self, X: Any, function: Callable, *, check: bool
+    ) -> Iterator[torch.Tensor]:
+        # Without `check`, X is a data set of the training, checked before.
+        if check:
+            self._check_counts(X)
+        return super()._predict_batches(X, function, check=check)
+
+    def _check_counts(self, X: Any) -> None:
+        shape = None
+        if self._are_images():
+            shape = self._image_shape_of(tuple(X.shape[1:]))
+        check_counts(X, shape, type(self).__name__)
+
+    def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
+        y = super()._encode_target(y, reset=reset, classes=classes)
+        n_columns = y.reshape(len(y), -1).shape[1]
+        if n_columns % self.n_betas:
+            raise ValueError(
+                f"y has {n_columns} columns, but {type(self).__name__} expects "
+                f"{self.n_betas} coefficients for each shell, those of the smallest "
+                "shell first: a multiple of that. Set n_betas if there are fewer."
+            )
+        return y
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        return tags
+
+    # Input of the network -------------------------------------------------------
+
+    def _upright(self, X: torch.Tensor) -> torch.Tensor:
+        """View samples as images (n, height, width), polarized along the last axis."""
+        X = X.reshape(len(X), *self._image_shape_of(tuple(X.shape[1:])))
+        return X.mT if self.polarization_axis == 0 and self._are_images() else X
+
+    def _normalize(self, X: torch.Tensor) -> torch.Tensor:
+        X = self._upright(X).float()[:, None]
+        counts = self.normalization == "counts" or (
+            self.normalization == "auto" and isinstance(self.module_, PolarNet)
+        )
+        if counts:
+            return X
+        total = X.sum((1, 2, 3), keepdim=True).clamp(min=1e-30)
+        return X / total * _PUBLISHED_TOTAL
+
+    def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
+        return X
+
+    # The loss -------------------------------------------------------------------
+
+    def get_params_for(self, prefix: str) -> dict[str, Any]:
+        """Collect the parameters of a part; the loss is told the number of betas.
+
+        Parameters
+        ----------
+        prefix : str
+            The part's name.
+
+        Returns
+        -------
+        params : dict
+            Names without the prefix, and values.
+        """
+        params = super().get_params_for(prefix)
+        criterion = vars(self)["criterion"]
+        if (
+            prefix == "criterion"
+            and isinstance(criterion, type)
+            and issubclass(criterion, LegendreLoss)
+        ):
+            params = {"n_betas": self.n_betas, **params}
+        return params
+
+    def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
+        # The loss is one of coefficients of densities as they are.
+        return y / self._factor
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
+        """Compute a batch's loss, of coefficients of densities.
+
+        Parameters
+        ----------
+        y_pred : Tensor
+            The module's output.
+        y_true : Tensor
+            The target, as the user gave it.
+        X : Tensor or dict, default=None
+            The batch.
+        **kwargs : dict
+            ``training``, whether the step is one of training.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+            The mean over the batch.
+        """
+        return super().get_loss(self._to_betas(y_pred), y_true, X=X, **kwargs)
+
+    def _to_betas(self, output: Any) -> torch.Tensor:
+        """Turn outputs into coefficients of densities."""
+        output = output[0] if isinstance(output, tuple) else output
+        if self.scale_target and output.numel() == len(output) * len(self.target_mean_):
+            output = output.reshape(len(output), -1)
+            output = output * torch.as_tensor(self.target_scale_).to(output)
+            output = output + torch.as_tensor(self.target_mean_).to(output)
+        return output / self._factor
+
+    # State that is learned besides the weights ------------------------------------
+
+    def _learn_from_training_data(self, dataset: Any) -> None:
+        """Learn the distribution of the coefficients from the training targets."""
+        simulated = _simulated_images(dataset)
+        if simulated is not None and not hasattr(self, "prior_"):
+            y = simulated.some_targets(_N_TARGETS).cpu().numpy()
+            if self.scale_target:
+                self.target_mean_ = y.mean(0)
+                self.target_scale_ = np.where(y.std(0) > 0, y.std(0), 1.0)
+        super()._learn_from_training_data(dataset)
+        if hasattr(self, "prior_") or self.n_betas > N_BETAS:
+            return
+        ranges = self._ranges()
+        if self.prior == "published":
+            self.prior_ = ShellPrior.published(self.n_betas, *ranges)
+            return
+        if simulated is None:
+            y = _targets_of(dataset)
+        beta = y.reshape(-1, self.n_betas) / self._factor
+        self.prior_ = ShellPrior.from_samples(beta, *ranges)
+
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Any = None, **kwargs: Any
+    ) -> None:
+        """Renew simulated images.
+
+        Parameters
+        ----------
+        net : SEVIRegressor
+            The estimator itself.
+        dataset_train : dataset
+            The training samples.
+        **kwargs : dict
+            The validation samples.
+        """
+        super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
+        simulated = _simulated_images(dataset_train)
+        if simulated is not None:
+            simulated.next_epoch()
+
+    def _after_training(self, train: Any, valid: Any) -> None:
+        """Measure the errors of the network."""
+        super()._after_training(train, valid)
+        residuals = torch.cat(list(self._residuals(train if valid is None else valid)))
+        residuals = residuals.double().cpu().numpy()
+        self.residual_std_ = np.sqrt((residuals**2).mean(0)) * self._factor
+
+    def _fitted_state(self) -> dict[str, Any]:
+        state = super()._fitted_state()
+        if "prior_" in state:
+            state["prior_"] = state["prior_"].to_dict()
+        return state
+
+    def _restore_fitted_state(self, state: dict[str, Any]) -> None:
+        super()._restore_fitted_state(state)
+        if "prior_" in state:
+            self.prior_ = ShellPrior.from_dict(state["prior_"])
+
+    def _residuals(self, dataset: Any) -> Iterator[torch.Tensor]:
+        for X, y in self.get_iterator(dataset, training=False):
+            output = self._to_betas(self.evaluation_step((X, y)))
+            output = output.reshape(len(output), -1)
+            y = torch.as_tensor(y).to(output).reshape(output.shape)
+            yield output - y / self._factor
+
+
+def _simulated_images(dataset: Any) -> SimulatedImages | None:
+    """Return the simulated images behind a data set, or None."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return dataset if isinstance(dataset, SimulatedImages) else None
+
+
+def _targets_of(dataset: Any) -> np.ndarray:
+    source = find_source(dataset)
+    if source is not None and source.y is not None:
+        y = source.y if source.rows is None else source.y[source.rows]
+        return y.double().numpy().reshape(len(y), -1)
+    rows = np.linspace(0, len(dataset) - 1, min(len(dataset), _N_TARGETS)).astype(int)
+    return np.stack([np.asarray(dataset[row][1], np.float64).ravel() for row in rows])
+
+
+_AT_ONCE = 64
+
+
+def _sample_shape(
+    size: int | None, image_shape: Any, least_size: int
+) -> tuple[int, ...]:
+    """Return the shape of a sample in X."""
+    if size is not None:
+        size = check_count(size, "size", 1)
+    if image_shape is not None:
+        shape = tuple(image_shape) if isinstance(image_shape, tuple | list) else ()
+        if len(shape) != 2 or shape[0] != shape[1] or size not in (None, shape[0]):
+            size = shape[0] if size is None and shape else size or _DEFAULT_SIZE
+            raise ValueError(
+                "Pretrained weights are for square images: image_shape must be "
+                f"({size}, {size}), but is {image_shape!r}."
+            )
+        size = check_count(shape[0], "image_shape", 1)
+    size = _DEFAULT_SIZE if size is None else size
+    if size < least_size:
+        raise ValueError(
+            f"The pretrained weights are for images of at least {least_size} x "
+            f"{least_size} pixels, but size is {size}. For smaller ones fit anew, by "
+            f"SEVIRegressor().fit_simulator(SEVISimulator(size={size})) or by fit; few "
+            "images will do, as with refine=True the answers do not depend on weights."
+        )
+    return (size, size) if image_shape is None else (size * size,)
+
+
+def _check_trained(
+    ranges: dict[str, tuple[float, float]],
+    extent: float,
+    trained: dict[str, tuple[float, float]],
+) -> None:
+    """Check that the network has been trained on shells of these ranges."""
+    for name, (low, high) in ranges.items():
+        low, high = low / extent, high / extent
+        least, most = trained[name]
+        if low < 0.999 * least or high > 1.001 * most:
+            raise ValueError(
+                f"In images from -{extent:g} to {extent:g} the network knows {name} "
+                f"from {least * extent:g} to {most * extent:g}, but {name} is "
+                f"({low * extent:g}, {high * extent:g}). Give a range within, or let "
+                "the fit answer (refine=True)."
+            )

@@ -1,0 +1,882 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Electron shells fitted to images: the posterior of all that describes them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
+from tqdm import tqdm
+
+from skastro.sevi._basis import ShellBasis
+from skastro.sevi._electrons import FACTORS
+from skastro.sevi._prior import ShellPrior
+from skastro.sevi._radius_search import RadiusSearch
+from skastro.sevi._shell_parameters import ShellParameters
+from skastro.sevi._truncated_normal import (
+    log_mass,
+    normal_quantile,
+    truncated_posterior,
+    untruncated,
+)
+from skastro.utils import check_count, check_finite, check_number, check_option
+
+_PUBLIC_FIELDS = (
+    "beta",
+    "beta_std",
+    "beta_cov",
+    "radius",
+    "radius_std",
+    "radius_width",
+    "radius_width_std",
+    "n_electrons",
+    "n_electrons_std",
+    "background",
+    "misfit",
+)
+
+
+@dataclass
+class ShellPosterior:
+    """Fitted shells of images; tensors with the images along the first axis.
+
+    `free_mean` and `free_sd` describe the normal distribution of each coefficient
+    before its own limits cut it off. `distortion` (n, 4) is tilt in degrees,
+    ellipticity and displacement of the center along both axes in pixels.
+    """
+
+    beta: torch.Tensor
+    beta_std: torch.Tensor
+    beta_cov: torch.Tensor
+    free_mean: torch.Tensor
+    free_sd: torch.Tensor
+    radius: torch.Tensor
+    radius_std: torch.Tensor
+    radius_width: torch.Tensor
+    radius_width_std: torch.Tensor
+    n_electrons: torch.Tensor
+    n_electrons_std: torch.Tensor
+    distortion: torch.Tensor
+    background: torch.Tensor
+    misfit: torch.Tensor
+    is_outlier: torch.Tensor
+    converged: torch.Tensor
+
+    @classmethod
+    def concatenate(cls, parts: list[Self]) -> Self:
+        """Concatenate the posteriors of several batches."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(torch.cat([getattr(p, name) for p in parts]) for name in names))
+
+    @property
+    def failed(self) -> np.ndarray:
+        """Indices of the images for which the fit found no answer."""
+        good = self.converged & self.beta.isfinite().all(2).all(1)
+        return (~good).nonzero()[:, 0].cpu().numpy()
+
+    def interval(self, coverage: float, prior: ShellPrior) -> np.ndarray:
+        """Compute central intervals (n, n_shells * n_betas, 2) of the coefficients."""
+        tail = (1 - coverage) / 2
+        mean, sd = self.free_mean, self.free_sd
+        low, high = (
+            part.to(mean).expand_as(mean) for part in (prior.lower, prior.upper)
+        )
+        ends = [
+            normal_quantile(part, mean, sd, low, high).flatten(1)
+            for part in (tail, 1 - tail)
+        ]
+        return torch.stack(ends, dim=-1).cpu().numpy()
+
+    def to_bunch(self, factor: float, polarization_axis: int) -> Bunch:
+        """Return the result of :func:`fit_shells`, with coefficients times a factor."""
+        arrays = {name: getattr(self, name).cpu().numpy() for name in _PUBLIC_FIELDS}
+        for name in ("beta", "beta_std"):
+            arrays[name] = arrays[name] * factor
+        arrays["beta_cov"] = arrays["beta_cov"] * factor**2
+        distortion = self.distortion.cpu().numpy()
+        center = distortion[:, 2:]
+        return Bunch(
+            **arrays,
+            tilt=distortion[:, 0],
+            ellipticity=distortion[:, 1],
+            center=center if polarization_axis == 1 else center[:, ::-1],
+            out_of_range=self.is_outlier.cpu().numpy(),
+        )
+
+    def put_mixture(
+        self, parts: Self, rows: torch.Tensor, weight: torch.Tensor, prior: ShellPrior
+    ) -> None:
+        """Replace images by mixtures of posteriors.
+
+        `rows` (n_parts,) names the image of each part, and `weight` (n_parts,) its
+        probability; the weights of an image sum to one.
+        """
+        images, place = rows.unique(return_inverse=True)
+
+        def average(values: torch.Tensor) -> torch.Tensor:
+            sums = values.new_zeros(len(images), *values.shape[1:])
+            share = weight.view(-1, *[1] * (values.ndim - 1))
+            return sums.index_add(0, place, share * values)
+
+        for name in ("beta", "radius", "radius_width", "n_electrons"):
+            mean, sd = getattr(parts, name), getattr(parts, f"{name}_std")
+            center = average(mean)
+            apart = mean - center[place]
+            getattr(self, name)[images] = center
+            getattr(self, f"{name}_std")[images] = average(sd**2 + apart**2).sqrt()
+            if name == "beta":
+                apart = apart[..., :, None] * apart[..., None, :]
+                self.beta_cov[images] = average(parts.beta_cov + apart)
+        limits = (part.to(weight) for part in (prior.lower, prior.upper))
+        self.free_mean[images], self.free_sd[images] = untruncated(
+            self.beta[images], self.beta_std[images], *limits
+        )
+
+
+# Samples that are checked, and fitted, at once.
+_CHECKED_AT_ONCE = 256
+_FITTED_AT_ONCE = 64
+# Standard deviations by which χ² is too large, or halves of an image differ; and those
+# by which χ² is too small.
+_MISFIT = 6.0
+_UNIFORM = 4.5
+# Cells with fewer expected electrons are not compared, and relative deviations below
+# the model error do not count.
+_LEAST_EXPECTED = 5.0
+_MODEL_ERROR = 0.01
+# Fraction of the counts by which the halves of an image may differ if it is off center.
+_OFF_CENTER = 0.05
+# Least log-likelihood ratio of shells to uniform noise.
+_LEAST_GAIN = 30.0
+
+
+def compare_cells(
+    counts: torch.Tensor, expected: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compare counts in large cells (n, n_cells) with those expected.
+
+    Returns by how many standard deviations χ² exceeds its expectation, where small
+    deviations of many counts do not matter, and whether it is far too large, or the
+    counts are too uniform to be counts of electrons.
+    """
+    used = expected > _LEAST_EXPECTED
+    freedom = used.sum(1).clamp(min=1)
+    squares = (counts - expected) ** 2 * used
+    noise = expected.clamp(min=1)
+    deviations = [
+        ((squares / (noise + error**2)).sum(1) - freedom) / torch.sqrt(2.0 * freedom)
+        for error in (_MODEL_ERROR * expected, torch.zeros_like(expected))
+    ]
+    misfit, pure = deviations
+    return misfit, (misfit > _MISFIT) | (pure < -_UNIFORM)
+
+
+def is_uniform_noise(
+    counts: torch.Tensor, multiplicity: torch.Tensor, log_likelihood: torch.Tensor
+) -> torch.Tensor:
+    """Find images (n,) that a uniform background explains as well as shells do.
+
+    `log_likelihood` (n,) is that of the shells: the sum of
+    counts log(expected / mean) - expected.
+    """
+    uniform = multiplicity * (len(multiplicity) / multiplicity.sum())
+    value = (torch.xlogy(counts, uniform) - counts).double().sum(1)
+    return log_likelihood - value < _LEAST_GAIN
+
+
+def is_asymmetric(
+    images: torch.Tensor, expected: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Find images (n, size, size) whose halves differ otherwise than expected.
+
+    Without `expected` counts, both halves should have equally many.
+    """
+    total = images.sum((1, 2), dtype=torch.float64)
+    rest = images.double() if expected is None else images.double() - expected
+    differ = torch.zeros_like(total, dtype=torch.bool)
+    for axis in (1, 2):
+        half = images.shape[axis] // 2
+        sums = rest.sum(3 - axis)
+        difference = (sums[:, :half].sum(1) - sums[:, -half:].sum(1)).abs()
+        differ |= difference > _MISFIT * total.sqrt() + _OFF_CENTER * total
+    return differ
+
+
+# Ends of the cells of the distance of two radii, in widths of the thinnest shell.
+_EDGES = (0.0, 0.4, 1.0, 1.7, 2.5)
+# The first cells, of shells that nearly coincide.
+_N_COINCIDING = 2
+# Shells that lie closer than so many widths are fitted cell by cell.
+_CLOSE = _EDGES[-1]
+# Fits whose log-probability is lower by more than this are left out.
+_NEGLIGIBLE = 15.0
+# The same after the first steps.
+_HOPELESS = 40.0
+# Fits that differ by less, in standard deviations, are the same.
+_SAME = 0.5
+
+
+class Cells(NamedTuple):
+    """Starts of fits: image, cell of the distance (n,), parameters (n, d), limits."""
+
+    rows: torch.Tensor
+    cell: torch.Tensor
+    theta: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+
+
+def cells_of_close_shells(
+    parameters: ShellParameters, theta: torch.Tensor, total: torch.Tensor
+) -> Cells | None:
+    """Divide the range of the distance of two close shells into cells, with starts.
+
+    Within a cell the posterior is nearly normal; over all cells it is not. Each cell is
+    started from either order of the two shells and, where they nearly coincide, from
+    typical shells too. Returns None if the fit `theta` (n, d) has no close shells.
+    """
+    unit = parameters.prior.radius_width[0]
+    gap, inner = parameters.radius(theta).diff(dim=1).min(1)
+    rows = (gap < _CLOSE * unit).nonzero()[:, 0]
+    if not len(rows):
+        return None
+    theta, inner = theta[rows], inner[rows]
+    starts = [
+        theta,
+        parameters.exchange(theta, inner),
+        parameters.start(total[rows], parameters.radius(theta)),
+    ]
+    limit = parameters.gap_limit(inner)[:, None]
+    cells = []
+    edges = torch.tensor([*_EDGES, torch.inf]).to(theta) * unit
+    for place, (low, high) in enumerate(pairwise(edges)):
+        middle = low + unit / 2 if high == torch.inf else (low + high) / 2
+        lows, highs = (
+            part.repeat(len(rows), 1) for part in (parameters.low, parameters.high)
+        )
+        lows.scatter_(1, limit, low.expand(len(rows), 1))
+        highs.scatter_(1, limit, highs.gather(1, limit).clamp(max=float(high)))
+        cells += [
+            Cells(
+                rows,
+                torch.full_like(rows, place),
+                parameters.separate(start, inner, middle),
+                lows,
+                highs,
+            )
+            for start in starts[: 3 if place < _N_COINCIDING else 2]
+        ]
+    return Cells(*(torch.cat(parts) for parts in zip(*cells, strict=True)))
+
+
+def prune(cells: Cells, value: torch.Tensor) -> torch.Tensor:
+    """Return the starts that may still become the best, by their values (n,) so far."""
+    best = value.new_full((int(cells.rows.max()) + 1,), -torch.inf)
+    best = best.scatter_reduce(0, cells.rows, value, "amax")
+    return (value > best[cells.rows] - _HOPELESS).nonzero()[:, 0]
+
+
+def mixture_weights(
+    cells: Cells, evidence: torch.Tensor, mean: torch.Tensor, sd: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compute the probabilities of the fits that compete for an image.
+
+    `evidence` (n,) holds the logarithms of the probabilities up to a constant of each
+    image; `mean` and `sd` (n, m) describe the limited combinations. Returns which fits
+    are kept (none of an image whose fits all failed; equal ones once), the best fit of
+    each image, and the weights of the kept fits.
+    """
+    known = evidence.isfinite().nonzero()[:, 0]
+    order = known[evidence[known].argsort(descending=True)]
+    kept: list[int] = []
+    best: dict[int, int] = {}
+    rows, places = cells.rows.tolist(), cells.cell.tolist()
+    for part in order.tolist():
+        top = best.setdefault(rows[part], part)
+        beside = [
+            other
+            for other in kept
+            if rows[other] == rows[part] and places[other] == places[part]
+        ]
+        same = ((mean[beside] - mean[part]).abs() < _SAME * sd[part]).all(1)
+        if evidence[top] - evidence[part] < _NEGLIGIBLE and not same.any():
+            kept.append(part)
+    chosen = torch.tensor(kept, dtype=torch.long, device=evidence.device)
+    weight = evidence.new_zeros(len(kept))
+    for row in best:
+        own = cells.rows[chosen] == row
+        weight[own] = evidence[chosen[own]].softmax(0)
+    return chosen, torch.tensor(list(best.values())).to(chosen), weight
+
+
+# Pixels are joined as long as they stay smaller than so many widths of the thinnest
+# shell: larger ones say as much about the coefficients.
+_COARSEST_PIXEL = 1.6
+# Pixels, times shells, of the images that are fitted at once.
+_PIXELS_AT_ONCE = 2**17
+
+# Longest step in a mean radius, in widths of the thinnest shell, and in the logarithm
+# of a number of electrons.
+_LONGEST_RADIUS = 2.4
+_LONGEST_LOG_NUMBER = 1.0
+# A step is taken if the logarithm of the probability does not fall by more: the mean of
+# the posterior is a little less probable than its mode.
+_ALLOWED_FALL = 5.0
+# In standard deviations.
+_TOLERANCE = 0.05
+# Steps after which hopeless starts are pruned.
+_FIRST_STEPS = 4
+# Most steps of the others, within a narrow range.
+_LAST_STEPS = 12
+
+
+class _Expansion(NamedTuple):
+    """The likelihood about some parameters, and the counts expected there."""
+
+    value: torch.Tensor
+    gradient: torch.Tensor
+    information: torch.Tensor
+    cells: torch.Tensor
+
+
+@dataclass
+class _Fit:
+    """The state of fits; all tensors with the images along the first axis."""
+
+    theta: torch.Tensor
+    value: torch.Tensor
+    gradient: torch.Tensor
+    information: torch.Tensor
+    cells: torch.Tensor
+    damping: torch.Tensor
+    step: torch.Tensor
+    strength: torch.Tensor
+    pull: torch.Tensor
+    mean: torch.Tensor
+    covariance: torch.Tensor
+    limited_mean: torch.Tensor
+    limited_sd: torch.Tensor
+    free_mean: torch.Tensor
+    free_sd: torch.Tensor
+
+    def put(self, rows: torch.Tensor, **values: torch.Tensor) -> None:
+        """Replace rows."""
+        for name, value in values.items():
+            getattr(self, name)[rows] = value
+
+    def rows(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return rows of all fields."""
+        return {field.name: getattr(self, field.name)[rows] for field in fields(self)}
+
+
+class ShellFit:
+    """Fit shells to images of one size by their Poisson likelihood and a prior.
+
+    About the current parameters the likelihood is taken as normal, with its Fisher
+    information; its product with the prior and its limits has a mean, which gives the
+    next parameters (Fisher scoring from posterior mean to posterior mean, with
+    Levenberg's damping where the probability falls). The four quadrants are folded onto
+    each other, unless the image may be `distorted`: tilted, elliptical or off center.
+    Then the upright fit is the start of one to the whole image, which takes several
+    times as long. `device` must support float64.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        n_shells: int,
+        prior: ShellPrior,
+        *,
+        extent: float = 1.0,
+        distorted: bool = False,
+        device: str | torch.device = "cpu",
+        max_iter: int = 40,
+    ) -> None:
+        self.n_shells = n_shells
+        self.prior = prior
+        self.max_iter = max_iter
+        finest = prior.radius_width[0]
+        most = max(1, int(_COARSEST_PIXEL * finest / (2 * extent / size)))
+        self.joined = max(f for f in range(1, most + 1) if size % f == 0)
+        side = size // self.joined
+        self.basis = ShellBasis(
+            side,
+            extent=extent,
+            finest_width=finest,
+            quadrant=not distorted,
+            device=device,
+        )
+        self._fold_to = (2 * torch.arange(side, device=device) - (side - 1)).abs() // 2
+        self.parameters = ShellParameters(n_shells, prior, device, distorted=distorted)
+        whole = torch.ones(1, side, side, device=device)
+        self.upright = None
+        if distorted:
+            self.upright = ShellFit(
+                size, n_shells, prior, extent=extent, device=device, max_iter=max_iter
+            )
+            self.multiplicity = whole.flatten()
+            self.search = self.upright.search
+        else:
+            self.multiplicity = self._fold(whole)[0]
+            self.search = RadiusSearch(self.basis, self.multiplicity, n_shells, prior)
+
+    def __call__(self, images: torch.Tensor) -> ShellPosterior:
+        """Fit images (n, size, size), polarized along their last axis."""
+        step = max(1, _PIXELS_AT_ONCE // (len(self.multiplicity) * self.n_shells))
+        return ShellPosterior.concatenate([self._fit(p) for p in images.split(step)])
+
+    def _join(self, images: torch.Tensor) -> torch.Tensor:
+        """Sum pixels that are finer than needed."""
+        images = images.to(self.basis.device, torch.float32)
+        if self.joined > 1:
+            images = images.unflatten(2, (-1, self.joined)).sum(3)
+            images = images.unflatten(1, (-1, self.joined)).sum(2)
+        return images
+
+    def _fold(self, images: torch.Tensor) -> torch.Tensor:
+        """Sum the quadrants of images whose pixels are joined, as (n, n_pixels)."""
+        side = int(self._fold_to.max()) + 1
+        for axis in (1, 2):
+            shape = list(images.shape)
+            shape[axis] = side
+            images = images.new_zeros(shape).index_add_(axis, self._fold_to, images)
+        return images.flatten(1)
+
+    def _cells(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Sum the pixels of the fit (n, n_pixels) over large cells of a quadrant."""
+        if self.upright is not None:
+            side = self.basis.size
+            pixels = self._fold(pixels.unflatten(1, (side, side)))
+        return self.search.histogram(pixels)
+
+    def _fit(self, images: torch.Tensor) -> ShellPosterior:
+        images = self._join(images)
+        if self.upright is not None:
+            return self._fit_distorted(images)
+        counts = self._fold(images)
+        fit, mixture = self.solve(counts)
+        posterior = self._posterior(counts, fit)
+        posterior.is_outlier |= is_asymmetric(images)
+        if mixture is not None:
+            rows, weight, parts = mixture
+            parts = self._posterior(counts[rows], parts)
+            posterior.put_mixture(parts, rows, weight, self.prior)
+        return posterior
+
+    def _fit_distorted(self, images: torch.Tensor) -> ShellPosterior:
+        upright, _ = self.upright.solve(self._fold(images))
+        counts = images.flatten(1)
+        fit = self._refine(counts, self.parameters.distort(upright.theta))
+        posterior = self._posterior(counts, fit)
+        # The halves of images off center differ, as the fit expects.
+        expected, _ = self.parameters.expected(
+            fit.theta, counts.sum(1), self.basis, self.multiplicity
+        )
+        posterior.is_outlier |= is_asymmetric(images, expected.view_as(images))
+        return posterior
+
+    def _distortion(self, theta: torch.Tensor) -> torch.Tensor:
+        found = self.parameters.distortion(theta)
+        if not found:
+            return theta.new_zeros(len(theta), 4)
+        center = found["center"] * self.joined
+        parts = [found["tilt"][:, None], found["ellipticity"][:, None], center]
+        return torch.cat(parts, dim=1)
+
+    def solve(
+        self, counts: torch.Tensor
+    ) -> tuple[_Fit, tuple[torch.Tensor, torch.Tensor, _Fit] | None]:
+        """Fit folded images (n, n_pixels).
+
+        Returns the most probable fits and, if several fits compete for an image, the
+        indices of their images, their probabilities, and these fits.
+        """
+        total = counts.sum(1).double()
+        radius = self.search(counts).double()
+        fit = self._refine(counts, self.parameters.start(total, radius))
+        if self.n_shells == 1:
+            return fit, None
+        cells = cells_of_close_shells(self.parameters, fit.theta, total)
+        if cells is None:
+            return fit, None
+        parts = self._refine(counts[cells.rows], *cells[2:], max_iter=_FIRST_STEPS)
+        hopeful = prune(cells, parts.value)
+        if not len(hopeful):
+            return fit, None
+        cells = Cells(*(part[hopeful] for part in cells))
+        cells = cells._replace(theta=parts.theta[hopeful])
+        parts = self._refine(counts[cells.rows], *cells[2:], max_iter=_LAST_STEPS)
+        evidence = self._evidence(total[cells.rows], parts, *cells[3:])
+        kept, best, weight = mixture_weights(
+            cells, evidence, parts.limited_mean, parts.limited_sd
+        )
+        if not len(kept):
+            return fit, None
+        fit.put(cells.rows[best], **parts.rows(best))
+        return fit, (cells.rows[kept], weight, _Fit(**parts.rows(kept)))
+
+    def _expand(
+        self, theta: torch.Tensor, counts: torch.Tensor, total: torch.Tensor
+    ) -> _Expansion:
+        expected, slopes = self.parameters.expected(
+            theta, total, self.basis, self.multiplicity
+        )
+        # This avoids a division by zero where no counts are expected.
+        mean = total[:, None].to(expected) / expected.shape[1]
+        expected = expected + 1e-12 * mean
+        value = (torch.xlogy(counts, expected / mean) - expected).double().sum(1)
+        slopes = slopes.double()
+        gradient = torch.einsum("nip,np->ni", slopes, (counts / expected - 1).double())
+        information = (slopes / expected[:, None].double()) @ slopes.mT
+        value = value + self.parameters.log_prior(theta, total)
+        return _Expansion(value, gradient, information, self._cells(expected))
+
+    def _refine(
+        self,
+        counts: torch.Tensor,
+        theta: torch.Tensor,
+        low: torch.Tensor | None = None,
+        high: torch.Tensor | None = None,
+        max_iter: int | None = None,
+    ) -> _Fit:
+        """Fit from a start, within limits of each image or those of all."""
+        shape = (len(theta), -1)
+        low = self.parameters.low.expand(shape) if low is None else low
+        high = self.parameters.high.expand(shape) if high is None else high
+        total = counts.sum(1).double()
+        fit = self._begin(theta, self._expand(theta, counts, total))
+        prior_precision, prior_shift = self.parameters.normal_prior(total)
+        longest = _LONGEST_RADIUS * self.prior.radius_width[0]
+        rows = torch.arange(len(theta), device=theta.device)
+        for _ in range(self.max_iter if max_iter is None else max_iter):
+            information = fit.information[rows]
+            stiff = information.diagonal(dim1=1, dim2=2) * fit.damping[rows, None]
+            information = information + torch.diag_embed(stiff)
+            old = fit.theta[rows]
+            shift = fit.gradient[rows] + torch.einsum("nij,nj->ni", information, old)
+            posterior = truncated_posterior(
+                information + prior_precision,
+                shift + prior_shift[rows],
+                self.parameters.directions,
+                low[rows],
+                high[rows],
+                (fit.strength[rows], fit.pull[rows]),
+            )
+            move = posterior.mean - old
+            sd = posterior.covariance.diagonal(dim1=1, dim2=2).sqrt()
+            size = (move / sd)[:, self.parameters.of_shells].abs().amax(1)
+            length = torch.maximum(
+                (self.parameters.radius(move).abs() / longest).amax(1),
+                (self.parameters.log_number(move).abs() / _LONGEST_LOG_NUMBER).amax(1),
+            )
+            new = old + move / length.clamp(min=1)[:, None]
+            there = self._expand(new, counts[rows], total[rows])
+            taken = there.value > fit.value[rows] - _ALLOWED_FALL
+            damping = fit.damping[rows]
+            small = taken & (damping < 0.1)
+            fit.put(
+                rows,
+                strength=posterior.sites[0],
+                pull=posterior.sites[1],
+                mean=posterior.mean,
+                covariance=posterior.covariance,
+                limited_mean=posterior.limited_mean,
+                limited_sd=posterior.limited_sd,
+                free_mean=posterior.free_mean,
+                free_sd=posterior.free_sd,
+                step=torch.where(small, size, torch.inf),
+                damping=torch.where(
+                    taken,
+                    torch.where(damping < 0.01, 0.0, damping / 4),
+                    (4 * damping).clamp(min=0.05),
+                ),
+            )
+            fit.put(
+                rows[taken],
+                theta=new[taken],
+                **{name: part[taken] for name, part in there._asdict().items()},
+            )
+            rows = rows[fit.step[rows] > _TOLERANCE]
+            if not len(rows):
+                break
+        return fit
+
+    def _evidence(
+        self,
+        total: torch.Tensor,
+        fit: _Fit,
+        low: torch.Tensor,
+        high: torch.Tensor,
+    ) -> torch.Tensor:
+        """Integrate the probability of images over all parameters within limits."""
+        prior_precision, prior_shift = self.parameters.normal_prior(total)
+        precision = fit.information + prior_precision
+        shift = fit.gradient + prior_shift - fit.theta @ prior_precision
+        directions = self.parameters.directions
+        here = fit.theta @ directions.T
+        arguments = (precision, shift, directions, low - here, high - here)
+        sites = (fit.strength, fit.pull - fit.strength * here)
+        posterior = truncated_posterior(*arguments, sites)
+        return fit.value + log_mass(*arguments, posterior)
+
+    def _begin(self, theta: torch.Tensor, there: _Expansion) -> _Fit:
+        n, n_limits = len(theta), len(self.parameters.low)
+        limited = theta.new_zeros(n, n_limits)
+        return _Fit(
+            theta,
+            *there,
+            damping=theta.new_zeros(n),
+            step=theta.new_full((n,), math.inf),
+            strength=limited,
+            pull=limited.clone(),
+            mean=theta.clone(),
+            covariance=torch.zeros_like(there.information),
+            limited_mean=limited.clone(),
+            limited_sd=limited.clone(),
+            free_mean=limited.clone(),
+            free_sd=limited.clone(),
+        )
+
+    def _posterior(self, counts: torch.Tensor, fit: _Fit) -> ShellPosterior:
+        of = self.parameters
+        have = self._cells(counts).double()
+        misfit, is_outlier = compare_cells(have, fit.cells.double())
+        value = fit.value - of.log_prior(fit.theta, counts.sum(1).double())
+        uniform = is_uniform_noise(counts, self.multiplicity, value)
+        converged = fit.step < math.inf
+        sd = fit.covariance.diagonal(dim1=1, dim2=2).sqrt()
+        number = of.log_number(fit.theta).exp()
+        return ShellPosterior(
+            beta=of.limited_beta(fit.limited_mean),
+            beta_std=of.limited_beta(fit.limited_sd),
+            free_mean=of.limited_beta(fit.free_mean),
+            free_sd=of.limited_beta(fit.free_sd),
+            beta_cov=of.beta_block(fit.covariance),
+            radius=of.radius(fit.theta),
+            radius_std=of.radius(sd),
+            radius_width=of.radius_width(fit.theta),
+            radius_width_std=of.radius_width(sd),
+            n_electrons=number,
+            n_electrons_std=number * of.log_number(sd),
+            distortion=self._distortion(fit.theta),
+            background=fit.theta[:, -1],
+            misfit=misfit,
+            is_outlier=is_outlier | uniform | ~converged,
+            converged=converged,
+        )
+
+
+def fit_shells(
+    images: ArrayLike,
+    n_shells: int = 1,
+    *,
+    prior: ShellPrior | None = None,
+    convention: str = "density",
+    polarization_axis: int = 1,
+    extent: float = 1.0,
+    distortion: bool = False,
+    device: str | torch.device = "cpu",
+    verbose: int = 0,
+) -> Bunch:
+    """Fit electron shells to images of counts.
+
+    The shells, with their radii, widths, numbers of electrons and angular coefficients,
+    and a uniform background are fitted to the counts by their Poisson likelihood and a
+    prior. Limits of the coefficients are taken into account by expectation propagation
+    [1]_. The fit needs no network and no training.
+
+    Parameters
+    ----------
+    images : array-like of shape (n_images, size, size)
+        Numbers of electrons.
+    n_shells : int, default=1
+        Shells of an image.
+    prior : ShellPrior, default=None
+        Distribution of the coefficients, and ranges of the radii. None:
+        ``ShellPrior.published()``.
+    convention : {"density", "vmi"}, default="density"
+        Meaning of the coefficients that are returned: "density" is β_l of
+        1/2 + Σ β_l P_2l(cos θ), "vmi" is b_l = 2 β_l of 1 + Σ b_l P_2l(cos θ).
+    polarization_axis : {0, 1}, default=1
+        Axis of an image along which the electrons are polarized.
+    extent : float, default=1.0
+        Half the side of the images, in the unit of the radii.
+    distortion : bool, default=False
+        Whether to fit also a tilt of the polarization axis, an ellipticity and a
+        displacement of the center, of a few degrees, per cent and pixels. This takes
+        about ten times as long.
+    device : str or torch.device, default="cpu"
+        Where to compute; it must support float64.
+    verbose : int, default=0
+        1 shows a progress bar, 0 is silent.
+
+    Returns
+    -------
+    shells : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object with the following attributes; standard deviations
+        end with ``_std``.
+
+        beta, beta_std : ndarray of shape (n_images, n_shells, n_betas)
+            Coefficients: mean and standard deviation of the posterior.
+        beta_cov : ndarray of shape (n_images, n_shells, n_betas, n_betas)
+            Covariance of the coefficients of a shell.
+        radius, radius_std : ndarray of shape (n_images, n_shells)
+            Mean radii, ascending, in the unit of `extent`.
+        radius_width, radius_width_std : ndarray of shape (n_images, n_shells)
+            Standard deviations of the radii.
+        n_electrons, n_electrons_std : ndarray of shape (n_images, n_shells)
+            Expected numbers of electrons, including those that miss the image.
+        tilt, ellipticity : ndarray of shape (n_images,)
+            Angle from `polarization_axis` to the axis of the electrons, towards the
+            other axis, in degrees; stretch along `polarization_axis` over that along
+            the other axis, minus one. Zero without `distortion`.
+        center : ndarray of shape (n_images, 2)
+            Displacement of the center from the middle of the image along both axes, in
+            pixels. Zero without `distortion`.
+        background : ndarray of shape (n_images,)
+            Uniform background, as a fraction of all counts.
+        misfit : ndarray of shape (n_images,)
+            By how many standard deviations χ² of the counts in rings and sectors
+            exceeds its expectation.
+        out_of_range : ndarray of bool of shape (n_images,)
+            Whether the image does not show shells within the ranges: the misfit is
+            above 6, the counts scatter less than those of electrons, the halves of the
+            image differ otherwise than the fit expects, uniform noise explains the
+            image as well, or the fit does not converge.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong kind or out of its range, or `images` are no
+        counts of square images.
+
+    See Also
+    --------
+    skastro.SEVIRegressor : Learns the prior, and answers by a network if a fit fails.
+    SEVIDisplay : Draws an image with its shells.
+
+    References
+    ----------
+    .. [1] Minka, T. P. (2001). "Expectation propagation for approximate Bayesian
+           inference". UAI. https://arxiv.org/abs/1301.2294
+
+    Examples
+    --------
+    >>> from skastro.sevi import fit_shells, make_sevi
+    >>> sevi = make_sevi(2, size=64, n_electrons=1e5, random_state=0)
+    >>> shells = fit_shells(sevi.images)
+    >>> bool((abs(shells.radius - sevi.radius) < 5 * shells.radius_std).all())
+    True
+    >>> beta, std = shells.beta[:, 0], shells.beta_std[:, 0]
+    >>> bool((abs(beta - sevi.beta) < 5 * std).all())
+    True
+    """
+    n_shells = check_count(n_shells, "n_shells", 1)
+    check_option(convention, "convention", tuple(FACTORS))
+    check_option(polarization_axis, "polarization_axis", (0, 1))
+    check_number(extent, "extent", 1e-9, 1e9)
+    prior = ShellPrior.published() if prior is None else prior
+    if not isinstance(prior, ShellPrior):
+        raise TypeError(f"prior must be a ShellPrior or None; got {prior!r}.")
+    images = np.asarray(images)
+    if images.ndim != 3:
+        raise ValueError(
+            "images must have the shape (n_images, size, size); got an array of shape "
+            f"{images.shape}."
+        )
+    check_finite(images, input_name="images")
+    check_counts(images, images.shape[1:], "fit_shells", "images")
+    posterior = fit_posterior(
+        images,
+        lambda part: part.mT if polarization_axis == 0 else part,
+        images.shape[1],
+        n_shells,
+        prior,
+        extent=float(extent),
+        distorted=bool(distortion),
+        device=torch.device(device),
+        verbose=verbose,
+    )
+    return posterior.to_bunch(FACTORS[convention], polarization_axis)
+
+
+def check_counts(
+    X: Any, image_shape: tuple[int, ...] | None, owner: str, name: str = "X"
+) -> None:
+    """Check that arrays can be numbers of electrons.
+
+    Unless `image_shape` is None they are in the pixels of square images, which hold at
+    least one electron.
+    """
+    if image_shape is not None and image_shape[0] != image_shape[1]:
+        raise ValueError(
+            f"{owner} takes square images with the center in their middle, but {name} "
+            f"has images of {image_shape[0]} x {image_shape[1]} pixels; cut or pad "
+            "them, with skastro.CropPadImages for instance."
+        )
+    for first in range(0, len(X), _CHECKED_AT_ONCE):
+        part = np.asarray(X[first : first + _CHECKED_AT_ONCE])
+        part = part.reshape(len(part), -1)
+        if (part < 0).any():
+            row = first + int((part < 0).any(1).argmax())
+            raise ValueError(
+                f"Negative values in data passed to {owner}: {name}[{row}] falls to "
+                f"{part[row - first].min():g}, but pixels hold numbers of electrons. "
+                "Add the background that was subtracted again."
+            )
+        empty = ~part.any(1)
+        if image_shape is not None and empty.any():
+            rows = (first + empty.nonzero()[0])[:5].tolist()
+            raise ValueError(
+                f"{name} has images without any electron, such as {name}[{rows[0]}] "
+                f"(rows {rows}); leave them out."
+            )
+
+
+def fit_posterior(
+    X: Any,
+    to_images: Callable[[torch.Tensor], torch.Tensor],
+    size: int,
+    n_shells: int,
+    prior: ShellPrior,
+    *,
+    extent: float,
+    distorted: bool,
+    device: torch.device,
+    verbose: int,
+) -> ShellPosterior:
+    """Fit samples in batches; `to_images` turns them into (n, size, size), upright."""
+    # Apple's devices do not support float64.
+    device = torch.device("cpu") if device.type == "mps" else device
+    fit = _cached_fit(size, n_shells, prior, extent, distorted, device)
+    parts = []
+    with tqdm(total=len(X), disable=not verbose, unit="image") as progress:
+        for first in range(0, len(X), _FITTED_AT_ONCE):
+            # A copy, as torch warns of read-only arrays.
+            part = torch.tensor(np.asarray(X[first : first + _FITTED_AT_ONCE]))
+            with torch.no_grad():
+                parts.append(fit(to_images(part.to(device))))
+            progress.update(len(part))
+    return ShellPosterior.concatenate(parts)
+
+
+@lru_cache(maxsize=4)
+def _cached_fit(
+    size: int,
+    n_shells: int,
+    prior: ShellPrior,
+    extent: float,
+    distorted: bool,
+    device: torch.device,
+) -> ShellFit:
+    """Keep the tables that fits of one kind share."""
+    with torch.inference_mode(False):
+        return ShellFit(
+            size, n_shells, prior, extent=extent, distorted=distorted, device=device
+        )

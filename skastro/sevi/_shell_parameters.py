@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The parameters of an image of electron shells, as one vector."""
+
+import torch
+
+from skastro.sevi._basis import ShellBasis
+from skastro.sevi._electrons import N_BETAS
+from skastro.sevi._prior import ShellPrior
+
+# Scatter of the logarithm of a shell's number of electrons about the mean of all.
+_LOG_NUMBER_SD = 2.0
+# Distance of the first radii from their limits, in parts of the range.
+_EDGE = 0.003
+# Narrower shells are computed as this part of the narrowest.
+_LEAST_WIDTH = 0.4
+_FIRST_BACKGROUND = 0.01
+
+# How the image lies on the detector: name, scatter, and step of its derivative. The
+# centre is in pixels.
+_DISTORTION_SD = (3.0, 0.02, 2.0, 2.0)
+_DISTORTION_STEP = (0.1, 0.002, 0.05, 0.05)
+
+
+class ShellParameters:
+    """The parts of the vector, their limits and their prior.
+
+    For each shell the vector holds the logarithm of the number of electrons, the
+    coefficients, the mean of the radii and their standard deviation. If `distorted`,
+    tilt in degrees, ellipticity and the displacement of the center along both axes in
+    pixels follow. The last entry is the background as a part of all electrons.
+    `directions` (n_limits, n_parameters) are the linear combinations with limits, `low`
+    and `high` the limits; `of_shells` is all but the background.
+    """
+
+    of_shells = slice(0, -1)
+
+    def __init__(
+        self,
+        n_shells: int,
+        prior: ShellPrior,
+        device: str | torch.device,
+        distorted: bool = False,
+    ) -> None:
+        self.n_shells = n_shells
+        self.prior = prior
+        self.n_betas = len(prior.lower)
+        self.n_each = self.n_betas + 3
+        self._of_all_shells = slice(0, n_shells * self.n_each)
+        distortion = torch.tensor(_DISTORTION_SD if distorted else ()).double() ** -2
+        self.distorted = distorted
+        n_parameters = n_shells * self.n_each + len(distortion) + 1
+        each = torch.eye(self.n_each, dtype=torch.float64)[1:]
+        directions = torch.zeros(n_shells * len(each) + n_shells, n_parameters).double()
+        directions[: n_shells * len(each), self._of_all_shells] = torch.block_diag(
+            *[each] * n_shells
+        )
+        for shell in range(1, n_shells):
+            # Radii rise.
+            row = directions[n_shells * len(each) + shell - 1, self._of_all_shells]
+            row.view(n_shells, -1)[shell, -2] = 1
+            row.view(n_shells, -1)[shell - 1, -2] = -1
+        directions[-1, -1] = 1
+        ranges = torch.tensor([prior.radius, prior.radius_width]).double()
+        size = prior.radius[1] - prior.radius[0]
+        others = torch.tensor([[0.0, size]] * (n_shells - 1) + [[0.0, 1e3]]).double()
+        limits = torch.stack([prior.lower, prior.upper], dim=1).double()
+        limits = torch.cat([torch.cat([limits, ranges])] * n_shells + [others])
+        self.directions = directions.to(device)
+        self.low, self.high = limits.to(device).unbind(1)
+        weight = torch.zeros(n_shells, self.n_each).double()
+        weight[:, 0] = _LOG_NUMBER_SD**-2
+        weight[:, 1:-2] = prior.sigma**-2
+        center = torch.zeros_like(weight)
+        center[:, 1:-2] = prior.mean
+        none = weight.new_zeros(1)
+        self._weight = torch.cat([weight.flatten(), distortion, none]).to(device)
+        zero = torch.zeros_like(distortion)
+        self._center = torch.cat([center.flatten(), zero, none]).to(device)
+        self._typical = prior.moments()[0].to(device)
+
+    def _of_shells(self, theta: torch.Tensor) -> torch.Tensor:
+        shells = theta[:, self._of_all_shells]
+        return shells.unflatten(1, (self.n_shells, self.n_each))
+
+    def log_number(self, theta: torch.Tensor) -> torch.Tensor:
+        """Return the logarithms of the numbers of electrons (n, n_shells)."""
+        return self._of_shells(theta)[..., 0]
+
+    def beta(self, theta: torch.Tensor) -> torch.Tensor:
+        """Return the coefficients (n, n_shells, n_betas)."""
+        return self._of_shells(theta)[..., 1:-2]
+
+    def beta_block(self, covariance: torch.Tensor) -> torch.Tensor:
+        """Return covariances (n, n_shells, n_betas, n_betas) of the coefficients."""
+        first = self.n_each * torch.arange(self.n_shells, device=covariance.device)
+        own = first[:, None] + 1 + torch.arange(self.n_betas, device=covariance.device)
+        return covariance[:, own[:, :, None], own[:, None, :]]
+
+    def radius(self, theta: torch.Tensor) -> torch.Tensor:
+        """Return the mean radii (n, n_shells)."""
+        return self._of_shells(theta)[..., -2]
+
+    def radius_width(self, theta: torch.Tensor) -> torch.Tensor:
+        """Return the standard deviations of the radii (n, n_shells)."""
+        return self._of_shells(theta)[..., -1]
+
+    def limited_beta(self, limited: torch.Tensor) -> torch.Tensor:
+        """Return the coefficients among all limited combinations."""
+        n_limited = self.n_shells * (self.n_betas + 2)
+        each = limited[:, :n_limited].unflatten(1, (self.n_shells, -1))
+        return each[..., : self.n_betas]
+
+    def start(self, total: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
+        """Return typical parameters for these numbers of electrons and radii."""
+        theta = radius.new_zeros((len(total), len(self._weight)))
+        theta[:, -1] = _FIRST_BACKGROUND
+        low, high = self.prior.radius
+        edge = _EDGE * (high - low)
+        shells = self._of_shells(theta)
+        shells[..., 0] = torch.log(total / self.n_shells)[:, None]
+        shells[..., 1:-2] = self._typical
+        shells[..., -2] = radius.clamp(low + edge, high - edge)
+        shells[..., -1] = sum(self.prior.radius_width) / 2
+        return theta
+
+    def exchange(self, theta: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
+        """Exchange two neighboring shells (n,), except their radii."""
+        shells = self._of_shells(theta)
+        order = torch.arange(self.n_shells, device=theta.device).repeat(len(theta), 1)
+        order = order.scatter(1, inner[:, None], inner[:, None] + 1)
+        order = order.scatter(1, inner[:, None] + 1, inner[:, None])
+        changed = shells.gather(1, order[..., None].expand_as(shells))
+        changed[..., -2] = shells[..., -2]
+        return torch.cat([changed.flatten(1), theta[:, changed[0].numel() :]], dim=1)
+
+    def separate(
+        self, theta: torch.Tensor, inner: torch.Tensor, gap: torch.Tensor
+    ) -> torch.Tensor:
+        """Move two neighboring shells (n,) to a distance about their common mean."""
+        pair = torch.stack([inner, inner + 1], dim=1)
+        number = self.log_number(theta).gather(1, pair).softmax(1)
+        radius = self.radius(theta)
+        middle = (number * radius.gather(1, pair)).sum(1, keepdim=True)
+        both = middle + gap * torch.stack([-number[:, 1], number[:, 0]], dim=1)
+        moved = theta.clone()
+        self.radius(moved).scatter_(1, pair, both)
+        return moved
+
+    def gap_limit(self, inner: torch.Tensor) -> torch.Tensor:
+        """Return the index of the limit on the distance of neighboring shells (n,)."""
+        return self.n_shells * (self.n_betas + 2) + inner
+
+    def distortion(self, theta: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return tilt, ellipticity (n,) and displacement (n, 2) as keywords."""
+        if not self.distorted:
+            return {}
+        tilt, ellipticity, *center = theta[:, self._of_all_shells.stop : -1].unbind(1)
+        return {
+            "tilt": tilt,
+            "ellipticity": ellipticity,
+            "center": torch.stack(center, dim=1),
+        }
+
+    def distort(self, theta: torch.Tensor) -> torch.Tensor:
+        """Insert zeros for the distortion into a vector without it."""
+        shells, background = theta[:, self._of_all_shells], theta[:, -1:]
+        none = theta.new_zeros(len(theta), len(_DISTORTION_SD))
+        return torch.cat([shells, none, background], dim=1)
+
+    def normal_prior(self, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the prior's precision, a matrix, and this times its mean."""
+        center = self._center.repeat(len(total), 1)
+        self.log_number(center)[:] = torch.log(total / self.n_shells)[:, None]
+        return torch.diag(self._weight), center * self._weight
+
+    def log_prior(self, theta: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+        """Return the logarithm of the prior's density, within the limits."""
+        center = self._center.repeat(len(total), 1)
+        self.log_number(center)[:] = torch.log(total / self.n_shells)[:, None]
+        return -(self._weight * (theta - center) ** 2).sum(1) / 2
+
+    def expected(
+        self,
+        theta: torch.Tensor,
+        total: torch.Tensor,
+        basis: ShellBasis,
+        multiplicity: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute expected counts (n, n_pixels) of folded images, and derivatives.
+
+        The latter have the shape (n, n_parameters, n_pixels).
+        """
+        number, beta = self.log_number(theta).exp(), self.beta(theta)
+        width = self.radius_width(theta)
+        width = width.clamp(min=_LEAST_WIDTH * self.prior.radius_width[0])
+        slopes = []
+        for shell in range(self.n_shells):
+            images = basis.linearized(
+                beta[:, shell],
+                self.radius(theta)[:, shell],
+                width[:, shell],
+                **self.distortion(theta),
+            ).flatten(2)
+            weight = beta[:, shell, :, None].to(images)
+            own = images[:, 0] / 2 + (images[:, 1:-2] * weight).sum(1)
+            images = torch.cat([own[:, None], images[:, 1:]], dim=1)
+            slopes.append(images * number[:, shell, None, None].to(images))
+        slopes = torch.cat(slopes, dim=1) * multiplicity
+        expected = slopes[:, :: self.n_each].sum(1).clamp(min=0)
+        if self.distorted:
+            moved = self._distortion_slopes(theta, width, basis)
+            slopes = torch.cat([slopes, moved], dim=1)
+        flat = (multiplicity / multiplicity.sum()) * total[:, None].to(slopes)
+        expected = expected + theta[:, -1:].to(slopes) * flat
+        return expected, torch.cat([slopes, flat[:, None]], dim=1)
+
+    def _distortion_slopes(
+        self, theta: torch.Tensor, width: torch.Tensor, basis: ShellBasis
+    ) -> torch.Tensor:
+        """Compute derivatives (n, 4, n_pixels) by the distortion."""
+        number, beta = self.log_number(theta).exp(), self.beta(theta)
+        # The expected image has all 12 coefficients.
+        beta = torch.nn.functional.pad(beta, (0, N_BETAS - self.n_betas))
+        slopes = []
+        for place, step in enumerate(_DISTORTION_STEP, self._of_all_shells.stop):
+            change = torch.zeros_like(theta)
+            change[:, place] = step
+            after, before = (
+                basis.expected(
+                    beta, self.radius(theta), width, number, **self.distortion(there)
+                )
+                for there in (theta + change, theta - change)
+            )
+            slopes.append((after - before).flatten(1) / (2 * step))
+        return torch.stack(slopes, dim=1)

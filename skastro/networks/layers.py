@@ -190,8 +190,8 @@ def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int
     return F.avg_pool2d(x, 1, stride), (1, 1)
 
 
-class _BatchNormOfAnyBatch(nn.modules.batchnorm._BatchNorm):
-    """Batch norm that a batch with one value per channel cannot stop."""
+class _BatchNormOfAnyBatch:
+    """Mixin of batch norms that accept a batch with one value per channel."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise with the batch's statistics, or with the running ones.

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
-from sklearn.utils._param_validation import Interval
 
+from skastro._compat import Interval
 from skastro.preprocessing._base import BaseSpectraTransformer
 from skastro.utils import apply_rebin_matrix, bin_edges, rebin_matrix, to_unit_of
 

@@ -5,8 +5,8 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
+from skastro._compat import Interval
 from skastro.preprocessing._base import BaseSpectraScaler
 
 # The standard deviation of normally distributed values over their median absolute

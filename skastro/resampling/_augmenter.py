@@ -6,8 +6,8 @@ from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
+from skastro._compat import Interval
 from skastro.resampling._base import BaseNoiseSampler
 
 

@@ -10,9 +10,9 @@ from imblearn.base import BaseSampler
 from imblearn.utils import check_target_type
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, check_random_state
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import validate_data
 
+from skastro._compat import StrOptions
 from skastro.augmentation import AUGMENTATIONS, vary_array
 from skastro.utils import check_finite, is_lazy, plain_array
 

@@ -9,8 +9,8 @@ import numpy as np
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.under_sampling import RandomUnderSampler
 from imblearn.utils import check_sampling_strategy
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
+from skastro._compat import Interval, RealNotInt, StrOptions
 from skastro.resampling._base import BaseNoiseSampler
 
 _STRATEGIES = {"auto", "balanced", "minority", "not minority", "not majority", "all"}

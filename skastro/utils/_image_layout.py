@@ -6,7 +6,8 @@ from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, Options
+
+from skastro._compat import Interval, Options
 
 
 class ImageLayout:

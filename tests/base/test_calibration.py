@@ -2,6 +2,7 @@
 """Probabilities that can be believed, and samples unlike the training set."""
 
 import pickle
+from functools import partial
 
 import h5py
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback
 from skorch.dataset import Dataset, ValidSplit
+from tiny_estimators import make_tiny
 from torch import nn
 
 from skastro import GalaxyClassifier, Pipeline, SpectrumClassifier, StandardizeSpectra
@@ -22,17 +24,7 @@ from skastro.networks import MLP
 LENGTH = 40
 
 
-def tiny(**params):
-    """Make an instance that trains in a blink."""
-    defaults = {
-        "module": "mlp",
-        "max_epochs": 8,
-        "lr": 1e-2,
-        "random_state": 0,
-        "verbose": 0,
-        "device": "cpu",
-    }
-    return SpectrumClassifier(**(defaults | params))
+tiny = partial(make_tiny, SpectrumClassifier)
 
 
 # Of fewer than 20 samples none are set aside.

@@ -2,6 +2,7 @@
 """skorch's side of the strict net's contract: its documented idioms, one test each."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from skorch.callbacks import (
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from skorch.toy import make_classifier
+from tiny_estimators import make_tiny
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -25,10 +27,7 @@ from skastro import SpectrumClassifier
 N_SAMPLES, LENGTH = 48, 30
 
 
-def tiny(module="mlp", **params):
-    """Make an instance that trains in a blink."""
-    defaults = {"max_epochs": 4, "lr": 1e-2, "random_state": 0, "verbose": 0}
-    return SpectrumClassifier(module, **(defaults | params))
+tiny = partial(make_tiny, SpectrumClassifier, max_epochs=4, device="auto")
 
 
 @pytest.fixture

@@ -263,7 +263,7 @@ def test_a_refused_backbone_leaves_a_fitted_net_as_it_was(images, tmp_path):
     clf = tiny().fit(*images)
     before = clf.predict_proba(images[0])
     clf.set_params(backbone=tmp_path / "gone.pth")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
         clf.fit(*images)
     np.testing.assert_array_equal(clf.predict_proba(images[0]), before)
 

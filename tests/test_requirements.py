@@ -26,7 +26,7 @@ def bounds(*extras: str) -> dict[str, tuple[str, str | None]]:
         requirements += project["optional-dependencies"][extra]
     found = {}
     for requirement in requirements:
-        pattern = r"([\w-]+)>=([\d.]+)(?:,<([\d.]+))?"
+        pattern = r"([\w-]+)>=([\d.]+)(?:,<([\d.]+))?(?:; .+)?"
         name, lower, upper = re.fullmatch(pattern, requirement).groups()
         found[name] = lower, upper
     return found

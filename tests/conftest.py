@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fixtures that all tests share."""
 
+import doctest
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -31,6 +34,36 @@ def data_dir() -> Path:
     if not (path / "spectra.fits").is_file():
         pytest.skip(f"SKASTRO_DATA={folder!r} holds no spectra.fits")
     return path
+
+
+class SkipsWithoutGalSim:
+    """Skip a test, or an example in a docstring, that needs GalSim."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self) -> Iterator[None]:
+        """Skip where a fixture needs GalSim."""
+        return (yield from self.skipping())
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        """Skip where the test itself does."""
+        return (yield from self.skipping())
+
+    def skipping(self) -> Iterator[None]:
+        """Turn the message about the missing package into a skip."""
+        try:
+            return (yield)
+        except (ImportError, doctest.UnexpectedException) as error:
+            cause = error.exc_info[1] if hasattr(error, "exc_info") else error
+            if isinstance(cause, ImportError) and "galsim" in str(cause).lower():
+                pytest.skip("needs GalSim, which has no wheels for Windows")
+            raise
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Skip what needs GalSim on Windows, and nowhere else."""
+    if sys.platform == "win32":
+        config.pluginmanager.register(SkipsWithoutGalSim())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

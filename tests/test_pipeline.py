@@ -94,7 +94,8 @@ def test_named_and_unnamed_steps_mix():
         "pca-2",
         "logisticregression",
     ]
-    assert pipeline._validate_steps() is None
+    X = np.random.default_rng(0).normal(size=(20, 8))
+    assert pipeline.fit(X, np.arange(20) % 2).predict(X).shape == (20,)
 
 
 def test_named_steps_are_kept_as_the_very_object():

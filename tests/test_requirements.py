@@ -5,8 +5,6 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,37 +18,47 @@ def pins(name: str) -> dict[str, str]:
     return dict(line.split("==") for line in lines)
 
 
-def lower_bounds(*extras: str) -> dict[str, str]:
-    """Return the lower bounds of pyproject.toml by the package's name."""
+def bounds(*extras: str) -> dict[str, tuple[str, str | None]]:
+    """Return the lower and upper bounds of pyproject.toml by the package's name."""
     project = tomllib.loads(read("pyproject.toml"))["project"]
     requirements = list(project["dependencies"])
     for extra in extras:
         requirements += project["optional-dependencies"][extra]
-    return dict(
-        re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement).groups()
-        for requirement in requirements
-    )
+    found = {}
+    for requirement in requirements:
+        pattern = r"([\w-]+)>=([\d.]+)(?:,<([\d.]+))?(?:; .+)?"
+        name, lower, upper = re.fullmatch(pattern, requirement).groups()
+        found[name] = lower, upper
+    return found
 
 
-def test_every_dependency_is_pinned():
-    assert set(lower_bounds("test", "docs")) <= set(pins("constraints.txt"))
+def as_numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def test_every_dependency_is_pinned_within_its_bounds():
+    pinned = pins("constraints.txt")
+    for name, (lower, upper) in bounds("test", "docs").items():
+        assert as_numbers(lower) <= as_numbers(pinned[name]), name
+        assert upper is None or as_numbers(pinned[name]) < as_numbers(upper), name
 
 
 def test_oldest_versions_are_the_lower_bounds():
-    bounds = lower_bounds("test")
+    lowest = {name: lower for name, (lower, _) in bounds("test").items()}
     oldest = pins("constraints-oldest.txt")
     # No environment installs an older torch: see constraints-oldest.txt.
-    del bounds["torch"]
-    assert {name: oldest[name] for name in bounds} == bounds
+    del lowest["torch"]
+    assert {name: oldest[name] for name in lowest} == lowest
     assert oldest["torch"] == pins("constraints.txt")["torch"]
 
 
-@pytest.mark.parametrize("tool", ["ruff", "pre-commit-hooks"])
-def test_pre_commit_hooks_use_one_version_of_each_tool(tool):
+def test_pre_commit_hooks_use_the_pinned_versions():
     config = read(".pre-commit-config.yaml")
-    found = set(re.findall(rf"\[{tool}==([\d.]+)\]", config))
-    assert len(found) == 1
-    assert pins("constraints.txt").get(tool, *found) in found
+    found = re.findall(r"additional_dependencies: \[([\w-]+)==([\d.]+)\]", config)
+    assert len(found) == config.count("additional_dependencies") > 0
+    pinned = pins("constraints.txt")
+    assert {name: pinned[name] for name, _ in found} == dict(found)
+    assert len(set(found)) == len(dict(found))
 
 
 def test_continuous_integration_runs_the_test_command_of_the_readme():

@@ -14,15 +14,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from sklearn.utils._param_validation import (
+from skorch import NeuralNet
+
+from skastro._compat import (
     HasMethods,
     Interval,
     Options,
     StrOptions,
     validate_parameter_constraints,
 )
-from skorch import NeuralNet
-
 from skastro.augmentation import AUGMENTATIONS
 from skastro.training import PRECISIONS, SCHEDULES
 

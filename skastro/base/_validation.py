@@ -8,12 +8,9 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.utils import get_tags
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length, validate_data
 
+from skastro._compat import validated_sample_weight
 from skastro.utils import (
     LazyArray,
     RowwiseSource,
@@ -209,7 +206,7 @@ def check_sample_weight(
     weight = np.ones(len(X)) if class_weight is None else class_weight.astype(float)
     if sample_weight is not None:
         check_consistent_length(X, sample_weight)
-        given = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        given = validated_sample_weight(sample_weight, X, dtype=np.float64)
         if (given < 0).any():
             raise ValueError(
                 f"sample_weight has {np.count_nonzero(given < 0)} negative values; "

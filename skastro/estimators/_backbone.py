@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from numbers import Real
 from typing import Any, ClassVar, Self
 
-from sklearn.utils._param_validation import Interval
 from skorch import NeuralNet
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
+from skastro._compat import Interval, is_normalization
 from skastro.estimators._checkpoint import find_head, load_all_but_head, read_weights
 
 
@@ -204,5 +203,5 @@ class Backbone(NeuralNet):
         if training and self._is_frozen:
             # Running means and variances are as much part of the backbone as weights.
             for layer in self.module_.modules():
-                if isinstance(layer, _NormBase):
+                if is_normalization(layer):
                     layer.eval()

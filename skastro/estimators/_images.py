@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import StrOptions
 from skorch.dataset import unpack_data
 
+from skastro._compat import StrOptions
 from skastro.augmentation import IMAGE_AUGMENTATIONS, image_symmetries
 from skastro.estimators._image_batches import (
     ImageBatches,

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import StrOptions
 
+from skastro._compat import StrOptions
 from skastro.augmentation import AUGMENTATIONS, IMAGE_AUGMENTATIONS
 from skastro.estimators._image_batches import (
     ImageBatches,

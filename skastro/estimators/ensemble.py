@@ -5,14 +5,20 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.metadata_routing import _raise_for_params, process_routing
+from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _estimator_has, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from skastro._compat import (
+    HasMethods,
+    Interval,
+    estimator_has,
+    fit_context,
+    raise_for_params,
+)
 from skastro.estimators._meta import MetaClassifier
 
 
@@ -100,7 +106,7 @@ class EnsembleClassifier(MetaClassifier):
     def _fitted(self) -> Any:
         return self.estimators_[0]
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any, **params: Any) -> Self:
         """Fit all members.
 
@@ -118,7 +124,7 @@ class EnsembleClassifier(MetaClassifier):
         self : object
             The fitted classifier.
         """
-        _raise_for_params(params, self, None)
+        raise_for_params(params, self, None)
         routed = process_routing(self, "fit", **params).estimator.fit
         y = column_or_1d(y, warn=True)
         generator = check_random_state(self.random_state)
@@ -181,7 +187,7 @@ class EnsembleClassifier(MetaClassifier):
         return self.classes_[codes]
 
     @available_if(
-        _estimator_has("score_samples", delegates=("estimators_", "estimator"))
+        estimator_has("score_samples", delegates=("estimators_", "estimator"))
     )
     def score_samples(self, X: Any) -> np.ndarray:
         """Say how alike samples are to the training set: the members' mean.

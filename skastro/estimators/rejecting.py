@@ -6,20 +6,24 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import check_cv
-from sklearn.utils import _safe_indexing, column_or_1d
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.metadata_routing import _raise_for_params, process_routing
+from sklearn.utils import column_or_1d
+from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import (
-    _check_method_params,
-    _estimator_has,
-    check_is_fitted,
-    indexable,
-)
+from sklearn.utils.validation import check_is_fitted, indexable
 
+from skastro._compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_method_params,
+    estimator_has,
+    fit_context,
+    raise_for_params,
+    safe_indexing,
+)
 from skastro.estimators._meta import MetaClassifier
 
 _METHODS = {"probability": "predict_proba", "score_samples": "score_samples"}
@@ -149,7 +153,7 @@ class RejectingClassifier(MetaClassifier):
         self.cv = cv
         self.n_jobs = n_jobs
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any, **params: Any) -> Self:
         """Fit the estimator, and find the threshold.
 
@@ -173,7 +177,7 @@ class RejectingClassifier(MetaClassifier):
             If `estimator` has no method for `confidence`, or if `reject_label` is a
             class or of another kind than the classes.
         """
-        _raise_for_params(params, self, None)
+        raise_for_params(params, self, None)
         method = _METHODS[self.confidence]
         if not hasattr(self.estimator, method):
             raise ValueError(
@@ -211,11 +215,11 @@ class RejectingClassifier(MetaClassifier):
 
         def of_split(train: np.ndarray, test: np.ndarray) -> np.ndarray:
             estimator = clone(self.estimator).fit(
-                _safe_indexing(X, train),
-                _safe_indexing(y, train),
-                **_check_method_params(X, params, indices=train),
+                safe_indexing(X, train),
+                safe_indexing(y, train),
+                **check_method_params(X, params, indices=train),
             )
-            return self._confidence(estimator, _safe_indexing(X, test))
+            return self._confidence(estimator, safe_indexing(X, test))
 
         splits = check_cv(self.cv, y, classifier=True).split(X, y)
         return np.concatenate(
@@ -250,7 +254,7 @@ class RejectingClassifier(MetaClassifier):
         labels[~(confidence >= self.threshold_)] = self.reject_label_
         return labels
 
-    @available_if(_estimator_has("predict_proba"))
+    @available_if(estimator_has("predict_proba"))
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict class probabilities, of rejected samples too.
 
@@ -267,7 +271,7 @@ class RejectingClassifier(MetaClassifier):
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
 
-    @available_if(_estimator_has("score_samples"))
+    @available_if(estimator_has("score_samples"))
     def score_samples(self, X: Any) -> np.ndarray:
         """Say how alike samples are to the training set.
 

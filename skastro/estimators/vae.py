@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.dataset import Dataset
 
+from skastro._compat import Interval, StrOptions
 from skastro.base import BaseTransformer
 from skastro.estimators._evidence import LIKELIHOODS
 from skastro.estimators._latent_space import LatentSpace

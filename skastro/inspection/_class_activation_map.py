@@ -156,9 +156,7 @@ def class_activation_map(
     return _normalized(maps) if normalize else maps
 
 
-def find_classifier(
-    estimator: Any, X: Any, caller: str
-) -> tuple[BaseClassifier, Any]:
+def find_classifier(estimator: Any, X: Any, caller: str) -> tuple[BaseClassifier, Any]:
     """Find the classifier at a pipeline's end, and transform X by the steps before."""
     net = estimator
     while isinstance(net, Pipeline):

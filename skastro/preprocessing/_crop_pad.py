@@ -13,12 +13,11 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
+from skastro._compat import Interval, fit_context
 from skastro.utils import (
     ImageLayout,
     LazyArray,
@@ -117,7 +116,7 @@ class CropPadImages(
         self.image_shape = image_shape
         self.fill_value = fill_value
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike | Sequence[ArrayLike], y: Any = None) -> Self:
         """Check the parameters and the images, and note the shape of an image.
 

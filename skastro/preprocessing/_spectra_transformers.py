@@ -14,12 +14,11 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     OneToOneFeatureMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
+from skastro._compat import Interval, StrOptions, fit_context
 from skastro.utils import (
     LazyArray,
     RowwiseSource,
@@ -59,7 +58,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         "nan_policy": [StrOptions({"raise", "interpolate"})],
     }
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Check the parameters and the spectra, and note the shape of a spectrum.
 

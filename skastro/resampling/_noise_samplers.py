@@ -14,9 +14,9 @@ from imblearn.under_sampling import RandomUnderSampler
 from imblearn.utils import check_sampling_strategy, check_target_type
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, check_random_state
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import validate_data
 
+from skastro._compat import Interval, RealNotInt, StrOptions
 from skastro.augmentation import AUGMENTATIONS, augment_array
 from skastro.utils import check_finite, is_lazy, plain_array
 

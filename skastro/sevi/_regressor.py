@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from scipy.stats import norm
-from sklearn.utils import Bunch, Tags, _safe_indexing
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils import Bunch, Tags
 from skorch.dataset import Dataset
 from skorch.utils import is_dataset
 from torch.utils.data import Subset
 
+from skastro._compat import Interval, Options, StrOptions, safe_indexing
 from skastro.base import BaseRegressor, check_X_y
 from skastro.networks import PolarNet
 from skastro.sevi._electrons import FACTORS, N_BETAS
@@ -536,7 +536,7 @@ class SEVIRegressor(BaseRegressor):
         )
         failed = shells.failed
         if len(failed):
-            y[failed] = super().predict(_safe_indexing(X, failed))
+            y[failed] = super().predict(safe_indexing(X, failed))
             std[failed] = self.residual_std_.reshape(self.target_shape_)
         y, std = (part.astype(self.target_dtype_) for part in (y, std))
         return (y, std) if return_std else y
@@ -572,7 +572,7 @@ class SEVIRegressor(BaseRegressor):
         failed = shells.failed
         if len(failed):
             interval[failed] = self._network_interval(
-                _safe_indexing(X, failed), coverage
+                safe_indexing(X, failed), coverage
             )
         return interval
 

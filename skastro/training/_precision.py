@@ -8,6 +8,8 @@ from threading import RLock
 
 import torch
 
+from skastro._compat import cpu_multiplies_bfloat16
+
 PRECISIONS = {
     "float32": None,
     "bfloat16": torch.bfloat16,
@@ -75,7 +77,7 @@ def _fast_format(device: torch.device) -> torch.dtype | None:
         )
     if device.type == "cpu":
         flags = torch.backends.cpu.get_cpu_capability()
-        if flags.startswith("AVX512") and torch.cpu._is_avx512_bf16_supported():
+        if flags.startswith("AVX512") and cpu_multiplies_bfloat16():
             return torch.bfloat16
     return None
 

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import joblib
 import numpy as np
-from sklearn.utils._param_validation import Interval, Options
 
+from skastro._compat import Interval, Options
 from skastro.utils._lazy import IMAGE_SUFFIXES, LazyArray
 
 # The data type and number of channels (None: no axis for them) of Pillow's modes.

@@ -2,11 +2,13 @@
 """Spectra that a network tells apart, and a network that learns to in a blink."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from tiny_estimators import make_tiny
 
 from skastro import SpectrumClassifier
 
@@ -36,17 +38,5 @@ def on_disk(
 
 @pytest.fixture
 def tiny() -> Callable[..., SpectrumClassifier]:
-    """Return a function that makes an instance which trains in a blink."""
-
-    def make(**params: object) -> SpectrumClassifier:
-        defaults = {
-            "module": "mlp",
-            "max_epochs": 6,
-            "lr": 1e-2,
-            "random_state": 0,
-            "verbose": 0,
-            "device": "cpu",
-        }
-        return SpectrumClassifier(**(defaults | params))
-
-    return make
+    """Return a function that makes an instance which trains in a moment."""
+    return partial(make_tiny, SpectrumClassifier, max_epochs=6)

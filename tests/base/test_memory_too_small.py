@@ -59,6 +59,6 @@ def test_memory_too_small_for_one_sample(tiny, spectra):
     clf = tiny(module=Hungry, module__most=0, batch_size=4)
     with (
         pytest.warns(RuntimeWarning, match="going on with batches of"),
-        pytest.raises(torch.OutOfMemoryError),
+        pytest.raises(torch.OutOfMemoryError, match="out of memory"),
     ):
         clf.fit(*spectra)

@@ -3,6 +3,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import joblib
 import numpy as np
@@ -15,16 +16,14 @@ from sklearn.model_selection import (
     cross_val_score,
     learning_curve,
 )
+from tiny_estimators import make_tiny
 
 from skastro import MinMaxSpectra, Pipeline, SpectrumClassifier
 
 N_SAMPLES, LENGTH = 60, 40
 
 
-def tiny(module="mlp", **params):
-    """Make an instance that trains in a blink."""
-    defaults = {"max_epochs": 8, "lr": 1e-2, "random_state": 0, "verbose": 0}
-    return SpectrumClassifier(module, **(defaults | params))
+tiny = partial(make_tiny, SpectrumClassifier, device="auto")
 
 
 @pytest.fixture

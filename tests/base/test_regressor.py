@@ -2,6 +2,7 @@
 """The strict net for regressors: shapes and scales of targets, both contracts."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from skorch import NeuralNetRegressor
 from skorch.callbacks import EpochScoring
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
+from tiny_estimators import make_tiny
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -23,19 +25,13 @@ from skastro import GalaxyRegressor
 N_SAMPLES = 120
 
 
-def tiny(**params):
-    """Make an instance that trains in a blink."""
-    defaults = {
-        "module": "mlp",
-        "module__hidden": (16,),
-        "max_epochs": 20,
-        "lr": 2e-2,
-        "batch_size": 16,
-        "random_state": 0,
-        "verbose": 0,
-        "device": "cpu",
-    }
-    return GalaxyRegressor(**(defaults | params))
+tiny = partial(
+    make_tiny,
+    GalaxyRegressor,
+    module="mlp",
+    module__hidden=(16,),
+    max_epochs=20,
+)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 """skorch's side of the strict net's contract: its documented idioms, one test each."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from skorch.callbacks import (
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from skorch.toy import make_classifier
+from tiny_estimators import make_tiny
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -25,10 +27,7 @@ from skastro import SpectrumClassifier
 N_SAMPLES, LENGTH = 48, 30
 
 
-def tiny(module="mlp", **params):
-    """Make an instance that trains in a blink."""
-    defaults = {"max_epochs": 4, "lr": 1e-2, "random_state": 0, "verbose": 0}
-    return SpectrumClassifier(module, **(defaults | params))
+tiny = partial(make_tiny, SpectrumClassifier, max_epochs=4, device="auto")
 
 
 @pytest.fixture
@@ -262,18 +261,31 @@ def test_progress_bar_and_silence(data, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+class Pickler(skorch.callbacks.Callback):
+    """Pickle the net, and what it predicts, after each epoch."""
+
+    def __init__(self, X, kept):
+        self.X, self.kept = X, kept
+
+    def on_epoch_end(self, net, **kwargs):
+        self.kept.append((pickle.dumps(net), net.predict_proba(self.X)))
+
+    def __getstate__(self):
+        return {"X": None, "kept": None}
+
+
 def test_pickle_during_training_predicts_labels(data):
     X, y = data
-    pickles = []
-
-    class Pickler(skorch.callbacks.Callback):
-        def on_epoch_end(self, net, **kwargs):
-            pickles.append(pickle.dumps(net.module_))
-            state = net.__getstate__()
-            assert "_training" not in state
-
-    tiny(callbacks=[Pickler()]).fit(X, y)
-    assert len(pickles) == 4
+    kept = []
+    tiny(callbacks=[Pickler(X, kept)]).fit(X, y)
+    assert len(kept) == 4
+    for pickled, probability in kept:
+        loaded = pickle.loads(pickled)
+        np.testing.assert_array_equal(loaded.predict_proba(X), probability)
+        np.testing.assert_array_equal(
+            loaded.predict(X), np.array(["GALAXY", "STAR"])[probability.argmax(axis=1)]
+        )
+    assert not np.allclose(kept[0][1], kept[-1][1])
 
 
 def test_auto_device_survives_a_pickle(data):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """scikit-learn's side of the strict net's contract."""
 
+from functools import partial
+
 import joblib
 import numpy as np
 import pandas as pd
@@ -13,23 +15,14 @@ from sklearn.model_selection import (
     GridSearchCV,
 )
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tiny_estimators import make_tiny
 
 from skastro import SpectrumClassifier
 
 N_SAMPLES, LENGTH = 60, 40
 
 
-def tiny(**params):
-    """Make an instance that trains in a blink."""
-    defaults = {
-        "module": "mlp",
-        "max_epochs": 8,
-        "lr": 1e-2,
-        "random_state": 0,
-        "verbose": 0,
-        "device": "cpu",
-    }
-    return SpectrumClassifier(**(defaults | params))
+tiny = partial(make_tiny, SpectrumClassifier)
 
 
 def legacy_state():
@@ -50,7 +43,6 @@ def spectra():
 
 @parametrize_with_checks(
     [
-        tiny(),
         SpectrumClassifier(max_epochs=5, module__width=8, lr=0.01, verbose=0),
         tiny(module="densenet", module__growth_rate=4, module__n_dense_blocks=1),
         tiny(class_weight="balanced", sampler="balanced"),

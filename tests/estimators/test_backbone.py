@@ -2,6 +2,7 @@
 """Starting from trained weights: files, networks that fit or not, rates, freezing."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import save, save_file
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, Freezer
+from tiny_estimators import make_tiny
 from torch import nn
 
 from skastro import GalaxyClassifier, GalaxyRegressor
@@ -45,18 +47,9 @@ def checkpoint(tmp_path):
     return path
 
 
-def tiny(**params):
-    """Make an estimator that trains in a blink, if at all."""
-    defaults = {
-        "module": "resnet18",
-        "module__width": 4,
-        "max_epochs": 1,
-        "batch_size": 16,
-        "random_state": 0,
-        "verbose": 0,
-        "device": "cpu",
-    }
-    return GalaxyClassifier(**(defaults | params))
+tiny = partial(
+    make_tiny, GalaxyClassifier, module="resnet18", module__width=4, max_epochs=1
+)
 
 
 def built(**params):
@@ -270,7 +263,7 @@ def test_a_refused_backbone_leaves_a_fitted_net_as_it_was(images, tmp_path):
     clf = tiny().fit(*images)
     before = clf.predict_proba(images[0])
     clf.set_params(backbone=tmp_path / "gone.pth")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
         clf.fit(*images)
     np.testing.assert_array_equal(clf.predict_proba(images[0]), before)
 

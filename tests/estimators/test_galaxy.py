@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """GalaxyClassifier: the layouts of images, their normalisation, real galaxies."""
 
+from functools import partial
+
 import h5py
 import numpy as np
 import pytest
@@ -8,24 +10,13 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tiny_estimators import make_tiny
 from torch import nn
 
 from skastro import GalaxyClassifier
 from skastro.datasets import ImageFiles
 
-
-def tiny(**params):
-    """Make an instance that trains in a blink."""
-    defaults = {
-        "module__width": 4,
-        "max_epochs": 6,
-        "lr": 1e-2,
-        "batch_size": 16,
-        "random_state": 0,
-        "verbose": 0,
-        "device": "cpu",
-    }
-    return GalaxyClassifier(**(defaults | params))
+tiny = partial(make_tiny, GalaxyClassifier, module__width=4, max_epochs=6)
 
 
 @pytest.fixture
@@ -52,7 +43,6 @@ def test_named_augmentations_leave_rows_of_numbers_alone():
 
 @parametrize_with_checks(
     [
-        tiny(max_epochs=8),
         GalaxyClassifier(
             "mlp",
             class_weight="balanced",

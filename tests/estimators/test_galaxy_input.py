@@ -2,25 +2,16 @@
 """GalaxyClassifier on images and labels that something is wrong with."""
 
 import os
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
+from tiny_estimators import make_tiny
 
 from skastro import CropPadImages, GalaxyClassifier
 
-
-def tiny(**params):
-    """Make an instance that trains in a blink."""
-    defaults = {
-        "module__width": 4,
-        "max_epochs": 1,
-        "batch_size": 8,
-        "random_state": 0,
-        "verbose": 0,
-        "device": "cpu",
-    }
-    return GalaxyClassifier(**(defaults | params))
+tiny = partial(make_tiny, GalaxyClassifier, max_epochs=1, batch_size=8)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tiny_estimators import make_tiny
 
 from skastro import CropPadImages, GalaxyClassifier, GalaxyRegressor, Pipeline
 from skastro.augmentation import PixelNoise, RandomDihedral
@@ -20,17 +21,9 @@ from skastro.augmentation import PixelNoise, RandomDihedral
 SHAPE = (10, 8, 3)
 
 
-def tiny(estimator=GalaxyClassifier, **params):
-    """Make an instance that trains in a blink."""
-    defaults = {
-        "max_epochs": 8,
-        "lr": 1e-2,
-        "batch_size": 16,
-        "random_state": 0,
-        "verbose": 0,
-        "device": "cpu",
-    }
-    return estimator(**(defaults | params))
+def tiny(estimator=GalaxyClassifier, module="resnet10", **params):
+    """Make an instance that trains in a moment."""
+    return make_tiny(estimator, module, **({"max_epochs": 8} | params))
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from skastro.streaming import predict_stream
 
 @parametrize_with_checks(
     [
-        RejectingClassifier(LogisticRegression()),
         RejectingClassifier(LogisticRegression(), threshold=0.0),
         RejectingClassifier(LogisticRegression(), cv=2),
     ]

@@ -2,6 +2,7 @@
 """Averages over the symmetries of images in prediction."""
 
 import pickle
+from functools import partial
 
 import h5py
 import numpy as np
@@ -10,24 +11,13 @@ import torch
 from sklearn.metrics import accuracy_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import EpochScoring
+from tiny_estimators import make_tiny
 from torch import nn
 
 from skastro import GalaxyClassifier
 from skastro.augmentation import image_symmetries
 
-
-def tiny(**params):
-    """Make an instance that trains in a blink."""
-    defaults = {
-        "module__width": 4,
-        "max_epochs": 3,
-        "lr": 1e-2,
-        "batch_size": 16,
-        "random_state": 0,
-        "verbose": 0,
-        "device": "cpu",
-    }
-    return GalaxyClassifier(**(defaults | params))
+tiny = partial(make_tiny, GalaxyClassifier, module__width=4, max_epochs=3)
 
 
 def make_images(*shape, n=40):

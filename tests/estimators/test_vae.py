@@ -2,6 +2,7 @@
 """VAETransformer: both contracts, shapes and units of X."""
 
 import pickle
+from functools import partial
 from math import prod
 
 import h5py
@@ -17,6 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback
+from tiny_estimators import make_tiny
 from torch import nn
 
 from skastro import MinMaxSpectra, VAETransformer
@@ -55,19 +57,7 @@ class LinearVAE(nn.Module):
         return self.decode(z), mean, log_variance
 
 
-def tiny(**params):
-    """Make an instance that trains in a blink."""
-    defaults = {
-        "module": LinearVAE,
-        "latent_dim": 3,
-        "max_epochs": 4,
-        "lr": 2e-2,
-        "batch_size": 16,
-        "random_state": 0,
-        "verbose": 0,
-        "device": "cpu",
-    }
-    return VAETransformer(**(defaults | params))
+tiny = partial(make_tiny, VAETransformer, module=LinearVAE, noise_scale=None)
 
 
 # On the few numbers of some checks there is nothing that a network would keep.
@@ -78,7 +68,6 @@ def tiny(**params):
         tiny(
             beta=0.01, beta_warmup=0.5, free_bits=0.1, stretch="asinh", augment="noise"
         ),
-        tiny(module="vae", module__widths=(4, 8), noise_scale=0.02),
         tiny(module="vae-axes", module__widths=(4,), noise_scale=0.02),
     ]
 )

@@ -31,8 +31,8 @@ def flux():
     return np.random.default_rng(0).gamma(2.0, 100.0, size=(6, 40))
 
 
-@parametrize_with_checks(DEFAULTS + OTHERS)
-def test_scikit_learn_contract(estimator, check):
+@parametrize_with_checks(OTHERS)
+def test_scikit_learn_contract_of_other_settings(estimator, check):
     check(estimator)
 
 

@@ -20,7 +20,6 @@ LENGTHS = [1, 2, 3, 4, 7, 8]
 
 @parametrize_with_checks(
     [
-        CropPadImages(),
         CropPadImages((2, 3), fill_value=-1),
         CropPadImages((1, 2), channel_axis=1),
     ]

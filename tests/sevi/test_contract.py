@@ -1,29 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """SEVIRegressor: scikit-learn's checks."""
 
+from functools import partial
+
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tiny_estimators import make_tiny
 
 from skastro import SEVIRegressor
 
-
-def tiny(module="polar", **params):
-    """Make an instance that trains in a blink, on rows of numbers as well."""
-    defaults = {
-        "n_betas": 1,
-        "max_epochs": 20,
-        "lr": 1e-2,
-        "batch_size": 16,
-        "random_state": 0,
-        "verbose": 0,
-        "device": "cpu",
-    }
-    return SEVIRegressor(module, **(defaults | params))
+tiny = partial(make_tiny, SEVIRegressor)
 
 
 @parametrize_with_checks(
     [
         SEVIRegressor(n_betas=1),
-        tiny(module__widths=(16,), module__hidden=32),
         tiny("mlp", convention="vmi", normalization="counts", refine=False),
         tiny(
             "resnet10",

@@ -23,7 +23,7 @@ class Rows:
     def __getitem__(self, rows):
         assert isinstance(rows, slice)
         assert rows.step is None
-        assert 0 < rows.stop - rows.start <= self.limit
+        assert 0 < rows.stop - rows.start <= self.limit, "too many rows at once"
         assert rows.stop <= len(self.X)
         return self.X[rows]
 
@@ -38,7 +38,7 @@ def test_default_chunks_are_of_64_MiB(X, tmp_path):
     wide = np.broadcast_to(np.float32(1), (5, 2**22))
     mean = FunctionTransformer(lambda rows: rows[:, :2], validate=False)
     predict_stream(mean, Rows(wide, 4), out=tmp_path / "a.h5", verbose=0)
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="too many rows at once"):
         predict_stream(mean, Rows(wide, 3), out=tmp_path / "b.h5", verbose=0)
 
 

@@ -157,8 +157,10 @@ def test_training_on_does_not_pretrain_again(patterns, monkeypatch):
 
 def test_weighted_samples_and_channels(patterns):
     X, y = patterns
+    expected = belief_network(max_epochs=1).fit(X, y).predict_proba(X)
     X = X.reshape(96, 2, 10)
-    belief_network(max_epochs=1).fit(X, y, sample_weight=np.ones(96))
+    clf = belief_network(max_epochs=1).fit(X, y, sample_weight=np.ones(96))
+    np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_repr(array):
 def test_bad_keys(array, key, message):
     with pytest.raises(IndexError, match=message):
         LazyArray(array)[key]
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match=message):
         LazyArray(array, np.arange(N_ROWS))[key]
 
 

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""All private names of other packages that skastro needs, each with its reason.
+
+A private name can change in any release of its package. Therefore
+
+- only this file imports such names, and every other file takes them from here;
+- `PRIVATE_MEMBERS` lists the private methods and attributes of base classes that
+  skastro's classes override, set or call;
+- ``pyproject.toml`` gives each of these packages an upper bound, the next release that
+  the tests have not seen, and ``tox -e pre`` tests the pre-releases.
+
+``tests/test_compat.py`` checks all three. PyTorch is imported only where it is used, so
+that readers and transformers do without it.
+"""
+
+from typing import Any
+
+# Decorator of `fit` that validates the parameters first, unless scikit-learn's
+# `skip_parameter_validation` is set. Public way: none; calling `_validate_params` at
+# the start of `fit` does the same without the setting for nested estimators.
+from sklearn.base import _fit_context as fit_context
+
+# Rows of an array, data frame or list by their positions. Public way: none in
+# scikit-learn; narwhals or three branches (`iloc`, `X[rows]`, a list comprehension).
+from sklearn.utils import _safe_indexing as safe_indexing
+
+# Classes that describe the permitted values of a parameter, and the function that
+# compares values with them; scikit-learn's estimators declare theirs alike, so that
+# messages are the same. Public way: none; checks written by hand in `fit`.
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    RealNotInt,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+# Refuses fit parameters that nobody asked for. Public way: without metadata routing an
+# explicit signature of `fit`; with it `process_routing` refuses them itself.
+from sklearn.utils.metadata_routing import _raise_for_params as raise_for_params
+
+# Fit parameters, those of one value a sample cut to some rows. Public way: none.
+from sklearn.utils.validation import _check_method_params as check_method_params
+
+# Weights as an array of the length of X, or a clear message. Public way: `check_array`
+# with `ensure_2d=False` and `check_consistent_length`.
+from sklearn.utils.validation import _check_sample_weight as validated_sample_weight
+
+# Condition for `available_if`: the inner estimator has the method. Public way: a
+# function of three lines that looks for `estimator_`, then for `estimator`.
+from sklearn.utils.validation import _estimator_has as estimator_has
+
+__all__ = [
+    "PRIVATE_MEMBERS",
+    "HasMethods",
+    "Interval",
+    "Options",
+    "RealNotInt",
+    "StrOptions",
+    "check_method_params",
+    "cpu_multiplies_bfloat16",
+    "estimator_has",
+    "fit_context",
+    "is_normalization",
+    "raise_for_params",
+    "safe_indexing",
+    "validate_parameter_constraints",
+    "validated_sample_weight",
+]
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Tell whether the processor has AVX-512 instructions for bfloat16.
+
+    Public way: ``torch.cpu.get_capabilities()["avx512_bf16"]``, which the oldest
+    supported release of PyTorch does not have.
+    """
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def is_normalization(layer: Any) -> bool:
+    """Tell whether a layer keeps running means and variances, as batch norm does.
+
+    Public way: the batch and instance norms of `torch.nn` in a tuple, which other
+    packages' layers, derived from PyTorch's base class, are not instances of.
+    """
+    from torch.nn.modules.batchnorm import _NormBase
+
+    return isinstance(layer, _NormBase)
+
+
+# Package -> private member of its classes -> reason, and the public way where there is
+# one.
+PRIVATE_MEMBERS = {
+    "imblearn": {
+        "_check_X_y": (
+            "Samples of any shape are checked, which the sampler's own check refuses. "
+            "Public way: `fit_resample` written anew."
+        ),
+        "_fit_resample": "The method that samplers are documented to implement.",
+        "_sampling_type": (
+            "Read by `fit_resample`: 'bypass' leaves the counts to the sampler."
+        ),
+    },
+    "sklearn": {
+        "_get_param_names": (
+            "Parameters in the catch-all keyword arguments count as parameters. Public "
+            "way: `get_params` alone, without which `clone` and `repr` miss them."
+        ),
+        "_parameter_constraints": "Declares the permitted values of the parameters.",
+        "_validate_params": (
+            "Checks the parameters. Public way: checks written by hand in `fit`."
+        ),
+    },
+    "skorch": {
+        "_criteria": (
+            "Set on the class, since scikit-learn forbids setting it in `__init__`."
+        ),
+        "_default_callbacks": (
+            "Names the callbacks of a net. Public way: `get_default_callbacks`, which "
+            "reads it."
+        ),
+        "_get_param_names": "As for scikit-learn.",
+        "_get_params_callbacks": (
+            "Parameters of callbacks before `initialize`. Public way: `get_params`."
+        ),
+        "_get_params_for": (
+            "Parameters of a part, with the prefix. Public way: `get_params_for`."
+        ),
+        "_get_predict_nonlinearity": (
+            "What turns the module's output into probabilities: a learned temperature "
+            "goes in here. Public way: `predict_nonlinearity`, a parameter, which a "
+            "fit must not change."
+        ),
+        "_initialize_callbacks": (
+            "Renews the callbacks after `set_params`. Public way: "
+            "`initialize_callbacks`."
+        ),
+        "_initialize_optimizer": (
+            "Renews the optimizer after `set_params` and prints skorch's message. "
+            "Public way: `initialize_optimizer`, without the message."
+        ),
+        "_modules": "As `_criteria`.",
+        "_optimizers": "As `_criteria`.",
+        "_params_to_validate": (
+            "Names of the parameters that skorch compares with those it knows."
+        ),
+        "_set_training": (
+            "Switches the modules between training and evaluation. Public way: "
+            "`train_step_single` and `evaluation_step`, each with its own switch."
+        ),
+        "_uniquely_named_callbacks": (
+            "Names of the callbacks, before they are initialized. Public way: "
+            "`callbacks_` after it."
+        ),
+        "_validate_params": "As for scikit-learn.",
+        "_zero_grad_optimizer": (
+            "Clears gradients. Public way: `zero_grad` of each optimizer."
+        ),
+    },
+    "torch": {
+        "_check_input_dim": (
+            "Batch norm of 1-D maps also takes maps of height 1. Public way: `forward` "
+            "written anew with `torch.nn.functional.batch_norm`."
+        ),
+    },
+}

@@ -4,7 +4,7 @@
 Each transformer learns from the same training images and is judged on a stratified
 quarter kept apart: the mean squared error of its reconstructions, of pixels from 0 to
 1, and the balanced accuracy of a logistic regression on what ``transform`` gives,
-whose strength of regularisation is searched for by cross-validation on the training
+whose strength of regularization is searched for by cross-validation on the training
 images. Prints each score as soon as it is known, and a Markdown table of means::
 
     SKASTRO_DATA=... python benchmarks/bench_latent.py

@@ -64,7 +64,7 @@ class Case:
     def make_data(self, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Make rows of noise with a class signal: X and the classes.
 
-        Spectra are standardised already, for all loops alike. No more memory than
+        Spectra are standardized already, for all loops alike. No more memory than
         that of X is touched.
         """
         rng = np.random.default_rng(0)
@@ -108,7 +108,7 @@ class Case:
         Parameters
         ----------
         estimator : estimator
-            Fitted; images are normalised as it does.
+            Fitted; images are normalized as it does.
         """
         if len(self.sample_shape) == 1:
             return lambda flux: torch.from_numpy(flux[None])

@@ -9,7 +9,7 @@ are added to a file as soon as they are known; ``--table`` prints the means as a
     SKASTRO_DATA=... python -m benchmarks.cross_validate_spectra
     python -m benchmarks.cross_validate_spectra --table
 
-Networks are dear on a CPU. ``--rebin 2`` averages neighbouring pixels for them, and
+Networks are dear on a CPU. ``--rebin 2`` averages neighboring pixels for them, and
 ``--epochs`` shortens the training of the recipes, with schedules that shrink along; the
 table says which it was.
 """
@@ -44,7 +44,7 @@ FIELDS = ("data", "pipeline", "settings", "fold", "accuracy", "macro_f1", "secon
 
 
 def scaled(estimator: BaseEstimator, *steps: BaseEstimator) -> Pipeline:
-    """Standardise each spectrum by its median and spread, before other steps."""
+    """Standardize each spectrum by its median and spread, before other steps."""
     scaler = StandardizeSpectra(robust=True, clip=8.0, nan_policy="interpolate")
     return Pipeline([scaler, *steps, estimator])
 

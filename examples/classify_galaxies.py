@@ -17,7 +17,7 @@ row in the table::
         --keep-apart 10
     python examples/classify_galaxies.py --train Galaxy10.h5 --baseline --tta
 
-With ``--test`` all of ``--train`` is learnt and another file predicted; with
+With ``--test`` all of ``--train`` is learned and another file predicted; with
 ``--model`` a fitted classifier only predicts::
 
     python examples/classify_galaxies.py --model results/classifier.joblib --test new.h5
@@ -25,7 +25,7 @@ With ``--test`` all of ``--train`` is learnt and another file predicted; with
 Everything goes to the folder ``--out``: ``scores.csv``, ``history.csv`` (loss and
 accuracy of each epoch, in training and validation), ``results.csv`` (predicted and true
 classes), ``probabilities.csv``, ``confusion_matrix.png``, ``history.png``,
-``mosaic.png`` (images that were recognised, and those of the surest mistakes) and
+``mosaic.png`` (images that were recognized, and those of the surest mistakes) and
 ``classifier.joblib``; of the baseline ``baseline_history.csv`` and
 ``baseline_results.csv``. Load classifiers from sources that you trust only: joblib
 files can run code.
@@ -79,7 +79,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--train", metavar="FILE", help="HDF5 file of labelled images")
+    add("--train", metavar="FILE", help="HDF5 file of labeled images")
     add("--test", metavar="FILE", help="HDF5 file of images to predict")
     add("--model", metavar="FILE", help="a fitted classifier; only predict with it")
     add("--target", default="ans", metavar="NAME", help="data set of the labels")
@@ -257,7 +257,7 @@ def draw_mosaic(
     out: Path,
     seed: int,
 ) -> None:
-    """Draw some of the images that were recognised, and of the surest mistakes."""
+    """Draw some of the images that were recognized, and of the surest mistakes."""
     predicted = net.classes_[probability.argmax(axis=1)]
     surest = probability.max(axis=1)
     n_rows, n_columns = MOSAIC
@@ -320,10 +320,10 @@ def report(
     return score(test.target, predicted)
 
 
-def add_baseline(learnt: Bunch, test: Bunch, options: argparse.Namespace) -> dict:
+def add_baseline(learned: Bunch, test: Bunch, options: argparse.Namespace) -> dict:
     """Train the baseline on the same images; write its history and results."""
     net = make_baseline(options)
-    row = train(net, learnt)
+    row = train(net, learned)
     predicted = net.predict(test.images)
     write_csv(history_table(net), options.out / "baseline_history.csv")
     results = Table({"predict": predicted, "test": test.target})
@@ -352,20 +352,20 @@ def main(arguments: list[str] | None = None) -> None:
         net, costs = joblib.load(options.model), {}
         test = load(options.test, options)
     else:
-        learnt = load(options.train, options)
+        learned = load(options.train, options)
         if options.test:
             test = load(options.test, options)
         else:
-            learnt, test = split(learnt, options)
-        shape = learnt.images.shape[1:]
-        print(f"Training on {len(learnt.row)} images of shape {shape}")
+            learned, test = split(learned, options)
+        shape = learned.images.shape[1:]
+        print(f"Training on {len(learned.row)} images of shape {shape}")
         net = make_classifier(options)
-        costs = train(net, learnt)
+        costs = train(net, learned)
         write_training(net, options.out)
     probability = write_predictions(net, test, options.out)
     known = None if test.target is None else np.isin(test.target, net.classes_)
     if known is not None and not known.all():
-        print(f"Not scored, of classes that were not learnt: {(~known).sum()}")
+        print(f"Not scored, of classes that were not learned: {(~known).sum()}")
         test, probability = select(test, known), probability[known]
     if test.target is None or not len(test.target):
         print("No image has a label among the classes, so there is nothing to score.")
@@ -374,7 +374,7 @@ def main(arguments: list[str] | None = None) -> None:
         name = options.recipe or str(vars(net)["module"])
         rows = [{"classifier": name, **scores, **costs}]
         if options.baseline:
-            rows.append(add_baseline(learnt, test, options))
+            rows.append(add_baseline(learned, test, options))
         show(rows)
         write_csv(Table(rows), options.out / "scores.csv")
     print(f"Wrote {', '.join(sorted(p.name for p in options.out.iterdir()))}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
-Classify spectra: from a file to a table, a catalogue and a fitted pipeline
+Classify spectra: from a file to a table, a catalog and a fitted pipeline
 ===========================================================================
 
 Without arguments the script simulates stars, galaxies and quasars, trains a network on
@@ -55,7 +55,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--train", metavar="FILE", help="file or folder of labelled spectra")
+    add("--train", metavar="FILE", help="file or folder of labeled spectra")
     add("--test", metavar="FILE", help="file or folder of spectra to predict")
     add("--model", metavar="FILE", help="a fitted pipeline; only predict with it")
     add("--label-column", metavar="NAME", help="column that holds the labels")
@@ -108,17 +108,17 @@ def select(spectra: Bunch, rows: np.ndarray) -> Bunch:
 
 
 def without_rare_classes(spectra: Bunch) -> Bunch:
-    """Leave out what cannot be learnt: unlabelled spectra and classes of a handful."""
+    """Leave out what cannot be learned: unlabeled spectra and classes of a handful."""
     if spectra.target is None:
         raise SystemExit("The training file has no labels; see --label-column.")
     names, counts = np.unique(spectra.target, return_counts=True)
     rare = (counts < SMALLEST_CLASS) | (names == "")
     if rare.any():
         listed = ", ".join(
-            f"{name or 'unlabelled'} {count}"
+            f"{name or 'unlabeled'} {count}"
             for name, count in zip(names[rare], counts[rare], strict=True)
         )
-        print(f"Left out, fewer than {SMALLEST_CLASS} or unlabelled: {listed}")
+        print(f"Left out, fewer than {SMALLEST_CLASS} or unlabeled: {listed}")
     return select(spectra, ~np.isin(spectra.target, names[rare]))
 
 
@@ -138,15 +138,15 @@ def make_pipeline(options: argparse.Namespace) -> Pipeline:
 
 
 def predict(pipe: Pipeline, spectra: Bunch, out: Path) -> np.ndarray:
-    """Predict, and write the catalogue."""
+    """Predict, and write the catalog."""
     probability = pipe.predict_proba(spectra.flux)
     predicted = pipe.classes_[probability.argmax(axis=1)]
-    catalogue = Table({"id": spectra.id, "predicted": predicted})
+    catalog = Table({"id": spectra.id, "predicted": predicted})
     for name, column in zip(pipe.classes_, probability.T, strict=True):
-        catalogue[f"probability_{name}"] = column
+        catalog[f"probability_{name}"] = column
     if spectra.target is not None:
-        catalogue["truth"] = spectra.target
-    write_csv(catalogue, out / "predictions.csv")
+        catalog["truth"] = spectra.target
+    write_csv(catalog, out / "predictions.csv")
     return predicted
 
 

@@ -19,7 +19,7 @@ the file ``galaxies_efigi.h5`` in the folder that the environment variable
 The folder ``--out`` receives ``clusters.csv`` (cluster of each galaxy, how outlying it
 is, and its place in the latent space), ``reconstructions.png`` (of galaxies kept
 apart), ``map.png`` and ``thumbnails.png`` (the latent space, as points and as images),
-``clusters.png`` (the galaxies nearest to the centres), ``neighbours.png`` (the galaxies
+``clusters.png`` (the galaxies nearest to the centers), ``neighbors.png`` (the galaxies
 most alike to some), ``between.png`` (what lies between two), ``outliers.png``,
 ``history.png`` and ``pipeline.joblib``. Load pipelines from sources that you trust
 only: joblib files can run code.
@@ -70,7 +70,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--galaxies", metavar="FILE", help="HDF5 file of images")
     add("--simulate", type=int, metavar="N", help="simulate N galaxies instead")
-    add("--test-size", type=float, default=0.1, help="part that is not learnt from")
+    add("--test-size", type=float, default=0.1, help="part that is not learned from")
     add("--recipe", help="settings to start from: galaxy-vae or few-images")
     add("--latent-dim", type=int, default=35, help="latent dimensions")
     add("--epochs", type=int, help="passes over the images; 40, or the recipe's")
@@ -214,13 +214,13 @@ def draw_latent_space(
     save_figure(mosaic.figure_, out / "clusters.png")
 
 
-def draw_neighbours(images: np.ndarray, latent: np.ndarray, out: Path) -> None:
+def draw_neighbors(images: np.ndarray, latent: np.ndarray, out: Path) -> None:
     """Draw some galaxies, each before those that are nearest in the latent space."""
     chosen = np.linspace(0, len(images) - 1, 5).astype(int)
     search = NearestNeighbors(n_neighbors=N_IN_ROW).fit(latent)
     _, rows = search.kneighbors(latent[chosen])
     names = [f"galaxy {row}" for row in chosen]
-    draw_rows(images[rows.ravel()], names, limits_of(images), out / "neighbours.png")
+    draw_rows(images[rows.ravel()], names, limits_of(images), out / "neighbors.png")
 
 
 def draw_between(
@@ -252,12 +252,12 @@ def main(arguments: list[str] | None = None) -> None:
     galaxies = load(options)
     order = np.random.default_rng(options.seed).permutation(len(galaxies.images))
     n_apart = max(round(options.test_size * len(order)), 1)
-    apart, learnt = np.sort(order[:n_apart]), np.sort(order[n_apart:])
+    apart, learned = np.sort(order[:n_apart]), np.sort(order[n_apart:])
     known = Bunch(
-        images=galaxies.images[learnt],
-        target=None if galaxies.target is None else galaxies.target[learnt],
+        images=galaxies.images[learned],
+        target=None if galaxies.target is None else galaxies.target[learned],
     )
-    print(f"Training on {len(learnt)} images of shape {known.images.shape[1:]}")
+    print(f"Training on {len(learned)} images of shape {known.images.shape[1:]}")
     start = time.perf_counter()
     pipe = make_model(options)
     clusters = pipe.fit_predict(known.images)
@@ -269,7 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
     report(clusters, known.target)
     latent = vae.transform(known.images)
     bound = vae.score_samples(known.images)
-    table = Table({"row": learnt, "cluster": clusters, "score": bound})
+    table = Table({"row": learned, "cluster": clusters, "score": bound})
     for name, column in zip(vae.get_feature_names_out(), latent.T, strict=True):
         table[name] = column
     with atomic_write(options.out / "clusters.csv") as file:
@@ -281,7 +281,7 @@ def main(arguments: list[str] | None = None) -> None:
     history = HistoryDisplay.from_estimator(vae)
     save_figure(history.figure_, options.out / "history.png")
     draw_latent_space(pipe, known, options)
-    draw_neighbours(known.images, latent, options.out)
+    draw_neighbors(known.images, latent, options.out)
     draw_between(vae, known.images, latent, options.out)
     outlying = known.images[np.argsort(bound)[:N_IN_ROW]]
     limits = limits_of(known.images)

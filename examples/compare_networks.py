@@ -59,7 +59,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--train", metavar="FILE", help="file or folder of labelled spectra")
+    add("--train", metavar="FILE", help="file or folder of labeled spectra")
     add("--label-column", metavar="NAME", help="column that holds the labels")
     add("--simulate", type=int, metavar="N", help="simulate a survey of N spectra")
     add(
@@ -79,7 +79,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--robust",
         action="store_true",
-        help="normalise by the 1st and 99th percentiles instead of the extremes",
+        help="normalize by the 1st and 99th percentiles instead of the extremes",
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add("--seed", type=int, default=0, help="seed of simulation, splits and training")
@@ -98,9 +98,9 @@ def load(options: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray]
         spectra = read_spectra(options.train, label_column=options.label_column)
         if spectra.target is None:
             raise SystemExit("The file has no labels; see --label-column.")
-        labelled = spectra.target != ""
+        labeled = spectra.target != ""
         data[Path(options.train).name] = thin_out(
-            spectra.flux[labelled], spectra.target[labelled], options
+            spectra.flux[labeled], spectra.target[labeled], options
         )
     if options.simulate is not None:
         n_spectra = min(options.simulate, options.n_spectra or options.simulate)
@@ -134,7 +134,7 @@ def thin_out(
 def make_pipeline(
     recipe: str, target: np.ndarray, options: argparse.Namespace
 ) -> Pipeline:
-    """Normalise each spectrum, thin out the large classes, then classify."""
+    """Normalize each spectrum, thin out the large classes, then classify."""
     labels, counts = np.unique(target, return_counts=True)
     wanted = np.minimum(counts, options.at_most or counts)
     fewer = NoiseResampler(

@@ -135,9 +135,9 @@ def find_center(image: np.ndarray) -> np.ndarray:
 
 
 def cut_out(image: np.ndarray, center: np.ndarray, outer: float, block: int) -> Bunch:
-    """Cut a square about the pixel of the centre, and sum blocks of pixels.
+    """Cut a square about the pixel of the center, and sum blocks of pixels.
 
-    An odd number of pixels has the centre in the middle of one.
+    An odd number of pixels has the center in the middle of one.
     """
     row, column = np.rint(center).astype(int)
     most = min(row, column, image.shape[0] - 1 - row, image.shape[1] - 1 - column)
@@ -145,7 +145,7 @@ def cut_out(image: np.ndarray, center: np.ndarray, outer: float, block: int) -> 
     n_blocks -= 1 - n_blocks % 2
     if block % 2 == 0 or n_blocks < 32 or n_blocks * block < 2 * outer:
         raise SystemExit(
-            f"Rings up to {outer:g} pixels do not fit about the centre ({row}, "
+            f"Rings up to {outer:g} pixels do not fit about the center ({row}, "
             f"{column}) with {most} pixels beside it in blocks of {block}; blocks must "
             "be odd, at least 32 of them."
         )
@@ -321,7 +321,7 @@ def main(arguments: list[str] | None = None) -> Table:
     options = parse_arguments(arguments)
     image = load(options)
     center = find_center(image) if options.center is None else options.center
-    print(f"Centre at row {center[0]:.2f}, column {center[1]:.2f}")
+    print(f"Center at row {center[0]:.2f}, column {center[1]:.2f}")
     part = cut_out(image, center, max(options.radius), options.block)
     overdispersion = measure_overdispersion(part.blocks)
     print(

@@ -40,7 +40,7 @@ with h5py.File(folder / "survey.h5", "w") as survey:
 # Training from the file
 # ----------------------
 # A :class:`~skastro.datasets.LazyArray` shows some rows of a file and reads them when
-# they are needed. The last quarter is kept apart. Standardising happens on the way, in
+# they are needed. The last quarter is kept apart. Standardizing happens on the way, in
 # the thread that reads ahead.
 survey = h5py.File(folder / "survey.h5")
 flux, target = survey["flux"], survey["class"].asstr()[:]

@@ -12,7 +12,7 @@ same lines work for those of a survey.
 # %%
 # Galaxies
 # --------
-# Bulges of old stars and discs of younger ones, in three bands, drawn as colors.
+# Bulges of old stars and disks of younger ones, in three bands, drawn as colors.
 import matplotlib.pyplot as plt
 import numpy as np
 from astropy.visualization import make_lupton_rgb
@@ -87,14 +87,14 @@ LatentSpaceDisplay.from_predictions(
 # %%
 # Clusters
 # --------
-# The pipeline ends in a clustering. Of each cluster the galaxies nearest to its centre
+# The pipeline ends in a clustering. Of each cluster the galaxies nearest to its center
 # are drawn, and their number in brackets.
 ClusterMosaicDisplay.from_estimator(pipe, images)
 
 # %%
 # Galaxies like this one
 # ----------------------
-# Neighbours in the latent space look alike. The first of each row is the galaxy itself.
+# Neighbors in the latent space look alike. The first of each row is the galaxy itself.
 search = NearestNeighbors(n_neighbors=8).fit(latent)
 _, rows = search.kneighbors(latent[[3, 14, 15]])
 

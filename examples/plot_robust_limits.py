@@ -98,7 +98,7 @@ for ax in axes[-1]:
 # Two classifiers that see nothing but the scaled flux, by the F1 score averaged over
 # the classes in four-fold cross-validation.
 classifiers = {
-    "five nearest neighbours": [RebinSpectra(n_bins=100), KNeighborsClassifier()],
+    "five nearest neighbors": [RebinSpectra(n_bins=100), KNeighborsClassifier()],
     "components and logistic regression": [
         PCA(30, random_state=0),
         StandardScaler(),

@@ -5,7 +5,7 @@ Anisotropy of electrons in velocity-map images
 
 Light detaches electrons from ions, and a detector shows where they arrive. Electrons of
 one energy form a shell, of which the detector sees the projection. How many fly in
-which direction from the polarisation of the light is to be found, with error bars.
+which direction from the polarization of the light is to be found, with error bars.
 """
 
 # %%
@@ -72,7 +72,7 @@ ax.legend()
 # ----------------------------
 # Detectors turn, stretch and displace images. A fit of an upright image then leaves
 # much in the residual, and its coefficients are wrong. With ``distortion=True`` the
-# regressor looks for tilt, ellipticity and centre too.
+# regressor looks for tilt, ellipticity and center too.
 odd = make_sevi(
     1,
     size=80,
@@ -96,7 +96,7 @@ display = SEVIDisplay.from_estimator(distorted, odd.images, beta_true=odd.beta)
 found = display.shells
 print(
     f"tilt {found.tilt[0]:.2f} degrees (true {odd.tilt[0]:.2f}), ellipticity "
-    f"{found.ellipticity[0]:.4f} ({odd.ellipticity[0]:.4f}), centre "
+    f"{found.ellipticity[0]:.4f} ({odd.ellipticity[0]:.4f}), center "
     f"{np.round(found.center[0] + 39.5, 2)} ({np.round(odd.center[0], 2)})"
 )
 plt.show()

@@ -11,7 +11,7 @@ colors, and the profiles of single galaxies against the law that they follow.
 # %%
 # A survey of galaxies
 # --------------------
-# Every galaxy is the sum of a bulge of old stars and a disc of younger ones, or has the
+# Every galaxy is the sum of a bulge of old stars and a disk of younger ones, or has the
 # profile of Sérsic. Seeing blurs it, and the sky and the detector add noise. A stamp is
 # of random size, and zeros surround it.
 

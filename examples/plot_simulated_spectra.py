@@ -148,7 +148,7 @@ draw_class("QSO")
 # %%
 # Noise
 # -----
-# Noise grows towards both ends, where the throughput falls, and where the sky is
+# Noise grows toward both ends, where the throughput falls, and where the sky is
 # bright: the spike at 5579 Å is oxygen, the groups beyond 7000 Å are OH. It is measured
 # here by the differences of pixels four apart, in faint quasars, whose noise is that of
 # the sky.
@@ -160,10 +160,10 @@ def noise_profile(flux, width=12) -> tuple[np.ndarray, np.ndarray]:
     windows = difference.shape[1] // width
     shape = (len(flux), windows, width)
     profile = np.median(difference[:, : windows * width].reshape(shape), axis=2)
-    centres = simulated.wavelength[2:-2][: windows * width].reshape(windows, width)
-    centres = centres.mean(axis=1)
-    reference = np.median(profile[:, (centres > 6400) & (centres < 6600)], axis=1)
-    return centres, np.median(profile / reference[:, None], axis=0)
+    centers = simulated.wavelength[2:-2][: windows * width].reshape(windows, width)
+    centers = centers.mean(axis=1)
+    reference = np.median(profile[:, (centers > 6400) & (centers < 6600)], axis=1)
+    return centers, np.median(profile / reference[:, None], axis=0)
 
 
 faint = make_spectra(

@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     order = np.random.default_rng(options.seed).permutation(len(images))
     if not 0 < options.keep_apart < len(order):
         raise SystemExit(f"--keep-apart must be from 1 to {len(order) - 1}.")
-    apart, learnt = (
+    apart, learned = (
         np.sort(order[: options.keep_apart]),
         np.sort(order[options.keep_apart :]),
     )
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
         max_epochs=options.epochs,
         device=options.device,
         random_state=options.seed,
-    ).fit(LazyArray(images, learnt))
+    ).fit(LazyArray(images, learned))
     n_weights = sum(weight.numel() for weight in vae.module_.parameters())
     print(f"Trained {n_weights} weights in {time.perf_counter() - start:.0f} s")
     test = LazyArray(images, apart)

@@ -29,7 +29,7 @@ FLOOR_OF_ROOM = {
     "utils": 0,
     "_compat": 0,
 }
-# It imports nothing of skastro, so that its neighbours in the lowest layer may use it.
+# It imports nothing of skastro, so that its neighbors in the lowest layer may use it.
 FREE_FOR_ALL = {"_compat"}
 
 

@@ -45,12 +45,12 @@ the fit (`prior_`) is learned from the coefficients of the training images.
 
 ## Range of validity
 
-- Square images of at least {least_size} pixels a side, of counts, centred, polarised
+- Square images of at least {least_size} pixels a side, of counts, centerd, polarized
   along `polarization_axis`.
 - Radii from {radius} and widths from {radius_width}, in units of half the
   image's side. With `refine` other ranges can be asked for.
 - {n_electrons} electrons in a shell. Coefficients in the range of `SEVIPrior`.
-- The network has not seen tilt, ellipticity or displaced centres, nor shells of unequal
+- The network has not seen tilt, ellipticity or displaced centers, nor shells of unequal
   numbers of electrons. The fit (`refine=True`) takes such numbers as they come, and the
   others with `distortion=True`.
 - The error bars of the network alone are the same for all images: `residual_std_`, over

@@ -316,7 +316,7 @@ class ColorJitter(ImageAugmentation):
 
     Notes
     -----
-    Grey is :math:`0.299 R + 0.587 G + 0.114 B` [1]_ of images of 3 channels, the mean
+    Gray is :math:`0.299 R + 0.587 G + 0.114 B` [1]_ of images of 3 channels, the mean
     of all channels of others. Hue is that of the model of hue, saturation and value
     [2]_.
 

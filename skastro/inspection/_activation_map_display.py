@@ -25,7 +25,7 @@ from skastro.simulation import SPECTRAL_LINES, SpectralLine, lines_of
 from skastro.utils import plain_array
 
 _MOST_SAMPLES = 20
-# Grey where a pixel does not matter, and dark enough to be seen as a thin line.
+# Gray where a pixel does not matter, and dark enough to be seen as a thin line.
 _LINE_COLORS = LinearSegmentedColormap.from_list(
     "activation", ["#b9bfc9", "#e8a33d", "#d1401f", "#7a0019"]
 )

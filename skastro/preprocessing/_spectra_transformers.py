@@ -288,7 +288,7 @@ class MinMaxSpectra(BaseSpectraScaler):
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
-        pixel towards the ends. Infinite values are always refused.
+        pixel toward the ends. Infinite values are always refused.
 
     Attributes
     ----------
@@ -418,7 +418,7 @@ class StandardizeSpectra(BaseSpectraScaler):
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
-        pixel towards the ends. Infinite values are always refused.
+        pixel toward the ends. Infinite values are always refused.
 
     Attributes
     ----------
@@ -527,7 +527,7 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
-        pixel towards the ends. Infinite values are always refused.
+        pixel toward the ends. Infinite values are always refused.
 
     Attributes
     ----------

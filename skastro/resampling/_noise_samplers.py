@@ -179,7 +179,7 @@ class NoiseAugmenter(BaseNoiseSampler):
         How copies are varied. ``"noise"`` is white noise of up to half the spectrum's
         standard deviation, in any units of the flux; ``"wang2020"`` that of a CCD,
         cosmic rays and bad pixels, on min-max normalized spectra [1]_; ``"resclass"``
-        that of the LAMOST 1-D ResNet-18, on standardised spectra. A callable takes a
+        that of the LAMOST 1-D ResNet-18, on standardized spectra. A callable takes a
         Tensor of shape (n_samples, ...) and returns one, see :ref:`noise`. None makes
         plain copies.
 
@@ -291,7 +291,7 @@ class NoiseResampler(BaseNoiseSampler):
         How copies are varied. ``"noise"`` is white noise of up to half the spectrum's
         standard deviation, in any units of the flux; ``"wang2020"`` that of a CCD,
         cosmic rays and bad pixels, on min-max normalized spectra [1]_; ``"resclass"``
-        that of the LAMOST 1-D ResNet-18, on standardised spectra. A callable takes a
+        that of the LAMOST 1-D ResNet-18, on standardized spectra. A callable takes a
         Tensor of shape (n_samples, ...) and returns one, see :ref:`noise`. None makes
         plain copies.
 

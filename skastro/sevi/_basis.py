@@ -75,7 +75,7 @@ def line_of_sight_moments(
     r"""Integrate shells along the line of sight.
 
     Electrons of a radius r whose density in cos θ is f have the density
-    f(cos θ) / (2π r²) on their sphere. Where the line of sight passes the centre at the
+    f(cos θ) / (2π r²) on their sphere. Where the line of sight passes the center at the
     distance s, both halves of the sphere give f(z/r) / (π r y), with y² = r² - s². For
     radii of the normal density N this is summed to
 
@@ -86,7 +86,7 @@ def line_of_sight_moments(
     Parameters
     ----------
     s : Tensor of shape (n, n_radii)
-        Distances from the centre in the image.
+        Distances from the center in the image.
     radius, radius_width : Tensors of shape (n,)
         Mean and standard deviation of the radii. Both may require gradients.
     derivatives : bool, default=False
@@ -155,7 +155,7 @@ def detector_matrix(tilt: torch.Tensor, ellipticity: torch.Tensor) -> torch.Tens
 _N_RADII = 192
 _N_ANGLES = 257
 
-# From this many pixels inside the shell on, the value at the centre of a pixel is its
+# From this many pixels inside the shell on, the value at the center of a pixel is its
 # mean to 5e-4.
 _SMOOTH = 8.0
 
@@ -174,7 +174,7 @@ class ShellBasis:
     shell are integrated with several points along each axis.
 
     Lengths are in the unit in which the image reaches from -1 to 1 for ``extent=1``.
-    Images have the polarisation along their second axis.
+    Images have the polarization along their second axis.
 
     Parameters
     ----------
@@ -267,10 +267,10 @@ class ShellBasis:
         derivatives : bool, default=False
             Whether to give the derivatives with respect to both too.
         tilt, ellipticity : Tensors of shape (n,), default=None
-            Turn of the polarisation axis, from the image's second axis to its first, in
+            Turn of the polarization axis, from the image's second axis to its first, in
             degrees; stretch along the second axis over that along the first, minus one.
         center : Tensor of shape (n, 2), default=None
-            Displacement of the centre along both axes, in pixels.
+            Displacement of the center along both axes, in pixels.
 
         Returns
         -------
@@ -336,7 +336,7 @@ class ShellBasis:
         Returns
         -------
         across, along : Tensors of shape (height, width)
-            Distance from the second axis and from the first, of the pixels' centres.
+            Distance from the second axis and from the first, of the pixels' centers.
         """
         axis = self._axes[True]
         across, along = torch.meshgrid(axis, axis, indexing="ij")
@@ -427,12 +427,12 @@ class ShellBasis:
         ellipticity: torch.Tensor | None,
         center: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Matrices from the detector to the upright image, and centres."""
+        """Matrices from the detector to the upright image, and centers."""
         if tilt is ellipticity is center is None:
             return None
         if self.quadrant:
             raise ValueError(
-                "An image that is tilted, elliptical or off centre has no symmetric "
+                "An image that is tilted, elliptical or off center has no symmetric "
                 "quadrants; make the basis with quadrant=False."
             )
         none = torch.zeros(n, device=self.device, dtype=self.dtype)
@@ -467,7 +467,7 @@ class ShellBasis:
         reach = REACH * radius_width[:, None] + self.pixel
         smooth = reach.clamp(min=_SMOOTH * self.pixel)
         near = (s < radius[:, None] + reach) & (s > radius[:, None] - smooth)
-        # About the centre the angle varies within a pixel.
+        # About the center the angle varies within a pixel.
         near |= s < _SMOOTH * self.pixel
         # The pixels of each image become a row, the end of which is filled up with
         # pixels that stand elsewhere already.
@@ -519,7 +519,7 @@ def _sample(
     """Interpolate tables (n, n_channels, n_radii, n_angles) at points (2, n, m)."""
     with torch.no_grad():
         distance = (polar[0] - radius[:, None]) / radius_width[:, None]
-        # asinh, which torch does not vectorise on the CPU.
+        # asinh, which torch does not vectorize on the CPU.
         size = distance.abs()
         step = torch.log1p(size + size**2 / (1 + torch.sqrt(1 + size**2)))
         low, high = _node_range(radius, radius_width)

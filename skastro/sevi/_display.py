@@ -290,7 +290,7 @@ def _draw_densities(
     else:
         ax.figure.colorbar(_color_scale(fitted.radius), ax=ax, label="Radius")
     ax.set(
-        xlabel="Angle from the polarisation axis (degrees)",
+        xlabel="Angle from the polarization axis (degrees)",
         ylabel=_FORMULAS[convention],
         xlim=(0, 90),
         xticks=np.arange(0, 91, 15),
@@ -366,7 +366,7 @@ class SEVIDisplay:
         Meaning of the coefficients: β_l of 1/2 + Σ β_l P_2l(cos θ), or b_l of
         1 + Σ b_l P_2l(cos θ). The densities are drawn so.
     polarization_axis : {0, 1}, default=1
-        Axis of the image along which the electrons are polarised.
+        Axis of the image along which the electrons are polarized.
     extent : float, default=1.0
         Half the side of the image, in the unit of the radii.
 
@@ -537,7 +537,7 @@ class SEVIDisplay:
         convention : {"density", "vmi"}, default="density"
             Meaning of the coefficients.
         polarization_axis : {0, 1}, default=1
-            Axis of the image along which the electrons are polarised.
+            Axis of the image along which the electrons are polarized.
         extent : float, default=1.0
             Half the side of the image, in the unit of the radii.
         coverage : float, default=0.9
@@ -564,7 +564,7 @@ class SEVIDisplay:
         image = _one_sample(image, None)[0].astype(np.float64)
         if image.shape[0] != image.shape[1]:
             raise ValueError(
-                "image must be square, with the centre in its middle, but has the "
+                "image must be square, with the center in its middle, but has the "
                 f"shape {image.shape}."
             )
         if not np.isfinite(image).all():

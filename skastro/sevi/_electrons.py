@@ -25,7 +25,7 @@ def angular_density(beta: ArrayLike, cos_theta: ArrayLike) -> np.ndarray:
     beta : array-like of shape (..., n_betas)
         The coefficients β_1, β_2 …
     cos_theta : array-like of shape (n_angles,)
-        Cosines of the angle from the polarisation axis.
+        Cosines of the angle from the polarization axis.
 
     Returns
     -------
@@ -54,8 +54,8 @@ def throw_electrons(
 ) -> dict[str, np.ndarray]:
     """Draw electrons of a shell one by one.
 
-    Their distance from the centre is normally distributed, the cosine of their angle
-    from the polarisation axis has the density 1/2 + Σ β_l P_2l(cos θ), the azimuth is
+    Their distance from the center is normally distributed, the cosine of their angle
+    from the polarization axis has the density 1/2 + Σ β_l P_2l(cos θ), the azimuth is
     uniform; the axis across the image is projected out.
 
     Parameters
@@ -63,7 +63,7 @@ def throw_electrons(
     beta : array-like of shape (n_betas,)
         Coefficients of any number. The density must not be negative.
     radius, radius_width : float
-        Mean and standard deviation of the distance from the centre.
+        Mean and standard deviation of the distance from the center.
     n_electrons : int
         Number of electrons.
     rng : numpy.random.Generator
@@ -73,7 +73,7 @@ def throw_electrons(
     -------
     electrons : dict of str to ndarray of shape (n_electrons,)
         Sorted by angle: ``r`` and ``cos_theta`` as generated; ``x``, across the
-        polarisation axis, and ``z``, along it, as detected.
+        polarization axis, and ``z``, along it, as detected.
 
     Raises
     ------

@@ -25,7 +25,7 @@ _SIGMAS = [0.65, 0.5, 0.5, 0.5, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.01]
 # Directions in which a density must not be negative: many to each of the 24 half waves.
 _N_DIRECTIONS = 385
 
-# Shells that reach the centre would have electrons of negative radius.
+# Shells that reach the center would have electrons of negative radius.
 _LEAST_RADIUS_IN_WIDTHS = 6
 
 
@@ -134,7 +134,7 @@ class SEVIPrior:
         -------
         log_prob : Tensor of shape (...)
             Minus infinity outside the limits and for densities that are negative
-            somewhere; elsewhere normalised before these were left out, which would add
+            somewhere; elsewhere normalized before these were left out, which would add
             0.04.
         """
         beta = beta.to(torch.float64)
@@ -214,7 +214,7 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor
     )
 
 
-# By how many mean gaps between neighbouring samples the limits are widened.
+# By how many mean gaps between neighboring samples the limits are widened.
 _MARGIN = 3.0
 # Least scatter, in units of the limits' distance.
 _LEAST_SCATTER = 0.02

@@ -156,8 +156,8 @@ def _read_pages(path: Path) -> np.ndarray:
         raise OSError(f"Cannot read the image file {path}: {error}") from error
     if mode == "P" or pages[0].ndim != 2 or pages[0].dtype.kind not in "iuf":
         raise ValueError(
-            f"{path}: holds images of mode {mode!r}; expected grey levels (L, I;16, I "
-            "or F): counts of electrons have no colour."
+            f"{path}: holds images of mode {mode!r}; expected gray levels (L, I;16, I "
+            "or F): counts of electrons have no color."
         )
     if len({(page.shape, page.dtype) for page in pages}) > 1:
         shapes = sorted({f"{page.shape} {page.dtype}" for page in pages})
@@ -409,8 +409,8 @@ def read_sevi(
         Half the side of the images of tables and electrons, in the unit of the radii.
         Electrons beyond are not counted.
     polarization_axis : {0, 1} or None, default=None
-        Axis of the images along which the electrons are polarised. Those of HDF5 files
-        are image[x, z], polarised along axis 1, which is what None means there, and are
+        Axis of the images along which the electrons are polarized. Those of HDF5 files
+        are image[x, z], polarized along axis 1, which is what None means there, and are
         transposed for 0. Other files do not tell: their images are left as they are,
         and what is given here is noted in the result.
     convention : {"density", "vmi"}, default="density"
@@ -442,7 +442,7 @@ def read_sevi(
             The coefficients, those of the smallest shell first.
         radius, radius_width : ndarray of shape (n_images, n_shells), float64, or None
             Mean, ascending, and standard deviation of the distance of a shell's
-            electrons from the centre. Where images have unequal numbers of shells,
+            electrons from the center. Where images have unequal numbers of shells,
             missing ones are NaN, here and in `beta`.
         n_electrons : ndarray of shape (n_images, n_shells), float64, or None
             Numbers of detected electrons, with those that miss the image, where
@@ -456,7 +456,7 @@ def read_sevi(
             With `return_electrons` the detected electrons in the order of the file:
             the row of `images` (column "image"), the place in `radius` ("shell") and
             ElectronId where they are known; "x" and "z" as stored, across and along
-            the polarisation; and, of the electron that was generated, the row in
+            the polarization; and, of the electron that was generated, the row in
             ``GeneratedElectrons`` ("generated_row"), "r" and "cos_theta".
         pixel_size : float or None
             Side of a pixel in the unit of the radii.

@@ -59,7 +59,7 @@ class SEVIRegressor(BaseRegressor):
     """Measure the angular distributions of electrons in velocity-map images.
 
     An image shows electrons of one or several shells, projected along an axis across
-    the polarisation. The estimator predicts the coefficients β_l of the density
+    the polarization. The estimator predicts the coefficients β_l of the density
     1/2 + Σ β_l P_2l(cos θ) of each shell.
 
     A network proposes an answer; the default one sees the image's rings and their
@@ -96,7 +96,7 @@ class SEVIRegressor(BaseRegressor):
         1/2 + Σ β_l P_2l(cos θ), "vmi" is b_l = 2 β_l of 1 + Σ b_l P_2l(cos θ).
 
     polarization_axis : {0, 1}, default=1
-        Axis of an image along which the electrons are polarised.
+        Axis of an image along which the electrons are polarized.
 
     refine : bool, default=True
         Whether predictions for images are refined by
@@ -104,8 +104,8 @@ class SEVIRegressor(BaseRegressor):
         one row, as 2-D X has without `image_shape`, are not fitted.
 
     distortion : bool, default=False
-        Whether the fit also looks for a tilt of the polarisation axis, an ellipticity
-        and a displacement of the centre, of a few degrees, per cent and pixels. It
+        Whether the fit also looks for a tilt of the polarization axis, an ellipticity
+        and a displacement of the center, of a few degrees, per cent and pixels. It
         then takes about ten times as long.
 
     prior : {"training", "published"}, default="training"
@@ -177,7 +177,7 @@ class SEVIRegressor(BaseRegressor):
 
     augment : callable, default=None
         How training batches are varied before the network sees them. It takes a Tensor
-        of shape ``(batch, 1, height, width)``, polarised along the last axis, and gives
+        of shape ``(batch, 1, height, width)``, polarized along the last axis, and gives
         one of the same shape. The targets stay as they are.
 
     n_simulated : int, default=4096
@@ -290,8 +290,8 @@ class SEVIRegressor(BaseRegressor):
     of which some are replaced every few epochs. Weights of ``from_pretrained``:
     ``"sevi-1shell"`` and ``"sevi-2shell"``.
 
-    Without `distortion` the fit assumes round images whose centre is in their middle,
-    with the polarisation along an axis. ``out_of_range`` of ``predict_shells`` marks
+    Without `distortion` the fit assumes round images whose center is in their middle,
+    with the polarization along an axis. ``out_of_range`` of ``predict_shells`` marks
     images that do not show such shells. Images with pixels much finer than the shells'
     widths are rebinned.
 

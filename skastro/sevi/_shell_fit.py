@@ -733,7 +733,7 @@ def fit_shells(
         n_electrons, n_electrons_std : ndarray of shape (n_images, n_shells)
             Expected numbers of electrons, including those that miss the image.
         tilt, ellipticity : ndarray of shape (n_images,)
-            Angle from `polarization_axis` to the axis of the electrons, towards the
+            Angle from `polarization_axis` to the axis of the electrons, toward the
             other axis, in degrees; stretch along `polarization_axis` over that along
             the other axis, minus one. Zero without `distortion`.
         center : ndarray of shape (n_images, 2)

@@ -16,7 +16,7 @@ _LEAST_WIDTH = 0.4
 _FIRST_BACKGROUND = 0.01
 
 # How the image lies on the detector: name, scatter, and step of its derivative. The
-# centre is in pixels.
+# center is in pixels.
 _DISTORTION_SD = (3.0, 0.02, 2.0, 2.0)
 _DISTORTION_STEP = (0.1, 0.002, 0.05, 0.05)
 

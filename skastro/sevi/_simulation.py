@@ -46,12 +46,12 @@ class SEVISimulator:
         part of that of all shells; 0.3 is 30 %.
     tilt : float or tuple of (float, float), default=0
         Range of the angle from `polarization_axis` to the axis of the electrons,
-        towards the other axis of the image, in degrees.
+        toward the other axis of the image, in degrees.
     ellipticity : float or tuple of (float, float), default=0
         Range of the stretch of the image along `polarization_axis` over that along the
         other axis, minus one; areas stay the same. 0.01 is 1 %.
     center_offset : float, default=0
-        Largest displacement of the centre in pixels, along each axis. It is drawn
+        Largest displacement of the center in pixels, along each axis. It is drawn
         evenly.
     prior : SEVIPrior, default=SEVIPrior()
         Distribution of the shells.
@@ -59,7 +59,7 @@ class SEVISimulator:
         Half the side of the image, in the unit of the radii. Pixels have the side
         ``2 * extent / size``.
     polarization_axis : {0, 1}, default=1
-        Axis of the images along which the electrons are polarised.
+        Axis of the images along which the electrons are polarized.
     convention : {"density", "vmi"}, default="density"
         Meaning of the coefficients that a call returns: β_l of the density
         1/2 + Σ β_l P_2l, or b_l = 2 β_l of 1 + Σ b_l P_2l.
@@ -396,11 +396,11 @@ Simulated images of slow-electron velocity-map imaging
 ------------------------------------------------------
 Number of images: {n_images}, of {n_shells} shell(s) each
 Images: {size} x {size} pixels, from -{extent:g} to {extent:g}
-Polarisation along axis {polarization_axis}
+Polarization along axis {polarization_axis}
 Coefficients: {formula}
 Electrons of a shell: {n_electrons}
 Background: {background} of the electrons
-Tilt: {tilt} degrees; ellipticity: {ellipticity}; centre within {center_offset:g} pixels
+Tilt: {tilt} degrees; ellipticity: {ellipticity}; center within {center_offset:g} pixels
 
 Made by skastro.sevi.make_sevi; its documentation says what is simulated.
 """
@@ -434,10 +434,10 @@ def make_sevi(
 ) -> Bunch:
     """Simulate images of slow-electron velocity-map imaging.
 
-    Electrons fly out on one or several shells. On each their distance from the centre
+    Electrons fly out on one or several shells. On each their distance from the center
     is normally distributed with mean R and standard deviation w, the cosine of their
-    angle from the polarisation axis has the density 1/2 + Σ β_l P_2l(cos θ),
-    l = 1 … 12, and the azimuth is uniform. The detector, in which the polarisation
+    angle from the polarization axis has the density 1/2 + Σ β_l P_2l(cos θ),
+    l = 1 … 12, and the azimuth is uniform. The detector, in which the polarization
     axis lies, counts them in its pixels.
 
     The coefficients β_l have truncated normal distributions that fall with l; those
@@ -473,18 +473,18 @@ def make_sevi(
         part of that of all shells; 0.3 is 30 %.
     tilt : float or tuple of (float, float), default=0
         Range of the angle from `polarization_axis` to the axis of the electrons,
-        towards the other axis of the image, in degrees.
+        toward the other axis of the image, in degrees.
     ellipticity : float or tuple of (float, float), default=0
         Range of the stretch of the image along `polarization_axis` over that along the
         other axis, minus one; areas stay the same. 0.01 is 1 %.
     center_offset : float, default=0
-        Largest displacement of the centre in pixels, along each axis. It is drawn
+        Largest displacement of the center in pixels, along each axis. It is drawn
         evenly.
     extent : float, default=1
         Half the side of the image. Pixels have the side ``2 * extent / size``;
         electrons beyond are lost.
     polarization_axis : {0, 1}, default=1
-        Axis of the images along which the electrons are polarised.
+        Axis of the images along which the electrons are polarized.
     convention : {"density", "vmi"}, default="density"
         Meaning of the coefficients that are returned: "density" is β_l as above, "vmi"
         is b_l = 2 β_l of the density 1 + Σ b_l P_2l(cos θ), as is usual in velocity-map
@@ -516,7 +516,7 @@ def make_sevi(
         background, tilt, ellipticity : ndarray of shape (n_images,), float64
             As above.
         center : ndarray of shape (n_images, 2), float64
-            Where the centre is: row and column, in pixels from the centre of the first
+            Where the center is: row and column, in pixels from the center of the first
             pixel.
         pixel_size : float
             Side of a pixel.

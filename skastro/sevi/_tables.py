@@ -333,7 +333,7 @@ class Lookup:
 
     def find(self, wanted: np.ndarray, whose: str) -> np.ndarray:
         """Return the row of each id; `whose` names the ids in messages."""
-        # Sorted ids are found much faster, since neighbours are close in memory.
+        # Sorted ids are found much faster, since neighbors are close in memory.
         order = np.argsort(wanted)
         place = np.empty(len(wanted), dtype=np.intp)
         place[order] = np.searchsorted(self.ids, wanted[order])

@@ -186,7 +186,7 @@ def _open_locked(path: Path) -> BinaryIO:
                 "file; wait for it to end, or choose another name."
             ) from None
         except OSError:
-            # Some file systems of computing centres cannot lock.
+            # Some file systems of computing centers cannot lock.
             return file
         # The run that held the lock may have deleted the file meanwhile.
         with suppress(FileNotFoundError):

@@ -43,7 +43,7 @@ def predict_stream(
     resume: bool = True,
     verbose: int = 1,
 ) -> Path:
-    """Predict a catalogue that is larger than memory into a file.
+    """Predict a catalog that is larger than memory into a file.
 
     X is read, and the file written, a chunk of rows at a time. After an interruption of
     any kind, the same call continues with the first unfinished chunk, and the file is

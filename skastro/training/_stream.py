@@ -47,7 +47,7 @@ def stream_batches(
     batch_size : int
         Samples in a batch. The last batch holds what is left.
     shuffle : bool, default=False
-        Whether to draw the samples in random order. Blocks of neighbouring rows are
+        Whether to draw the samples in random order. Blocks of neighboring rows are
         read in random order, as many as fill a buffer, whose rows are then shuffled; a
         data set that fits into one buffer is shuffled exactly. Otherwise samples come
         in the data set's order.

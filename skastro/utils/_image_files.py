@@ -59,11 +59,11 @@ class ImageFiles(LazyArray):
     paths : list of str
         The files.
     shape : tuple of int
-        ``(n, H, W)`` for grey images, ``(n, H, W, C)`` for others: three channels for
-        RGB, four for RGBA, whose alpha channel is the last, and two for grey with
+        ``(n, H, W)`` for gray images, ``(n, H, W, C)`` for others: three channels for
+        RGB, four for RGBA, whose alpha channel is the last, and two for gray with
         alpha.
     dtype : numpy.dtype
-        uint8 for 8-bit images; uint16, int32 or float32 for deeper grey images.
+        uint8 for 8-bit images; uint16, int32 or float32 for deeper gray images.
 
     Raises
     ------
@@ -220,7 +220,7 @@ def _open_image(path: str, read: Any) -> Any:
             f"{path!r} holds {n_frames} images; save each in a file of its own."
         )
     raise ValueError(
-        f"{path!r} is an image of mode {mode!r}, but expected grey levels or RGB "
+        f"{path!r} is an image of mode {mode!r}, but expected gray levels or RGB "
         f"({', '.join(_LAYOUT_OF_MODE)}); convert it with Pillow's "
         "Image.convert('RGB') and save it again."
     )

@@ -147,7 +147,7 @@ class LazyArray:
     def __array__(
         self, dtype: np.dtype | None = None, copy: bool | None = None
     ) -> np.ndarray:
-        """Read all rows into memory; a catalogue larger than memory does not fit."""
+        """Read all rows into memory; a catalog larger than memory does not fit."""
         if copy is False:
             raise ValueError(
                 "The rows of a lazy array are read from disk, which takes a copy; "
@@ -157,7 +157,7 @@ class LazyArray:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def read_rows(self, rows: Any, out: np.ndarray | None = None) -> np.ndarray:
-        """Read rows in any order, neighbours on disk by one call.
+        """Read rows in any order, neighbors on disk by one call.
 
         Parameters
         ----------

@@ -134,7 +134,7 @@ def test_sdss_survey_of_the_boss_pipeline(write_spectrum):
     assert read_spectrum(made.path).survey == "BOSS"
 
 
-def test_sdss_coadd_without_catalogue(write_spectrum):
+def test_sdss_coadd_without_catalog(write_spectrum):
     made = write_spectrum("sdss-spec")
     with fits.open(made.path) as hdul:
         hdul[:2].writeto(made.path.with_name("coadd.fits"))
@@ -156,7 +156,7 @@ def test_sdss_coadd_without_catalogue(write_spectrum):
         ("lamost-coadd", {"FIBERTYP": "Sky"}),
     ],
 )
-def test_sky_fibres_have_no_class(write_spectrum, layout, cards):
+def test_sky_fibers_have_no_class(write_spectrum, layout, cards):
     spectrum = read_spectrum(write_spectrum(layout, **cards).path)
     assert spectrum.kind == "sky"
     assert spectrum.class_name == spectrum.subclass == ""
@@ -250,7 +250,7 @@ def test_truncation_says_what_is_missing(write_spectrum):
     expected = f"truncated: {size - 1} bytes where its headers announce {size}"
     with pytest.raises(OSError, match=expected):
         read_spectrum(path)
-    # Cut inside the header of the catalogue, where astropy drops the HDU.
+    # Cut inside the header of the catalog, where astropy drops the HDU.
     path.write_bytes(path.read_bytes()[: header_start + 300])
     with pytest.raises(OSError, match="ends inside the header of HDU 2"):
         read_spectrum(path)

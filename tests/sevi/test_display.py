@@ -158,7 +158,7 @@ def test_distorted_rings(axis):
     middle = (sevi.center[0] - (SIZE - 1) / 2) * sevi.pixel_size
     ends = np.array(direction.get_data())
     np.testing.assert_allclose(ends.mean(axis=1), middle[::-1])
-    # From the polarisation axis towards the other.
+    # From the polarization axis toward the other.
     columns, rows = ends[:, 0] - ends.mean(axis=1)
     along, across = (columns, rows) if axis == 1 else (rows, columns)
     tilt = np.rad2deg(np.arctan2(across * 1.2, along))

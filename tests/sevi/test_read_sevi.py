@@ -578,9 +578,9 @@ def test_errors_in_files(tmp_path):
         read_sevi(write_bytes("a.tif", b"no image"))
     with pytest.raises(OSError, match="not a readable file of numpy"):
         read_sevi(write_bytes("a.npy", b"no array"))
-    Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
-    with pytest.raises(ValueError, match="images of mode 'RGB'; expected grey"):
-        read_sevi(tmp_path / "colour.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "color.png")
+    with pytest.raises(ValueError, match="images of mode 'RGB'; expected gray"):
+        read_sevi(tmp_path / "color.png")
     first, second = Image.new("L", (4, 4)), Image.new("L", (4, 5))
     first.save(tmp_path / "b.tif", save_all=True, append_images=[second])
     with pytest.raises(ValueError, match="pages must all have one shape"):

@@ -98,7 +98,7 @@ def make_galaxies(
     """Simulate images of galaxies as a survey's camera takes them, with GalSim.
 
     Galaxies have the profile of Sérsic, or a bulge (de Vaucouleurs) and an exponential
-    disc, or they are those that the Hubble Space Telescope has seen. They stand within
+    disk, or they are those that the Hubble Space Telescope has seen. They stand within
     half a pixel of the center, are blurred by a point spread function and by the
     pixels, and recorded with the noise of photons, sky and electronics. The parameters
     of each are known. GalSim [1]_ draws them; it comes with
@@ -122,7 +122,7 @@ def make_galaxies(
     bands : str or sequence of str, default="r"
         Filters of LSST, "u", "g", "r", "i", "z" or "y". A single name gives images
         without an axis of channels, a sequence one channel a band.
-    profile : {"sersic", "bulge+disc", "both"}, default="sersic"
+    profile : {"sersic", "bulge+disk", "both"}, default="sersic"
         Which galaxies to make; "both" means either kind, half and half.
     magnitude : float or tuple of (float, float), default=(18, 22)
         Range of the total AB magnitude in the first band, of light that falls outside
@@ -136,16 +136,16 @@ def make_galaxies(
         Range of the index of Sérsic's profile, within 0.3 to 6.2. Drawn values are
         rounded to 0.1, since GalSim prepares each anew.
     ellipticity : float or tuple of (float, float), default=(0, 0.7)
-        Range of 1 - b/a, with the half axes a and b; at most 0.95. Bulge and disc have
+        Range of 1 - b/a, with the half axes a and b; at most 0.95. Bulge and disk have
         the same.
     bulge_fraction : float or tuple of (float, float), default=(0, 1)
         Range of the bulge's part of the light in the first band. Its half-light radius
-        is 0.1 to 0.6 of the disc's.
+        is 0.1 to 0.6 of the disk's.
     n_neighbors : float, default=0
         Mean number of neighbors, drawn from the same ranges and spread evenly between
         the galaxy's half-light radius and the corners of its stamp.
     real_catalog : str or path-like, default=None
-        Catalogue of images of real galaxies in the format of
+        Catalog of images of real galaxies in the format of
         ``galsim.RealGalaxyCatalog``, such as that of COSMOS which
         ``galsim_download_cosmos`` fetches. Its galaxies of the given range of
         magnitudes are then used, at their own magnitudes and sizes, randomly rotated;
@@ -201,12 +201,12 @@ n_bands), float32
             for, where `out` is given.
         parameters : :class:`~astropy.table.Table` of n rows
             ``magnitude``; ``half_light_radius`` (arcsec); ``sersic_index`` (NaN where
-            there are bulge and disc); ``bulge_fraction`` and ``bulge_radius_ratio``, of
-            the radii of bulge and disc (NaN for Sérsic's profile); ``ellipticity``,
+            there are bulge and disk); ``bulge_fraction`` and ``bulge_radius_ratio``, of
+            the radii of bulge and disk (NaN for Sérsic's profile); ``ellipticity``,
             1 - b/a; ``position_angle`` of the long axis, in degrees from the direction
             of growing columns (+x) to that of growing rows (+y), 0 to 180; ``g1`` and
             ``g2``, the ellipticity (a - b)/(a + b) times cosine and sine of twice the
-            position angle; ``profile``, "sersic" or "bulge+disc"; with several bands
+            position angle; ``profile``, "sersic" or "bulge+disk"; with several bands
             ``magnitude_g`` and so on, and the ``redshift`` at which the colors are
             seen; ``psf_fwhm`` (arcsec); ``x`` and ``y``, the center in pixels from
             that of the first column and row; ``stamp_size`` (pixels);
@@ -233,7 +233,7 @@ n_bands), float32
     TypeError, ValueError
         If a parameter is of the wrong kind or out of its range.
     FileNotFoundError
-        If there is no such catalogue, or no such folder for `out`.
+        If there is no such catalog, or no such folder for `out`.
 
     See Also
     --------
@@ -282,7 +282,7 @@ n_bands), float32
         read_noise=read_noise,
     )
     longest = _LARGEST_RADIUS * pixel_scale
-    modelled = {
+    modeled = {
         "profile": check_option(profile, "profile", GalaxyPopulation.PROFILES),
         "half_light_radius": check_range(
             half_light_radius, "half_light_radius", np.nextafter(0, 1), longest
@@ -293,7 +293,7 @@ n_bands), float32
     }
     split = _check_splits(splits, n_galaxies)
     if real_catalog is None:
-        population = GalaxyPopulation(bands=names, magnitude=magnitude, **modelled)
+        population = GalaxyPopulation(bands=names, magnitude=magnitude, **modeled)
         _check_extent(population, camera, fwhm[0])
     else:
         if len(names) > 1:

@@ -66,7 +66,7 @@ def images_to_hdf5(
         one then.
     channel_axis : {-1, 3, 1, -3}, default=-1
         Axis of the channels in the array of all images: the last, ``(n, H, W, C)``, or
-        the second, ``(n, C, H, W)``. Grey images have no such axis.
+        the second, ``(n, C, H, W)``. Gray images have no such axis.
     dataset : str, default="images"
         Name of the data set of the images.
     labels : array-like of shape (n_files,), default=None

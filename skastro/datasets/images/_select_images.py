@@ -160,12 +160,12 @@ def select_images(
     shape : tuple of int, default=(3, 256, 256)
         ``(n_channels, height, width)`` of the images to keep: three channels for RGB,
         four with an alpha channel. ``(height, width)`` or ``(1, height, width)`` are
-        grey images.
+        gray images.
     out : path-like or None, default="train.txt"
         Text file to write the paths to, one a line in UTF-8. An existing file is
         replaced once all is known. None writes nothing.
     dtype : dtype or None, default="uint8"
-        Data type of the images to keep; grey images can also be uint16, int32 or
+        Data type of the images to keep; gray images can also be uint16, int32 or
         float32. None keeps all, of which one array can be made only if they agree.
     n_jobs : int, default=None
         Number of threads, which mostly wait for the disk; None means 8, -1 one a
@@ -190,7 +190,7 @@ def select_images(
             exist, hold several images, or colors that are no numbers of brightness (a
             palette, CMYK); and folders that could not be searched.
         shape : tuple of int
-            The shape wanted, ``(height, width)`` for grey images.
+            The shape wanted, ``(height, width)`` for gray images.
         filename : str or None
             The file, where `out` is given.
 
@@ -306,7 +306,7 @@ def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     whole = all(isinstance(size, Integral) and size > 0 for size in sizes)
     if not whole or len(sizes) not in (2, 3):
         raise ValueError(
-            "shape must be (n_channels, height, width), or (height, width) for grey "
+            "shape must be (n_channels, height, width), or (height, width) for gray "
             f"images; got {shape!r}."
         )
     sizes = tuple(int(size) for size in sizes)

@@ -90,7 +90,7 @@ def column_names(hdu: fits.BinTableHDU) -> dict[str, str]:
     """Map the upper-case names of a table's columns to their names in the file.
 
     They are taken from the header, because astropy needs long to set up the columns of
-    a table as wide as a survey's catalogue.
+    a table as wide as a survey's catalog.
     """
     names = [str(name).strip() for name in hdu.header["TTYPE*"].values()]
     return {name.upper(): name for name in names}

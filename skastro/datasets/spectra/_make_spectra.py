@@ -13,7 +13,7 @@ from skastro.utils import check_count, check_number
 
 TARGETS = ("GALAXY", "QSO", "STAR")
 
-# Wavelengths (Å) for which the sky, the dust and the lines are modelled.
+# Wavelengths (Å) for which the sky, the dust and the lines are modeled.
 _RANGE = (3000.0, 10500.0)
 
 # Below, the profile reaches beyond those wavelengths; above, the internal grid would
@@ -66,7 +66,7 @@ def make_spectra(
     are in air and converted by the formula of Morton [4]_; quasar blends follow Vanden
     Berk et al. [5]_. See :data:`skastro.simulation.SPECTRAL_LINES`.
 
-    The classes differ in nothing but their spectra: S/N, flux scale and artefacts are
+    The classes differ in nothing but their spectra: S/N, flux scale and artifacts are
     drawn alike for all. Read more in the :ref:`User Guide <simulation>`.
 
     Parameters
@@ -97,7 +97,7 @@ def make_spectra(
         Mean number of runs of bad pixels in a spectrum, where flux and inverse variance
         are zero.
     return_truth : bool, default=False
-        Whether to return the spectra without noise and artefacts too.
+        Whether to return the spectra without noise and artifacts too.
     random_state : int, RandomState instance or None, default=None
         Determines all that is random; pass an int for the same spectra every time.
     verbose : int, default=0
@@ -128,7 +128,7 @@ def make_spectra(
         snr : ndarray of shape (n_samples,), float64
             Mean of flux over noise, per pixel.
         true_flux : ndarray of shape (n_samples, n_pixels), float32
-            Flux without noise and artefacts. Only if `return_truth`.
+            Flux without noise and artifacts. Only if `return_truth`.
         DESCR : str
             What this is.
 

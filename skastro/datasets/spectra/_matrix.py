@@ -26,18 +26,18 @@ _COLUMNS_WITH_GAPS = {"CLASS", "SUBCLASS", "Z", "SNR"}
 ClassNames = Sequence[str] | Mapping[int, str]
 
 
-def _is_labelled_matrix(hdul: fits.HDUList) -> bool:
+def _is_labeled_matrix(hdul: fits.HDUList) -> bool:
     """Tell a matrix with its wavelengths in an HDU."""
     return len(image_shape(hdul[0])) == 2 and _wavelength_hdu(hdul) is not None
 
 
 @register_layout(
-    "labelled-matrix",
-    _is_labelled_matrix,
+    "labeled-matrix",
+    _is_labeled_matrix,
     description="matrix of many spectra with an image WAVELENGTH",
     many=True,
 )
-def _read_labelled_matrix(hdul: fits.HDUList) -> dict:
+def _read_labeled_matrix(hdul: fits.HDUList) -> dict:
     """Read the flux of the primary HDU, the wavelengths and the table of labels."""
     hdu = _wavelength_hdu(hdul)
     wavelength = in_angstrom(hdu.data, text(hdu.header.get("BUNIT")))

@@ -113,7 +113,7 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
             Name of the layout: "lamost-image", "lamost-log-image", "lamost-coadd",
             "sdss-spec", "sdss-spspec" or "6dfgs".
         survey : str
-            "LAMOST", "6dFGS", or what the SDSS catalogue says: "SDSS", "SEGUE1",
+            "LAMOST", "6dFGS", or what the SDSS catalog says: "SDSS", "SEGUE1",
             "BOSS", ...
         release : str
             Data release or version of the pipeline, as the file has it.
@@ -327,7 +327,7 @@ def read_spectra(
             the columns are id, class, subclass, z, zwarning, snr, ra, dec, survey,
             release, layout, kind, vacuum, doppler_redshift, flux_unit, path and
             snr_u, ..., snr_z, with the meanings of :func:`read_spectrum`.
-        layout : {"competition", "labelled-matrix", "single-files"}
+        layout : {"competition", "labeled-matrix", "single-files"}
             How the spectra were stored.
         failures : list of (path, reason)
             Files that could not be read.

@@ -57,43 +57,43 @@ def _is_spspec(hdul: fits.HDUList) -> bool:
     description="SDSS, BOSS or eBOSS table with columns flux, ivar, loglam",
 )
 def _read_spec(hdul: fits.HDUList) -> dict:
-    """Read a coadd table and, where there is one, its row of the catalogue.
+    """Read a coadd table and, where there is one, its row of the catalog.
 
     Names of HDUs are not relied upon, and columns are found in upper and lower case.
     """
-    coadd, catalogue, header = _coadd_table(hdul), _catalog(hdul), hdul[0].header
+    coadd, catalog, header = _coadd_table(hdul), _catalog(hdul), hdul[0].header
     names = column_names(coadd)
     masks = {
         key.lower(): coadd.data[names[key]]
         for key in ("AND_MASK", "OR_MASK")
         if key in names
     }
-    warning = integer(catalogue.get("ZWARNING"))
-    run = text(first(["RUN2D", "VERS2D"], catalogue, header))
-    targets = {text(catalogue.get(key)).upper() for key in ("SOURCETYPE", "OBJTYPE")}
+    warning = integer(catalog.get("ZWARNING"))
+    run = text(first(["RUN2D", "VERS2D"], catalog, header))
+    targets = {text(catalog.get(key)).upper() for key in ("SOURCETYPE", "OBJTYPE")}
     is_sky = "SKY" in targets or (warning > 0 and warning & _SKY_BIT)
-    band_values = np.ravel(catalogue.get("SN_MEDIAN", []))
+    band_values = np.ravel(catalog.get("SN_MEDIAN", []))
     return dict(
         flux=coadd.data[names["FLUX"]],
         ivar=coadd.data[names["IVAR"]],
         wavelength=10.0 ** coadd.data[names["LOGLAM"]].astype(np.float64),
         **masks,
         kind="sky" if is_sky else "science",
-        survey=_survey(catalogue, run),
+        survey=_survey(catalog, run),
         release=run,
         id=_identifier(
-            first(["PLATE", "PLATEID"], catalogue, header),
-            first(["MJD"], catalogue, header),
-            first(["FIBERID"], catalogue, header),
+            first(["PLATE", "PLATEID"], catalog, header),
+            first(["MJD"], catalog, header),
+            first(["FIBERID"], catalog, header),
         ),
-        class_name=class_text(catalogue.get("CLASS")).upper(),
-        subclass=class_text(catalogue.get("SUBCLASS")),
-        redshift=number(catalogue.get("Z")),
+        class_name=class_text(catalog.get("CLASS")).upper(),
+        subclass=class_text(catalog.get("SUBCLASS")),
+        redshift=number(catalog.get("Z")),
         redshift_warning=warning,
         # RA and DEC of the primary header are the telescope's, not the object's.
-        ra=number(first(["PLUG_RA"], catalogue, header)),
-        dec=number(first(["PLUG_DEC"], catalogue, header)),
-        snr=number(catalogue.get("SN_MEDIAN_ALL")),
+        ra=number(first(["PLUG_RA"], catalog, header)),
+        dec=number(first(["PLUG_DEC"], catalog, header)),
+        snr=number(catalog.get("SN_MEDIAN_ALL")),
         snr_bands={
             band: number(value) for band, value in zip(BANDS, band_values, strict=False)
         },
@@ -161,7 +161,7 @@ def _coadd_table(hdul: fits.HDUList) -> fits.BinTableHDU | None:
 
 
 def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
-    """Find the object's row of the catalogue; empty where the file has none."""
+    """Find the object's row of the catalog; empty where the file has none."""
     for hdu in hdul[1:]:
         if is_table(hdu) and "CLASS" in column_names(hdu) and len(hdu.data) == 1:
             wanted = ["SURVEY", "SOURCETYPE", "OBJTYPE", "RUN2D"]
@@ -173,13 +173,13 @@ def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
     return {}
 
 
-def _survey(catalogue: dict[str, Any], run: str) -> str:
+def _survey(catalog: dict[str, Any], run: str) -> str:
     """Name of the survey.
 
-    Only the catalogue of SDSS-I and -II has it. There reductions are called by a
+    Only the catalog of SDSS-I and -II has it. There reductions are called by a
     number, those of the BOSS pipeline by a tag like v5_7_0.
     """
-    name = text(catalogue.get("SURVEY")).upper()
+    name = text(catalog.get("SURVEY")).upper()
     return name or ("BOSS" if run.startswith("v") else "SDSS")
 
 

@@ -21,17 +21,17 @@ _COLOR_REDSHIFTS = np.linspace(0.0, 0.5, 26)
 _HALVINGS = 60
 
 BULGE_INDEX = 4.0
-DISC_INDEX = 1.0
+DISK_INDEX = 1.0
 
-SERSIC, BULGE_DISC = "sersic", "bulge+disc"
-# Which part of the galaxies has a bulge and a disc.
-_TWO_PARTS = {SERSIC: 0.0, BULGE_DISC: 1.0, "both": 0.5}
+SERSIC, BULGE_DISK = "sersic", "bulge+disk"
+# Which part of the galaxies has a bulge and a disk.
+_TWO_PARTS = {SERSIC: 0.0, BULGE_DISK: 1.0, "both": 0.5}
 
 # GalSim prepares a profile for each index, which takes up to half a second and is kept
 # for a hundred of them.
 _INDEX_STEP = 0.1
 
-# Half-light radius of bulges over that of their discs, and redshifts, which act on
+# Half-light radius of bulges over that of their disks, and redshifts, which act on
 # colors.
 _RADIUS_RATIOS = (0.1, 0.6)
 _REDSHIFTS = (0.0, 0.3)
@@ -39,7 +39,7 @@ _REDSHIFTS = (0.0, 0.3)
 
 @dataclass(frozen=True)
 class GalaxyPopulation:
-    """Galaxies with the profile of Sérsic, or with a bulge and a disc.
+    """Galaxies with the profile of Sérsic, or with a bulge and a disk.
 
     All pairs are ranges, from which values are drawn evenly, radii evenly in the
     logarithm. They are taken as they are; :func:`skastro.datasets.make_galaxies` checks
@@ -47,7 +47,7 @@ class GalaxyPopulation:
 
     Parameters
     ----------
-    profile : {"sersic", "bulge+disc", "both"}
+    profile : {"sersic", "bulge+disk", "both"}
         Which galaxies there are.
     bands : tuple of str
         Of "u", "g", "r", "i", "z" and "y".
@@ -139,7 +139,7 @@ class GalaxyPopulation:
         # (a - b)/(a + b), as in weak lensing.
         shear = ellipticity / (2 - ellipticity)
         return {
-            "profile": np.where(two_parts, BULGE_DISC, SERSIC),
+            "profile": np.where(two_parts, BULGE_DISK, SERSIC),
             "magnitude": magnitude,
             "half_light_radius": radius,
             "sersic_index": np.where(two_parts, np.nan, index),
@@ -172,11 +172,11 @@ class GalaxyPopulation:
         if _TWO_PARTS[self.profile] < 1:
             parts.append((self.sersic_index[1], radius))
         if _TWO_PARTS[self.profile] > 0:
-            # The disc is the larger, the more light there is in how small a bulge.
-            _, disc = bulge_and_disc_radii(
+            # The disk is the larger, the more light there is in how small a bulge.
+            _, disk = bulge_and_disk_radii(
                 radius, self.bulge_fraction[1], _RADIUS_RATIOS[0]
             )
-            parts += [(BULGE_INDEX, radius), (DISC_INDEX, float(disc))]
+            parts += [(BULGE_INDEX, radius), (DISK_INDEX, float(disk))]
         shear = galsim.Shear(q=1 - self.ellipticity[1], beta=0 * galsim.degrees)
         return [
             galsim.Sersic(index, half_light_radius=size, gsparams=options).shear(shear)
@@ -204,10 +204,10 @@ class GalaxyPopulation:
         if galaxy["profile"] == SERSIC:
             parts = [(galaxy["sersic_index"], radius, old + young)]
         else:
-            bulge, disc = bulge_and_disc_radii(
+            bulge, disk = bulge_and_disk_radii(
                 radius, galaxy["bulge_fraction"], galaxy["bulge_radius_ratio"]
             )
-            parts = [(BULGE_INDEX, bulge, old), (DISC_INDEX, disc, young)]
+            parts = [(BULGE_INDEX, bulge, old), (DISK_INDEX, disk, young)]
         # GalSim's shear keeps the area, and so sqrt(ab).
         shear = galsim.Shear(g1=galaxy["g1"], g2=galaxy["g2"])
         return [
@@ -228,7 +228,7 @@ def _between(limits: tuple[float, float], uniform: np.ndarray) -> np.ndarray:
 
 
 class RealGalaxyPopulation:
-    """Galaxies of a catalogue in the format of GalSim's ``RealGalaxyCatalog``.
+    """Galaxies of a catalog in the format of GalSim's ``RealGalaxyCatalog``.
 
     GalSim takes the telescope's own point spread function out of each image. The noise
     of the image stays in it.
@@ -236,9 +236,9 @@ class RealGalaxyPopulation:
     Parameters
     ----------
     path : str or path-like
-        The catalogue, a FITS file that stands beside those of its images.
+        The catalog, a FITS file that stands beside those of its images.
     magnitude : tuple of float
-        Range of the magnitudes, as they stand in the catalogue, of the galaxies that
+        Range of the magnitudes, as they stand in the catalog, of the galaxies that
         are used.
 
     Raises
@@ -246,20 +246,20 @@ class RealGalaxyPopulation:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the catalogue has no galaxy in that range, or it is no such catalogue.
+        If the catalog has no galaxy in that range, or it is no such catalog.
 
     Examples
     --------
     >>> from skastro.simulation import RealGalaxyPopulation
     >>> RealGalaxyPopulation("missing.fits", magnitude=(18, 22))
     Traceback (most recent call last):
-    FileNotFoundError: missing.fits: there is no such catalogue of real galaxies.
+    FileNotFoundError: missing.fits: there is no such catalog of real galaxies.
     """
 
     def __init__(self, path: str | os.PathLike, magnitude: tuple[float, float]) -> None:
         if not os.path.isfile(path):
             raise FileNotFoundError(
-                f"{os.fspath(path)}: there is no such catalogue of real galaxies."
+                f"{os.fspath(path)}: there is no such catalog of real galaxies."
             )
         # Processes need not work in the same folder.
         self.path = os.path.abspath(path)
@@ -267,7 +267,7 @@ class RealGalaxyPopulation:
             found = np.asarray(_open_catalog(self.path).mag, dtype=np.float64)
         except (OSError, KeyError, IndexError, TypeError) as error:
             raise ValueError(
-                f"{self.path}: not a catalogue as GalSim's RealGalaxyCatalog reads it: "
+                f"{self.path}: not a catalog as GalSim's RealGalaxyCatalog reads it: "
                 f"{error}"
             ) from error
         low, high = magnitude
@@ -280,7 +280,7 @@ class RealGalaxyPopulation:
         self.magnitudes = found[self.rows]
 
     def draw(self, n_galaxies: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Draw galaxies of the catalogue, each as often as chance will have it.
+        """Draw galaxies of the catalog, each as often as chance will have it.
 
         Parameters
         ----------
@@ -292,7 +292,7 @@ class RealGalaxyPopulation:
         Returns
         -------
         galaxies : dict of str to ndarray of shape (n_galaxies,)
-            ``magnitude``, ``catalog_index`` (row of the catalogue), ``rotation``
+            ``magnitude``, ``catalog_index`` (row of the catalog), ``rotation``
             (degrees) and ``flux``, in units of that of an AB magnitude of 0.
         """
         chosen = rng.integers(self.rows.size, size=n_galaxies)
@@ -333,7 +333,7 @@ class RealGalaxyPopulation:
 
 @lru_cache(maxsize=4)
 def _open_catalog(path: str) -> Any:
-    """Open a catalogue once in each process: it keeps its images in memory."""
+    """Open a catalog once in each process: it keeps its images in memory."""
     folder, name = os.path.split(path)
     return import_galsim().RealGalaxyCatalog(name, dir=folder)
 
@@ -345,7 +345,7 @@ def sersic_flux_fraction(
 
     The surface brightness of Sérsic's profile falls as
     :math:`\exp(-b_n (R/R_e)^{1/n})`, with :math:`b_n` such that half of the light is
-    within the half-light radius :math:`R_e` [1]_. Index 1 is the exponential disc,
+    within the half-light radius :math:`R_e` [1]_. Index 1 is the exponential disk,
     index 4 de Vaucouleurs's law, index 0.5 a Gaussian.
 
     Parameters
@@ -378,21 +378,21 @@ def sersic_flux_fraction(
     return gammainc(2 * index, scale * np.asarray(radius) ** (1 / index))
 
 
-def bulge_and_disc_radii(
+def bulge_and_disk_radii(
     half_light_radius: np.ndarray, bulge_fraction: np.ndarray, radius_ratio: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the radii of a bulge and a disc from the radius of both together.
+    """Find the radii of a bulge and a disk from the radius of both together.
 
-    `radius_ratio` is that of the bulge over that of the disc; all are half-light radii.
+    `radius_ratio` is that of the bulge over that of the disk; all are half-light radii.
     """
-    # The radius of the whole, in units of the disc's, lies between those of the parts.
+    # The radius of the whole, in units of the disk's, lies between those of the parts.
     low = np.minimum(radius_ratio, 1.0)
     high = np.maximum(radius_ratio, 1.0)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         light = bulge_fraction * sersic_flux_fraction(
             middle / radius_ratio, BULGE_INDEX
-        ) + (1 - bulge_fraction) * sersic_flux_fraction(middle, DISC_INDEX)
+        ) + (1 - bulge_fraction) * sersic_flux_fraction(middle, DISK_INDEX)
         low = np.where(light < 0.5, middle, low)
         high = np.where(light < 0.5, high, middle)
     disc_radius = half_light_radius / ((low + high) / 2)

@@ -257,7 +257,7 @@ def _weak_lines(grid: LogGrid) -> np.ndarray:
 
     Thousands of blended lines make the jagged pseudo-continuum of cool stars. Their
     positions and strengths are drawn once and for all, so that all stars share them;
-    they grow denser and stronger towards the blue as the real ones do.
+    they grow denser and stronger toward the blue as the real ones do.
     """
     generator = np.random.default_rng(20)
     centers = generator.uniform(3000.0, 9500.0, 6000)

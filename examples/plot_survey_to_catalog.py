@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
-From survey files to a catalogue
+From survey files to a catalog
 ================================
 
 A folder of spectra comes from the archives, in the layouts of several surveys. At the
@@ -19,7 +19,7 @@ names. Without them all spectra are simulated, and the folder is written first.
 # A folder of survey files
 # ------------------------
 # Where there is no such folder, this writes one: spectra of stars, galaxies and quasars
-# with headers and tables as LAMOST and SDSS publish them, and two fibres that missed
+# with headers and tables as LAMOST and SDSS publish them, and two fibers that missed
 # their object and recorded nothing but noise.
 import os
 import tempfile
@@ -59,7 +59,7 @@ def as_lamost(spectrum: Table, known: dict) -> fits.HDUList:
 
 
 def as_sdss(spectrum: Table, known: dict) -> fits.HDUList:
-    """Make a table of one row a pixel, and the object's row of the catalogue."""
+    """Make a table of one row a pixel, and the object's row of the catalog."""
     coadd = Table({"flux": spectrum["flux"], "ivar": spectrum["ivar"]})
     coadd["loglam"] = np.log10(spectrum["wavelength"])
     row = {"SURVEY": "sdss", "PLATE": 9999, "MJD": 59500, "ZWARNING": 0}
@@ -118,7 +118,7 @@ print(f"from {new.wavelength[0]:.0f} to {new.wavelength[-1]:.0f}")
 print(f"not read: {len(new.failures)}, left out: {[kind for _, kind in new.left_out]}")
 
 # %%
-# Archives hold some objects several times. Each shall be in the catalogue once.
+# Archives hold some objects several times. Each shall be in the catalog once.
 first = np.sort(np.unique(new.id, return_index=True)[1])
 flux, table = new.flux[first], new.table[first]
 print(f"{len(flux)} objects")
@@ -127,7 +127,7 @@ table["id", "survey", "layout", "snr", "class"].pprint(max_lines=12, max_width=-
 # %%
 # One spectrum of each layout, scaled to its median. The units and the shapes of the
 # continua differ from survey to survey: what one measures as flux another has left as
-# counts. So each spectrum will be standardised by itself.
+# counts. So each spectrum will be standardized by itself.
 layouts, rows = np.unique(table["layout"], return_index=True)
 fig, axes = plt.subplots(
     len(rows), 1, figsize=(8, 1 + 1.3 * len(rows)), sharex=True, layout="constrained"
@@ -143,8 +143,8 @@ fig.supylabel("Flux over its median")
 # %%
 # What to learn from
 # ------------------
-# The classifier needs labelled spectra of the same kind. An object that is in both
-# sets would be recognised rather than classified; such objects leave the training set.
+# The classifier needs labeled spectra of the same kind. An object that is in both
+# sets would be recognized rather than classified; such objects leave the training set.
 if is_real:
     known = read_spectra(data / "spectra.fits", verbose=0)
 else:
@@ -153,7 +153,7 @@ else:
     known.survey = np.full(500, "simulated")
 apart = ~np.isin(known.id, table["id"])
 X, y, survey = known.flux[apart], known.target[apart], known.survey[apart]
-print(f"{len(X)} labelled spectra, {np.sum(~apart)} left out as they are in the folder")
+print(f"{len(X)} labeled spectra, {np.sum(~apart)} left out as they are in the folder")
 
 # %%
 # Then look at which survey the classes come from.
@@ -168,7 +168,7 @@ counts.pprint()
 # whatever tells the spectrographs apart, such as the flux calibration, the residuals of
 # the sky or the place where blue and red arm meet, tells the classes apart too. A
 # network takes what it can get, cross-validation will not notice, and the first quasar
-# from the survey of stars is called a star. No setting mends that; spectra of all
+# from the survey of stars is called a star. No setting corrects that; spectra of all
 # classes from each survey do. What can be done is to count the errors within each
 # survey, see below: a survey that does much worse than the others, or a class that does
 # well in one survey alone, is the sign.
@@ -250,7 +250,7 @@ left.legend(loc="lower right")
 # a quantile of these probabilities, not of those that a network gives to its own
 # training spectra, which are too high. :class:`~skastro.RejectingClassifier` finds it
 # by itself, with ``coverage=0.95``, at the cost of another cross-validation; given a
-# number, it fits the final network on all labelled spectra and nothing else.
+# number, it fits the final network on all labeled spectra and nothing else.
 threshold = np.quantile(probability.max(axis=1), 0.05)
 final = RejectingClassifier(pipe, threshold=threshold).fit(X, y)
 accepted = probability.max(axis=1) >= threshold
@@ -265,12 +265,12 @@ print(
 # A probability weighs the classes against each other; it does not ask whether any of
 # them fits. ``score_samples`` tells how alike a spectrum is to the training set in the
 # eyes of the network, 1 being the same. The threshold is the value that all but one in
-# fifty of the labelled spectra reach while they are kept apart. It is tried on noise,
+# fifty of the labeled spectra reach while they are kept apart. It is tried on noise,
 # which is easy, and on spectra with red and blue ends swapped, whose pixels are all
 # real.
 unlike = np.quantile(likeness, 0.02)
 fig, ax = plt.subplots(figsize=(8, 3.4), layout="constrained")
-for name, values in {"labelled spectra, kept apart": likeness, **others}.items():
+for name, values in {"labeled spectra, kept apart": likeness, **others}.items():
     distance = np.clip(1 - values, 1e-4, None)
     weights = np.full(len(values), 1 / len(values))
     bins = np.geomspace(1e-4, 1, 50)
@@ -308,7 +308,7 @@ ActivationMapDisplay.from_estimator(
 )
 
 # %%
-# The catalogue
+# The catalog
 # -------------
 # ``predict_stream`` reads, predicts and writes a part at a time, and goes on after an
 # interruption. It takes an array on disk as well as this small one: ten million spectra
@@ -321,41 +321,41 @@ for method, name in [("predict_proba", "classes"), ("score_samples", "likeness")
 
 # %%
 # The two files are tables like any other. Joined with what the headers say, by the
-# names, they are the catalogue.
-catalogue = join(Table.read(work / "classes.csv"), Table.read(work / "likeness.csv"))
-values = np.stack([catalogue[label] for label in classes], axis=1)
-catalogue["class"] = classes[values.argmax(axis=1)]
-catalogue["probability"] = values.max(axis=1)
-catalogue["unsure"] = catalogue["probability"] < threshold
-catalogue["unknown"] = catalogue["score_samples"] < unlike
-catalogue = join(catalogue, table["id", "ra", "dec"])
+# names, they are the catalog.
+catalog = join(Table.read(work / "classes.csv"), Table.read(work / "likeness.csv"))
+values = np.stack([catalog[label] for label in classes], axis=1)
+catalog["class"] = classes[values.argmax(axis=1)]
+catalog["probability"] = values.max(axis=1)
+catalog["unsure"] = catalog["probability"] < threshold
+catalog["unknown"] = catalog["score_samples"] < unlike
+catalog = join(catalog, table["id", "ra", "dec"])
 header = table["id", "class", "survey"]
 header.rename_column("class", "survey_class")
-catalogue = join(catalogue, header)
+catalog = join(catalog, header)
 columns = ["id", "ra", "dec", "class", "probability", "score_samples"]
-catalogue = catalogue[*columns, "unsure", "unknown", "survey_class"]
+catalog = catalog[*columns, "unsure", "unknown", "survey_class"]
 for name, digits in [("ra", 4), ("dec", 4), ("probability", 3), ("score_samples", 3)]:
-    catalogue[name].format = f".{digits}f"
-catalogue.write(work / "catalogue.fits")
-catalogue.pprint(max_lines=-1, max_width=-1)
+    catalog[name].format = f".{digits}f"
+catalog.write(work / "catalog.fits")
+catalog.pprint(max_lines=-1, max_width=-1)
 
 # %%
 # Every object is a point: how probable its class is, and how little it looks like
 # anything in the training set. Trust what lies in the upper left. What lies in the
 # lower half is between classes, what lies on the right is for the eye: an object in the
-# upper right has a high probability, and is nothing that the network knows. A catalogue
+# upper right has a high probability, and is nothing that the network knows. A catalog
 # of probabilities alone gets these wrong.
 fig, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
-agree = np.asarray(catalogue["class"] == catalogue["survey_class"])
-blank = np.asarray(catalogue["survey_class"] == "")
+agree = np.asarray(catalog["class"] == catalog["survey_class"])
+blank = np.asarray(catalog["survey_class"] == "")
 for rows, marker, label in [
     (agree, "o", "class as the survey has it"),
     (~agree & ~blank, "X", "another class"),
     (blank, "s", "no class in the survey"),
 ]:
     ax.scatter(
-        1 - catalogue["score_samples"][rows],
-        catalogue["probability"][rows],
+        1 - catalog["score_samples"][rows],
+        catalog["probability"][rows],
         marker=marker,
         alpha=0.8,
         label=label,

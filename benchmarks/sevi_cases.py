@@ -110,7 +110,7 @@ class Batch:
         What is to be seen, as :meth:`SEVISimulator.draw` gives it.
     images : ndarray of shape (n, 256, 256), float32
         Numbers of electrons, polarized along the last axis.
-    centerd : dict of int to ndarray of shape (n, size, size), float32
+    centered : dict of int to ndarray of shape (n, size, size), float32
         By size, 255 and 511, the same electrons in pixels of the same side and of half
         of it, the middle one of which has the center in its middle. What is left over
         is cut off all around.
@@ -120,7 +120,7 @@ class Batch:
     first: int
     scenes: dict[str, torch.Tensor]
     images: np.ndarray
-    centerd: dict[int, np.ndarray]
+    centered: dict[int, np.ndarray]
 
     def __len__(self) -> int:
         """Count the images."""
@@ -173,16 +173,16 @@ def throw(
     scenes = {name: part[:n_images] for name, part in scenes.items()}
     images = np.empty((n_images, SIZE, SIZE), dtype=np.float32)
     sides = [_FINE // joined - 1 for joined in _CENTERED]
-    centerd = {side: np.empty((n_images, side, side), np.float32) for side in sides}
+    centered = {side: np.empty((n_images, side, side), np.float32) for side in sides}
     for i in tqdm(range(n_images), "throw", disable=not progress, leave=False):
         rng = np.random.default_rng([seed, chunk, i])
         fine = simulator.throw({k: part[i : i + 1] for k, part in scenes.items()}, rng)
         images[i] = join_pixels(fine[0], _JOINED)
-        for joined, part in zip(_CENTERED, centerd.values(), strict=True):
+        for joined, part in zip(_CENTERED, centered.values(), strict=True):
             # Half a pixel less on each side: pixels move by half their side.
             inside = slice(joined // 2, -joined // 2)
             part[i] = join_pixels(fine[0, inside, inside], joined)
-    return Batch(case, chunk * CHUNK, scenes, images, centerd)
+    return Batch(case, chunk * CHUNK, scenes, images, centered)
 
 
 def join_pixels(image: np.ndarray, n: int) -> np.ndarray:

@@ -125,7 +125,7 @@ def coefficients(
 
 
 def shells_in_pixels(batch: Batch, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the true radii and widths (n, n_shells), in pixels of centerd images."""
+    """Give the true radii and widths (n, n_shells), in pixels of centered images."""
     scale = (size + 1) / 2
     return tuple(
         batch.scenes[name].numpy() * scale for name in ("radius", "radius_width")
@@ -138,7 +138,7 @@ def measure(batch: Batch, settings: Settings) -> np.ndarray:
     return np.stack(
         [
             coefficients(radial_terms(image, settings), *shell, settings)
-            for image, shell in zip(batch.centerd[settings.size], shells, strict=True)
+            for image, shell in zip(batch.centered[settings.size], shells, strict=True)
         ]
     )
 
@@ -177,7 +177,7 @@ def tuned(batch: Batch, progress: bool = False) -> Settings:
         grid, "tune", disable=not progress, leave=False
     ):
         plain = Settings(order, reg, subtract=subtract, size=size)
-        terms = [radial_terms(image, plain) for image in batch.centerd[size]]
+        terms = [radial_terms(image, plain) for image in batch.centered[size]]
         shells = list(zip(*shells_in_pixels(batch, size), strict=True))
         for reach, shape in itertools.product(REACHES, (False, True)):
             settings = replace(plain, reach=reach, shape=shape)

@@ -45,7 +45,7 @@ the fit (`prior_`) is learned from the coefficients of the training images.
 
 ## Range of validity
 
-- Square images of at least {least_size} pixels a side, of counts, centerd, polarized
+- Square images of at least {least_size} pixels a side, of counts, centered, polarized
   along `polarization_axis`.
 - Radii from {radius} and widths from {radius_width}, in units of half the
   image's side. With `refine` other ranges can be asked for.

@@ -267,7 +267,7 @@ class BatchNorm2d(_BatchNormOfAnyBatch, nn.BatchNorm2d):
 
 
 class MaxPool1d(nn.MaxPool1d):
-    """Maximum over windows of the last axis, padded to be centerd."""
+    """Maximum over windows of the last axis, padded to be centered."""
 
     def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__(kernel_size, stride, padding=kernel_size // 2)
@@ -282,7 +282,7 @@ class MaxPool1d(nn.MaxPool1d):
 
 
 class MaxPool2d(nn.MaxPool2d):
-    """Maximum over square windows, padded to be centerd."""
+    """Maximum over square windows, padded to be centered."""
 
     def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__(kernel_size, stride, padding=kernel_size // 2)

@@ -32,11 +32,11 @@ def test_all_methods_get_the_same_electrons():
     batch = throw(CASES["two-5e2"], 3, 2, seed=8)
     totals = batch.images.sum((1, 2))
     assert (totals > 800).all()
-    for size, images in batch.centerd.items():
+    for size, images in batch.centered.items():
         assert images.shape == (2, size, size)
         np.testing.assert_array_equal(images.sum((1, 2)), totals)
     # Twice the moment of inertia, but for the side of the pixels.
-    for images, side in ((batch.images, 2 / 256), (batch.centerd[511], 1 / 256)):
+    for images, side in ((batch.images, 2 / 256), (batch.centered[511], 1 / 256)):
         axis = (np.arange(images.shape[1]) - (images.shape[1] - 1) / 2) * side
         squares = np.einsum("nij,ij->n", images, axis[:, None] ** 2 + axis**2) / totals
         expected = np.mean(batch.scenes["radius"].numpy() ** 2, axis=1)

@@ -123,7 +123,7 @@ def test_maps_are_placed_by_the_layers(network, length, step, start):
     np.testing.assert_allclose(spread[0].numpy(), expected, atol=1e-9)
 
 
-def test_receptive_field_is_centerd_where_the_map_says():
+def test_receptive_field_is_centered_where_the_map_says():
     # The gradient of a pixel of the maps is not zero in its receptive field, for one
     # input or another.
     generator = torch.Generator().manual_seed(0)

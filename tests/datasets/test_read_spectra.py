@@ -280,7 +280,7 @@ def test_pattern_and_recursion(folder):
     deep = read_spectra(folder, recursive=True, verbose=0)
     assert len(deep.flux) == 8
     assert len(read_spectra(folder, pattern="LAMOST*", verbose=0).flux) == 3
-    with pytest.raises(ValueError, match="no file in this folder fits the pattern"):
+    with pytest.raises(ValueError, match="no file in this folder matches the pattern"):
         read_spectra(folder, pattern="*.csv")
 
 
@@ -339,7 +339,7 @@ def test_failures_are_reported_together(folder, write_spectrum):
     assert [path.rpartition("/")[2][0] for path in paths] == list("abcdef")
     for reason, part in zip(
         reasons,
-        ["empty", "SIMPLE", "truncated", "(3, 4, 5)", "do not reach", "on its own"],
+        ["empty", "SIMPLE", "truncated", "(3, 4, 5)", "do not overlap", "read_spectra"],
         strict=True,
     ):
         assert part in reason

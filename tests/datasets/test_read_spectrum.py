@@ -211,7 +211,7 @@ def test_missing_file_and_folder(tmp_path):
     [
         (b"", r"empty \(0 bytes\)"),
         (b"id,class\n1,STAR\n" * 500, "does not begin with the keyword SIMPLE"),
-        (gzip.compress(b"hello" * 1000, mtime=0), "what it holds is not FITS"),
+        (gzip.compress(b"hello" * 1000, mtime=0), "its content is not FITS"),
         (gzip.compress(b"SIMPLE" * 1000, mtime=0)[:-20], "end-of-stream"),
         (b"SIMPLE  =                    T" + b" " * 4000, "not a readable FITS file"),
     ],
@@ -297,7 +297,7 @@ def test_table_without_spectra_and_empty_primary(tmp_path):
 
 def test_matrix_of_spectra_is_sent_to_the_other_reader(tmp_path):
     write_image(tmp_path / "test.fits", (5, 3000))
-    with pytest.raises(ValueError, match="give the file to read_spectra, on its own"):
+    with pytest.raises(ValueError, match="read this file with read_spectra"):
         read_spectrum(tmp_path / "test.fits")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The layouts of SDSS and BOSS spectra, one spectrum a file."""
+"""The layouts of SDSS and BOSS spectra, one spectrum per file."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from skastro.datasets.spectra._fields import (
 from skastro.datasets.spectra._fits import column_names, image_shape, is_table
 from skastro.datasets.spectra._layouts import register_layout
 
-# Bit 0 of ZWARNING: a fiber that was put on empty sky.
+# Bit 0 of ZWARNING: a fiber on empty sky.
 _SKY_BIT = 1
 # Spectral classes of the spectro1d pipeline, keyword SPEC_CLN; 5 is sky.
 _SPECTRO1D_CLASSES = {
@@ -31,17 +31,17 @@ _SPECTRO1D_CLASSES = {
     7: "GALAXY",
 }
 _SPECTRO1D_SKY = 5
-# What spectro1d writes as its version when it was not a tagged release of the survey.
+# Version that spectro1d writes if it was not a tagged release of the survey.
 _UNTAGGED = ("", "NOCVS")
 
 
 def _is_spec(hdul: fits.HDUList) -> bool:
-    """Tell a coadd table with columns flux, ivar and loglam."""
+    """Recognize a coadd table with columns flux, ivar and loglam."""
     return _coadd_table(hdul) is not None
 
 
 def _is_spspec(hdul: fits.HDUList) -> bool:
-    """Tell an image of rows spectrum, continuum-subtracted spectrum, error, mask."""
+    """Recognize an image of spectrum, continuum-subtracted spectrum, error, mask."""
     shape, header = image_shape(hdul[0]), hdul[0].header
     return (
         len(shape) == 2
@@ -57,9 +57,9 @@ def _is_spspec(hdul: fits.HDUList) -> bool:
     description="SDSS, BOSS or eBOSS table with columns flux, ivar, loglam",
 )
 def _read_spec(hdul: fits.HDUList) -> dict:
-    """Read a coadd table and, where there is one, its row of the catalog.
+    """Read a coadd table and, if there is one, its row of the catalog.
 
-    Names of HDUs are not relied upon, and columns are found in upper and lower case.
+    Names of HDUs are ignored, and names of columns may be in upper or lower case.
     """
     coadd, catalog, header = _coadd_table(hdul), _catalog(hdul), hdul[0].header
     names = column_names(coadd)
@@ -113,8 +113,9 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
     """Read a spectrum of the spectro1d pipeline.
 
     The survey's cross-correlation templates are files of the same layout. They were
-    made with an untagged version of the pipeline, or are composites of many fibers. So
-    a spectrum counts as an observation only if it names its fiber and a tagged version.
+    made with an untagged version of the pipeline, or are composites of many fibers. A
+    spectrum therefore counts as an observation only if it names its fiber and a tagged
+    version.
     """
     header, data = hdul[0].header, hdul[0].data
     error = data[2].astype(np.float64)
@@ -152,7 +153,7 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
 
 
 def _coadd_table(hdul: fits.HDUList) -> fits.BinTableHDU | None:
-    """First table of a spectrum; those of the single exposures come behind it."""
+    """First table of a spectrum; those of the single exposures follow it."""
     needed = {"FLUX", "IVAR", "LOGLAM"}
     for hdu in hdul[1:]:
         if is_table(hdu) and needed <= {*column_names(hdu)}:
@@ -161,7 +162,7 @@ def _coadd_table(hdul: fits.HDUList) -> fits.BinTableHDU | None:
 
 
 def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
-    """Find the object's row of the catalog; empty where the file has none."""
+    """Find the object's row of the catalog; empty if the file has none."""
     for hdu in hdul[1:]:
         if is_table(hdu) and "CLASS" in column_names(hdu) and len(hdu.data) == 1:
             wanted = ["SURVEY", "SOURCETYPE", "OBJTYPE", "RUN2D"]
@@ -176,7 +177,7 @@ def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
 def _survey(catalog: dict[str, Any], run: str) -> str:
     """Name of the survey.
 
-    Only the catalog of SDSS-I and -II has it. There reductions are called by a
+    Only the catalog of SDSS-I and -II contains it. Its reductions are named by a
     number, those of the BOSS pipeline by a tag like v5_7_0.
     """
     name = text(catalog.get("SURVEY")).upper()

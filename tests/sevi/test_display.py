@@ -349,7 +349,7 @@ def test_what_are_no_shells(sevi):
     ):
         SEVIDisplay.from_predictions(image, shells | {"n_electrons": np.ones(3)})
     wide = {name: np.ones((2, 13)) for name in ("beta", "beta_std")}
-    with pytest.raises(ValueError, match="1 to 12 coefficients a shell, but has 13"):
+    with pytest.raises(ValueError, match="1 to 12 coefficients per shell, but has 13"):
         SEVIDisplay.from_predictions(image, shells | wide)
     with pytest.raises(ValueError, match="fit of shells has failed: radius is"):
         SEVIDisplay.from_predictions(image, shells | {"radius": np.full(2, np.nan)})

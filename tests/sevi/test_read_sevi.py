@@ -202,7 +202,7 @@ def test_electron_ids_that_start_again_in_each_shell(tmp_path):
         rows = file["DetectedElectrons"][:]
         rows["ElectronId"] = 3
         file["DetectedElectrons"][:] = rows
-    with pytest.raises(ValueError, match=r"no partner in .*GeneratedElectrons"):
+    with pytest.raises(ValueError, match=r"no matching row in .*GeneratedElectrons"):
         read_sevi(path, size=8, return_electrons=True)
 
 
@@ -452,7 +452,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
     ("tables", "settings", "message"),
     [
         ({"spectra": np.zeros(3)}, {}, r"not a SEVI file: it holds 'spectra'.*Final"),
-        ({"FinalImage": np.zeros((3, 8, 8))}, {}, "'FinalImage' is no table"),
+        ({"FinalImage": np.zeros((3, 8, 8))}, {}, "'FinalImage' is not a table"),
         ({"Truth": PARAMETERS, "truth": PARAMETERS}, {}, "both .* tables 'Truth'"),
         ({"FinalImage": ONE}, {}, "no column 'image'; it has the columns .'Electron"),
         ({"Truth": PARAMETERS[["R", "SphereId"]]}, {}, "no column 'beta'"),
@@ -494,7 +494,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
         (
             {"FinalImage": IMAGES[:2], "Truth": shell_table([0.3] * 4, [0, 0, 1, 1])},
             {"n_shells": 1},
-            "2 to 2 shells an image, but n_shells=1",
+            "2 to 2 shells per image, but n_shells=1",
         ),
         (
             {"FinalImage": IMAGES[[0, 0]], "Truth": PARAMETERS},
@@ -512,7 +512,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
                 "DetectedElectrons": records(SphereId=[0, 4], x=[0.0, 1], z=[0.0, 1]),
             },
             {},
-            "no partner in .*'DistributionParameters' for the id 4",
+            "no matching row in .*'DistributionParameters' for the id 4",
         ),
         (
             {

@@ -277,7 +277,7 @@ def test_progress(paths, out, capsys):
     [
         ({"on_error": "ignore"}, "on_error must be 'raise' or 'skip'; got 'ignore'"),
         ({"compression": "zip"}, "compression must be 'gzip', 'lzf' or None"),
-        ({"dataset": "ans"}, "another name than 'ans' and 'paths'"),
+        ({"dataset": "ans"}, "not be 'ans' or 'paths'"),
         ({"dataset": "a/b"}, "name without slashes"),
         ({"dataset": "."}, "name without slashes"),
         ({"dataset": None}, "name without slashes"),

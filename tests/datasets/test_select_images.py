@@ -316,7 +316,10 @@ def test_bad_shape(three, shape):
 
 
 def test_channels_last(three):
-    with pytest.raises(ValueError, match=r"first; .* Did you mean \(3, 12, 10\)\?"):
+    with pytest.raises(
+        ValueError,
+        match=r"begin with the number of channels.* Did you mean \(3, 12, 10\)\?",
+    ):
         select_images(three, (12, 10, 3), None)
 
 

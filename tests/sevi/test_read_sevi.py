@@ -561,7 +561,7 @@ def test_errors_in_files(tmp_path):
         read_sevi(tmp_path / "none.txt")
     with pytest.raises(IsADirectoryError, match="is a folder"):
         read_sevi(tmp_path)
-    with pytest.raises(TypeError, match="path must be that of one file"):
+    with pytest.raises(TypeError, match="path must be the path of one file"):
         read_sevi([tmp_path / "a.txt"])
     with pytest.raises(OSError, match="not a readable HDF5 file"):
         read_sevi(write_bytes("a.h5", b"1 2 3"))

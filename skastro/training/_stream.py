@@ -100,7 +100,7 @@ def stream_batches(
         repeats = np.asarray(repeats)
         if repeats.shape != entries.shape or repeats.dtype.kind not in "iu":
             raise ValueError(
-                f"repeats must be {len(view)} whole numbers, one a sample, but got an "
+                f"repeats must be {len(view)} whole numbers, one per sample, got an "
                 f"array of shape {repeats.shape} and dtype {repeats.dtype}."
             )
         if (repeats < 0).any():

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Conditions under which anisotropies are measured, and test images of each.
 
-Electrons are thrown one by one onto a fine grid; every method gets the same electrons
-in the pixels that suit it. The shells of an image depend on its number and the seed
-alone, so that the same shells are seen with and without a distortion.
+Electrons are drawn one by one on a fine grid; every method gets the same electrons in
+pixels of its choice. The shells of an image depend only on its number and the seed, so
+that they are the same with and without a distortion.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from skastro.sevi import SEVIPrior, SEVISimulator
 
 SIZE = 256
-# Of the grid, and how many of its pixels make one of the images.
+# Size of the grid, and the number of its pixels that are summed to one pixel.
 _FINE = 1024
 _JOINED = _FINE // SIZE
 _CENTERED = (_JOINED, _JOINED // 2)
@@ -107,7 +107,7 @@ class Batch:
     first : int
         Number of the first one.
     scenes : dict of str to Tensor
-        What is to be seen, as :meth:`SEVISimulator.draw` gives it.
+        Parameters of the images, as :meth:`SEVISimulator.draw` returns them.
     images : ndarray of shape (n, 256, 256), float32
         Numbers of electrons, polarized along the last axis.
     centered : dict of int to ndarray of shape (n, size, size), float32

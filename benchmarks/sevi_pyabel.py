@@ -3,8 +3,8 @@
 
 rBasex gives the radial distributions I_2l(r) of the Legendre terms of the
 three-dimensional density. The coefficients of a shell are half the ratios of
-∫ I_2l r² dr to that of l = 0, over the radii where it is. Which radii these are, PyAbel
-does not say; here the true means and widths of the shells are used.
+∫ I_2l r² dr to that of l = 0, over the radii of the shell. PyAbel does not determine
+these radii; the true means and widths of the shells are used here.
 """
 
 import itertools
@@ -106,7 +106,7 @@ def coefficients(
     middles = (radius[1:] + radius[:-1]) / 2
     reach = settings.reach * radius_width + 1
     if settings.shape:
-        # What rBasex finds is drawn out by its triangular functions.
+        # The triangular basis functions of rBasex broaden the shells.
         width = np.sqrt(radius_width**2 + 1 / 6)
         parts = np.exp(-(((r - radius[:, None]) / width[:, None]) ** 2) / 2)
         near = (np.abs(r - radius[:, None]) <= reach[:, None]).any(0)

@@ -469,7 +469,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
             r"shape \(2,\).*'beta1' to 'beta12'",
         ),
         ({"Truth": shell_table([np.nan], [0])}, {}, "column 'beta' contains NaN"),
-        ({"Truth": records(R=[b"a"], beta=[BETA])}, {}, "expected one number a row"),
+        ({"Truth": records(R=[b"a"], beta=[BETA])}, {}, "expected one number per row"),
         ({"Truth": records(R=[0.1], r=[0.2], beta=[BETA])}, {}, "'R' and 'r' differ"),
         (
             {"FinalImage": IMAGES, "Truth": PARAMETERS},
@@ -504,7 +504,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
         (
             {"DistributionParameters": PARAMETERS, "DetectedElectrons": ONE},
             {},
-            "of which of the 2 shells an electron is",
+            "to which of the 2 shells an electron belongs",
         ),
         (
             {

@@ -143,7 +143,7 @@ def test_thumbnails_do_not_overlap_and_keep_their_proportions(groups, pictures):
                 abs(box.x0 - other.x0) / box.width, abs(box.y0 - other.y0) / box.height
             )
             assert apart > 0.999
-    # All that would have found room are there.
+    # All thumbnails that fit are drawn.
     extent = np.array([ax.patches[0].get_width(), ax.patches[0].get_height()])
     for place in Z:
         near = np.abs(Z[display.thumbnails_] - place) < extent

@@ -134,7 +134,7 @@ def test_pickled(paths):
     np.testing.assert_array_equal(again[:], images[:])
 
 
-def test_door(paths):
+def test_estimators_take_paths(paths):
     assert is_lazy(paths)
     assert is_lazy([str(path).upper() for path in paths])
     assert not is_lazy([*paths, 1])

@@ -395,7 +395,7 @@ def test_cross_validation(tmp_path, n_jobs):
     np.testing.assert_array_equal(scores["memory"], scores["disk"])
 
 
-# The door
+# Validation of input
 
 
 def test_what_is_lazy(source):

@@ -26,6 +26,7 @@ from torch.nn.parameter import is_lazy as is_lazy_weight
 from torch.utils.data import DataLoader, IterableDataset, Subset
 from typing_extensions import override
 
+from skastro._compat import validate_as_skorch
 from skastro.augmentation import AUGMENTATIONS
 from skastro.base._parameters import (
     CATCH_ALL,
@@ -40,7 +41,6 @@ from skastro.base._parameters import (
     suggest,
     unknown_name,
     validate_constraints,
-    warn_of_shuffling,
 )
 from skastro.base._state import (
     StateDict,
@@ -495,7 +495,7 @@ use_caching, torch_load_kwargs
             constraints, self.get_params(deep=False), type(self).__name__
         )
         if self._part_params.get("iterator_valid__shuffle"):
-            warn_of_shuffling()
+            validate_as_skorch(["iterator_valid__shuffle"], PARTS)
 
     @property
     def device(self) -> Any:

@@ -166,7 +166,7 @@ PRIVATE_MEMBERS = {
             "Public way: `initialize_module`, which users override."
         ),
         "_merge_x_and_fit_params": (
-            "Dict input and fit parameters together are arguments of the module. Public "
+            "Dict input and fit parameters are arguments of the module. Public "
             "way: the union of two dicts."
         ),
         "_initialize_optimizer": (

@@ -495,7 +495,7 @@ use_caching, torch_load_kwargs
             constraints, self.get_params(deep=False), type(self).__name__
         )
         if self._part_params.get("iterator_valid__shuffle"):
-            validate_as_skorch(["iterator_valid__shuffle"], PARTS)
+            validate_as_skorch(["iterator_valid__shuffle"], self.prefixes_)
 
     @property
     def device(self) -> Any:

@@ -41,7 +41,11 @@ def check_kernel_size(value: object, name: str) -> int:
 
 def check_dropout(value: object) -> float:
     """Return a probability below 1 as a float, or refuse the value."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not 0 <= float(value) < 1
+    ):
         raise ValueError(
             f"dropout must be a probability, at least 0 and less than 1; got {value!r}."
         )
@@ -222,7 +226,7 @@ def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int
     return F.avg_pool2d(x, 1, stride), (1, 1)
 
 
-class _BatchNormOfAnyBatch:
+class _BatchNormOfAnyBatch(nn.Module):
     """Mixin of batch norms that accept a batch with one value per channel."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -347,6 +351,6 @@ class Head(nn.Linear):
             return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
-CONVOLUTION = {1: Conv1d, 2: Conv2d}
-BATCH_NORM = {1: BatchNorm1d, 2: BatchNorm2d}
-MAX_POOL = {1: MaxPool1d, 2: MaxPool2d}
+CONVOLUTION: dict[int, type[nn.Module]] = {1: Conv1d, 2: Conv2d}
+BATCH_NORM: dict[int, type[nn.Module]] = {1: BatchNorm1d, 2: BatchNorm2d}
+MAX_POOL: dict[int, type[nn.Module]] = {1: MaxPool1d, 2: MaxPool2d}

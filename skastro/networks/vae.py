@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import prod
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -487,7 +488,7 @@ def _check_invariant(invariant: object, ndim: int) -> None:
     if (
         isinstance(invariant, bool)
         or not isinstance(invariant, Real)
-        or not 0 <= invariant <= 1
+        or not 0 <= float(invariant) <= 1
     ):
         raise ValueError(
             "invariant must be a fraction of the latent numbers, from 0 to 1, but got "
@@ -502,6 +503,10 @@ def _check_invariant(invariant: object, ndim: int) -> None:
 
 # Smaller than the published network, and no worse than principal components from its
 # first step on: for a thousand samples rather than for hundred thousands.
-_AXES = {"widths": (32, 64, 128), "output": "linear", "around_axes": True}
+_AXES: dict[str, Any] = {
+    "widths": (32, 64, 128),
+    "output": "linear",
+    "around_axes": True,
+}
 register("vae-axes", 1)(partial(ConvVAE, **_AXES))
 register("vae-axes", 2)(partial(ConvVAE, max_size=64, invariant=0.6, **_AXES))

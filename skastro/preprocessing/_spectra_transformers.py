@@ -78,8 +78,8 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         """
         if is_lazy(X):
             X = as_lazy(X)
-            vars(self).pop("sample_shape_", None)
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("sample_shape_", None)
+            self.__dict__.pop("feature_names_in_", None)
             self.sample_shape_ = self._validate_lazy(X)
             self.n_features_in_ = X.shape[1]
         else:

@@ -188,7 +188,7 @@ def _check_number(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a number, but got {value!r}.")
 
 
-def _check_part(name: str, value: object) -> None:
+def _check_part(name: str, value: float) -> None:
     _check_number(name, value)
     if not 0 <= value <= 1:
         raise ValueError(
@@ -197,7 +197,7 @@ def _check_part(name: str, value: object) -> None:
         )
 
 
-def _check_factor(name: str, value: object) -> None:
+def _check_factor(name: str, value: float) -> None:
     _check_number(name, value)
     if not 0 <= value < math.inf:
         raise ValueError(f"{name} must be zero or more, but got {value}.")
@@ -246,12 +246,12 @@ class Schedule(Callback):
             if group["lr"] == scaled:
                 group["lr"] = rate
         self._rates = [group["lr"] for group in groups]
-        self._n_samples = None
+        self._n_samples = 0  # Not known before the first epoch.
         self._done = 0
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
         """Count the samples of the whole training, as soon as that is possible."""
-        if self.schedule is not None and self._n_samples is None:
+        if self.schedule is not None and not self._n_samples:
             self._n_samples = net.max_epochs * len(dataset_train)
 
     def on_batch_begin(
@@ -287,6 +287,6 @@ class Schedule(Callback):
         self._scaled = ()
 
     @staticmethod
-    def _set_rates(net: Any, rates: list[float]) -> None:
+    def _set_rates(net: Any, rates: Sequence[float]) -> None:
         for group, rate in zip(net.optimizer_.param_groups, rates, strict=True):
             group["lr"] = rate

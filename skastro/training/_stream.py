@@ -109,7 +109,7 @@ def stream_batches(
         entries = np.repeat(entries, repeats)
     pin_memory = pin_memory and torch.cuda.is_available()
     if len(entries) == 0:
-        loads = iter(())
+        loads: Iterator[_Load] = iter(())
     elif shuffle:
         loads = _shuffled_loads(view, entries, buffer_bytes, seed)
     else:

@@ -159,12 +159,8 @@ class _WideConvolution(torch.autograd.Function):
         return of_x, of_weight, None
 
 
-class Conv1d(nn.Conv1d):
-    """Convolution over the last axis that keeps the length (at stride 1), without bias.
-
-    The parameter is that of :class:`torch.nn.Conv1d`, ``weight`` of shape
-    ``(out_channels, in_channels, kernel_size)``.
-    """
+class _SameSize(nn.Module):
+    """Mixin of convolutions without bias that keep the size at stride 1."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
@@ -177,6 +173,14 @@ class Conv1d(nn.Conv1d):
             padding=kernel_size // 2,
             bias=False,
         )
+
+
+class Conv1d(_SameSize, nn.Conv1d):
+    """Convolution over the last axis that keeps the length (at stride 1), without bias.
+
+    The parameter is that of :class:`torch.nn.Conv1d`, ``weight`` of shape
+    ``(out_channels, in_channels, kernel_size)``.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve maps ``(batch, channels, [1,] length)``."""
@@ -191,20 +195,8 @@ class Conv1d(nn.Conv1d):
         return F.conv2d(x, weight, stride=stride, padding=(0, *self.padding))
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(_SameSize, nn.Conv2d):
     """Convolution over the last two axes that keeps the size (at stride 1), no bias."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            bias=False,
-        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve maps ``(batch, channels, height, width)``."""

@@ -67,6 +67,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         X : array-like of shape (n_spectra, n_pixels) or \
                 (n_spectra, n_channels, n_pixels)
             Spectra.
+
         y : None
             Ignored.
 
@@ -267,15 +268,18 @@ class MinMaxSpectra(BaseSpectraScaler):
     ----------
     feature_range : tuple of two float, default=(0, 1)
         What the limits become.
+
     quantile_range : tuple of two float, default=(0.0, 100.0)
         Percentiles of the pixels of a spectrum that serve as :math:`F_\min` and
         :math:`F_\max`. The default is the plain minimum and maximum.
         ``(1.0, 99.0)`` lets one pixel in a hundred on each side fall outside of
         `feature_range`. Where both percentiles coincide, as in a spectrum of mostly
         zeros, the minimum and maximum serve instead.
+
     clip : bool, default=False
         Set what lies outside of `feature_range` to its nearer end. Only matters
         together with `quantile_range`.
+
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
@@ -286,8 +290,10 @@ class MinMaxSpectra(BaseSpectraScaler):
     sample_shape_ : tuple of int
         Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
         ``(n_channels, n_pixels)``.
+
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``.
+
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.
@@ -399,9 +405,11 @@ class StandardizeSpectra(BaseSpectraScaler):
         standard deviation of normally distributed values. Where the median absolute
         deviation is zero, as in a spectrum of mostly zeros, the root mean square
         about the median serves instead.
+
     clip : float, default=None
         Limit the absolute values after scaling to this number. None does not limit
         them.
+
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
@@ -412,8 +420,10 @@ class StandardizeSpectra(BaseSpectraScaler):
     sample_shape_ : tuple of int
         Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
         ``(n_channels, n_pixels)``.
+
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``.
+
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.
@@ -495,16 +505,20 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     wavelength : array-like or Quantity of shape (n_pixels,), default=None
         Centers of the pixels of the input, strictly ascending, evenly spaced or not.
         Pixels meet midway between their centers. None numbers the pixels 0, 1, 2, ...
+
     new_wavelength : array-like or Quantity of shape (n_new_pixels,), default=None
         Centers of the new pixels, strictly ascending. Plain numbers are in the unit
         of `wavelength`; quantities are converted to it. None asks for evenly spaced
         pixels over the range of the input.
+
     n_bins : int, default=None
         Number of evenly spaced new pixels where `new_wavelength` is None. None takes
         as many as the input has.
+
     fill_value : float, default=nan
         Value of new pixels of which less than half lies within the range of the
         input. The other transformers interpolate NaN pixels if they are asked to.
+
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
@@ -514,11 +528,14 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     ----------
     new_wavelength_ : ndarray of shape (n_new_pixels,)
         Centers of the new pixels, in the unit of `wavelength`.
+
     sample_shape_ : tuple of int
         Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
         ``(n_channels, n_pixels)``.
+
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``.
+
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.

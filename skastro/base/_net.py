@@ -26,6 +26,7 @@ from torch.nn.parameter import is_lazy as is_lazy_weight
 from torch.utils.data import DataLoader, IterableDataset, Subset
 from typing_extensions import override
 
+from skastro._compat import validate_as_skorch
 from skastro.augmentation import AUGMENTATIONS
 from skastro.base._parameters import (
     CATCH_ALL,
@@ -40,7 +41,6 @@ from skastro.base._parameters import (
     suggest,
     unknown_name,
     validate_constraints,
-    warn_of_shuffling,
 )
 from skastro.base._state import (
     StateDict,
@@ -199,7 +199,7 @@ use_caching, torch_load_kwargs
     # skorch sets these in ``__init__``, where scikit-learn allows parameters only.
     history_ = None
     initialized_ = False
-    virtual_params_: ClassVar = {}
+    virtual_params_: ClassVar[dict] = {}
 
     _training: _Training | None = None
     _is_fitting = False
@@ -342,7 +342,7 @@ use_caching, torch_load_kwargs
         """Find the parameters of parts."""
         if isinstance(found := getattr(type(self), name, None), property):
             # The property has raised AttributeError, with a message of its own.
-            return found.fget(self)
+            return found.__get__(self)
         try:
             return self.__dict__["_extras"][name]
         except KeyError:
@@ -371,7 +371,7 @@ use_caching, torch_load_kwargs
 
     def _get_params_callbacks(self, deep: bool = True) -> dict[str, Any]:
         # Fresh callbacks in place of the fitted ones, so that fit changes no parameter.
-        params = {}
+        params: dict[str, Any] = {}
         if not deep:
             return params
         callbacks = dict(self.__dict__.get("callbacks_", ()))
@@ -442,11 +442,11 @@ use_caching, torch_load_kwargs
         before = self._repeat_call({})
         after = self._repeat_call({n: v for n, v in changed.items() if n in own})
         names = {*before._get_param_names(), *after._get_param_names()} - {*own}
-        before, after = before.get_params(deep=False), after.get_params(deep=False)
+        old, new = before.get_params(deep=False), after.get_params(deep=False)
         return {
-            name: after[name]
+            name: new[name]
             for name in names
-            if name in after and not _same(before.get(name), after[name])
+            if name in new and not _same(old.get(name), new[name])
         }
 
     def _repeat_call(self, changed: dict[str, Any]) -> Self:
@@ -495,7 +495,7 @@ use_caching, torch_load_kwargs
             constraints, self.get_params(deep=False), type(self).__name__
         )
         if self._part_params.get("iterator_valid__shuffle"):
-            warn_of_shuffling()
+            validate_as_skorch(["iterator_valid__shuffle"], self.prefixes_)
 
     @property
     def device(self) -> Any:
@@ -843,7 +843,7 @@ use_caching, torch_load_kwargs
         # skorch's error names what a data set has to return.
         sample, _ = unpack_data(item if isinstance(item, list | tuple) else (item,))
         if isinstance(sample, Mapping | list | tuple):
-            self.sample_shape_ = None
+            self.sample_shape_: Any = None
             return
         sample = np.asarray(sample)
         self.sample_shape_ = sample.shape
@@ -994,7 +994,7 @@ use_caching, torch_load_kwargs
     def _listeners(self, method_name: str) -> list[Callable]:
         """Find the callbacks that act on batches, once for all batches."""
         known = {} if self._training is None else self._training.listeners
-        callbacks, listeners = known.get(method_name, (None, ()))
+        callbacks, listeners = known.get(method_name, (None, []))
         if callbacks is not self.callbacks_:
             listeners = [
                 getattr(callback, method_name)

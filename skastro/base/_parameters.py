@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from numbers import Integral, Real
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from skorch import NeuralNet
 
 from skastro._compat import (
     HasMethods,
     Interval,
     Options,
     StrOptions,
+    validate_as_skorch,
     validate_parameter_constraints,
 )
 from skastro.augmentation import AUGMENTATIONS
@@ -85,15 +84,6 @@ def validate_constraints(
     validate_parameter_constraints(dict(constraints), dict(values), caller_name=owner)
 
 
-def warn_of_shuffling() -> None:
-    """Warn, as skorch does, of a shuffled order of predictions."""
-    name = "iterator_valid__shuffle"
-    net = SimpleNamespace(
-        _params_to_validate={name}, prefixes_=PARTS, use_caching="auto", **{name: True}
-    )
-    NeuralNet._validate_params(net)
-
-
 def _initializers(cls: type) -> list[Callable]:
     """List the ``__init__`` of a class and those that its ``**kwargs`` reach."""
     found = []
@@ -116,14 +106,19 @@ def _named(init: Callable) -> list[inspect.Parameter]:
     return [parameter for parameter in parameters if parameter.kind not in variable]
 
 
-@cache
+def _remember(function: Callable[[type], tuple[str, ...]]) -> Callable:
+    """Cache a function of a class; type checkers do not know classes as hashable."""
+    return cache(function)
+
+
+@_remember
 def own_names(cls: type) -> tuple[str, ...]:
     """List the parameters that the ``__init__`` of a class names itself."""
     inits = _initializers(cls)[:1]
     return tuple(parameter.name for init in inits for parameter in _named(init))
 
 
-@cache
+@_remember
 def parameter_names(cls: type) -> tuple[str, ...]:
     """List all named parameters, those included that ``**kwargs`` pass to the bases."""
     names = dict.fromkeys(own_names(cls))
@@ -186,16 +181,13 @@ class UnknownParameterError(TypeError, ValueError):
     first argument, for programs that expect it. ``problems`` are told by name.
     """
 
-    def __init__(self, owner: str, problems: dict[str, str]) -> None:
+    def __init__(self, owner: str, problems: Mapping[str, str | None]) -> None:
         self.message = "\n".join(
             f"{owner}() got an unexpected parameter {name!r}: {problem}"
             for name, problem in problems.items()
         )
-        net = SimpleNamespace(
-            _params_to_validate=set(problems), prefixes_=PARTS, use_caching="auto"
-        )
         try:
-            NeuralNet._validate_params(net)
+            validate_as_skorch(problems, PARTS)
             super().__init__(self.message)
         except ValueError as error:
             super().__init__(*error.args)

@@ -215,10 +215,9 @@ class ActivationMapDisplay(DisplayMixin):
             wavelength = check_wavelength(wavelength, maps.shape[1:])
         marks = None
         if redshift is not None:
-            redshift = np.asarray(redshift, dtype=np.float64)
-            if redshift.ndim:
+            if np.ndim(redshift):
                 cls._check_entries("redshift", redshift, n_samples, n_axes=1)
-            redshift = np.broadcast_to(redshift, n_samples)
+            redshift = np.broadcast_to(np.float64(redshift), n_samples)
             marks = [_choose_lines(lines, label) for label in labels]
         return cls(
             X,
@@ -311,8 +310,8 @@ class ActivationMapDisplay(DisplayMixin):
         ax.set_ylim(low - margin, high + margin)
         ax.set_ylabel("Flux")
         pad = None
-        if self.marks is not None and self.wavelength is not None:
-            marks = self.marks[sample]
+        marks = self.marks[sample] if self.marks is not None else []
+        if self.redshift is not None and self.wavelength is not None:
             _draw_lines(ax, marks, self.redshift[sample])
             pad = _LABEL_HEIGHT if marks else None
         if self.titles is not None:

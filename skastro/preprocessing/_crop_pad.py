@@ -134,6 +134,7 @@ class CropPadImages(
         self : object
             The transformer itself. `transform` works without `fit` as well.
         """
+        images: Any
         if _is_image_list(X):
             images = self._check_list(X)
             shape, dtype = _common_shape(images), np.result_type(*images)
@@ -145,7 +146,7 @@ class CropPadImages(
         n_features_out = self._new_shape(shape)[0]
         # Set last, so that a failing fit sets no attribute.
         for name in ("n_features_in_", "feature_names_in_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         if isinstance(images, np.ndarray):
             validate_data(self, X, reset=True, skip_check_array=True)
         elif shape[0] is not None:
@@ -175,10 +176,10 @@ class CropPadImages(
         """
         self._validate_params()
         if _is_image_list(X):
-            images = self._check_list(X)
-            self._check_against_fit(images[0].shape)
-            self._check_fill(np.result_type(*images))
-            return self._transform_list(images)
+            listed = self._check_list(X)
+            self._check_against_fit(listed[0].shape)
+            self._check_fill(np.result_type(*listed))
+            return self._transform_list(listed)
         lazy = is_lazy(X)
         images = self._check_lazy(as_lazy(X)) if lazy else self._check_array(X)
         self._check_against_fit(images.shape[1:])
@@ -218,7 +219,7 @@ class CropPadImages(
         new_shape = self._new_image_shape(self._image_shape_of(sample_shape))
         return (math.prod(new_shape),) if len(sample_shape) == 1 else new_shape
 
-    def _new_image_shape(self, image_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _new_image_shape(self, image_shape: tuple[Any, ...]) -> tuple[int, ...]:
         height, width = self._size()
         new_shape = [height, width]
         if len(image_shape) == 3:
@@ -228,7 +229,7 @@ class CropPadImages(
 
     def _size(self) -> tuple[int, int]:
         size = self.size
-        if isinstance(size, Integral):
+        if isinstance(size, int | Integral):
             return int(size), int(size)
         if len(size) != 2 or not all(_POSITIVE.is_satisfied_by(item) for item in size):
             raise ValueError(

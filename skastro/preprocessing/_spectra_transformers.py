@@ -78,8 +78,8 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         """
         if is_lazy(X):
             X = as_lazy(X)
-            vars(self).pop("sample_shape_", None)
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("sample_shape_", None)
+            self.__dict__.pop("feature_names_in_", None)
             self.sample_shape_ = self._validate_lazy(X)
             self.n_features_in_ = X.shape[1]
         else:
@@ -131,13 +131,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
                 f"{type(self).__name__} expects spectra of shape (n_spectra, n_pixels) "
                 "or (n_spectra, n_channels, n_pixels), real numbers, at least one."
             )
-        if hasattr(self, "sample_shape_"):
-            if X.shape[1:] != tuple(self.sample_shape_):
-                raise ValueError(
-                    f"X holds spectra of shape {X.shape[1:]}, but "
-                    f"{type(self).__name__} was fitted on spectra of shape "
-                    f"{tuple(self.sample_shape_)}."
-                )
+        self._check_sample_shape(X.shape[1:])
         return X.shape[1:]
 
     @staticmethod
@@ -181,7 +175,8 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
                 "with at least one pixel."
             )
         if not reset and hasattr(self, "sample_shape_"):
-            self._check_sample_shape(X.shape[1:])
+            if max(X.ndim - 1, len(self.sample_shape_)) > 1:
+                self._check_sample_shape(X.shape[1:])
             validate_data(self, original, reset=False, skip_check_array=True)
         interpolate = self.nan_policy == "interpolate"
         check_finite(
@@ -199,7 +194,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _check_sample_shape(self, shape: tuple[int, ...]) -> None:
         """Compare channels and lengths; scikit-learn does this for 2-D input only."""
-        if max(len(shape), len(self.sample_shape_)) > 1 and shape != self.sample_shape_:
+        if shape != tuple(getattr(self, "sample_shape_", shape)):
             raise ValueError(
                 f"X holds spectra of shape {shape}, but {type(self).__name__} was "
                 f"fitted on spectra of shape {self.sample_shape_}, that is "

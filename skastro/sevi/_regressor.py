@@ -663,7 +663,7 @@ class SEVIRegressor(BaseRegressor):
             return (1, *sample_shape)
         shape = tuple(self.image_shape)
         if (
-            not all(isinstance(n, Integral) and n > 0 for n in shape)
+            not all(isinstance(n, Integral) and int(n) > 0 for n in shape)
             or math.prod(shape) != sample_shape[0]
         ):
             raise ValueError(

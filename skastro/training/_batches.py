@@ -12,7 +12,12 @@ import torch
 from skorch.dataset import Dataset
 from torch.utils.data import DataLoader, Subset
 
-from skastro.training._device import on_device, place_on_device, placed_on_device
+from skastro.training._device import (
+    available_memory,
+    on_device,
+    place_on_device,
+    placed_on_device,
+)
 from skastro.training._stream import stream_batches
 from skastro.utils import as_lazy, is_lazy
 
@@ -287,9 +292,8 @@ class BatchIterator:
         self, source: Source, order: torch.Tensor | None = None
     ) -> Iterator[Batch]:
         """Index tensors on any device; draw the order if it is not given."""
-        if order is None:
-            order = self._draw_order()
-            order = None if order is None else order.to(source.device)
+        if order is None and self._is_shuffled:
+            order = self._draw_order().to(source.device)
         if source.rows is not None:
             order = source.rows if order is None else source.rows[order]
         n_samples = len(self.dataset) if order is None else len(order)
@@ -324,7 +328,7 @@ class BatchIterator:
         """Take batches from the device's memory once the data are on the device."""
         device = self.device
         # Data that are read once, as in prediction, are not copied.
-        seen_again = self.shuffle or self.sampling_weights is not None
+        seen_again = self._is_shuffled
         placed = placed_on_device(source, device, self.placed)
         if placed is None and seen_again:
             if self._was_read:
@@ -348,19 +352,21 @@ class BatchIterator:
                 yield from self._indexed(placed, rest.to(device))
         self._was_read = True
 
-    def _draw_order(self) -> torch.Tensor | None:
+    @property
+    def _is_shuffled(self) -> bool:
+        return self.shuffle or self.sampling_weights is not None
+
+    def _draw_order(self) -> torch.Tensor:
         # Always on the CPU: results must not depend on what fits on a device.
         n_samples = len(self.dataset)
-        if self.sampling_weights is not None:
-            # torch.multinomial is limited to 2**24 samples.
-            weights = torch.as_tensor(self.sampling_weights, dtype=torch.float64)
-            edges = weights.cumsum(0)
-            draws = torch.rand(n_samples, dtype=torch.float64)
-            drawn = torch.searchsorted(edges, draws * edges[-1], right=True)
-            return drawn.clamp_(max=n_samples - 1)
-        if self.shuffle:
+        if self.sampling_weights is None:
             return torch.randperm(n_samples)
-        return None
+        # torch.multinomial stops at 2**24 samples.
+        weights = torch.as_tensor(self.sampling_weights, dtype=torch.float64)
+        edges = weights.cumsum(0)
+        draws = torch.rand(n_samples, dtype=torch.float64)
+        drawn = torch.searchsorted(edges, draws * edges[-1], right=True)
+        return drawn.clamp_(max=n_samples - 1)
 
     def _loader_sampler(self) -> torch.utils.data.Sampler | None:
         if self.sampling_weights is not None:
@@ -391,3 +397,19 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
         # overflow.
         if not math.isfinite(X.sum().item()) and not X.isfinite().all():
             raise NotFiniteError("X has NaN or infinity.")
+
+
+def samples_at_once(device: torch.device, sample_size: int) -> int:
+    """Choose how many samples of ``sample_size`` numbers to predict at once.
+
+    On a CPU these are as many as make two megabytes, which leaves the first feature
+    maps of a small network in its cache, or 256 where samples are larger, which pays
+    for reading the weights of a large network. On a CUDA device it is one number for
+    each 2048 bytes of its memory, a quarter of which a residual network of 64 maps then
+    takes, and less where less is available.
+    """
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        n_bytes = min(total, 4 * available_memory(device))
+        return max(1, n_bytes // 2048 // sample_size)
+    return max(1, 2**19 // sample_size, min(256, 2**22 // sample_size))

@@ -247,15 +247,19 @@ class ImageLayout:
     rows of pixels whose order is that of `image_shape`.
     """
 
+    channel_axis: int
+    image_shape: int | tuple[int, ...] | None
+
     _layout_constraints: ClassVar[dict] = {
         "channel_axis": [Options(Integral, {-3, -2, -1, 1, 2, 3})],
         "image_shape": [None, tuple, list, Interval(Integral, 1, None, closed="left")],
     }
 
-    def _image_shape_of(
-        self, sample_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        """Return the shape of one image, from X or from ``image_shape``."""
+    def _image_shape_of(self, sample_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape of one image, from X or from ``image_shape``.
+
+        Lengths are int, or None where those of several images differ.
+        """
         if len(sample_shape) > 1:
             return tuple(sample_shape)
         if self.image_shape is None:
@@ -263,7 +267,7 @@ class ImageLayout:
         shape = tuple(np.atleast_1d(self.image_shape).tolist())
         fits = (
             len(shape) in (2, 3)
-            and all(isinstance(n, Integral) and n > 0 for n in shape)
+            and all(isinstance(n, int) and n > 0 for n in shape)
             and math.prod(shape) == sample_shape[0]
         )
         if not fits:

@@ -74,7 +74,7 @@ class CosineCycles:
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no schedule."""
+        """Check the parameters."""
         check_count(self.n_cycles, "n_cycles")
         for name in ("decay", "start", "end"):
             check_number(getattr(self, name), name, 0)

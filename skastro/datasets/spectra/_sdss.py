@@ -154,7 +154,7 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
 
 
 def _coadd_tables(hdul: fits.HDUList) -> Iterator[fits.BinTableHDU]:
-    """Find the tables of spectra; those of single exposures come behind the first."""
+    """Find the tables of spectra; those of single exposures follow the first."""
     needed = {"FLUX", "IVAR", "LOGLAM"}
     for hdu in hdul[1:]:
         if is_table(hdu) and needed <= {*column_names(hdu)}:

@@ -135,10 +135,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
             self.classes_inferred_ = np.unique(self.classes)
             return
         if y is None:
-            try:
-                y = data_from_dataset(dataset)[1]
-            except AttributeError:
-                y = None
+            y = _targets_in(dataset)
         if y is None:
             if "n_outputs" in self._sizes_taken() - {*self.get_params_for("module")}:
                 raise ValueError(
@@ -423,6 +420,18 @@ class _Features(torch.nn.Module):
         if maps.ndim > 2:
             maps = maps.flatten(2).mean(dim=2)
         return normalize(maps, dim=1)
+
+
+def _targets_in(dataset: Any) -> np.ndarray | None:
+    """Find the targets of a data set in its attributes, if it has any."""
+    try:
+        y = to_numpy(data_from_dataset(dataset)[1])
+    except (AttributeError, TypeError):
+        return None
+    # A data set may make other targets of its attribute y.
+    ends = {0, len(dataset) - 1}
+    is_target = len(y) == len(dataset) and all(y[i] == dataset[i][1] for i in ends)
+    return y if is_target else None
 
 
 def _codes_of(dataset: Any) -> np.ndarray | None:

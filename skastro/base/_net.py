@@ -36,7 +36,10 @@ from skastro.base._parameters import (
     accepted_names,
     bind_call,
     check_part_names,
+    complete_signature,
+    initializers,
     is_part_parameter,
+    names_of,
     own_names,
     parameter_names,
     suggest,
@@ -207,6 +210,11 @@ use_caching, torch_load_kwargs
     _state_exchange: dict[str, str | None] | None = None
 
     # Parameters -----------------------------------------------------------------
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let the signature show all parameters."""
+        super().__init_subclass__(**kwargs)
+        complete_signature(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note the parameters that the call names, whatever ``__init__`` makes of it.
@@ -437,25 +445,31 @@ use_caching, torch_load_kwargs
 
     def _derived_params(self, changed: dict[str, Any]) -> dict[str, Any]:
         """Find the parameters that a subclass's ``__init__`` makes of changed ones."""
-        own = own_names(type(self))
-        if not (changed.keys() & own) or own == parameter_names(type(self)):
-            return {}
-        before = self._repeat_call({})
-        after = self._repeat_call({n: v for n, v in changed.items() if n in own})
-        names = {*before._get_param_names(), *after._get_param_names()} - {*own}
-        before, after = before.get_params(deep=False), after.get_params(deep=False)
-        return {
-            name: after[name]
-            for name in names
-            if name in after and not _same(before.get(name), after[name])
-        }
-
-    def _repeat_call(self, changed: dict[str, Any]) -> Self:
-        """Construct a net as this one was, with its present values and some others."""
         current = self.get_params(deep=False)
-        names = [*own_names(type(self)), *self._given_names]
-        given = {name: current[name] for name in names if name in current}
-        return type(self)(**{**given, **changed})
+        inits = initializers(type(self))
+        derived = {}
+        for i, init in reversed(list(enumerate(inits[:-1]))):
+            below = {name for lower in inits[:i] for name in names_of(lower)}
+            own = set(names_of(init))
+            if not changed.keys() & (own - below):
+                continue
+            given = [name for name in self._given_names if name not in below]
+            values = {n: current[n] for n in [*own, *given] if n in current}
+            before = self._call_init(init, values)
+            values |= {n: value for n, value in changed.items() if n in own}
+            derived |= {
+                name: value
+                for name, value in self._call_init(init, values).items()
+                if name not in own and not _same(before.get(name), value)
+            }
+        return derived
+
+    def _call_init(self, init: Callable, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters that one of the ``__init__`` sets, given its values."""
+        net = object.__new__(type(self))
+        init(net, **values)
+        stored = net.__dict__ | net._part_params
+        return {n: stored[n] for n in net._get_param_names() if n in stored}
 
     def __sklearn_clone__(self) -> Self:
         """Clone the parameters only; a net under training stays out of it."""

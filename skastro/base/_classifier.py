@@ -269,7 +269,8 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         Raises
         ------
         NotFittedError
-            If the net is neither fitted nor initialized.
+            If the net is neither fitted nor initialized, or if its file does not hold
+            the features of training samples.
         ValueError
             If X has another shape than in ``fit``, or holds NaN or infinity, or if
             there are neither features nor logits.
@@ -282,6 +283,8 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                NeurIPS. https://arxiv.org/abs/2010.03759
         """
         self.check_is_fitted()
+        if hasattr(self.module_, "forward_features"):
+            self._require_learned("training_features_")
         known = self.__dict__.get("training_features_")
         if known is not None:
             known = torch.as_tensor(known, device=self._torch_device)

@@ -48,7 +48,7 @@ from skastro.base._parameters import (
     warn_of_shuffling,
 )
 from skastro.base._state import (
-    StateDict,
+    ModuleWithState,
     decode_state,
     encode_state,
     state_in_file,
@@ -106,7 +106,7 @@ _SKORCH_ATTRIBUTES = {
     "virtual_params_",
 }
 # Attributes that live as long as a training runs, and are in no pickle.
-_TRANSIENT_ATTRIBUTES = {"_training", "_is_fitting", "_scaler", "_state_exchange"}
+_TRANSIENT_ATTRIBUTES = {"_training", "_is_fitting", "_scaler", "_state_text"}
 
 
 @dataclass
@@ -144,7 +144,8 @@ class BaseNet(NeuralNet):
     ``_class_weight_per_sample(y) -> ndarray or None``
         Weights that come from the encoded target.
     ``_learn_from_training_data(dataset) -> None``
-        Learn attributes from the training rows, before the first step.
+        Learn attributes from the training rows, before the first step. The method
+        ``_sample_batches(dataset)`` yields these rows in batches.
     ``_normalize(X) -> Tensor``
         A batch on the device, in the units that augmentation expects.
     ``_augment(X) -> Tensor``
@@ -158,6 +159,9 @@ class BaseNet(NeuralNet):
     ``_fitted_state() -> dict`` and ``_restore_fitted_state(state) -> None``
         The learned state as plain values (numbers, text, arrays, tensors; tuples,
         lists and dicts of them), and back.
+    ``_check_state_is_complete() -> None``
+        Call ``_require_learned("name_", ...)`` for what predictions need: it raises
+        NotFittedError where a file has not restored it.
 
     **Learned state.** Every attribute whose name ends in an underscore, parts of the
     net apart, is learned state. It is forgotten by the next ``fit``, it is pickled,
@@ -207,7 +211,7 @@ use_caching, torch_load_kwargs
 
     _training: _Training | None = None
     _is_fitting = False
-    _state_exchange: dict[str, str | None] | None = None
+    _state_text: str | None = None
 
     # Parameters -----------------------------------------------------------------
 
@@ -787,6 +791,11 @@ use_caching, torch_load_kwargs
 
     def _learn_from_training_data(self, dataset: Any) -> None:
         """Learn what has to be known of the training samples before the first step."""
+
+    def _sample_batches(self, dataset: Any) -> Iterator[torch.Tensor]:
+        """Yield the samples of a data set, batch by batch, as the user gave them."""
+        for X, _ in self.get_iterator(dataset, training=False):
+            yield separate_weight(X)[0]
 
     def _check_training_data(
         self, X: Any, y: Any, sample_weight: Any, classes: Any, *, reset: bool
@@ -1521,19 +1530,15 @@ use_caching, torch_load_kwargs
             )
 
     def _get_module(self, name: str, msg: str) -> Any:
-        # What save_params and load_params write and read.
+        # What save_params writes.
         module = super()._get_module(name, msg)
-        if name != "module_" or self._state_exchange is None:
+        if name != "module_" or self._state_text is None:
             return module
-        return StateDict(module, self._state_exchange)
+        return ModuleWithState(module, self._state_text)
 
     def _write_state(self) -> str:
-        content = {
-            "class": type(self).__name__,
-            "measured": list(self.__dict__.get("_measured", ())),
-            "state": self._fitted_state(),
-        }
-        return encode_state(content, type(self).__name__)
+        measured = list(self.__dict__.get("_measured", ()))
+        return encode_state(type(self).__name__, self._fitted_state(), measured)
 
     def _read_state(self, text: str | None) -> None:
         """Take over the learned state of a file; None stands for a file without it."""
@@ -1543,7 +1548,6 @@ use_caching, torch_load_kwargs
         content = decode_state(text)
         state = content["state"]
         if self._is_training():
-            self._check_same_data(state)
             # The training that goes on measures anew.
             state = {k: v for k, v in state.items() if k not in content["measured"]}
             self._restore_fitted_state(state)
@@ -1592,11 +1596,14 @@ use_caching, torch_load_kwargs
         TypeError
             If a learned attribute is of a kind that cannot be written.
         """
+        if f_params is None:
+            # skorch's callbacks call it by the module's name.
+            f_params = kwargs.pop("f_module", None)
         target = f_params
         if f_params is not None and use_safetensors:
             f_params = io.BytesIO()
         if f_params is not None and self.initialized_:
-            self._state_exchange = {"text": self._write_state()}
+            self._state_text = self._write_state()
         try:
             super().save_params(
                 f_params=f_params,
@@ -1607,9 +1614,9 @@ use_caching, torch_load_kwargs
                 **kwargs,
             )
         finally:
-            exchange = self.__dict__.pop("_state_exchange", None)
+            text = self.__dict__.pop("_state_text", None)
         if f_params is not target:
-            write_safetensors(f_params.getvalue(), exchange["text"], target)
+            write_safetensors(f_params.getvalue(), text, target)
 
     def load_params(
         self,
@@ -1644,34 +1651,34 @@ use_caching, torch_load_kwargs
         NotFittedError
             If the net is not initialized, and the file does not hold its sizes.
         """
-        if not self.initialized_ and self._sizes_taken():
-            file = f_params
-            if file is None and checkpoint is not None:
-                if checkpoint.f_history is not None:
-                    self.history = History.from_file(checkpoint.f_history_)
-                file = checkpoint.get_formatted_files(self).get("f_params")
-            text = state_in_file(file, use_safetensors)
-            if text is not None:
+        if f_params is None:
+            # skorch's callbacks call it by the module's name.
+            f_params = kwargs.pop("f_module", None)
+        file = f_params
+        if file is None and checkpoint is not None:
+            if checkpoint.f_history is not None:
+                self.history = History.from_file(checkpoint.f_history_)
+            file = checkpoint.get_formatted_files(self).get("f_params")
+        text = state_in_file(file, use_safetensors)
+        if text is not None:
+            state = decode_state(text)["state"]
+            if self._is_training():
+                self._check_same_data(state)
+            elif not self.initialized_ and self._sizes_taken():
                 self._validate_params()
-                self._restore_fitted_state(decode_state(text)["state"])
+                self._restore_fitted_state(state)
                 self.initialize()
-        self._state_exchange = {}
-        if use_safetensors and f_params is not None:
-            self._state_exchange["text"] = state_in_file(f_params, use_safetensors)
-        try:
-            super().load_params(
-                f_params=f_params,
-                f_optimizer=f_optimizer,
-                f_criterion=f_criterion,
-                f_history=f_history,
-                checkpoint=checkpoint,
-                use_safetensors=use_safetensors,
-                **kwargs,
-            )
-        finally:
-            exchange = self.__dict__.pop("_state_exchange")
-        if "text" in exchange:
-            self._read_state(exchange["text"])
+        super().load_params(
+            f_params=f_params,
+            f_optimizer=f_optimizer,
+            f_criterion=f_criterion,
+            f_history=f_history,
+            checkpoint=checkpoint,
+            use_safetensors=use_safetensors,
+            **kwargs,
+        )
+        if file is not None:
+            self._read_state(text)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what belongs to a running training out of a pickle."""

@@ -283,6 +283,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                NeurIPS. https://arxiv.org/abs/2010.03759
         """
         self.check_is_fitted()
+        self._check_state_is_complete()
         if hasattr(self.module_, "forward_features"):
             self._require_learned("training_features_")
         known = self.__dict__.get("training_features_")

@@ -13,6 +13,7 @@ A private name can change in any release of its package. Therefore
 that readers and transformers do without it.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 # Decorator of `fit` that validates the parameters first, unless scikit-learn's
@@ -65,6 +66,7 @@ __all__ = [
     "is_normalization",
     "raise_for_params",
     "safe_indexing",
+    "validate_as_skorch",
     "validate_parameter_constraints",
     "validated_sample_weight",
 ]
@@ -90,6 +92,22 @@ def is_normalization(layer: Any) -> bool:
     from torch.nn.modules.batchnorm import _NormBase
 
     return isinstance(layer, _NormBase)
+
+
+def validate_as_skorch(names: Collection[str], prefixes: Collection[str]) -> None:
+    """Raise skorch's error for unknown names of parameters, or its warnings.
+
+    Public way: none; skorch compares the names when a net is initialized.
+    """
+    from types import SimpleNamespace
+
+    from skorch import NeuralNet
+
+    net = SimpleNamespace(
+        _params_to_validate=set(names), prefixes_=prefixes, use_caching="auto"
+    )
+    net.iterator_valid__shuffle = True
+    NeuralNet._validate_params(net)
 
 
 # Package -> private member of its classes -> reason, and the public way where there is
@@ -139,6 +157,18 @@ PRIVATE_MEMBERS = {
             "Renews the callbacks after `set_params`. Public way: "
             "`initialize_callbacks`."
         ),
+        "_get_module": (
+            "Learned state is written and read with the weights. Public way: a file of "
+            "its own, which callbacks such as `Checkpoint` would not know."
+        ),
+        "_initialize_module": (
+            "What was learned from a module is forgotten with it, whoever builds it. "
+            "Public way: `initialize_module`, which users override."
+        ),
+        "_merge_x_and_fit_params": (
+            "Dict input and fit parameters are arguments of the module. Public "
+            "way: the union of two dicts."
+        ),
         "_initialize_optimizer": (
             "Renews the optimizer after `set_params` and prints skorch's message. "
             "Public way: `initialize_optimizer`, without the message."
@@ -162,6 +192,10 @@ PRIVATE_MEMBERS = {
         ),
     },
     "torch": {
+        "_metadata": (
+            "Carries learned state beside the weights of a state dict. Public way: an "
+            "entry of the state dict, which plain modules would refuse."
+        ),
         "_check_input_dim": (
             "Batch norm of 1-D maps also takes maps of height 1. Public way: `forward` "
             "written anew with `torch.nn.functional.batch_norm`."

@@ -103,7 +103,9 @@ ALIKE = [
 ]
 
 
-@pytest.mark.parametrize(("paths", "different"), ALIKE, ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("paths", "different"), ALIKE, ids=["-".join(paths) for paths, _ in ALIKE]
+)
 @pytest.mark.parametrize("section", ["Parameters", "Attributes"])
 def test_shared_parameters_have_one_text(paths, different, section):
     texts = {}

@@ -44,7 +44,7 @@ class LatentSpace(Variational, UnitRange):
             If Z has another number of columns, or holds NaN or infinity.
         """
         self.check_is_fitted()
-        self._check_knows_range()
+        self._check_state_is_complete()
         Z = check_array(Z, dtype=np.float32, input_name="Z", estimator=self)
         latent_size = self._n_features_out
         if Z.shape[1] != latent_size:
@@ -106,7 +106,7 @@ class LatentSpace(Variational, UnitRange):
             X had in ``fit``.
         """
         self.check_is_fitted()
-        self._check_knows_range()
+        self._check_state_is_complete()
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         shape = (n_samples, self._n_features_out)
         return self.inverse_transform(

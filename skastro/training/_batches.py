@@ -12,7 +12,12 @@ import torch
 from skorch.dataset import Dataset
 from torch.utils.data import DataLoader, Subset
 
-from skastro.training._device import on_device, place_on_device, placed_on_device
+from skastro.training._device import (
+    available_memory,
+    on_device,
+    place_on_device,
+    placed_on_device,
+)
 from skastro.training._stream import stream_batches
 from skastro.utils import as_lazy, is_lazy
 
@@ -393,3 +398,19 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
         # all the same.
         if not math.isfinite(X.sum().item()) and not X.isfinite().all():
             raise NotFiniteError("X has NaN or infinity.")
+
+
+def samples_at_once(device: torch.device, sample_size: int) -> int:
+    """Choose how many samples of ``sample_size`` numbers to predict at once.
+
+    On a CPU these are as many as make two megabytes, which leaves the first feature
+    maps of a small network in its cache, or 256 where samples are larger, which pays
+    for reading the weights of a large network. On a CUDA device it is one number for
+    each 2048 bytes of its memory, a quarter of which a residual network of 64 maps then
+    takes, and less where less is available.
+    """
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        n_bytes = min(total, 4 * available_memory(device))
+        return max(1, n_bytes // 2048 // sample_size)
+    return max(1, 2**19 // sample_size, min(256, 2**22 // sample_size))

@@ -43,31 +43,15 @@ def place_on_device(source: Any, device: torch.device, placed: dict) -> Any:
     return placed_on_device(source, device, placed)
 
 
-def samples_at_once(device: torch.device, sample_size: int) -> int:
-    """Choose how many samples of ``sample_size`` numbers to predict at once.
-
-    On a CPU these are as many as make two megabytes, which leaves the first feature
-    maps of a small network in its cache, or 256 where samples are larger, which pays
-    for reading the weights of a large network. On a CUDA device it is one number for
-    each 2048 bytes of its memory, a quarter of which a residual network of 64 maps then
-    takes, and less where less is available.
-    """
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        n_bytes = min(total, 4 * _available(device))
-        return max(1, n_bytes // 2048 // sample_size)
-    return max(1, 2**19 // sample_size, min(256, 2**22 // sample_size))
-
-
 def free_for_data(device: torch.device) -> int:
     """Measure how many bytes the network leaves to the data; may be negative."""
     held = torch.cuda.memory_allocated(device)
     steps = torch.cuda.max_memory_allocated(device) - held
     headroom = max(int(_HEADROOM * steps), _LEAST_HEADROOM)
-    return _available(device) - steps - headroom
+    return available_memory(device) - steps - headroom
 
 
-def _available(device: torch.device) -> int:
+def available_memory(device: torch.device) -> int:
     """Count the bytes that torch has to itself or could get."""
     free, _ = torch.cuda.mem_get_info(device)
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

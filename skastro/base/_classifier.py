@@ -51,10 +51,38 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         The network.
     criterion : class, default=torch.nn.CrossEntropyLoss
         The loss.
-    calibrate, class_weight, sampler, classes
-        As in :class:`skastro.SpectrumClassifier`.
+    calibrate : bool, default=False
+        Whether to divide the logits by a temperature, fitted on the validation samples.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss, by label.
+    sampler : {"balanced"} or None, default=None
+        ``"balanced"`` draws training samples of all classes equally often.
+    classes : array-like of shape (n_classes,), default=None
+        All labels, where the training samples may not show every class.
     **kwargs : dict
         Parameters of :class:`BaseNet`, and of the parts.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted; the columns of ``predict_proba``.
+    temperature_ : float
+        What the logits are divided by; 1 unless `calibrate`.
+    training_features_ : ndarray of shape (n_kept, n_features)
+        Features of some training samples, which ``score_samples`` compares others
+        with; of modules with a method ``forward_features``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from skastro.base import BaseClassifier
+    >>> X = np.random.default_rng(0).normal(size=(40, 30)).astype("float32")
+    >>> y = np.repeat(["GALAXY", "STAR"], 20)
+    >>> module = nn.Sequential(nn.Linear(30, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> net = BaseClassifier(module, max_epochs=2, verbose=0).fit(X, y)
+    >>> net.predict_proba(X).shape
+    (40, 2)
     """
 
     _stratify = True

@@ -172,13 +172,73 @@ class BaseNet(NeuralNet):
         The network.
     criterion : class
         The loss.
-    optimizer, lr, max_epochs, batch_size, schedule, train_split, \
-restore_best_weights, augment, precision, device, random_state, warm_start, verbose, \
-callbacks, iterator_train, iterator_valid, dataset, predict_nonlinearity, compile, \
-use_caching, torch_load_kwargs
-        As in :class:`skastro.SpectrumClassifier`.
+    optimizer : class, default=torch.optim.AdamW
+        The optimizer.
+    lr : float, default=3e-3
+        The learning rate; with a schedule the highest one.
+    max_epochs : int, default=40
+        Passes over the training samples in one call of ``fit``.
+    batch_size : int, default=16
+        Samples in a training batch; -1 takes all at once.
+    schedule : {"cosine", "cosine_cycles", "steps"}, callable or None, default="cosine"
+        How the learning rate changes. A callable takes the progress from 0 to 1 and
+        returns a factor.
+    train_split : float, callable or None, default=0.1
+        The part of the samples that is set aside for validation, or skorch's way to do
+        so.
+    restore_best_weights : bool, default=True
+        Whether to put the weights of the best epoch back at the end.
+    augment : str, callable or None, default=None
+        How training batches are varied, see :mod:`skastro.augmentation`.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Number format of the computations.
+    device : str, torch.device or None, default="auto"
+        Where to compute; ``"auto"`` takes a GPU where there is one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, split, order, augmentation and dropout.
+    warm_start : bool, default=False
+        Whether ``fit`` trains a fitted network on.
+    verbose : int, default=1
+        0: silent; 1: a progress bar; 2: also skorch's table of epochs.
+    callbacks : list of skorch callbacks, "disable" or None, default=None
+        Callbacks besides the default ones; ``"disable"`` leaves these out.
+    iterator_train : class, default=skastro.training.BatchIterator
+        Iterator over training batches.
+    iterator_valid : class, default=skastro.training.BatchIterator
+        Iterator over batches in validation and prediction.
+    dataset : class, default=skorch.dataset.Dataset
+        Data set that X and y are wrapped in.
+    predict_nonlinearity : callable, "auto" or None, default="auto"
+        Function from the module's output to predictions.
+    compile : bool, default=False
+        Whether to compile the module by :func:`torch.compile`.
+    use_caching : bool or "auto", default="auto"
+        Whether scoring callbacks reuse predictions.
+    torch_load_kwargs : dict, default=None
+        Arguments of :func:`torch.load` in ``load_params``.
     **kwargs : dict
         Parameters of the parts, such as ``module__width``.
+
+    See Also
+    --------
+    BaseClassifier : The base of classifiers.
+    BaseRegressor : The base of regressors.
+    BaseTransformer : The base of transformers.
+
+    Examples
+    --------
+    A net that normalizes its input otherwise:
+
+    >>> import numpy as np
+    >>> from skastro.base import BaseClassifier
+    >>> class LogFlux(BaseClassifier):
+    ...     def _normalize(self, X):
+    ...         return X.clip(min=1e-3).log10()
+    >>> X = np.random.default_rng(0).uniform(1, 10, size=(40, 30)).astype("float32")
+    >>> y = np.repeat(["GALAXY", "STAR"], 20)
+    >>> net = LogFlux("mlp", max_epochs=2, verbose=0).fit(X, y)
+    >>> bool(net.module_input(X).max() <= 1)
+    True
     """
 
     # Which arrays are taken.
@@ -1642,6 +1702,10 @@ use_caching, torch_load_kwargs
         super().__setstate__(state)
         if requested == "auto":
             self.device = "auto"
+
+
+# inspect looks at __new__ first, whose arguments say nothing.
+BaseNet.__new__.__signature__ = inspect.signature(BaseNet.__init__)
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int | None:

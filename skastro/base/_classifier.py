@@ -51,10 +51,38 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         The network.
     criterion : class, default=torch.nn.CrossEntropyLoss
         The loss.
-    calibrate, class_weight, sampler, classes
-        As in :class:`skastro.SpectrumClassifier`.
+    calibrate : bool, default=False
+        Whether to divide the logits by a temperature, fitted on the validation samples.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss, by label.
+    sampler : {"balanced"} or None, default=None
+        ``"balanced"`` draws training samples of all classes equally often.
+    classes : array-like of shape (n_classes,), default=None
+        All labels, where the training samples may not show every class.
     **kwargs : dict
         Parameters of :class:`BaseNet`, and of the parts.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted; the columns of ``predict_proba``.
+    temperature_ : float
+        What the logits are divided by; 1 unless `calibrate`.
+    training_features_ : ndarray of shape (n_kept, n_features)
+        Features of some training samples, which ``score_samples`` compares others
+        with; of modules with a method ``forward_features``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from skastro.base import BaseClassifier
+    >>> X = np.random.default_rng(0).normal(size=(40, 30)).astype("float32")
+    >>> y = np.repeat(["GALAXY", "STAR"], 20)
+    >>> module = nn.Sequential(nn.Linear(30, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> net = BaseClassifier(module, max_epochs=2, verbose=0).fit(X, y)
+    >>> net.predict_proba(X).shape
+    (40, 2)
     """
 
     _stratify = True
@@ -135,10 +163,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
             self.classes_inferred_ = np.unique(self.classes)
             return
         if y is None:
-            try:
-                y = data_from_dataset(dataset)[1]
-            except AttributeError:
-                y = None
+            y = _targets_in(dataset)
         if y is None:
             if "n_outputs" in self._sizes_taken() - {*self.get_params_for("module")}:
                 raise ValueError(
@@ -273,7 +298,8 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         Raises
         ------
         NotFittedError
-            If the net is neither fitted nor initialized.
+            If the net is neither fitted nor initialized, or if its file does not hold
+            the features of training samples.
         ValueError
             If X has another shape than in ``fit``, or holds NaN or infinity, or if
             there are neither features nor logits.
@@ -286,6 +312,9 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                NeurIPS. https://arxiv.org/abs/2010.03759
         """
         self.check_is_fitted()
+        self._check_state_is_complete()
+        if hasattr(self.module_, "forward_features"):
+            self._require_learned("training_features_")
         known = self.__dict__.get("training_features_")
         if known is not None:
             known = torch.as_tensor(known, device=self._torch_device)
@@ -424,6 +453,18 @@ class _Features(torch.nn.Module):
         if maps.ndim > 2:
             maps = maps.flatten(2).mean(dim=2)
         return normalize(maps, dim=1)
+
+
+def _targets_in(dataset: Any) -> np.ndarray | None:
+    """Find the targets of a data set in its attributes, if it has any."""
+    try:
+        y = to_numpy(data_from_dataset(dataset)[1])
+    except (AttributeError, TypeError):
+        return None
+    # A data set may make other targets of its attribute y.
+    ends = {0, len(dataset) - 1}
+    is_target = len(y) == len(dataset) and all(y[i] == dataset[i][1] for i in ends)
+    return y if is_target else None
 
 
 def _codes_of(dataset: Any) -> np.ndarray | None:

@@ -35,7 +35,10 @@ from skastro.base._parameters import (
     accepted_names,
     bind_call,
     check_part_names,
+    complete_signature,
+    initializers,
     is_part_parameter,
+    names_of,
     own_names,
     parameter_names,
     suggest,
@@ -43,7 +46,7 @@ from skastro.base._parameters import (
     validate_constraints,
 )
 from skastro.base._state import (
-    StateDict,
+    ModuleWithState,
     decode_state,
     encode_state,
     state_in_file,
@@ -102,7 +105,7 @@ _SKORCH_ATTRIBUTES = {
     "virtual_params_",
 }
 # Attributes that live as long as a training runs, and are in no pickle.
-_TRANSIENT_ATTRIBUTES = {"_training", "_is_fitting", "_scaler", "_state_exchange"}
+_TRANSIENT_ATTRIBUTES = {"_training", "_is_fitting", "_scaler", "_state_text"}
 
 
 @dataclass
@@ -140,7 +143,8 @@ class BaseNet(NeuralNet):
     ``_class_weight_per_sample(y) -> ndarray or None``
         Weights that come from the encoded target.
     ``_learn_from_training_data(dataset) -> None``
-        Learn attributes from the training rows, before the first step.
+        Learn attributes from the training rows, before the first step. The method
+        ``_sample_batches(dataset)`` yields these rows in batches.
     ``_normalize(X) -> Tensor``
         A batch on the device, in the units that augmentation expects.
     ``_augment(X) -> Tensor``
@@ -154,6 +158,9 @@ class BaseNet(NeuralNet):
     ``_fitted_state() -> dict`` and ``_restore_fitted_state(state) -> None``
         The learned state as plain values (numbers, text, arrays, tensors; tuples,
         lists and dicts of them), and back.
+    ``_check_state_is_complete() -> None``
+        Call ``_require_learned("name_", ...)`` for what predictions need: it raises
+        NotFittedError where a file has not restored it.
 
     **Learned state.** Every attribute whose name ends in an underscore, parts of the
     net apart, is learned state. It is forgotten by the next ``fit``, it is pickled,
@@ -165,13 +172,73 @@ class BaseNet(NeuralNet):
         The network.
     criterion : class
         The loss.
-    optimizer, lr, max_epochs, batch_size, schedule, train_split, \
-restore_best_weights, augment, precision, device, random_state, warm_start, verbose, \
-callbacks, iterator_train, iterator_valid, dataset, predict_nonlinearity, compile, \
-use_caching, torch_load_kwargs
-        As in :class:`skastro.SpectrumClassifier`.
+    optimizer : class, default=torch.optim.AdamW
+        The optimizer.
+    lr : float, default=3e-3
+        The learning rate; with a schedule the highest one.
+    max_epochs : int, default=40
+        Passes over the training samples in one call of ``fit``.
+    batch_size : int, default=16
+        Samples in a training batch; -1 takes all at once.
+    schedule : {"cosine", "cosine_cycles", "steps"}, callable or None, default="cosine"
+        How the learning rate changes. A callable takes the progress from 0 to 1 and
+        returns a factor.
+    train_split : float, callable or None, default=0.1
+        The part of the samples that is set aside for validation, or skorch's way to do
+        so.
+    restore_best_weights : bool, default=True
+        Whether to put the weights of the best epoch back at the end.
+    augment : str, callable or None, default=None
+        How training batches are varied, see :mod:`skastro.augmentation`.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Number format of the computations.
+    device : str, torch.device or None, default="auto"
+        Where to compute; ``"auto"`` takes a GPU where there is one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, split, order, augmentation and dropout.
+    warm_start : bool, default=False
+        Whether ``fit`` trains a fitted network on.
+    verbose : int, default=1
+        0: silent; 1: a progress bar; 2: also skorch's table of epochs.
+    callbacks : list of skorch callbacks, "disable" or None, default=None
+        Callbacks besides the default ones; ``"disable"`` leaves these out.
+    iterator_train : class, default=skastro.training.BatchIterator
+        Iterator over training batches.
+    iterator_valid : class, default=skastro.training.BatchIterator
+        Iterator over batches in validation and prediction.
+    dataset : class, default=skorch.dataset.Dataset
+        Data set that X and y are wrapped in.
+    predict_nonlinearity : callable, "auto" or None, default="auto"
+        Function from the module's output to predictions.
+    compile : bool, default=False
+        Whether to compile the module by :func:`torch.compile`.
+    use_caching : bool or "auto", default="auto"
+        Whether scoring callbacks reuse predictions.
+    torch_load_kwargs : dict, default=None
+        Arguments of :func:`torch.load` in ``load_params``.
     **kwargs : dict
         Parameters of the parts, such as ``module__width``.
+
+    See Also
+    --------
+    BaseClassifier : The base of classifiers.
+    BaseRegressor : The base of regressors.
+    BaseTransformer : The base of transformers.
+
+    Examples
+    --------
+    A net that normalizes its input otherwise:
+
+    >>> import numpy as np
+    >>> from skastro.base import BaseClassifier
+    >>> class LogFlux(BaseClassifier):
+    ...     def _normalize(self, X):
+    ...         return X.clip(min=1e-3).log10()
+    >>> X = np.random.default_rng(0).uniform(1, 10, size=(40, 30)).astype("float32")
+    >>> y = np.repeat(["GALAXY", "STAR"], 20)
+    >>> net = LogFlux("mlp", max_epochs=2, verbose=0).fit(X, y)
+    >>> bool(net.module_input(X).max() <= 1)
+    True
     """
 
     # Which arrays are taken.
@@ -203,9 +270,14 @@ use_caching, torch_load_kwargs
 
     _training: _Training | None = None
     _is_fitting = False
-    _state_exchange: dict[str, str | None] | None = None
+    _state_text: str | None = None
 
     # Parameters -----------------------------------------------------------------
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let the signature show all parameters."""
+        super().__init_subclass__(**kwargs)
+        complete_signature(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note the parameters that the call names, whatever ``__init__`` makes of it.
@@ -436,25 +508,31 @@ use_caching, torch_load_kwargs
 
     def _derived_params(self, changed: dict[str, Any]) -> dict[str, Any]:
         """Find the parameters that a subclass's ``__init__`` makes of changed ones."""
-        own = own_names(type(self))
-        if not (changed.keys() & own) or own == parameter_names(type(self)):
-            return {}
-        before = self._repeat_call({})
-        after = self._repeat_call({n: v for n, v in changed.items() if n in own})
-        names = {*before._get_param_names(), *after._get_param_names()} - {*own}
-        old, new = before.get_params(deep=False), after.get_params(deep=False)
-        return {
-            name: new[name]
-            for name in names
-            if name in new and not _same(old.get(name), new[name])
-        }
-
-    def _repeat_call(self, changed: dict[str, Any]) -> Self:
-        """Construct a net as this one was, with its present values and some others."""
         current = self.get_params(deep=False)
-        names = [*own_names(type(self)), *self._given_names]
-        given = {name: current[name] for name in names if name in current}
-        return type(self)(**{**given, **changed})
+        inits = initializers(type(self))
+        derived = {}
+        for i, init in reversed(list(enumerate(inits[:-1]))):
+            below = {name for lower in inits[:i] for name in names_of(lower)}
+            own = set(names_of(init))
+            if not changed.keys() & (own - below):
+                continue
+            given = [name for name in self._given_names if name not in below]
+            values = {n: current[n] for n in [*own, *given] if n in current}
+            before = self._call_init(init, values)
+            values |= {n: value for n, value in changed.items() if n in own}
+            derived |= {
+                name: value
+                for name, value in self._call_init(init, values).items()
+                if name not in own and not _same(before.get(name), value)
+            }
+        return derived
+
+    def _call_init(self, init: Callable, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters that one of the ``__init__`` sets, given its values."""
+        net = object.__new__(type(self))
+        init(net, **values)
+        stored = net.__dict__ | net._part_params
+        return {n: stored[n] for n in net._get_param_names() if n in stored}
 
     def __sklearn_clone__(self) -> Self:
         """Clone the parameters only; a net under training stays out of it."""
@@ -772,6 +850,11 @@ use_caching, torch_load_kwargs
 
     def _learn_from_training_data(self, dataset: Any) -> None:
         """Learn what has to be known of the training samples before the first step."""
+
+    def _sample_batches(self, dataset: Any) -> Iterator[torch.Tensor]:
+        """Yield the samples of a data set, batch by batch, as the user gave them."""
+        for X, _ in self.get_iterator(dataset, training=False):
+            yield separate_weight(X)[0]
 
     def _check_training_data(
         self, X: Any, y: Any, sample_weight: Any, classes: Any, *, reset: bool
@@ -1456,19 +1539,15 @@ use_caching, torch_load_kwargs
             )
 
     def _get_module(self, name: str, msg: str) -> Any:
-        # What save_params and load_params write and read.
+        # What save_params writes.
         module = super()._get_module(name, msg)
-        if name != "module_" or self._state_exchange is None:
+        if name != "module_" or self._state_text is None:
             return module
-        return StateDict(module, self._state_exchange)
+        return ModuleWithState(module, self._state_text)
 
     def _write_state(self) -> str:
-        content = {
-            "class": type(self).__name__,
-            "measured": list(self.__dict__.get("_measured", ())),
-            "state": self._fitted_state(),
-        }
-        return encode_state(content, type(self).__name__)
+        measured = list(self.__dict__.get("_measured", ()))
+        return encode_state(type(self).__name__, self._fitted_state(), measured)
 
     def _read_state(self, text: str | None) -> None:
         """Take over the learned state of a file; None stands for a file without it."""
@@ -1478,7 +1557,6 @@ use_caching, torch_load_kwargs
         content = decode_state(text)
         state = content["state"]
         if self._is_training():
-            self._check_same_data(state)
             # The training that goes on measures anew.
             state = {k: v for k, v in state.items() if k not in content["measured"]}
             self._restore_fitted_state(state)
@@ -1527,11 +1605,14 @@ use_caching, torch_load_kwargs
         TypeError
             If a learned attribute is of a kind that cannot be written.
         """
+        if f_params is None:
+            # skorch's callbacks call it by the module's name.
+            f_params = kwargs.pop("f_module", None)
         target = f_params
         if f_params is not None and use_safetensors:
             f_params = io.BytesIO()
         if f_params is not None and self.initialized_:
-            self._state_exchange = {"text": self._write_state()}
+            self._state_text = self._write_state()
         try:
             super().save_params(
                 f_params=f_params,
@@ -1542,9 +1623,9 @@ use_caching, torch_load_kwargs
                 **kwargs,
             )
         finally:
-            exchange = self.__dict__.pop("_state_exchange", None)
+            text = self.__dict__.pop("_state_text", None)
         if f_params is not target:
-            write_safetensors(f_params.getvalue(), exchange["text"], target)
+            write_safetensors(f_params.getvalue(), text, target)
 
     def load_params(
         self,
@@ -1579,34 +1660,34 @@ use_caching, torch_load_kwargs
         NotFittedError
             If the net is not initialized, and the file does not hold its sizes.
         """
-        if not self.initialized_ and self._sizes_taken():
-            file = f_params
-            if file is None and checkpoint is not None:
-                if checkpoint.f_history is not None:
-                    self.history = History.from_file(checkpoint.f_history_)
-                file = checkpoint.get_formatted_files(self).get("f_params")
-            text = state_in_file(file, use_safetensors)
-            if text is not None:
+        if f_params is None:
+            # skorch's callbacks call it by the module's name.
+            f_params = kwargs.pop("f_module", None)
+        file = f_params
+        if file is None and checkpoint is not None:
+            if checkpoint.f_history is not None:
+                self.history = History.from_file(checkpoint.f_history_)
+            file = checkpoint.get_formatted_files(self).get("f_params")
+        text = state_in_file(file, use_safetensors)
+        if text is not None:
+            state = decode_state(text)["state"]
+            if self._is_training():
+                self._check_same_data(state)
+            elif not self.initialized_ and self._sizes_taken():
                 self._validate_params()
-                self._restore_fitted_state(decode_state(text)["state"])
+                self._restore_fitted_state(state)
                 self.initialize()
-        self._state_exchange = {}
-        if use_safetensors and f_params is not None:
-            self._state_exchange["text"] = state_in_file(f_params, use_safetensors)
-        try:
-            super().load_params(
-                f_params=f_params,
-                f_optimizer=f_optimizer,
-                f_criterion=f_criterion,
-                f_history=f_history,
-                checkpoint=checkpoint,
-                use_safetensors=use_safetensors,
-                **kwargs,
-            )
-        finally:
-            exchange = self.__dict__.pop("_state_exchange")
-        if "text" in exchange:
-            self._read_state(exchange["text"])
+        super().load_params(
+            f_params=f_params,
+            f_optimizer=f_optimizer,
+            f_criterion=f_criterion,
+            f_history=f_history,
+            checkpoint=checkpoint,
+            use_safetensors=use_safetensors,
+            **kwargs,
+        )
+        if file is not None:
+            self._read_state(text)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what belongs to a running training out of a pickle."""
@@ -1621,6 +1702,10 @@ use_caching, torch_load_kwargs
         super().__setstate__(state)
         if requested == "auto":
             self.device = "auto"
+
+
+# inspect looks at __new__ first, whose arguments say nothing.
+BaseNet.__new__.__signature__ = inspect.signature(BaseNet.__init__)
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int | None:

@@ -84,7 +84,7 @@ def validate_constraints(
     validate_parameter_constraints(dict(constraints), dict(values), caller_name=owner)
 
 
-def _initializers(cls: type) -> list[Callable]:
+def initializers(cls: type) -> list[Callable]:
     """List the ``__init__`` of a class and those that its ``**kwargs`` reach."""
     found = []
     for owner in cls.__mro__:
@@ -92,7 +92,7 @@ def _initializers(cls: type) -> list[Callable]:
         if init is None or owner is object:
             continue
         found.append(init)
-        kinds = {p.kind for p in inspect.signature(init).parameters.values()}
+        kinds = {p.kind for p in _signature(init).parameters.values()}
         code = getattr(inspect.unwrap(init), "__code__", None)
         goes_up = code is not None and "__init__" in code.co_names
         if not goes_up or inspect.Parameter.VAR_KEYWORD not in kinds:
@@ -100,9 +100,14 @@ def _initializers(cls: type) -> list[Callable]:
     return found
 
 
+def _signature(init: Callable) -> inspect.Signature:
+    """Return the signature as it was written, see ``complete_signature``."""
+    return getattr(init, "_written_signature", None) or inspect.signature(init)
+
+
 def _named(init: Callable) -> list[inspect.Parameter]:
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    parameters = list(inspect.signature(init).parameters.values())[1:]
+    parameters = list(_signature(init).parameters.values())[1:]
     return [parameter for parameter in parameters if parameter.kind not in variable]
 
 
@@ -111,20 +116,42 @@ def _remember(function: Callable[[type], tuple[str, ...]]) -> Callable:
     return cache(function)
 
 
+def names_of(init: Callable) -> list[str]:
+    """List the parameters that an ``__init__`` names itself."""
+    return [parameter.name for parameter in _named(init)]
+
+
 @_remember
 def own_names(cls: type) -> tuple[str, ...]:
     """List the parameters that the ``__init__`` of a class names itself."""
-    inits = _initializers(cls)[:1]
-    return tuple(parameter.name for init in inits for parameter in _named(init))
+    return tuple(names_of(initializers(cls)[0]))
 
 
 @_remember
 def parameter_names(cls: type) -> tuple[str, ...]:
     """List all named parameters, those included that ``**kwargs`` pass to the bases."""
-    names = dict.fromkeys(own_names(cls))
-    for init in _initializers(cls)[1:]:
-        names.update(dict.fromkeys(parameter.name for parameter in _named(init)))
-    return tuple(names)
+    return tuple(
+        dict.fromkeys(name for init in initializers(cls) for name in names_of(init))
+    )
+
+
+def complete_signature(cls: type) -> None:
+    """Add the parameters that ``**kwargs`` stand for to the signature of ``__init__``.
+
+    ``help`` shows them, and scikit-learn finds their defaults, to leave them out of
+    what it prints.
+    """
+    init, *above = initializers(cls)
+    known = set(names_of(init))
+    added = []
+    for parameter in (parameter for upper in above for parameter in _named(upper)):
+        if parameter.name not in known:
+            known.add(parameter.name)
+            added.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+    if added and init is vars(cls).get("__init__"):
+        init._written_signature = _signature(init)
+        *named, extras = init._written_signature.parameters.values()
+        init.__signature__ = inspect.Signature([*named, *added, extras])
 
 
 def bind_call(
@@ -136,9 +163,10 @@ def bind_call(
     itself, and the names of the other arguments. A call that does not fit is left to
     Python to refuse.
     """
-    init, *above = _initializers(cls)
+    init, *above = initializers(cls)
+    signature = _signature(init)
     try:
-        bound = inspect.signature(init).bind(None, *args, **kwargs)
+        bound = signature.bind(None, *args, **kwargs)
     except TypeError:
         return {}, []
     bound.apply_defaults()
@@ -150,7 +178,7 @@ def bind_call(
     ]
     own, given = {}, []
     for name, value in list(bound.arguments.items())[1:]:
-        kind = inspect.signature(init).parameters[name].kind
+        kind = signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_KEYWORD:
             given += value
         elif kind is inspect.Parameter.VAR_POSITIONAL:

@@ -35,9 +35,31 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
     criterion : class, default=torch.nn.MSELoss
         The loss.
     scale_target : bool, default=True
-        As in :class:`skastro.GalaxyRegressor`.
+        Whether the criterion compares scaled targets.
     **kwargs : dict
         Parameters of :class:`BaseNet`, and of the parts.
+
+    Attributes
+    ----------
+    target_mean_, target_scale_ : ndarray of shape (n_outputs,)
+        Mean and standard deviation of the training targets; with `scale_target`.
+    target_shape_ : tuple of int
+        Shape of one sample's target.
+    target_dtype_ : dtype
+        Dtype of the predictions.
+
+    Examples
+    --------
+    The guide :ref:`extending-estimator` shows a complete regressor. A module alone is
+    enough:
+
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from skastro.base import BaseRegressor
+    >>> X = np.random.default_rng(0).normal(size=(40, 30)).astype("float32")
+    >>> net = BaseRegressor(nn.Linear(30, 1), max_epochs=2, verbose=0)
+    >>> net.fit(X, 5000 + 300 * X[:, 3]).predict(X).shape
+    (40,)
     """
 
     _is_measurement = True

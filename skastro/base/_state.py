@@ -23,9 +23,11 @@ from skastro.utils import atomic_write
 _KEY = "skastro_state"
 
 
-def encode_state(content: dict[str, Any], owner: str) -> str:
+def encode_state(owner: str, state: dict[str, Any], measured: list[str]) -> str:
     """Write plain values as text; TypeError for what is not plain."""
-    return json.dumps({k: _encode(v, f"{owner}.{k}") for k, v in content.items()})
+    state = {name: _encode(value, f"{owner}.{name}") for name, value in state.items()}
+    content = {"class": owner, "measured": {"list": measured}, "state": {"dict": state}}
+    return json.dumps(content)
 
 
 def decode_state(text: str) -> dict[str, Any]:
@@ -37,8 +39,10 @@ def _encode(value: Any, path: str) -> Any:
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, torch.Tensor):
-        array = value.detach().cpu().numpy()
-        return {"tensor": _encode(array, path)}
+        value = value.detach().cpu()
+        if value.dtype is torch.bfloat16:
+            return {"bfloat16": _encode(value.float().numpy(), path)}
+        return {"tensor": _encode(value.numpy(), path)}
     if isinstance(value, np.dtype):
         return {"dtype": value.str}
     if isinstance(value, np.generic):
@@ -57,9 +61,9 @@ def _encode(value: Any, path: str) -> Any:
         return {"dict": {k: _encode(v, f"{path}[{k!r}]") for k, v in value.items()}}
     raise TypeError(
         f"{path} is a {type(value).__name__}, which save_params cannot write. Numbers, "
-        "text, arrays, tensors, and tuples, lists and dicts of them can be written: "
-        "override _fitted_state and _restore_fitted_state to convert it, or pickle the "
-        "estimator."
+        "text, arrays, tensors, and tuples, lists and dicts (by text) of them can be "
+        "written: override _fitted_state and _restore_fitted_state to convert it, or "
+        "pickle the estimator."
     )
 
 
@@ -74,8 +78,9 @@ def _decode(value: Any) -> Any:
         array[:] = [_decode(item) for item in value["objects"]]
         return array.reshape(value["shape"])
     ((kind, content),) = value.items()
-    if kind == "tensor":
-        return torch.from_numpy(_decode(content))
+    if kind in ("tensor", "bfloat16"):
+        tensor = torch.from_numpy(_decode(content))
+        return tensor if kind == "tensor" else tensor.bfloat16()
     if kind == "scalar":
         return _decode(content)[()]
     if kind == "dtype":
@@ -85,30 +90,18 @@ def _decode(value: Any) -> Any:
     return {"list": list, "tuple": tuple, "set": set}[kind](map(_decode, content))
 
 
-class StateDict:
-    """A module whose state dict carries learned state, for skorch to write and read.
+class ModuleWithState:
+    """A module whose state dict carries learned state, for skorch to write."""
 
-    ``exchange["text"]`` is the state to write, or the state that was read: None where
-    a file has none.
-    """
-
-    def __init__(
-        self, module: torch.nn.Module, exchange: dict[str, str | None]
-    ) -> None:
+    def __init__(self, module: torch.nn.Module, text: str) -> None:
         self.module = module
-        self.exchange = exchange
+        self.text = text
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights, with the state in the metadata."""
         weights = self.module.state_dict()
-        weights._metadata[_KEY] = self.exchange["text"]
+        weights._metadata[_KEY] = self.text
         return weights
-
-    def load_state_dict(self, weights: dict[str, Any]) -> None:
-        """Take over the weights, and find the state."""
-        self.module.load_state_dict(weights)
-        # Safetensors are read without their metadata.
-        self.exchange.setdefault("text", getattr(weights, "_metadata", {}).get(_KEY))
 
 
 def write_safetensors(content: bytes, text: str, target: Any) -> None:

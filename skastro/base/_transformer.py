@@ -16,7 +16,45 @@ class BaseTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNet
     """The base of transformers, which are fitted without a target.
 
     A class that derives from it writes ``transform`` and has ``_n_features_out`` once
-    fitted; the columns' names and ``set_output`` follow from these.
+    fitted; the columns' names and ``set_output`` follow from these. Its ``get_loss``
+    compares the module's output with X, since there is no target.
+
+    Parameters
+    ----------
+    module : str, torch.nn.Module class or instance
+        The network.
+    criterion : class
+        The loss.
+    **kwargs : dict
+        Parameters of :class:`BaseNet`, and of the parts.
+
+    Examples
+    --------
+    An autoencoder of one layer, whose features are projections of the spectra:
+
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from skastro.base import BaseTransformer
+    >>> class Projection(BaseTransformer):
+    ...     def __init__(self, module, criterion=nn.MSELoss, **kwargs):
+    ...         super().__init__(module, criterion, **kwargs)
+    ...
+    ...     def get_loss(self, y_pred, y_true, X=None, **kwargs):
+    ...         return super().get_loss(y_pred, self._prepare(X), X=X, **kwargs)
+    ...
+    ...     def transform(self, X):
+    ...         return self._predict_outputs(X, self.module_[0])
+    ...
+    ...     @property
+    ...     def _n_features_out(self):
+    ...         return self.module_[0].out_features
+    >>> X = np.random.default_rng(0).normal(size=(40, 30)).astype("float32")
+    >>> module = nn.Sequential(nn.Linear(30, 3), nn.Linear(3, 30))
+    >>> net = Projection(module, max_epochs=2, verbose=0)
+    >>> net.fit_transform(X).shape
+    (40, 3)
+    >>> net.get_feature_names_out().tolist()
+    ['projection0', 'projection1', 'projection2']
     """
 
     _is_measurement = True

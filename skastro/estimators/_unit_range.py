@@ -15,6 +15,7 @@ from skastro.estimators._image_batches import (
     sky_of,
     some_samples,
 )
+from skastro.training import separate_weight
 
 # In units of the sky's noise: what is fainter is shown in proportion to its flux.
 _SOFTENING = 3.0
@@ -66,6 +67,7 @@ class UnitRange(ImageBatches):
 
     def _prepare(self, x: Any) -> torch.Tensor:
         """Scale a batch; in the layout of X for modules that take no sizes."""
+        x, _ = separate_weight(x)
         x = self._send(x)
         shape = x.shape
         x = self._to_images(x).float()

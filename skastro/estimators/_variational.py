@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import PassthroughScoring
 from skorch.dataset import unpack_data
+from skorch.utils import to_device
 from torch.utils.data import Subset
 from typing_extensions import override
 
@@ -22,6 +23,7 @@ from skastro.estimators._evidence import (
     fixed_draws,
 )
 from skastro.estimators._image_batches import some_samples, spread_runs
+from skastro.training import separate_weight
 
 # What a module gets to start from: so many samples, or so many bytes of them.
 _N_TO_START = 2048
@@ -156,9 +158,9 @@ class Variational(NeuralNet):
         loss : Tensor of shape ()
             The mean over the batch, in nats.
         """
-        weight = None
-        if isinstance(X, dict):
-            weight = X["sample_weight"].to(y_pred[0].device)
+        _, weight = separate_weight(X)
+        if weight is not None:
+            weight = to_device(weight, y_pred[0].device)
         loss, terms = self.criterion_(
             y_pred,
             likelihood=self.likelihood,

@@ -521,6 +521,7 @@ class SEVIRegressor(BaseRegressor):
             network on the validation samples. Only with `return_std`.
         """
         self.check_is_fitted()
+        self._check_state_is_complete()
         if self._is_training() or not self._refines(X):
             y = super().predict(X)
             if not return_std:

@@ -510,7 +510,7 @@ class BaseNet(NeuralNet):
         """Find the parameters that a subclass's ``__init__`` makes of changed ones."""
         current = self.get_params(deep=False)
         inits = initializers(type(self))
-        derived = {}
+        derived: dict[str, Any] = {}
         for i, init in reversed(list(enumerate(inits[:-1]))):
             below = {name for lower in inits[:i] for name in names_of(lower)}
             own = set(names_of(init))
@@ -1702,10 +1702,6 @@ class BaseNet(NeuralNet):
         super().__setstate__(state)
         if requested == "auto":
             self.device = "auto"
-
-
-# inspect looks at __new__ first, whose arguments say nothing.
-BaseNet.__new__.__signature__ = inspect.signature(BaseNet.__init__)
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int | None:

@@ -135,7 +135,7 @@ def parameter_names(cls: type) -> tuple[str, ...]:
     )
 
 
-def complete_signature(cls: type) -> None:
+def complete_signature(cls: Any) -> None:
     """Add the parameters that ``**kwargs`` stand for to the signature of ``__init__``.
 
     ``help`` shows them, and scikit-learn finds their defaults, to leave them out of
@@ -152,6 +152,9 @@ def complete_signature(cls: type) -> None:
         init._written_signature = _signature(init)
         *named, extras = init._written_signature.parameters.values()
         init.__signature__ = inspect.Signature([*named, *added, extras])
+    # For inspect, which looks at __new__ first, whose arguments say nothing.
+    parameters = list(inspect.signature(init).parameters.values())[1:]
+    cls.__signature__ = inspect.Signature(parameters)
 
 
 def bind_call(

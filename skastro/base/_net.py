@@ -1704,6 +1704,9 @@ class BaseNet(NeuralNet):
             self.device = "auto"
 
 
+complete_signature(BaseNet)
+
+
 def draw_seed(random_state: int | np.random.RandomState | None) -> int | None:
     """Draw a seed for one fit; None asks for torch's global generator, as torch does.
 

@@ -39,7 +39,6 @@ from skastro.base._parameters import (
     is_part_parameter,
     own_names,
     parameter_names,
-    suggest,
     unknown_name,
     validate_constraints,
     warn_of_shuffling,
@@ -70,7 +69,7 @@ from skastro.training import (
     samples_at_once,
     separate_weight,
 )
-from skastro.utils import LazyArray, check_finite, is_lazy
+from skastro.utils import LazyArray, check_finite, is_lazy, suggest_name
 
 _SIZES = ("n_channels", "n_outputs", "input_size")
 _FUSED_DEVICES = ("cpu", "cuda")
@@ -389,10 +388,10 @@ class BaseNet(NeuralNet):
         TypeError
             If it has no such parameter.
         """
-        if name not in cls._recipes:
-            names = cls._recipes or ("none",)
+        if name not in list(cls._recipes):
             raise ValueError(
-                f"{cls.__name__} has no recipe {name!r}: {suggest(str(name), names)}"
+                f"{cls.__name__} has no recipe {name!r}. "
+                f"{suggest_name(name, cls._recipes)}"
             )
         replaced = set(overrides)
         if overrides.get("callbacks") != "disable":

@@ -214,7 +214,8 @@ def read_galaxy10(
 
     The layout is that of the Galaxy10 data sets [1]_, with classes from Galaxy Zoo
     [2]_ [3]_: an array of images, integer labels beside it, and any further data sets
-    with one entry a galaxy. Pixels are left as they are. Read more in the :ref:`User Guide <reading_images>`.
+    with one entry a galaxy. Pixels are left as they are. Read
+    more in the :ref:`User Guide <reading_images>`.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import signature
 from numbers import Integral
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ import torch
 from skastro.utils import plain_array, row_batches
 
 Batch = TypeVar("Batch", torch.Tensor, np.ndarray)
-Seed = torch.Generator | np.random.RandomState | int | None
+Seed: TypeAlias = torch.Generator | np.random.RandomState | int | None
 
 
 class BatchAugmentation(ABC):

@@ -285,9 +285,10 @@ class CosmicRays(SpectrumAugmentation):
     ) -> None:
         check_count(n_hits, "n_hits", 1)
         check_number(probability, "probability", 0, 1)
-        if isinstance(value, str) and value != "max":
-            raise ValueError(f'value must be a number or "max", but got {value!r}.')
-        if value != "max":
+        if isinstance(value, str):
+            if value != "max":
+                raise ValueError(f'value must be a number or "max", but got {value!r}.')
+        else:
             check_number(value, "value")
         self.n_hits = n_hits
         self.probability = probability
@@ -449,9 +450,10 @@ class ShiftSpectra(SpectrumAugmentation):
     def _augment(
         self, batch: torch.Tensor, generator: torch.Generator | None
     ) -> torch.Tensor:
-        if self.max_velocity is None:
+        if self.max_velocity is None or self.wavelength is None:
             return self._shift_by_pixels(batch, generator)
-        return self._shift_by_velocity(batch, generator)
+        shift = self.max_velocity / _SPEED_OF_LIGHT, self.wavelength
+        return self._shift_by_velocity(batch, generator, *shift)
 
     def _shift_by_pixels(
         self, batch: torch.Tensor, generator: torch.Generator | None
@@ -470,18 +472,22 @@ class ShiftSpectra(SpectrumAugmentation):
         source = torch.arange(length, device=batch.device) - shift
         return batch.gather(-1, source.clamp(0, length - 1).expand(batch.shape))
 
+    @staticmethod
     def _shift_by_velocity(
-        self, batch: torch.Tensor, generator: torch.Generator | None
+        batch: torch.Tensor,
+        generator: torch.Generator | None,
+        max_beta: float,
+        wavelength: np.ndarray,
     ) -> torch.Tensor:
         length = batch.shape[-1]
-        if length != len(self.wavelength):
+        if length != len(wavelength):
             raise ValueError(
-                f"ShiftSpectra has the wavelengths of {len(self.wavelength)} pixels, "
+                f"ShiftSpectra has the wavelengths of {len(wavelength)} pixels, "
                 f"but got spectra of {length}."
             )
         drawn = 2 * draw_uniform(batch, generator) - 1
-        beta = drawn * (self.max_velocity / _SPEED_OF_LIGHT)
-        grid = torch.tensor(self.wavelength, dtype=beta.dtype, device=batch.device)
+        beta = drawn * max_beta
+        grid = torch.tensor(wavelength, dtype=beta.dtype, device=batch.device)
         # The wavelengths whose flux arrives in the pixels, and the pixels around them.
         source = grid * ((1 - beta) / (1 + beta)).sqrt()
         right = torch.searchsorted(grid, source).clamp(1, length - 1)
@@ -493,7 +499,7 @@ class ShiftSpectra(SpectrumAugmentation):
 
     def __repr__(self) -> str:
         """Show the parameters."""
-        if self.max_velocity is None:
+        if self.wavelength is None:
             return f"ShiftSpectra({self.max_shift})"
         first, last = self.wavelength[0], self.wavelength[-1]
         return (

@@ -280,7 +280,7 @@ class BaseNet(NeuralNet):
     # skorch sets these in ``__init__``, where scikit-learn allows parameters only.
     history_ = None
     initialized_ = False
-    virtual_params_: ClassVar = {}
+    virtual_params_: ClassVar[dict] = {}
 
     _training: _Training | None = None
     _is_fitting = False
@@ -423,7 +423,7 @@ class BaseNet(NeuralNet):
         """Find the parameters of parts."""
         if isinstance(found := getattr(type(self), name, None), property):
             # The property has raised AttributeError, with a message of its own.
-            return found.fget(self)
+            return found.__get__(self)
         try:
             return self.__dict__["_extras"][name]
         except KeyError:
@@ -452,7 +452,7 @@ class BaseNet(NeuralNet):
 
     def _get_params_callbacks(self, deep: bool = True) -> dict[str, Any]:
         # Fresh callbacks in place of the fitted ones, so that fit changes no parameter.
-        params = {}
+        params: dict[str, Any] = {}
         if not deep:
             return params
         callbacks = dict(self.__dict__.get("callbacks_", ()))
@@ -523,11 +523,11 @@ class BaseNet(NeuralNet):
         before = self._repeat_call({})
         after = self._repeat_call({n: v for n, v in changed.items() if n in own})
         names = {*before._get_param_names(), *after._get_param_names()} - {*own}
-        before, after = before.get_params(deep=False), after.get_params(deep=False)
+        old, new = before.get_params(deep=False), after.get_params(deep=False)
         return {
-            name: after[name]
+            name: new[name]
             for name in names
-            if name in after and not _same(before.get(name), after[name])
+            if name in new and not _same(old.get(name), new[name])
         }
 
     def _repeat_call(self, changed: dict[str, Any]) -> Self:
@@ -924,7 +924,7 @@ class BaseNet(NeuralNet):
         # skorch's error names what a data set has to return.
         sample, _ = unpack_data(item if isinstance(item, list | tuple) else (item,))
         if isinstance(sample, Mapping | list | tuple):
-            self.sample_shape_ = None
+            self.sample_shape_: Any = None
             return
         sample = np.asarray(sample)
         self.sample_shape_ = sample.shape
@@ -1075,7 +1075,7 @@ class BaseNet(NeuralNet):
     def _listeners(self, method_name: str) -> list[Callable]:
         """Find the callbacks that act on batches, once for all batches."""
         known = {} if self._training is None else self._training.listeners
-        callbacks, listeners = known.get(method_name, (None, ()))
+        callbacks, listeners = known.get(method_name, (None, []))
         if callbacks is not self.callbacks_:
             listeners = [
                 getattr(callback, method_name)

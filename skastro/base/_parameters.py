@@ -116,14 +116,19 @@ def _named(init: Callable) -> list[inspect.Parameter]:
     return [parameter for parameter in parameters if parameter.kind not in variable]
 
 
-@cache
+def _remember(function: Callable[[type], tuple[str, ...]]) -> Callable:
+    """Cache a function of a class; type checkers do not know classes as hashable."""
+    return cache(function)
+
+
+@_remember
 def own_names(cls: type) -> tuple[str, ...]:
     """List the parameters that the ``__init__`` of a class names itself."""
     inits = _initializers(cls)[:1]
     return tuple(parameter.name for init in inits for parameter in _named(init))
 
 
-@cache
+@_remember
 def parameter_names(cls: type) -> tuple[str, ...]:
     """List all named parameters, those included that ``**kwargs`` pass to the bases."""
     names = dict.fromkeys(own_names(cls))
@@ -186,7 +191,7 @@ class UnknownParameterError(TypeError, ValueError):
     first argument, for programs that expect it. ``problems`` are told by name.
     """
 
-    def __init__(self, owner: str, problems: dict[str, str]) -> None:
+    def __init__(self, owner: str, problems: Mapping[str, str | None]) -> None:
         self.message = "\n".join(
             f"{owner}() got an unexpected parameter {name!r}: {problem}"
             for name, problem in problems.items()

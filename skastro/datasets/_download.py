@@ -5,9 +5,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    import requests
 
 _VARIABLE = "SKASTRO_HOME"
 _TIMEOUT = 30  # seconds without a byte
@@ -218,7 +221,9 @@ def _check_present(path: Path, url: str, sha256: str) -> Path:
     return path
 
 
-def _explain(error: OSError, url: str, part: Path, by_hand: str) -> OSError:
+def _explain(
+    error: "requests.RequestException", url: str, part: Path, by_hand: str
+) -> OSError:
     """Say what to do when a download fails."""
     import requests
 

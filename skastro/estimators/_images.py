@@ -112,8 +112,9 @@ class ImageInput(NeuralNet):
     """
 
     _augmentations: ClassVar[Mapping[str, Callable]] = IMAGE_AUGMENTATIONS
+    initialized_: bool
     _module_ndim = 2
-    _input_ndims: ClassVar = (2, 3, 4)
+    _input_ndims: ClassVar[tuple[int, ...]] = (2, 3, 4)
     # Bytes stay bytes; all else becomes float32, the first of the list.
     _input_dtypes: ClassVar = (np.float32, np.uint8)
     _finite_advice = (
@@ -167,7 +168,7 @@ class ImageInput(NeuralNet):
             # Once, not once for each view. torch cannot turn all kinds of integers.
             X = self._send(X)
             X = X if X.dtype is torch.uint8 else X.float()
-            views = [X]
+            views: Iterable[torch.Tensor] = [X]
             # Rows of numbers that nobody calls images have no symmetries.
             if X.ndim > 2 or self.image_shape is not None:
                 layout = self._layout
@@ -226,7 +227,7 @@ class ImageInput(NeuralNet):
         if self.stretch is not None:
             self.channel_sky_, noise = sky_of(self._some_images(dataset))
             self.channel_softening_ = _SOFTENING * noise
-        n_pixels, total, squares = 0, 0.0, 0.0
+        n_pixels, total, squares = 0, np.float64(0), np.float64(0)
         for X in self._some_images(dataset):
             X = self._add_stretched(X)
             n_pixels += X[:, 0].numel()

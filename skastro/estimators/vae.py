@@ -87,7 +87,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @inherit_parameters
-class VAETransformer(BaseTransformer):
+# Properties stand in for class attributes, and get_loss takes `training` by name.
+class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
     """Find a latent space of images or spectra by a variational autoencoder.
 
     An encoder turns a sample into a normal distribution over a few latent numbers, a
@@ -264,7 +265,7 @@ class VAETransformer(BaseTransformer):
         "Missing pixels can be filled beforehand, with numpy.nan_to_num for instance, "
         "those of spectra by MinMaxSpectra(nan_policy='interpolate')."
     )
-    _input_ndims: ClassVar = (2, 3, 4)
+    _input_ndims: ClassVar[tuple[int, ...]] = (2, 3, 4)
     # Bytes stay bytes; all else becomes float32, the first of the list.
     _input_dtypes: ClassVar = (np.float32, np.uint8)
     _recipes: ClassVar = RECIPES
@@ -671,7 +672,7 @@ class VAETransformer(BaseTransformer):
         # The posterior's mean would hide from the validation what its width costs. The
         # draws are the same in each epoch, which makes epochs easier to compare.
         mean, log_variance = self.module_.encode(batch)
-        draws = fixed_draws(*mean.shape, mean.device)
+        draws = fixed_draws(len(mean), mean.shape[1], mean.device)
         draws = mean + draws * (0.5 * log_variance).exp()
         return self.module_.decode(draws), mean, log_variance
 

@@ -135,45 +135,34 @@ class ActivationMapDisplay(DisplayMixin):
         ----------
         estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
             A fitted classifier, or a pipeline that ends in one.
-
         X : array-like of shape (n_samples, ...)
             At most 20 spectra or images, as ``estimator.predict`` takes them. Spectra
             are drawn as they are given; where a step of the pipeline changes the
             number of their pixels, as the network reads them. Of spectra with several
             channels the first is drawn.
-
         target : label or array-like of shape (n_samples,), default=None
             The class whose maps are drawn; None means the one predicted.
-
         wavelength : array-like of shape (length,), default=None
             Wavelengths of the map's pixels in Å, or a
             :class:`~astropy.units.Quantity` of length.
-
         redshift : float or array-like of shape (n_samples,), default=None
             Redshifts, by which lines are shifted. None draws no lines, nor does NaN.
-
         lines : str, dict, sequence or None, default=None
             Lines to draw where wavelengths and redshifts are given. ``"STAR"``,
             ``"GALAXY"`` or ``"QSO"``: those of :func:`skastro.simulation.lines_of`. A
             dict: labels, and rest wavelengths in Å in vacuum. A sequence: names in
             ``skastro.simulation.SPECTRAL_LINES``. None: those of the class whose map
             is drawn, if it is one of the three. An empty sequence draws none.
-
         titles : sequence of str, default=None
             What to write above each sample; None writes the class and its probability.
-
         method : {"auto", "cam", "gradcam"}, default="auto"
             How :func:`class_activation_map` makes the maps.
-
         layer : str, default=None
             The layer for Grad-CAM.
-
         cmap : str or matplotlib Colormap, default=None
             The colors; None chooses.
-
         colorbar : bool, default=True
             Whether to draw the scale of the colors.
-
         ax : matplotlib Axes or sequence of Axes, default=None
             Where to draw: one for each sample. None makes a figure.
 
@@ -216,10 +205,9 @@ class ActivationMapDisplay(DisplayMixin):
             wavelength = check_wavelength(wavelength, maps.shape[1:])
         marks = None
         if redshift is not None:
-            redshift = np.asarray(redshift, dtype=np.float64)
-            if redshift.ndim:
+            if np.ndim(redshift):
                 cls._check_entries("redshift", redshift, n_samples, n_axes=1)
-            redshift = np.broadcast_to(redshift, n_samples)
+            redshift = np.broadcast_to(np.float64(redshift), n_samples)
             marks = [_choose_lines(lines, label) for label in labels]
         return cls(
             X,
@@ -312,8 +300,8 @@ class ActivationMapDisplay(DisplayMixin):
         ax.set_ylim(low - margin, high + margin)
         ax.set_ylabel("Flux")
         pad = None
-        if self.marks is not None and self.wavelength is not None:
-            marks = self.marks[sample]
+        marks = self.marks[sample] if self.marks is not None else []
+        if self.redshift is not None and self.wavelength is not None:
             _draw_lines(ax, marks, self.redshift[sample])
             pad = _LABEL_HEIGHT if marks else None
         if self.titles is not None:

@@ -31,18 +31,14 @@ def expected_calibration_error(
     ----------
     y_true : array-like of shape (n_samples,)
         The true labels.
-
     probability : array-like of shape (n_samples, n_classes) or (n_samples,)
         Class probabilities, as ``predict_proba`` gives them; of two classes those of
         the second will do.
-
     labels : array-like of shape (n_classes,), default=None
         The classes that the columns stand for. None stands for the sorted labels of
         `y_true`, which has to show every class then.
-
     n_bins : int, default=15
         How many bins.
-
     strategy : {"uniform", "quantile"}, default="uniform"
         ``"uniform"``: bins of one width from 0 to 1. ``"quantile"``: bins of one number
         of samples.
@@ -104,15 +100,12 @@ def risk_coverage_curve(
     ----------
     y_true : array-like of shape (n_samples,)
         The true labels.
-
     probability : array-like of shape (n_samples, n_classes) or (n_samples,)
         Class probabilities, as ``predict_proba`` gives them; of two classes those of
         the second will do.
-
     labels : array-like of shape (n_classes,), default=None
         The classes that the columns stand for. None stands for the sorted labels of
         `y_true`, which has to show every class then.
-
     confidence : array-like of shape (n_samples,), default=None
         What to sort the samples by, such as what ``score_samples`` gives. None
         stands for the probability of the predicted class.
@@ -121,10 +114,8 @@ def risk_coverage_curve(
     -------
     coverage : ndarray of shape (n_thresholds,)
         Part of the samples that is accepted, ascending to 1.
-
     risk : ndarray of shape (n_thresholds,)
         Part of the accepted samples that is misclassified.
-
     threshold : ndarray of shape (n_thresholds,)
         The lowest confidence that is accepted, descending; each value once.
 

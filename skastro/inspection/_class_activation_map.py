@@ -47,14 +47,11 @@ def class_activation_map(
     estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
         A fitted classifier, or a pipeline that ends in one. The steps before transform
         X first; samplers are passed over, as in prediction.
-
     X : array-like of shape (n_samples, ...)
         Spectra or images, as ``estimator.predict`` takes them.
-
     target : label or array-like of shape (n_samples,), default=None
         The class whose map is made: one label for all samples, or one for each. None
         means the class that is predicted.
-
     method : {"auto", "cam", "gradcam"}, default="auto"
         ``"cam"`` is the map of [1]_, for networks with a method ``forward_features``
         and a linear layer ``fc`` whose output is ``fc`` of the features' mean over
@@ -62,17 +59,14 @@ def class_activation_map(
         networks with convolutions; it needs captum, ``pip install "skastro[explain]"``.
         ``"auto"`` is ``"cam"`` where that is possible and no `layer` is named, and
         ``"gradcam"`` elsewhere.
-
     layer : str, default=None
         Whose feature maps Grad-CAM takes: a name among ``module_.named_modules()``.
         None means the last convolution's, after the batch norm, the activation and
         the shortcut that follow it at the same size.
-
     normalize : bool, default=False
         Whether to bring each sample's map to [0, 1] by its minimum and maximum. A
         constant map becomes 0. By default maps are in units of the logit; those of
         ``"cam"`` can be negative, where pixels speak against the class.
-
     batch_size : int, default=None
         Samples computed at once. None means the estimator's `batch_size`.
 

@@ -278,7 +278,9 @@ class ClusterMosaicDisplay(DisplayMixin):
         beside = 0.3 + 0.09 * max(map(len, names))
         self._make_axes(ax, figsize=(0.95 * size[0] + beside, 0.95 * size[1] + 0.5))
         ax = self.ax_
-        line = {"color": "C0", "linewidth": 0.5} if thumbnails.are_spectra else {}
+        line: dict[str, Any] = (
+            {"color": "C0", "linewidth": 0.5} if thumbnails.are_spectra else {}
+        )
         middles, number = [], 0
         for row, members in enumerate(self.members.values()):
             top = size[1] - row * (height + _GAP)

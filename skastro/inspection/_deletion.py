@@ -44,31 +44,23 @@ def deletion_score(
     ----------
     estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
         A fitted classifier, or a pipeline that ends in one.
-
     X : array-like of shape (n_samples, ...)
         Spectra or images, as ``estimator.predict`` takes them; not those of the
         training, if the score is to tell about others.
-
     target : label or array-like of shape (n_samples,), default=None
         The class whose probability is watched; None means the one predicted.
-
     maps : array-like of shape (n_samples, length) or (n_samples, height, width), \
             default=None
         The maps to test, of any kind. None makes them by
         :func:`class_activation_map`.
-
     fraction : float, default=0.1
         Part of the pixels to delete, between 0 and 1.
-
     n_random : int, default=10
         Random deletions of each sample.
-
     method : {"auto", "cam", "gradcam"}, default="auto"
         How :func:`class_activation_map` makes the maps.
-
     layer : str, default=None
         The layer for Grad-CAM.
-
     random_state : int, RandomState instance or None, default=None
         Determines the random deletions; pass an int for the same ones every time.
 
@@ -188,29 +180,21 @@ def deletion_curve(
     ----------
     estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
         A fitted classifier, or a pipeline that ends in one.
-
     X : array-like of shape (n_samples, ...)
         Spectra or images, as ``estimator.predict`` takes them.
-
     target : label or array-like of shape (n_samples,), default=None
         The class whose probability is watched; None means the one predicted.
-
     maps : array-like of shape (n_samples, length) or (n_samples, height, width), \
             default=None
         The maps to test. None makes them by :func:`class_activation_map`.
-
     fractions : sequence of float, default=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
         Parts of the pixels to delete, between 0 and 1.
-
     n_random : int, default=3
         Random deletions of each sample for each part.
-
     method : {"auto", "cam", "gradcam"}, default="auto"
         How :func:`class_activation_map` makes the maps.
-
     layer : str, default=None
         The layer for Grad-CAM.
-
     random_state : int, RandomState instance or None, default=None
         Determines the random deletions; pass an int for the same ones every time.
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Embeddings of latent spaces in two dimensions, and the display of them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import matplotlib as mpl
@@ -115,7 +116,7 @@ class LatentSpaceDisplay(DisplayMixin):
         label_name: str | None = None,
         noise_label: Any = None,
         images: Any = None,
-        axis_names: tuple[str, str] = ("Dimension 1", "Dimension 2"),
+        axis_names: Sequence[str] = ("Dimension 1", "Dimension 2"),
         channel_axis: int = -1,
         image_shape: tuple[int, ...] | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -361,12 +362,12 @@ class LatentSpaceDisplay(DisplayMixin):
         self, place: np.ndarray, span: np.ndarray, colors: _Colors, size: float
     ) -> None:
         # The proportions of all are those of any.
-        layout = {"channel_axis": self.channel_axis, "image_shape": self.image_shape}
-        ratio = Thumbnails(read_samples(self.images, [0]), **layout).height_to_width
+        layout = self.channel_axis, self.image_shape
+        ratio = Thumbnails(read_samples(self.images, [0]), *layout).height_to_width
         extent = np.array([size, size * ratio]) * span
         order = check_random_state(self.random_state).permutation(len(place))
         self.thumbnails_ = _without_overlap(place, extent, order)
-        samples = Thumbnails(read_samples(self.images, self.thumbnails_), **layout)
+        samples = Thumbnails(read_samples(self.images, self.thumbnails_), *layout)
         for row, sample in enumerate(self.thumbnails_):
             left, bottom = place[sample] - extent / 2
             color = colors.rgba[sample] if self.labels is not None else "0.5"
@@ -407,7 +408,7 @@ class LatentSpaceDisplay(DisplayMixin):
 
 def _embed(
     latent: np.ndarray, method: Any, random_state: Any
-) -> tuple[np.ndarray, tuple[str, str]]:
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return an embedding of shape (n_samples, 2), and the names of its axes."""
     n_samples, n_features = latent.shape
     if n_features < 2 or n_samples < 3:
@@ -417,7 +418,8 @@ def _embed(
         )
     if method is None:
         return latent[:, :2], ("Latent dimension 1", "Latent dimension 2")
-    name, axis_names = method, None
+    name = method
+    axis_names: tuple[str, ...] = ()
     if method == "pca":
         method = PCA(n_components=2, random_state=random_state)
     elif method == "tsne":
@@ -445,7 +447,7 @@ def _embed(
             f"Principal component {number} ({percent:.0f} %)"
             for number, percent in enumerate(part, start=1)
         )
-    if axis_names is None:
+    if not axis_names:
         axis_names = tuple(f"{type(method).__name__} {number}" for number in (1, 2))
     return embedding, axis_names
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A figure of how a training went."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from matplotlib.axes import Axes
@@ -61,8 +61,8 @@ class HistoryDisplay(DisplayMixin):
     def __init__(
         self,
         epochs: Sequence[int],
-        losses: dict[str, Sequence[float]],
-        scores: dict[str, Sequence[float]] | None = None,
+        losses: Mapping[str, Sequence[float]],
+        scores: Mapping[str, Sequence[float]] | None = None,
         best_epoch: int | None = None,
     ) -> None:
         self.epochs = epochs
@@ -138,12 +138,12 @@ class HistoryDisplay(DisplayMixin):
             ax.set_ylim(0, None)
         ax.legend()
         if self.score_ax_ is not None:
-            self._draw(self.score_ax_, self.scores)
+            self._draw(self.score_ax_, self.scores or {})
             self.score_ax_.set(ylabel="Accuracy", ylim=(None, 1.0))
         (self.score_ax_ or ax).set_xlabel("Epoch")
         return self
 
-    def _draw(self, ax: Axes, curves: dict[str, Sequence[float]]) -> None:
+    def _draw(self, ax: Axes, curves: Mapping[str, Sequence[float]]) -> None:
         colors = {name: f"C{number}" for number, name in enumerate(self.losses)}
         for name, values in curves.items():
             # A single epoch makes no line.

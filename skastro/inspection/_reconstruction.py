@@ -257,7 +257,7 @@ class ReconstructionDisplay(DisplayMixin):
         n_samples = len(thumbnails)
         if thumbnails.are_spectra:
             shape = (n_samples, 1 + residuals)
-            figsize = (9, 1.9 * n_samples + 0.5)
+            figsize = (9.0, 1.9 * n_samples + 0.5)
         else:
             shape = (2 + residuals, n_samples)
             height = 1.5 * min(thumbnails.height_to_width, 3) + 0.25

@@ -286,7 +286,7 @@ class SEDenseNet(nn.Module):
         maps = self.blocks[0](self.conv(enter_maps(x, ndim=1)))
         written = None
         for scale, transition in enumerate(self.transitions):
-            skipped = []
+            skipped: list[Tensor] = []
             if self.skips and written is not None:
                 skipped = [self.skips[scale - 1](written)]
             written = transition(maps)

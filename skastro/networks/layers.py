@@ -41,7 +41,11 @@ def check_kernel_size(value: object, name: str) -> int:
 
 def check_dropout(value: object) -> float:
     """Return a probability below 1 as a float, or refuse the value."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not 0 <= float(value) < 1
+    ):
         raise ValueError(
             f"dropout must be a probability, at least 0 and less than 1; got {value!r}."
         )
@@ -155,12 +159,8 @@ class _WideConvolution(torch.autograd.Function):
         return of_x, of_weight, None
 
 
-class Conv1d(nn.Conv1d):
-    """Convolution over the last axis that keeps the length (at stride 1), without bias.
-
-    The parameter is that of :class:`torch.nn.Conv1d`, ``weight`` of shape
-    ``(out_channels, in_channels, kernel_size)``.
-    """
+class _SameSize(nn.Module):
+    """Mixin of convolutions without bias that keep the size at stride 1."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
@@ -173,6 +173,14 @@ class Conv1d(nn.Conv1d):
             padding=kernel_size // 2,
             bias=False,
         )
+
+
+class Conv1d(_SameSize, nn.Conv1d):
+    """Convolution over the last axis that keeps the length (at stride 1), without bias.
+
+    The parameter is that of :class:`torch.nn.Conv1d`, ``weight`` of shape
+    ``(out_channels, in_channels, kernel_size)``.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve maps ``(batch, channels, [1,] length)``."""
@@ -187,20 +195,8 @@ class Conv1d(nn.Conv1d):
         return F.conv2d(x, weight, stride=stride, padding=(0, *self.padding))
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(_SameSize, nn.Conv2d):
     """Convolution over the last two axes that keeps the size (at stride 1), no bias."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            bias=False,
-        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve maps ``(batch, channels, height, width)``."""
@@ -222,7 +218,7 @@ def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int
     return F.avg_pool2d(x, 1, stride), (1, 1)
 
 
-class _BatchNormOfAnyBatch:
+class _BatchNormOfAnyBatch(nn.Module):
     """Mixin of batch norms that accept a batch with one value per channel."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -347,6 +343,6 @@ class Head(nn.Linear):
             return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
-CONVOLUTION = {1: Conv1d, 2: Conv2d}
-BATCH_NORM = {1: BatchNorm1d, 2: BatchNorm2d}
-MAX_POOL = {1: MaxPool1d, 2: MaxPool2d}
+CONVOLUTION: dict[int, type[nn.Module]] = {1: Conv1d, 2: Conv2d}
+BATCH_NORM: dict[int, type[nn.Module]] = {1: BatchNorm1d, 2: BatchNorm2d}
+MAX_POOL: dict[int, type[nn.Module]] = {1: MaxPool1d, 2: MaxPool2d}

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -299,7 +300,12 @@ for _name, _block, _n_blocks in (
         register(_name, _ndim)(
             partial(ResNet, ndim=_ndim, block=_block, n_blocks=_n_blocks)
         )
-_SMALL = {"block": "basic", "n_blocks": (1, 1, 1, 1), "width": 32, "dropout": 0.5}
+_SMALL: dict[str, Any] = {
+    "block": "basic",
+    "n_blocks": (1, 1, 1, 1),
+    "width": 32,
+    "dropout": 0.5,
+}
 # Few, wide kernels: measured to learn more from a few hundred spectra, and faster,
 # than many narrow ones.
 register("resnet10", 1)(

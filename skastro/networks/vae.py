@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import prod
-from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from skastro.networks.layers import (
     leave_maps,
 )
 from skastro.networks.registry import register
-from skastro.utils import check_count, check_each, check_option
+from skastro.utils import check_count, check_each, check_number, check_option
 
 _LEAST_AVERAGED_SIZE = 16
 _SLOPE = 0.01
@@ -483,16 +483,8 @@ def _check_input_size(input_size: object) -> tuple[int, ...]:
     return sizes
 
 
-def _check_invariant(invariant: object, ndim: int) -> None:
-    if (
-        isinstance(invariant, bool)
-        or not isinstance(invariant, Real)
-        or not 0 <= invariant <= 1
-    ):
-        raise ValueError(
-            "invariant must be a fraction of the latent numbers, from 0 to 1, but got "
-            f"{invariant!r}."
-        )
+def _check_invariant(invariant: float, ndim: int) -> None:
+    check_number(invariant, "invariant", 0, 1)
     if invariant and ndim == 1:
         raise ValueError(
             "Spectra have one orientation: invariant must be 0 for them, but got "
@@ -502,6 +494,10 @@ def _check_invariant(invariant: object, ndim: int) -> None:
 
 # Smaller than the published network, and no worse than principal components from its
 # first step on: for a thousand samples rather than for hundred thousands.
-_AXES = {"widths": (32, 64, 128), "output": "linear", "around_axes": True}
+_AXES: dict[str, Any] = {
+    "widths": (32, 64, 128),
+    "output": "linear",
+    "around_axes": True,
+}
 register("vae-axes", 1)(partial(ConvVAE, **_AXES))
 register("vae-axes", 2)(partial(ConvVAE, max_size=64, invariant=0.6, **_AXES))

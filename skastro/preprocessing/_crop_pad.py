@@ -41,16 +41,13 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     ----------
     size : int or pair of int, default=128
         Height and width of the new images, in pixels; one number means both.
-
     channel_axis : {-1, 1, 2, 3, -2, -3}, default=-1
         The axis of 4-D X that holds the channels (colors), which stay as they are.
         Images of 3-D X have one channel.
-
     image_shape : tuple of int, default=None
         Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
         a row is an image written out. With None a row of 2-D X is an image of height
         1. The new images are written out as rows too.
-
     fill_value : float, default=0
         Value of the pixels around an image that is smaller than `size`. It must be one
         that the images' data type can hold.
@@ -60,11 +57,9 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     sample_shape_ : tuple of int or None
         Shape of an image seen during ``fit``; None along an axis on which the images
         of a list differed.
-
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``; absent if the
         images of a list differed in it.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.
@@ -123,7 +118,6 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         X : array-like of shape (n_images, height, width) or with an axis of \
                 channels, or a list of images
             Images.
-
         y : None
             Ignored.
 
@@ -132,6 +126,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self : object
             The transformer itself. `transform` works without `fit` as well.
         """
+        images: Any
         if _is_image_list(X):
             images = self._check_list(X)
             shape, dtype = _common_shape(images), np.result_type(*images)
@@ -143,7 +138,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         n_features_out = self._new_shape(shape)[0]
         # Last, so that a failing fit leaves nothing behind.
         for name in ("n_features_in_", "feature_names_in_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         if isinstance(images, np.ndarray):
             validate_data(self, X, reset=True, skip_check_array=True)
         elif shape[0] is not None:
@@ -173,10 +168,10 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         self._validate_params()
         if _is_image_list(X):
-            images = self._check_list(X)
-            self._check_against_fit(images[0].shape)
-            self._check_fill(np.result_type(*images))
-            return self._transform_list(images)
+            listed = self._check_list(X)
+            self._check_against_fit(listed[0].shape)
+            self._check_fill(np.result_type(*listed))
+            return self._transform_list(listed)
         lazy = is_lazy(X)
         images = self._check_lazy(as_lazy(X)) if lazy else self._check_array(X)
         self._check_against_fit(images.shape[1:])
@@ -220,7 +215,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         new_shape = self._new_image_shape(self._layout.image_shape_of(sample_shape))
         return (math.prod(new_shape),) if len(sample_shape) == 1 else new_shape
 
-    def _new_image_shape(self, image_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _new_image_shape(self, image_shape: tuple[Any, ...]) -> tuple[int, ...]:
         height, width = self._size()
         new_shape = [height, width]
         if len(image_shape) == 3:
@@ -230,7 +225,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _size(self) -> tuple[int, int]:
         size = self.size
-        if isinstance(size, Integral):
+        if isinstance(size, int | Integral):
             return int(size), int(size)
         if len(size) != 2 or not all(_POSITIVE.is_satisfied_by(item) for item in size):
             raise ValueError(

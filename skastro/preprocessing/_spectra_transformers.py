@@ -67,7 +67,6 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         X : array-like of shape (n_spectra, n_pixels) or \
                 (n_spectra, n_channels, n_pixels)
             Spectra.
-
         y : None
             Ignored.
 
@@ -78,8 +77,8 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         """
         if is_lazy(X):
             X = as_lazy(X)
-            vars(self).pop("sample_shape_", None)
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("sample_shape_", None)
+            self.__dict__.pop("feature_names_in_", None)
             self.sample_shape_ = self._validate_lazy(X)
             self.n_features_in_ = X.shape[1]
         else:
@@ -131,13 +130,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
                 f"{type(self).__name__} expects spectra of shape (n_spectra, n_pixels) "
                 "or (n_spectra, n_channels, n_pixels), real numbers, at least one."
             )
-        if hasattr(self, "sample_shape_"):
-            if X.shape[1:] != tuple(self.sample_shape_):
-                raise ValueError(
-                    f"X holds spectra of shape {X.shape[1:]}, but "
-                    f"{type(self).__name__} was fitted on spectra of shape "
-                    f"{tuple(self.sample_shape_)}."
-                )
+        self._check_sample_shape(X.shape[1:])
         return X.shape[1:]
 
     @staticmethod
@@ -181,7 +174,8 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
                 "with at least one pixel."
             )
         if not reset and hasattr(self, "sample_shape_"):
-            self._check_sample_shape(X.shape[1:])
+            if max(X.ndim - 1, len(self.sample_shape_)) > 1:
+                self._check_sample_shape(X.shape[1:])
             validate_data(self, original, reset=False, skip_check_array=True)
         interpolate = self.nan_policy == "interpolate"
         check_finite(
@@ -199,7 +193,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _check_sample_shape(self, shape: tuple[int, ...]) -> None:
         """Compare channels and lengths, which scikit-learn does for 2-D input only."""
-        if max(len(shape), len(self.sample_shape_)) > 1 and shape != self.sample_shape_:
+        if shape != tuple(getattr(self, "sample_shape_", shape)):
             raise ValueError(
                 f"X holds spectra of shape {shape}, but {type(self).__name__} was "
                 f"fitted on spectra of shape {self.sample_shape_}, that is "
@@ -273,18 +267,15 @@ class MinMaxSpectra(BaseSpectraScaler):
     ----------
     feature_range : tuple of two float, default=(0, 1)
         What the limits become.
-
     quantile_range : tuple of two float, default=(0.0, 100.0)
         Percentiles of the pixels of a spectrum that serve as :math:`F_\min` and
         :math:`F_\max`. The default is the plain minimum and maximum.
         ``(1.0, 99.0)`` lets one pixel in a hundred on each side fall outside of
         `feature_range`. Where both percentiles coincide, as in a spectrum of mostly
         zeros, the minimum and maximum serve instead.
-
     clip : bool, default=False
         Set what lies outside of `feature_range` to its nearer end. Only matters
         together with `quantile_range`.
-
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
@@ -295,10 +286,8 @@ class MinMaxSpectra(BaseSpectraScaler):
     sample_shape_ : tuple of int
         Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
         ``(n_channels, n_pixels)``.
-
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.
@@ -410,11 +399,9 @@ class StandardizeSpectra(BaseSpectraScaler):
         standard deviation of normally distributed values. Where the median absolute
         deviation is zero, as in a spectrum of mostly zeros, the root mean square
         about the median serves instead.
-
     clip : float, default=None
         Limit the absolute values after scaling to this number. None does not limit
         them.
-
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
@@ -425,10 +412,8 @@ class StandardizeSpectra(BaseSpectraScaler):
     sample_shape_ : tuple of int
         Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
         ``(n_channels, n_pixels)``.
-
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.
@@ -510,20 +495,16 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     wavelength : array-like or Quantity of shape (n_pixels,), default=None
         Centers of the pixels of the input, strictly ascending, evenly spaced or not.
         Pixels meet midway between their centers. None numbers the pixels 0, 1, 2, ...
-
     new_wavelength : array-like or Quantity of shape (n_new_pixels,), default=None
         Centers of the new pixels, strictly ascending. Plain numbers are in the unit
         of `wavelength`; quantities are converted to it. None asks for evenly spaced
         pixels over the range of the input.
-
     n_bins : int, default=None
         Number of evenly spaced new pixels where `new_wavelength` is None. None takes
         as many as the input has.
-
     fill_value : float, default=nan
         Value of new pixels of which less than half lies within the range of the
         input. The other transformers interpolate NaN pixels if they are asked to.
-
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
@@ -533,14 +514,11 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     ----------
     new_wavelength_ : ndarray of shape (n_new_pixels,)
         Centers of the new pixels, in the unit of `wavelength`.
-
     sample_shape_ : tuple of int
         Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
         ``(n_channels, n_pixels)``.
-
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.

@@ -103,7 +103,7 @@ class _FittedShells:
             covariance = np.apply_along_axis(np.diag, 1, arrays["beta_std"] ** 2)
         arrays["beta"] = arrays["beta"] / factor
         arrays["beta_std"] = arrays["beta_std"] / factor
-        numbers = {
+        numbers: dict[str, Any] = {
             name: type(default)(read(name, default))
             for name, default in _OPTIONAL.items()
         }
@@ -283,8 +283,8 @@ def _draw_densities(
     if beta_true is not None:
         true = factor * angular_density(np.divide(beta_true, factor), cosine)
         for shell, values in enumerate(true):
-            label = None if shell else "true"
-            ax.plot(angle, values, "--", color="k", linewidth=0.9, label=label)
+            name = None if shell else "true"
+            ax.plot(angle, values, "--", color="k", linewidth=0.9, label=name)
     if len(colors) <= _MOST_NAMES:
         ax.legend(fontsize="small")
     else:

@@ -205,7 +205,8 @@ def check_ends(value: Any, name: str) -> tuple[float, float]:
 
 def pair(value: float | tuple[float, float]) -> tuple[float, float]:
     """Return the ends of a range, which may be one number."""
-    return (value, value) if isinstance(value, Real) else value
+    # Type checkers do not know that int and float are Real.
+    return (value, value) if isinstance(value, int | float | Real) else value
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
@@ -287,7 +288,8 @@ class ShellPrior:
             The prior.
         """
         parts = (getattr(SEVIPrior, name) for name in _COEFFICIENT_FIELDS)
-        return cls(*(part[:n_betas].clone() for part in parts), radius, radius_width)
+        lower, upper, mean, sigma = (part[:n_betas].clone() for part in parts)
+        return cls(lower, upper, mean, sigma, radius, radius_width)
 
     @classmethod
     def from_samples(
@@ -322,8 +324,14 @@ class ShellPrior:
         width = high - low
         scatter = np.maximum(beta.std(0) / width, _LEAST_SCATTER)
         mean, sigma = normals_within((beta.mean(0) - low) / width, scatter)
-        parts = (low, high, low + mean * width, sigma * width)
-        return cls(*(torch.as_tensor(part) for part in parts), radius, radius_width)
+        return cls(
+            torch.as_tensor(low),
+            torch.as_tensor(high),
+            torch.as_tensor(low + mean * width),
+            torch.as_tensor(sigma * width),
+            radius,
+            radius_width,
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -339,13 +347,14 @@ class ShellPrior:
         prior : ShellPrior
             The prior.
         """
+        coefficients = {
+            name: torch.tensor(np.asarray(values[name]), dtype=torch.float64)
+            for name in _COEFFICIENT_FIELDS
+        }
         return cls(
-            *(
-                torch.tensor(np.asarray(values[name]), dtype=torch.float64)
-                for name in _COEFFICIENT_FIELDS
-            ),
-            values["radius"],
-            values["radius_width"],
+            **coefficients,
+            radius=values["radius"],
+            radius_width=values["radius_width"],
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -220,12 +220,9 @@ def read_electrons(
         raise ValueError(f"{detected.where} has no rows; expected one an electron.")
     owner = _find_owner(detected, generated, shells)
     join = None
-    can_join = generated is not None and detected.has("electron_id")
-    if owner == "generated" or (return_electrons and can_join):
+    wanted = return_electrons and detected.has("electron_id")
+    if generated is not None and (owner == "generated" or wanted):
         join = Join(generated, detected)
-    if shells is None and owner != "image_id":
-        shells = Shells(detected.where, _shell_ids(owner, detected, join))
-
     place = column_of = None
     if owner == "image_id":
         ids = image_id = different_ids(detected, "image_id")
@@ -233,6 +230,8 @@ def read_electrons(
         if shells is not None:
             image_id, place = place_shells(shells, image_id, n_shells)
     else:
+        if shells is None:
+            shells = Shells(detected.where, _shell_ids(owner, detected, join))
         ids = shells.id
         image_id, place = place_shells(shells, None, n_shells)
         image_of, column_of = _image_and_column(place)
@@ -241,7 +240,7 @@ def read_electrons(
     def find_rows(rows: slice, partner: np.ndarray | None) -> np.ndarray:
         if owner is None:
             return np.zeros(rows.stop - rows.start, dtype=np.int64)
-        if owner == "generated":
+        if join is not None and owner == "generated":
             return lookup.find(join.shell_id[partner], join.generated.where)
         return lookup.find(detected.read(owner, rows), detected.where)
 
@@ -301,7 +300,7 @@ def _shell_ids(owner: str | None, detected: SEVITable, join: Join | None) -> np.
     """Return the ids of the shells that electrons refer to."""
     if owner is None:
         return np.zeros(1, dtype=np.int64)
-    if owner == "generated":
+    if join is not None and owner == "generated":
         return np.unique(join.shell_id)
     return different_ids(detected, owner)
 
@@ -340,7 +339,7 @@ def _electron_table(
     table = Table()
     for name in kept[0]:
         table[name] = np.concatenate([part[name] for part in kept])
-    if "generated_row" in table.colnames:
+    if generated is not None and "generated_row" in table.colnames:
         for column, name in (("radius", "r"), ("cos_theta", "cos_theta")):
             if generated.has(column):
                 table[name] = generated.read(column)[table["generated_row"]]
@@ -612,7 +611,7 @@ def _read_tables(
             if sevi.polarization_axis == 0:
                 found.images = np.ascontiguousarray(found.images.swapaxes(1, 2))
             sevi.update(found)
-        else:
+        elif shells is not None:
             sevi.image_id, place = place_shells(shells, None, n_shells)
     if lazy:
         # A handle of its own, which closes when the array is forgotten.
@@ -620,7 +619,7 @@ def _read_tables(
         sevi.images = arrange(LazyArray(column), sevi.polarization_axis == 0, size)
     if sevi.images is not None:
         sevi.pixel_size = 2 * extent / sevi.images.shape[1]
-    if place is not None:
+    if shells is not None and place is not None:
         _arrange_shells(sevi, shells, place)
 
 

@@ -415,13 +415,13 @@ class ShellFit:
         self._fold_to = (2 * torch.arange(side, device=device) - (side - 1)).abs() // 2
         self.parameters = ShellParameters(n_shells, prior, device, distorted=distorted)
         whole = torch.ones(1, side, side, device=device)
-        self.upright = None
+        self.upright: ShellFit | None = None
         if distorted:
             self.upright = ShellFit(
                 size, n_shells, prior, extent=extent, device=device, max_iter=max_iter
             )
             self.multiplicity = whole.flatten()
-            self.search = self.upright.search
+            self.search: RadiusSearch = self.upright.search
         else:
             self.multiplicity = self._fold(whole)[0]
             self.search = RadiusSearch(self.basis, self.multiplicity, n_shells, prior)
@@ -458,21 +458,23 @@ class ShellFit:
     def _fit(self, images: torch.Tensor) -> ShellPosterior:
         images = self._join(images)
         if self.upright is not None:
-            return self._fit_distorted(images)
+            return self._fit_distorted(images, self.upright)
         counts = self._fold(images)
         fit, mixture = self.solve(counts)
         posterior = self._posterior(counts, fit)
         posterior.is_outlier |= is_asymmetric(images)
         if mixture is not None:
             rows, weight, parts = mixture
-            parts = self._posterior(counts[rows], parts)
-            posterior.put_mixture(parts, rows, weight, self.prior)
+            posterior_of_parts = self._posterior(counts[rows], parts)
+            posterior.put_mixture(posterior_of_parts, rows, weight, self.prior)
         return posterior
 
-    def _fit_distorted(self, images: torch.Tensor) -> ShellPosterior:
-        upright, _ = self.upright.solve(self._fold(images))
+    def _fit_distorted(
+        self, images: torch.Tensor, upright: "ShellFit"
+    ) -> ShellPosterior:
+        start, _ = upright.solve(self._fold(images))
         counts = images.flatten(1)
-        fit = self._refine(counts, self.parameters.distort(upright.theta))
+        fit = self._refine(counts, self.parameters.distort(start.theta))
         posterior = self._posterior(counts, fit)
         # The halves of images off center differ, as the fit expects.
         expected, _ = self.parameters.expected(

@@ -261,9 +261,9 @@ def _owners(
     if len(np.unique(ids)) < n:
         return ids
     if n_shells is None:
-        each, rest = divmod(n, len(image_id)) if image_id is not None else (1, 0)
-        if each == 1 and rest == 0:
+        if image_id is None or len(image_id) == n:
             return ids
+        each, rest = divmod(n, len(image_id))
         if rest or np.ptp(ids) != n - 1:
             raise ValueError(
                 f"{shells.where} does not tell in which image a shell is: it has no "
@@ -358,7 +358,7 @@ class Join:
 
     def __init__(self, generated: SEVITable, detected: SEVITable) -> None:
         self.generated, self.detected = generated, detected
-        self.shell_id = None
+        self.shell_id: Any = None  # An array, where the table has the column.
         if generated.has("shell_id"):
             self.shell_id = generated.read("shell_id")
         self.by_shell = False

@@ -25,7 +25,7 @@ from skastro.streaming._output import (
 try:
     import fcntl
 except ImportError:  # Windows, where simultaneous runs go unnoticed.
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module, elsewhere
 
 _START = b'{"skastro_journal": '
 _FORMAT = 1
@@ -60,14 +60,14 @@ class Journal:
     chunk of an interrupted run may be incomplete; the next run cuts it off.
 
     The file is locked until it is closed, by the operating system, which unlocks it
-    when a process dies. ``entries`` describe the run that wrote the journal (None: no
+    when a process dies. ``entries`` describe the run that wrote the journal (empty: no
     run yet); ``n_done`` rows are in complete chunks.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.n_done = 0
-        self.entries = None
+        self.entries: dict[str, Any] = {}
         self._file = _open_locked(path)
         try:
             self._recover()

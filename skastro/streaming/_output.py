@@ -8,7 +8,7 @@ import numbers
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +174,9 @@ def plain_values(values: Any, name: str) -> np.ndarray:
     values = np.asarray(values)
     if values.dtype.kind in "biuf":
         return values.astype(values.dtype.newbyteorder("="), copy=False)
-    objects = values.ravel().tolist() if values.dtype.kind in "OSTU" else [None]
+    objects: list[Any] = (
+        values.ravel().tolist() if values.dtype.kind in "OSTU" else [None]
+    )
     if all(isinstance(value, numbers.Real) for value in objects):
         plain = np.array(objects)
     elif all(isinstance(value, str) for value in objects):
@@ -269,7 +271,7 @@ def write_hdf5(
         names = None if ids is None else _create(file, "id", (n_rows,), ids.dtype)
         for rows, chunk in chunks:
             values[rows] = chunk.view(values.dtype)
-            if names is not None:
+            if ids is not None and names is not None:
                 names[rows] = ids[rows].view(names.dtype)
 
 
@@ -298,7 +300,7 @@ def write_csv(
             for batch in row_batches(table.shape):
                 part = slice(rows.start + batch.start, rows.start + batch.stop)
                 if ids is None:
-                    names = range(part.start, part.stop)
+                    names: Sequence = range(part.start, part.stop)
                 else:
                     names = as_text(ids[part])
                 lines = zip(names, as_text(table[batch]), strict=True)

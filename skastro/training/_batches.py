@@ -288,9 +288,8 @@ class BatchIterator:
         self, source: Source, order: torch.Tensor | None = None
     ) -> Iterator[Batch]:
         """Index tensors, wherever they are, in an order that is drawn if not given."""
-        if order is None:
-            order = self._draw_order()
-            order = None if order is None else order.to(source.device)
+        if order is None and self._is_shuffled:
+            order = self._draw_order().to(source.device)
         if source.rows is not None:
             order = source.rows if order is None else source.rows[order]
         n_samples = len(self.dataset) if order is None else len(order)
@@ -325,7 +324,7 @@ class BatchIterator:
         """Take batches from the device's memory, as soon as the data are there."""
         device = self.device
         # What is seen once, as in prediction, is not worth keeping.
-        seen_again = self.shuffle or self.sampling_weights is not None
+        seen_again = self._is_shuffled
         placed = placed_on_device(source, device, self.placed)
         if placed is None and seen_again:
             if self._was_read:
@@ -349,19 +348,21 @@ class BatchIterator:
                 yield from self._indexed(placed, rest.to(device))
         self._was_read = True
 
-    def _draw_order(self) -> torch.Tensor | None:
+    @property
+    def _is_shuffled(self) -> bool:
+        return self.shuffle or self.sampling_weights is not None
+
+    def _draw_order(self) -> torch.Tensor:
         # On the CPU in any case: results are not to depend on what fits on a device.
         n_samples = len(self.dataset)
-        if self.sampling_weights is not None:
-            # torch.multinomial stops at 2**24 samples.
-            weights = torch.as_tensor(self.sampling_weights, dtype=torch.float64)
-            edges = weights.cumsum(0)
-            draws = torch.rand(n_samples, dtype=torch.float64)
-            drawn = torch.searchsorted(edges, draws * edges[-1], right=True)
-            return drawn.clamp_(max=n_samples - 1)
-        if self.shuffle:
+        if self.sampling_weights is None:
             return torch.randperm(n_samples)
-        return None
+        # torch.multinomial stops at 2**24 samples.
+        weights = torch.as_tensor(self.sampling_weights, dtype=torch.float64)
+        edges = weights.cumsum(0)
+        draws = torch.rand(n_samples, dtype=torch.float64)
+        drawn = torch.searchsorted(edges, draws * edges[-1], right=True)
+        return drawn.clamp_(max=n_samples - 1)
 
     def _loader_sampler(self) -> torch.utils.data.Sampler | None:
         if self.sampling_weights is not None:

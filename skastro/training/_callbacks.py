@@ -57,7 +57,7 @@ class BestWeights(Callback):
         self.best_epoch_ = None
         self._epochs_done = 0
         self._best = math.inf
-        self._weights = None
+        self._weights: dict[str, Any] | None = None
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Copy the weights where the epoch was the best one so far."""
@@ -101,6 +101,8 @@ class EpochProgress(Callback):
     >>> clf = SpectrumClassifier(callbacks__progress__columns=("train_loss",))
     """
 
+    _bar: Any = None
+
     def __init__(
         self, columns: tuple[str, ...] = ("train_loss", "valid_loss", "valid_acc")
     ) -> None:
@@ -116,7 +118,7 @@ class EpochProgress(Callback):
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
         """Open the bar at the first epoch."""
-        if not net.verbose or getattr(self, "_bar", None) is not None:
+        if not net.verbose or self._bar is not None:
             return
         n_batches = len(net.get_iterator(dataset_train, training=True))
         self._bar = tqdm(
@@ -130,12 +132,12 @@ class EpochProgress(Callback):
 
     def on_batch_end(self, net: Any, training: bool = False, **_: Any) -> None:
         """Move on by a batch."""
-        if training and getattr(self, "_bar", None) is not None:
+        if training and self._bar is not None:
             self._bar.update()
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Write the epoch's losses behind the bar."""
-        if getattr(self, "_bar", None) is None:
+        if self._bar is None:
             return
         record = net.history[-1]
         self._bar.set_postfix(
@@ -144,7 +146,7 @@ class EpochProgress(Callback):
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Close the bar."""
-        if getattr(self, "_bar", None) is not None:
+        if self._bar is not None:
             self._bar.close()
             self._bar = None
 

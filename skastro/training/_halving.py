@@ -18,8 +18,6 @@ def n_samples_in(batch: Any) -> int:
 def split_batch(batch: Any, limit: int | None) -> list[Any]:
     """Split a batch, in any nesting that skorch knows, into parts of at most ``limit``.
 
-    Examples
-    --------
     >>> import torch
     >>> from skastro.training import split_batch
     >>> [part.tolist() for part in split_batch(torch.arange(5), 3)]
@@ -49,8 +47,6 @@ class BatchHalving:
     Later batches are cut to that size at once. ``setting`` is the parameter that the
     warning advises to set.
 
-    Examples
-    --------
     >>> import torch
     >>> from skastro.training import BatchHalving
     >>> halving = BatchHalving()

@@ -31,29 +31,12 @@ _BEFORE: list[tuple[bool, str]] = []
 def resolve_precision(
     precision: str, device: torch.device, input_size: int, n_weights: int
 ) -> torch.dtype | None:
-    """Choose the format for autocast.
+    """Choose the format for autocast; None stands for float32 throughout.
 
-    Parameters
-    ----------
-    precision : {"auto", "float32", "bfloat16", "float16"}
-        What the user asks for.
-    device : torch.device
-        Where the network runs.
-    input_size : int
-        Numbers in one sample.
-    n_weights : int
-        Weights of the network.
+    ``"auto"`` takes bfloat16 where the hardware computes in it, float16 on CUDA devices
+    that have fast units for that format only, and float32 elsewhere, and for samples of
+    few numbers (`input_size`) and networks of few weights, where nothing is gained.
 
-    Returns
-    -------
-    dtype : torch.dtype or None
-        None stands for float32 throughout. ``"auto"`` takes bfloat16 where the
-        hardware computes in it, float16 on CUDA devices that have fast units for that
-        format only, and float32 elsewhere, and for samples and networks so small that
-        nothing is gained.
-
-    Examples
-    --------
     >>> import torch
     >>> from skastro.training import resolve_precision
     >>> resolve_precision("bfloat16", torch.device("cpu"), 3000, 100_000)
@@ -90,17 +73,9 @@ def fast_kernels(
 
     Where the precision was left open (``"auto"``), what is still computed in float32
     may use the TensorFloat format, of 10 bits behind the point; ``"float32"`` leaves
-    torch's setting alone. Elsewhere than on CUDA devices nothing is changed.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the network runs.
-    precision : str
-        What the user asked for.
-    search : bool, default=False
-        Whether cuDNN tries its algorithms for each shape and keeps the fastest. Another
-        run may keep another one, so that results agree to rounding only.
+    torch's setting alone. With `search`, cuDNN tries its algorithms for each shape and
+    keeps the fastest; another run may keep another one, so that results agree to
+    rounding only. Elsewhere than on CUDA devices nothing is changed.
     """
     if device.type != "cuda":
         yield

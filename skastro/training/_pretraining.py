@@ -90,7 +90,7 @@ class GreedyPretraining(Callback):
         ) as bar:
             for depth, layer in enumerate(layers):
                 machine = self._machine(net, layer, len(dataset_train))
-                for _ in range(self.n_iter):
+                for _step in range(self.n_iter):
                     for batch in net.get_iterator(dataset_train, training=True):
                         units = _units(unpack_data(batch)[0], layers[:depth])
                         # Its chains are as many as the samples of a full batch.

@@ -4,12 +4,12 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 from skorch.callbacks import Callback
 
 from skastro.training._halving import n_samples_in
+from skastro.utils import check_count, check_number, check_real
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,10 @@ class CosineCycles:
 
     def __post_init__(self) -> None:
         """Refuse what is no schedule."""
-        if not isinstance(self.n_cycles, Integral):
-            raise TypeError(f"n_cycles must be an integer, but got {self.n_cycles!r}.")
-        if self.n_cycles < 1:
-            raise ValueError(f"n_cycles must be at least 1, but got {self.n_cycles}.")
-        _check_factor("decay", self.decay)
+        check_count(self.n_cycles, "n_cycles")
+        for name in ("decay", "start", "end"):
+            check_number(getattr(self, name), name, 0)
         _check_part("warm_up", self.warm_up)
-        _check_factor("start", self.start)
-        _check_factor("end", self.end)
         if self.length is not None:
             _check_part("length", self.length)
             last = self._begin + self.n_cycles * self.length
@@ -165,7 +161,7 @@ class Steps:
             _check_part("each of at", moment)
         if list(self.at) != sorted(self.at):
             raise ValueError(f"at must be ascending, but got {self.at}.")
-        _check_factor("factor", self.factor)
+        check_number(self.factor, "factor", 0)
 
     def __call__(self, progress: float) -> float:
         """Give the factor on the learning rate.
@@ -183,24 +179,13 @@ class Steps:
         return float(self.factor ** sum(progress > moment for moment in self.at))
 
 
-def _check_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, but got {value!r}.")
-
-
-def _check_part(name: str, value: object) -> None:
-    _check_number(name, value)
+def _check_part(name: str, value: float) -> None:
+    check_real(value, name)
     if not 0 <= value <= 1:
         raise ValueError(
             f"{name} must be a part of the training, from 0 to 1, but got {value}; "
             "divide epochs by max_epochs."
         )
-
-
-def _check_factor(name: str, value: object) -> None:
-    _check_number(name, value)
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be zero or more, but got {value}.")
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -246,12 +231,12 @@ class Schedule(Callback):
             if group["lr"] == scaled:
                 group["lr"] = rate
         self._rates = [group["lr"] for group in groups]
-        self._n_samples = None
+        self._n_samples = 0  # Not known before the first epoch.
         self._done = 0
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
         """Count the samples of the whole training, as soon as that is possible."""
-        if self.schedule is not None and self._n_samples is None:
+        if self.schedule is not None and not self._n_samples:
             self._n_samples = net.max_epochs * len(dataset_train)
 
     def on_batch_begin(
@@ -287,6 +272,6 @@ class Schedule(Callback):
         self._scaled = ()
 
     @staticmethod
-    def _set_rates(net: Any, rates: list[float]) -> None:
+    def _set_rates(net: Any, rates: Sequence[float]) -> None:
         for group, rate in zip(net.optimizer_.param_groups, rates, strict=True):
             group["lr"] = rate

@@ -38,50 +38,16 @@ def stream_batches(
 ) -> Iterator[Batch]:
     """Iterate over an array on disk in batches, reading ahead in a thread.
 
-    Parameters
-    ----------
-    array : LazyArray of shape (n_rows, ...)
-        The data.
-    rows : array of int of shape (n_samples,) or None
-        The rows of ``array`` that make up the data set, in its order; None for all.
-    batch_size : int
-        Samples in a batch. The last batch holds what is left.
-    shuffle : bool, default=False
-        Whether to draw the samples in random order. Blocks of neighbouring rows are
-        read in random order, as many as fill a buffer, whose rows are then shuffled; a
-        data set that fits into one buffer is shuffled exactly. Otherwise samples come
-        in the data set's order.
-    repeats : array of int of shape (n_samples,), default=None
-        How many times each sample is drawn; None for once. Samples that are not drawn
-        are not read.
-    seed : int, default=0
-        Seed of the shuffle.
-    buffer_bytes : int, default=2**27
-        Size of a buffer. There are two, one of which is filled while the other is
-        used.
-    pin_memory : bool, default=False
-        Whether to yield tensors in page-locked memory, from which copies to a CUDA
-        device run beside the computation. No effect where there is no CUDA device.
+    Yields the positions (n_batch,) of samples in the data set, which `rows` of `array`
+    make up in their order (None: all), and the samples, in the stored data type. With
+    `shuffle`, blocks of neighboring rows are read in random order, as many as fill a
+    buffer, whose rows are then shuffled; a data set that fits into one buffer is
+    shuffled exactly. `repeats` (n_samples,) says how many times each sample is drawn;
+    samples that are not drawn are not read. There are two buffers of `buffer_bytes`:
+    one is filled while the other is used. With `pin_memory`, tensors are in page-locked
+    memory, from which copies to a CUDA device run beside the computation; it has no
+    effect where there is no CUDA device.
 
-    Yields
-    ------
-    positions : torch.Tensor of shape (n_batch,)
-        Where in the data set the samples stand, from zero on.
-    X : torch.Tensor of shape (n_batch, ...)
-        The samples, in the stored data type.
-
-    Raises
-    ------
-    IndexError
-        If ``rows`` are not rows of ``array``.
-    ValueError
-        If ``batch_size`` or ``buffer_bytes`` is not positive, or if ``repeats`` does
-        not fit the rows.
-    TypeError
-        If torch has no such data type.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from skastro.training._stream import stream_batches
     >>> from skastro.utils import LazyArray
@@ -109,7 +75,7 @@ def stream_batches(
         entries = np.repeat(entries, repeats)
     pin_memory = pin_memory and torch.cuda.is_available()
     if len(entries) == 0:
-        loads = iter(())
+        loads: Iterator[_Load] = iter(())
     elif shuffle:
         loads = _shuffled_loads(view, entries, buffer_bytes, seed)
     else:

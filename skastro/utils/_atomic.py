@@ -23,24 +23,10 @@ def atomic_write(
     The content goes to a temporary file in the same folder, with the same suffix,
     which is renamed to `path` when the block ends, and removed when the block raises.
     So a reader never sees half a file, and an interrupted run leaves an older file of
-    that name as it was. The permissions of a file that is replaced are kept.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file to write.
-    mode : {"w", "wb"}, default="w"
-        Text or binary.
-    encoding : str, default=None
-        Encoding of text; None means UTF-8.
-    newline : str, default=None
-        Line ends in text, as in :func:`open`; use ``""`` with :mod:`csv`.
-
-    Yields
-    ------
-    file : file object
-        The open temporary file. Its ``name`` is the temporary path, for writers that
-        want a path instead of a file object.
+    that name as it was. The permissions of a file that is replaced are kept. `mode` is
+    "w" or "wb"; text is UTF-8 unless `encoding` says otherwise, and `newline` is that
+    of :func:`open`. The file's ``name`` is the temporary path, for writers that want a
+    path instead of a file object.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}.")

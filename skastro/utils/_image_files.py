@@ -257,10 +257,11 @@ class ImageLayout:
         "image_shape": [None, tuple, list, Interval(Integral, 1, None, closed="left")],
     }
 
-    def image_shape_of(
-        self, sample_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        """Return the shape of one image, from X or from ``image_shape``."""
+    def image_shape_of(self, sample_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape of one image, from X or from ``image_shape``.
+
+        Lengths are int, or None where those of several images differ.
+        """
         if len(sample_shape) > 1:
             return tuple(sample_shape)
         if self.image_shape is None:
@@ -268,7 +269,7 @@ class ImageLayout:
         shape = tuple(np.atleast_1d(self.image_shape).tolist())
         fits = (
             len(shape) in (2, 3)
-            and all(isinstance(n, Integral) and n > 0 for n in shape)
+            and all(isinstance(n, int) and n > 0 for n in shape)
             and math.prod(shape) == sample_shape[0]
         )
         if not fits:

@@ -105,7 +105,7 @@ class LazyArray:
             rows = source._rows_of(rows)
             source = source.source
         n_rows = int(source.shape[0]) if rows is None else len(rows)
-        self.source = source
+        self.source: Any = source
         self.rows = rows
         self.shape = (n_rows, *(int(length) for length in source.shape[1:]))
         self.dtype = np.dtype(source.dtype).newbyteorder("=")

@@ -119,13 +119,13 @@ def suggest_name(name: Any, known: Iterable[str], *, list_all: bool = True) -> s
     return " ".join(sentences)
 
 
-def check_real(value: float, name: str) -> None:
+def check_real(value: object, name: str) -> None:
     """Refuse what is not a real number."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number; got {value!r}.")
 
 
-def check_count(value: int, name: str, least: int = 1) -> int:
+def check_count(value: object, name: str, least: int = 1) -> int:
     """Return an integer of at least `least` as Python's int, or refuse the value.
 
     >>> check_count(0, "n_images")
@@ -137,7 +137,7 @@ def check_count(value: int, name: str, least: int = 1) -> int:
         raise TypeError(
             f"{name} must be an integer; got {value!r} of type {type(value).__name__}."
         )
-    if value < least:
+    if int(value) < least:
         raise ValueError(f"{name} must be at least {least}; got {value}.")
     return int(value)
 
@@ -190,7 +190,8 @@ def check_range(
     >>> check_range(3, "tilt"), check_range((0, 5), "tilt")
     ((3.0, 3.0), (0.0, 5.0))
     """
-    pair = (value, value) if isinstance(value, Real) else value
+    # Type checkers do not know that int and float are Real.
+    pair = (value, value) if isinstance(value, int | float | Real) else value
     try:
         low, high = pair
     except (TypeError, ValueError):

@@ -444,9 +444,8 @@ def check_labels(values: np.ndarray | None, n_images: int, where: str) -> np.nda
     """Check that there is one integer or text for each image; whole floats pass."""
     if values is not None and values.shape == (n_images, 1):
         values = values[:, 0]
-    shape = None if values is None else values.shape
-    if shape is None or len(shape) != 1:
-        found = "is a group" if shape is None else f"has shape {shape}"
+    if values is None or values.ndim != 1:
+        found = "is a group" if values is None else f"has shape {values.shape}"
         raise ValueError(
             f"{where} {found}, but labels are one number or text a galaxy, of shape "
             f"({n_images},). Take numpy.argmax(..., axis=1) of one column a class."

@@ -2,7 +2,7 @@
 """Simulated images of galaxies: making them, and the files that keep them."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -259,7 +259,7 @@ n_bands), float32
     """
     n_galaxies = check_count(n_galaxies, "n_galaxies", 1)
     size = check_count(size, "size", 8)
-    stamps = (size, size)
+    stamps: tuple[float, float] = (size, size)
     if stamp_size is not None:
         stamps = check_range(stamp_size, "stamp_size", 8, np.inf, integer=True)
     names = _check_bands(bands)
@@ -293,8 +293,9 @@ n_bands), float32
     }
     split = _check_splits(splits, n_galaxies)
     if real_catalog is None:
-        population = GalaxyPopulation(bands=names, magnitude=magnitude, **modelled)
-        _check_extent(population, camera, fwhm[0])
+        models = GalaxyPopulation(bands=names, magnitude=magnitude, **modelled)
+        _check_extent(models, camera, fwhm[0])
+        population: GalaxyPopulation | RealGalaxyPopulation = models
     else:
         if len(names) > 1:
             raise ValueError(
@@ -328,7 +329,7 @@ n_bands), float32
         fwhm=fwhm,
         n_neighbors=n_neighbors,
     )
-    shape = (n_galaxies, size, size)
+    shape: tuple[int, ...] = (n_galaxies, size, size)
     if not isinstance(bands, str):
         shape += (len(names),)
     batches = _simulate_all(drawn, n_jobs, n_neighbors, population, camera, seed)
@@ -414,10 +415,8 @@ def read_galaxies(path: str | os.PathLike) -> Bunch:
 
 def _check_bands(bands: str | Sequence[str]) -> tuple[str, ...]:
     """Check the names of one or several bands."""
-    try:
-        names = (bands,) if isinstance(bands, str) else tuple(bands)
-    except TypeError:
-        names = (bands,)
+    one = isinstance(bands, str) or not isinstance(bands, Iterable)
+    names: tuple[Any, ...] = (bands,) if one else tuple(bands)
     unknown = [name for name in names if name not in GalaxyPopulation.BANDS]
     if unknown or not names or len(set(names)) < len(names):
         raise ValueError(

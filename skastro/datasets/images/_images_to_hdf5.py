@@ -146,14 +146,14 @@ def images_to_hdf5(
     _check_options(dataset, chunk_rows, compression, on_error)
     if isinstance(paths, str | os.PathLike):
         paths = read_path_list(paths)
-    paths = [os.fspath(path) for path in paths]
-    if not paths:
+    files = [os.fspath(path) for path in paths]
+    if not files:
         raise ValueError("paths holds no files; give at least one.")
-    label, class_names = _encode(labels, len(paths))
+    label, class_names = _encode(labels, len(files))
 
     with atomic_write(out, "wb") as file, h5py.File(file.name, "w") as hdf5:
-        rows, skipped = _check_headers(paths, on_error, n_jobs, verbose)
-        images = ImageFiles([paths[row] for row in rows], channel_axis=channel_axis)
+        rows, skipped = _check_headers(files, on_error, n_jobs, verbose)
+        images = ImageFiles([files[row] for row in rows], channel_axis=channel_axis)
         if chunk_rows is None:
             chunk_rows = max(1, _CHUNK_BYTES * len(images) // images.nbytes)
         stored = hdf5.create_dataset(
@@ -172,7 +172,7 @@ def images_to_hdf5(
                 f"No image could be read:\n{name_failures(skipped)}\n"
                 f"{os.fspath(out)!r} is not written."
             )
-        kept = [paths[row] for row in rows]
+        kept = [files[row] for row in rows]
         # As bytes, since names of files need not be UTF-8.
         names = [path.encode("utf-8", "surrogateescape") for path in kept]
         hdf5.create_dataset(_PATHS, data=names, dtype=h5py.string_dtype())

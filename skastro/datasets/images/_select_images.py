@@ -57,7 +57,7 @@ def list_images(folder: str | os.PathLike) -> tuple[list[str], list[Failure]]:
     """
     paths: list[str] = []
     errors: list[OSError] = []
-    for parent, folders, names in os.walk(folder, onerror=errors.append):
+    for parent, folders, names in os.walk(os.fspath(folder), onerror=errors.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths += [
             os.path.join(parent, name)

@@ -73,8 +73,8 @@ def _read_coadd(hdul: fits.HDUList) -> dict:
             f"expected one coadded spectrum in one table row, found {rows} rows in "
             f"{len(tables)} tables ({names}); multi-arm files are not supported"
         )
-    names = column_names(tables[0])
-    row = {key: tables[0].data[name][0] for key, name in names.items()}
+    columns = column_names(tables[0])
+    row = {key: tables[0].data[name][0] for key, name in columns.items()}
     return dict(
         flux=row["FLUX"],
         ivar=row["IVAR"],

@@ -85,8 +85,9 @@ class Layout(NamedTuple):
         found = self._returned(file, {*_NEEDED, *_OPTIONAL}, _NEEDED)
         spectrum = check_spectrum(_OPTIONAL | found)
         if spectrum.header is None:
-            is_fits = isinstance(file, fits.HDUList)
-            spectrum.header = file[0].header if is_fits else fits.Header()
+            spectrum.header = (
+                file[0].header if isinstance(file, fits.HDUList) else fits.Header()
+            )
         spectrum.layout = self.name
         return spectrum
 

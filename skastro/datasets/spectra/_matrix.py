@@ -28,7 +28,7 @@ ClassNames = Sequence[str] | Mapping[int, str]
 
 def _is_labelled_matrix(hdul: fits.HDUList) -> bool:
     """Tell a matrix with its wavelengths in an HDU."""
-    return len(image_shape(hdul[0])) == 2 and _wavelength_hdu(hdul) is not None
+    return len(image_shape(hdul[0])) == 2 and bool(_wavelength_hdus(hdul))
 
 
 @register_layout(
@@ -39,7 +39,7 @@ def _is_labelled_matrix(hdul: fits.HDUList) -> bool:
 )
 def _read_labelled_matrix(hdul: fits.HDUList) -> dict:
     """Read the flux of the primary HDU, the wavelengths and the table of labels."""
-    hdu = _wavelength_hdu(hdul)
+    hdu = _wavelength_hdus(hdul)[0]
     wavelength = in_angstrom(hdu.data, text(hdu.header.get("BUNIT")))
     n_pixels = image_shape(hdul[0])[1]
     if wavelength.size != n_pixels:
@@ -60,7 +60,7 @@ def _is_competition(hdul: fits.HDUList) -> bool:
     be classified, have nothing but the number of pixels.
     """
     shape, header = image_shape(hdul[0]), hdul[0].header
-    if len(shape) != 2 or _wavelength_hdu(hdul) is not None:
+    if len(shape) != 2 or _wavelength_hdus(hdul):
         return False
     if {"COEFF0", "CRVAL1", "TELESCOP"} & {*header}:
         return False
@@ -90,11 +90,12 @@ def _read_competition(hdul: fits.HDUList) -> dict:
     }
 
 
-def _wavelength_hdu(hdul: fits.HDUList) -> fits.ImageHDU | None:
-    for hdu in hdul[1:]:
-        if hdu.name == "WAVELENGTH" and len(image_shape(hdu)) == 1:
-            return hdu
-    return None
+def _wavelength_hdus(hdul: fits.HDUList) -> list[fits.ImageHDU]:
+    return [
+        hdu
+        for hdu in hdul[1:]
+        if hdu.name == "WAVELENGTH" and len(image_shape(hdu)) == 1
+    ]
 
 
 def _label_table(hdul: fits.HDUList) -> Table:

@@ -379,7 +379,7 @@ def read_spectra(
     spectra = None
     if isinstance(source, str | os.PathLike):
         if Path(source).is_dir():
-            paths = _list_files(source, pattern, recursive)
+            paths: list[str | os.PathLike] = [*_list_files(source, pattern, recursive)]
         else:
             paths = [source]
             spectra = _read_matrix_file(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The layouts of SDSS and BOSS spectra, one spectrum a file."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ _UNTAGGED = ("", "NOCVS")
 
 def _is_spec(hdul: fits.HDUList) -> bool:
     """Tell a coadd table with columns flux, ivar and loglam."""
-    return _coadd_table(hdul) is not None
+    return any(True for _ in _coadd_tables(hdul))
 
 
 def _is_spspec(hdul: fits.HDUList) -> bool:
@@ -61,7 +62,7 @@ def _read_spec(hdul: fits.HDUList) -> dict:
 
     Names of HDUs are not relied upon, and columns are found in upper and lower case.
     """
-    coadd, catalogue, header = _coadd_table(hdul), _catalog(hdul), hdul[0].header
+    coadd, catalogue, header = next(_coadd_tables(hdul)), _catalog(hdul), hdul[0].header
     names = column_names(coadd)
     masks = {
         key.lower(): coadd.data[names[key]]
@@ -151,13 +152,12 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
     )
 
 
-def _coadd_table(hdul: fits.HDUList) -> fits.BinTableHDU | None:
-    """First table of a spectrum; those of the single exposures come behind it."""
+def _coadd_tables(hdul: fits.HDUList) -> Iterator[fits.BinTableHDU]:
+    """Find the tables of spectra; those of single exposures come behind the first."""
     needed = {"FLUX", "IVAR", "LOGLAM"}
     for hdu in hdul[1:]:
         if is_table(hdu) and needed <= {*column_names(hdu)}:
-            return hdu
-    return None
+            yield hdu
 
 
 def _catalog(hdul: fits.HDUList) -> dict[str, Any]:

@@ -102,7 +102,9 @@ def simulate_spectra(
         total=n, desc="Simulating spectra", unit=" spectra", disable=not verbose
     ) as bar:
         for name, count in counts.items():
-            model = MODELS[name](grid) if count else None
+            if not count:
+                continue
+            model = MODELS[name](grid)
             for start in range(0, count, chunk):
                 rows = order[first + start : first + min(start + chunk, count)]
                 objects = model.simulate(rows.size, rng)

@@ -6,12 +6,10 @@ import copy
 import inspect
 import io
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -28,6 +26,7 @@ from torch.nn.parameter import is_lazy as is_lazy_weight
 from torch.utils.data import DataLoader, IterableDataset, Subset
 from typing_extensions import override
 
+from skastro._compat import validate_as_skorch
 from skastro.augmentation import AUGMENTATIONS
 from skastro.base._parameters import (
     CATCH_ALL,
@@ -41,7 +40,6 @@ from skastro.base._parameters import (
     parameter_names,
     unknown_name,
     validate_constraints,
-    warn_of_shuffling,
 )
 from skastro.base._state import (
     StateDict,
@@ -52,6 +50,7 @@ from skastro.base._state import (
 )
 from skastro.base._validation import check_sample_weight, check_X_y
 from skastro.networks import get_module
+from skastro.streaming import predict_stream
 from skastro.training import (
     SAMPLE_WEIGHT,
     BatchHalving,
@@ -576,7 +575,7 @@ class BaseNet(NeuralNet):
             constraints, self.get_params(deep=False), type(self).__name__
         )
         if self._part_params.get("iterator_valid__shuffle"):
-            warn_of_shuffling()
+            validate_as_skorch(["iterator_valid__shuffle"], self.prefixes_)
 
     @property
     def device(self) -> Any:
@@ -1489,57 +1488,7 @@ class BaseNet(NeuralNet):
             # Those of a training step, kept for scoring, carry gradients.
             yield function(output.detach())
 
-    def predict_stream(
-        self,
-        X: Any,
-        chunk_size: int | None = None,
-        *,
-        out: str | os.PathLike,
-        method: str = "auto",
-        ids: Any = None,
-        resume: bool = True,
-        verbose: int = 1,
-    ) -> Path:
-        """Predict a catalogue larger than memory, chunk by chunk, into a file.
-
-        An interrupted prediction goes on where it stopped when it is called again. See
-        :func:`skastro.streaming.predict_stream` for the parameters and the layout of
-        the file.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-            The input: an array, a memory map, an HDF5 data set.
-        chunk_size : int, default=None
-            Samples in a chunk; None takes about 64 MiB.
-        out : str or path-like
-            The file to write, ``.h5``, ``.hdf5`` or ``.csv``.
-        method : str, default="auto"
-            The estimator's method to call.
-        ids : array-like of shape (n_samples,), default=None
-            Names of the samples for the file's first column.
-        resume : bool, default=True
-            Whether to go on with an interrupted prediction.
-        verbose : int, default=1
-            0 shows no progress bar.
-
-        Returns
-        -------
-        path : Path
-            The file.
-        """
-        from skastro.streaming import predict_stream
-
-        return predict_stream(
-            self,
-            X,
-            chunk_size,
-            out=out,
-            method=method,
-            ids=ids,
-            resume=resume,
-            verbose=verbose,
-        )
+    predict_stream = predict_stream
 
     # Learned state, in pickles and in files ---------------------------------------
 

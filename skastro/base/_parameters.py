@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from numbers import Integral, Real
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from skorch import NeuralNet
 
 from skastro._compat import (
     HasMethods,
     Interval,
     Options,
     StrOptions,
+    validate_as_skorch,
     validate_parameter_constraints,
 )
 from skastro.augmentation import AUGMENTATIONS
@@ -83,15 +82,6 @@ def validate_constraints(
 ) -> None:
     """Refuse values that the constraints do not allow, with scikit-learn's message."""
     validate_parameter_constraints(dict(constraints), dict(values), caller_name=owner)
-
-
-def warn_of_shuffling() -> None:
-    """Warn, as skorch does, of a shuffled order of predictions."""
-    name = "iterator_valid__shuffle"
-    net = SimpleNamespace(
-        _params_to_validate={name}, prefixes_=PARTS, use_caching="auto", **{name: True}
-    )
-    NeuralNet._validate_params(net)
 
 
 def _initializers(cls: type) -> list[Callable]:
@@ -196,11 +186,8 @@ class UnknownParameterError(TypeError, ValueError):
             f"{owner}() got an unexpected parameter {name!r}: {problem}"
             for name, problem in problems.items()
         )
-        net = SimpleNamespace(
-            _params_to_validate=set(problems), prefixes_=PARTS, use_caching="auto"
-        )
         try:
-            NeuralNet._validate_params(net)
+            validate_as_skorch(problems, PARTS)
             super().__init__(self.message)
         except ValueError as error:
             super().__init__(*error.args)

@@ -41,25 +41,30 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     ----------
     size : int or pair of int, default=128
         Height and width of the new images, in pixels; one number means both.
+
     channel_axis : {-1, 1, 2, 3, -2, -3}, default=-1
         The axis of 4-D X that holds the channels (colors), which stay as they are.
         Images of 3-D X have one channel.
+
     image_shape : tuple of int, default=None
-        Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
-        a row is an image written out. With None a row of 2-D X is an image of height
-        1. The new images are written out as rows too.
+        Shape of one image, ``(height, width)`` or with the channels, if X is 2-D and
+        each row is a flattened image. With None a row of 2-D X is an image of height
+        1. The new images are flattened to rows too.
+
     fill_value : float, default=0
-        Value of the pixels around an image that is smaller than `size`. It must be one
-        that the images' data type can hold.
+        Value of the pixels around an image that is smaller than `size`. The data type
+        of the images must be able to hold it.
 
     Attributes
     ----------
     sample_shape_ : tuple of int or None
         Shape of an image seen during ``fit``; None along an axis on which the images
         of a list differed.
+
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``; absent if the
         images of a list differed in it.
+
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.
@@ -67,7 +72,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     See Also
     --------
     GalaxyClassifier : Takes the images that result.
-    RebinSpectra : Spectra of different grids on one.
+    RebinSpectra : Rebins spectra to a common grid.
 
     Notes
     -----
@@ -118,6 +123,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         X : array-like of shape (n_images, height, width) or with an axis of \
                 channels, or a list of images
             Images.
+
         y : None
             Ignored.
 
@@ -136,7 +142,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             shape, dtype = tuple(images.shape[1:]), images.dtype
         self._check_fill(dtype)
         n_features_out = self._new_shape(shape)[0]
-        # Last, so that a failing fit leaves nothing behind.
+        # Set last, so that a failing fit sets no attribute.
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         if isinstance(images, np.ndarray):
@@ -155,16 +161,16 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         X : array-like of shape (n_images, height, width) or with an axis of \
                 channels, or a list of images
             Images. They are not changed. May be an array on disk, such as an
-            `h5py.Dataset`. In a list, each image is an array ``(height, width)`` or
-            with an axis of channels, which all of them have or none.
+            `h5py.Dataset`. In a list, each image is an array ``(height, width)``, or
+            each has an axis of channels.
 
         Returns
         -------
         X_tr : ndarray of shape (n_images, new_height, new_width) or with an axis of \
                 channels where it was
-            New images with the data type of X; 2-D where X is 2-D. A
-            :class:`~skastro.datasets.LazyArray` where `X` is an array on disk: its
-            images are cut and padded when they are read.
+            New images with the data type of X; 2-D if X is 2-D. A
+            :class:`~skastro.datasets.LazyArray` if `X` is an array on disk: its images
+            are cut and padded when they are read.
         """
         self._validate_params()
         if _is_image_list(X):
@@ -177,7 +183,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._check_against_fit(images.shape[1:])
         self._check_fill(images.dtype)
         if lazy:
-            # Rows are read later; a copy keeps the present parameters until then.
+            # Rows are read later; the copy keeps the current parameters until then.
             function = copy.copy(self)._transform
             new_shape = self._new_shape(images.shape[1:])
             source = RowwiseSource(images, function, new_shape, images.dtype)
@@ -211,7 +217,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return ImageLayout(self.channel_axis, self.image_shape)
 
     def _new_shape(self, sample_shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        """Return the shape of a new sample, flat where X is 2-D."""
+        """Return the shape of a new sample, flat if X is 2-D."""
         new_shape = self._new_image_shape(self._layout.image_shape_of(sample_shape))
         return (math.prod(new_shape),) if len(sample_shape) == 1 else new_shape
 
@@ -259,7 +265,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             raise ValueError(
                 f"Found array of shape {X.shape} and dtype {X.dtype}: "
                 f"{type(self).__name__} expects images of shape (n, height, width), "
-                "(n, height, width, channels) or, written out, (n, n_pixels), real "
+                "(n, height, width, channels) or, flattened, (n, n_pixels), real "
                 "numbers, at least one."
             )
 
@@ -324,7 +330,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
 
 def _is_image_list(X: Any) -> bool:
-    """Tell a list of arrays with two axes or more from other input."""
+    """Return whether X is a list of arrays with two axes or more."""
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
         X = list(X)
     return (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Prediction chunk by chunk into a file, which goes on after an interruption."""
+"""Prediction chunk by chunk into a file, which resumes after an interruption."""
 
 import math
 import os
@@ -27,7 +27,7 @@ from skastro.streaming._output import (
 
 # A chunk of this size is large enough for any device and small for any memory.
 _CHUNK_BYTES = 2**26
-# Rows of a chunk where their size is not known, as that of images behind their paths.
+# Rows of a chunk if their size is not known, such as the size of images given by paths.
 _ROWS_OF_UNKNOWN_SIZE = 1024
 _WRITERS = {".h5": write_hdf5, ".hdf5": write_hdf5, ".csv": write_csv}
 
@@ -43,7 +43,7 @@ def predict_stream(
     resume: bool = True,
     verbose: int = 1,
 ) -> Path:
-    """Predict a catalogue that is larger than memory into a file.
+    """Predict a catalog that is larger than memory into a file.
 
     X is read, and the file written, a chunk of rows at a time. After an interruption of
     any kind, the same call continues with the first unfinished chunk, and the file is
@@ -53,27 +53,34 @@ def predict_stream(
     ----------
     estimator : estimator
         Any fitted estimator or pipeline with scikit-learn's interface.
+
     X : array-like of shape (n_rows, ...)
         The rows, in anything that has a length and slices ``X[start:stop]``: an
         array, :class:`numpy.memmap`, ``h5py.Dataset``, zarr array, table of pandas, or
         list such as one of paths, if the estimator takes lists. Only contiguous slices
         are read, of `chunk_size` rows or a single one.
+
     chunk_size : int, default=None
         Rows that are read and predicted together. None means as many as make 64 MiB of
         X, or 1024 where X has no shape, as a list.
+
     out : str or path-like
         The file, which ends in ``.h5`` or ``.hdf5``, or in ``.csv``. It appears under
         its name when it is complete; an older file of that name stays until then, and
         is replaced.
+
     method : str, default="auto"
         What to compute: "predict_proba", "predict_log_proba", "decision_function",
         "score_samples", "predict" or "transform". "auto" is the first of
         "predict_proba", "predict" and "transform" that the estimator has.
+
     ids : array-like of shape (n_rows,), default=None
         Names or numbers of the objects, which the file lists beside the results.
+
     resume : bool, default=True
         Whether to continue an interrupted run. False drops its finished chunks and
         starts anew.
+
     verbose : int, default=1
         Whether to show a progress bar; 0 is quiet.
 
@@ -86,14 +93,17 @@ def predict_stream(
     ------
     NotFittedError
         If the estimator is not fitted.
+
     ValueError
         If `out` has another ending, if the estimator lacks the method, if X has no rows
         or is read from `out` itself, if `ids` has another length, if an output of more
         than two dimensions shall go into a CSV, or if the interrupted run was one of
         another model, of other data or with other arguments.
+
     TypeError
         If X has no length or slices, or if the output or `ids` hold neither numbers
         nor text.
+
     RuntimeError
         If another run is writing `out` at this time.
 
@@ -177,8 +187,8 @@ def predict_stream(
 
 
 def _check_out(out: str | os.PathLike, X: Any, ids: Any) -> tuple[Path, Any]:
-    """Find out where to write and how, or say why it cannot be done."""
-    # A link keeps pointing where it did: the file behind it is replaced.
+    """Return the path to write and the writer, or raise if it cannot be written."""
+    # A symbolic link is kept; the file that it points to is replaced.
     target = Path(os.path.realpath(out))
     writer = _WRITERS.get(Path(out).suffix.lower())
     if writer is None:
@@ -217,7 +227,7 @@ def _hint_at_resuming(journal: Journal, n_rows: int) -> Iterator[None]:
         if journal.n_done:
             error.add_note(
                 f"{journal.n_done} of {n_rows} rows are finished and kept in "
-                f"{journal.path}; the same call goes on from there."
+                f"{journal.path}; the same call continues from there."
             )
         raise
 
@@ -242,7 +252,7 @@ def default_chunk_size(X: Any) -> int:
     shape = getattr(X, "shape", None)
     if not shape:
         return _ROWS_OF_UNKNOWN_SIZE
-    # A table has a type for each column, of eight bytes mostly.
+    # A table has a type for each column, most of them of eight bytes.
     value_bytes = getattr(getattr(X, "dtype", None), "itemsize", 8)
     row_bytes = value_bytes * math.prod(shape[1:])
     return max(1, _CHUNK_BYTES // max(1, row_bytes))

@@ -6,10 +6,10 @@ from skastro.training._batches import (
     BatchIterator,
     NotFiniteError,
     find_source,
+    samples_at_once,
     separate_weight,
 )
 from skastro.training._callbacks import BestWeights, EpochLog, EpochProgress
-from skastro.training._device import samples_at_once
 from skastro.training._halving import (
     BatchHalving,
     concatenate,

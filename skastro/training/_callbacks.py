@@ -9,23 +9,23 @@ from tqdm.auto import tqdm
 
 
 class BestWeights(Callback):
-    """Restore the weights of the epoch that did best in validation.
+    """Restore the weights of the epoch with the best validation score.
 
-    Without a validation split the last weights stay. An interrupted training ends with
-    the best weights seen until then.
+    Without a validation split the last weights are kept. An interrupted training ends
+    with the best weights up to then.
 
     Parameters
     ----------
     monitor : str, default="valid_loss"
-        The column of the history to follow. Of equal epochs the later one counts.
+        The column of the history to follow. Ties go to the later epoch.
     lower_is_better : bool, default=True
         Whether the best value is the lowest.
     start : float, default=0.0
-        Epochs in this first part of the training do not count, from 0 to 1. While the
-        learning rate is high the weights jump about, and on a small validation split
-        one of these jumps can look best by chance.
+        Fraction of the training, from 0 to 1, whose epochs do not count. The weights
+        fluctuate while the learning rate is high, and on a small validation split one
+        of these epochs can look best by chance.
     restore : bool, default=True
-        Whether to restore at all; False only notes the best epoch.
+        Whether to restore the weights; False only records the best epoch.
 
     Attributes
     ----------
@@ -53,16 +53,16 @@ class BestWeights(Callback):
         self.restore = restore
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
-        """Forget what earlier calls kept."""
+        """Forget the weights of earlier calls."""
         self.best_epoch_ = None
         self._epochs_done = 0
         self._best = math.inf
         self._weights: dict[str, Any] | None = None
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
-        """Copy the weights where the epoch was the best one so far."""
+        """Copy the weights if the epoch is the best one so far."""
         if self._epochs_done == math.ceil(self.start * net.max_epochs):
-            # From here on epochs count, and those before are forgotten.
+            # Epochs count from here on; earlier ones are forgotten.
             self._best = math.inf
         self._epochs_done += 1
         record = net.history[-1]
@@ -93,7 +93,7 @@ class EpochProgress(Callback):
     Parameters
     ----------
     columns : tuple of str, default=("train_loss", "valid_loss", "valid_acc")
-        Columns of the history that stand behind the bar.
+        Columns of the history that are shown after the bar.
 
     Examples
     --------
@@ -109,11 +109,11 @@ class EpochProgress(Callback):
         self.columns = columns
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the bar behind: it belongs to a terminal, not to a file."""
+        """Drop the bar, which belongs to a terminal and cannot be pickled."""
         return {name: v for name, v in vars(self).items() if name != "_bar"}
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
-        """Make no bar yet: the number of batches is not known."""
+        """Do nothing yet, because the number of batches is not known."""
         self._bar = None
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
@@ -136,7 +136,7 @@ class EpochProgress(Callback):
             self._bar.update()
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
-        """Write the epoch's losses behind the bar."""
+        """Write the epoch's losses after the bar."""
         if self._bar is None:
             return
         record = net.history[-1]

@@ -16,13 +16,12 @@ PRECISIONS = {
     "float16": torch.float16,
 }
 
-# Below these sizes converting to and fro costs more than the short format saves
-# (benchmarks/bench_precision.py).
+# Below these sizes converting between formats costs more than the short format saves.
 _LEAST_INPUT = 512
 _LEAST_WEIGHTS = 2**15
 
-# The settings are the process's. Of blocks that overlap, in threads, the first to open
-# notes them and the last to close puts them back.
+# The settings belong to the process. If blocks overlap in several threads, the first to
+# start stores the settings and the last to end restores them.
 _LOCK = RLock()
 _OPEN: list[torch.device] = []
 _BEFORE: list[tuple[bool, str]] = []
@@ -86,7 +85,7 @@ def fast_kernels(
                 (torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision())
             )
         _OPEN.append(device)
-        # Who asked torch for deterministic results gets them.
+        # Respect a request for deterministic results.
         if search and not torch.backends.cudnn.deterministic:
             torch.backends.cudnn.benchmark = True
         if precision == "auto":
@@ -102,6 +101,6 @@ def fast_kernels(
 
 
 def _set_matmul_precision(precision: str) -> None:
-    # torch refuses where the user has chosen by its newer settings, which then hold.
+    # torch raises if the user has chosen by its newer settings, which then apply.
     with suppress(RuntimeError):
         torch.set_float32_matmul_precision(precision)

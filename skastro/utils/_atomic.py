@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files that appear under their name only once they are complete."""
+"""Files that appear under their name only when they are complete."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ def atomic_write(
     encoding: str | None = None,
     newline: str | None = None,
 ) -> Iterator[IO]:
-    """Open a file that takes its name only when it has been written to the end.
+    """Open a file that gets its name only when it has been written to the end.
 
     The content goes to a temporary file in the same folder, with the same suffix,
     which is renamed to `path` when the block ends, and removed when the block raises.
@@ -30,7 +30,7 @@ def atomic_write(
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}.")
-    # A link keeps pointing where it did: the file behind it is replaced.
+    # A symbolic link is kept; the file that it points to is replaced.
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file.")

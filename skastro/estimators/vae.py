@@ -32,7 +32,7 @@ from skastro.estimators._images import (
     some_samples,
     spread_runs,
 )
-from skastro.training import BatchIterator, fast_kernels
+from skastro.training import BatchIterator, fast_kernels, separate_weight
 from skastro.utils import ImageLayout, inherit_parameters
 
 # What a module gets to start from: so many samples, or so many bytes of them.
@@ -287,6 +287,8 @@ class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
     }
     criterion: ClassVar = EvidenceBound
     predict_nonlinearity: ClassVar = None
+    # Whether the module has got samples to start from.
+    _has_started = False
     # Of the latest loss, until the history has them.
     _terms: ClassVar[dict[str, torch.Tensor]] = {}
 
@@ -522,6 +524,7 @@ class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
 
     def _prepare(self, x: Any) -> torch.Tensor:
         """Scale a batch; in the layout of X for modules that take no sizes."""
+        x, _ = separate_weight(x)
         x = self._send(x)
         shape = x.shape
         x = self._layout.to_images(x).float()
@@ -641,6 +644,7 @@ class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
             _check_is_autoencoder(factory)
         super().initialize_module()
         _check_is_autoencoder(self.module_)
+        self._has_started = False
         return self
 
     @property
@@ -681,8 +685,9 @@ class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
         if not hasattr(self, "channel_low_"):
             self._learn_range(dataset)
         start_from = getattr(self.module_, "start_from", None)
-        if start_from is None or hasattr(self, "latent_dim_"):
+        if start_from is None or self._has_started:
             return
+        self._has_started = True
         n_bytes = 4 * int(np.prod(self.sample_shape_))
         n_samples = min(_N_TO_START, max(1, _BYTES_TO_START // n_bytes))
         start_from(
@@ -699,9 +704,9 @@ class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
     ) -> torch.Tensor:
         # In validation beta is the same from the first epoch on, and there are no free
         # bits, so that epochs compare.
-        weight = None
-        if isinstance(X, dict):
-            weight = X["sample_weight"].to(y_pred[0].device)
+        _, weight = separate_weight(X)
+        if weight is not None:
+            weight = weight.to(y_pred[0].device)
         loss, terms = self.criterion_(
             y_pred,
             likelihood=self.likelihood,

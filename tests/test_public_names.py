@@ -43,3 +43,9 @@ def test_unknown_name_is_an_attribute_error():
 def test_torch_is_not_imported_before_it_is_needed(statement):
     code = f"{statement}\nimport sys\nsys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_estimators_have_few_bases():
+    public = [getattr(skastro, name) for name in skastro.__all__]
+    classes = [value for value in public if isinstance(value, type)]
+    assert max(len(cls.__mro__) for cls in classes) <= 12

@@ -45,22 +45,32 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     While a training runs, callbacks see what the module sees, the encoded targets 0 to
     n_classes - 1, and so do ``predict`` and ``classes_`` as far as callbacks call them.
 
+    Further parameters are those of :class:`BaseNet`.
+
     Parameters
     ----------
     module : str, torch.nn.Module class or instance
         The network.
     criterion : class, default=torch.nn.CrossEntropyLoss
         The loss.
+    restore_best_weights : bool, default=True
+        Keep the weights of the epoch with the highest validation accuracy, the later
+        one of equals, in the last quarter of the training, where the scheduled rate is
+        low. Without validation those of the last epoch stay.
+        ``callbacks__best_weights__monitor`` names another figure.
     calibrate : bool, default=False
-        Whether to divide the logits by a temperature, fitted on the validation samples.
+        Divide the logits by a temperature, fitted on the validation samples after the
+        training, so that probabilities are what they promise; see :ref:`the user guide
+        <trust>`. It needs `train_split` and the default criterion. ``class_weight`` and
+        `sampler` shift probabilities towards rare classes, which no temperature mends.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes in the loss, by label.
+        Weights of the classes in the loss, by label; ``"balanced"`` makes them
+        inversely proportional to the classes' numbers.
     sampler : {"balanced"} or None, default=None
-        ``"balanced"`` draws training samples of all classes equally often.
+        ``"balanced"`` draws training samples with replacement such that all classes
+        come equally often.
     classes : array-like of shape (n_classes,), default=None
         All labels, where the training samples may not show every class.
-    **kwargs : dict
-        Parameters of :class:`BaseNet`, and of the parts.
 
     Attributes
     ----------

@@ -41,7 +41,6 @@ from skastro.base._parameters import (
     names_of,
     own_names,
     parameter_names,
-    suggest,
     unknown_name,
     validate_constraints,
 )
@@ -72,7 +71,7 @@ from skastro.training import (
     samples_at_once,
     separate_weight,
 )
-from skastro.utils import LazyArray, check_finite, is_lazy
+from skastro.utils import LazyArray, check_finite, is_lazy, suggest_name
 
 _SIZES = ("n_channels", "n_outputs", "input_size")
 _FUSED_DEVICES = ("cpu", "cuda")
@@ -173,51 +172,93 @@ class BaseNet(NeuralNet):
     criterion : class
         The loss.
     optimizer : class, default=torch.optim.AdamW
-        The optimizer.
+        The optimizer; the default decays weights apart from the gradient (Loshchilov &
+        Hutter 2019, https://arxiv.org/abs/1711.05101).
     lr : float, default=3e-3
         The learning rate; with a schedule the highest one.
     max_epochs : int, default=40
         Passes over the training samples in one call of ``fit``.
     batch_size : int, default=16
-        Samples in a training batch; -1 takes all at once.
+        Samples in a training batch. Prediction takes at least as many;
+        ``iterator_valid__batch_size`` sets how many. -1 takes all at once.
     schedule : {"cosine", "cosine_cycles", "steps"}, callable or None, default="cosine"
-        How the learning rate changes. A callable takes the progress from 0 to 1 and
-        returns a factor.
+        How the learning rate changes at every step. ``"cosine"``: a linear warm-up
+        over the first tenth of the training, then half a cosine down to zero
+        (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983).
+        ``"cosine_cycles"``: the same in two cycles, the second half as high.
+        ``"steps"``: divided by ten after one half and three quarters. A callable takes
+        the progress from 0 to 1 and gives a factor, as
+        :class:`~skastro.training.CosineCycles` and :class:`~skastro.training.Steps` do.
+        None: a constant rate, or the schedule of a callback of yours.
     train_split : float, callable or None, default=0.1
-        The part of the samples that is set aside for validation, or skorch's way to do
-        so.
+        A float sets that part of the samples aside for validation, drawn with
+        ``random_state``, by classifiers in the proportions of the classes; of fewer
+        than 20 samples none is set aside. A callable takes and gives what skorch's
+        :class:`~skorch.dataset.ValidSplit` does. None: no validation.
     restore_best_weights : bool, default=True
-        Whether to put the weights of the best epoch back at the end.
+        Keep the weights of the epoch with the lowest validation loss. Without
+        validation those of the last epoch stay. ``callbacks__best_weights__monitor``
+        names another figure.
     augment : str, callable or None, default=None
-        How training batches are varied, see :mod:`skastro.augmentation`.
+        How training batches are varied before the network sees them.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
-        Number format of the computations.
+        Number format of the network's computations. ``"auto"``: bfloat16 where the
+        hardware computes in it (float16 on GPUs that are fast in that format only) and
+        samples and network are large enough for that to pay, float32 elsewhere.
+        Regressors and transformers predict in float32 then, as shorter formats round
+        to two or three digits. Weights, losses and probabilities are always float32.
     device : str, torch.device or None, default="auto"
-        Where to compute; ``"auto"`` takes a GPU where there is one.
+        Where to compute. ``"auto"``: a CUDA device where there is one, else Apple's
+        MPS, else the CPU; a pickled estimator then looks anew where it is loaded.
     random_state : int, RandomState instance or None, default=None
-        Seed of weights, split, order, augmentation and dropout.
+        Seed of the weights, the validation split, the order of the samples, dropout
+        and other draws of the training. With an int, results are the same at each call
+        on the CPU and the global generators stay untouched. None follows the global
+        generators, so that ``torch.manual_seed`` governs.
     warm_start : bool, default=False
-        Whether ``fit`` trains a fitted network on.
+        Whether ``fit`` trains a fitted network on, instead of starting anew.
     verbose : int, default=1
         0: silent; 1: a progress bar; 2: also skorch's table of epochs.
     callbacks : list of skorch callbacks, "disable" or None, default=None
-        Callbacks besides the default ones; ``"disable"`` leaves these out.
+        Callbacks besides the default ones, which are ``epoch_timer``, ``train_loss``,
+        ``valid_loss``, ``lr_schedule``, ``best_weights``, ``progress`` and
+        ``print_log``, and ``valid_acc`` of classifiers. ``"disable"`` leaves the
+        default ones out too.
     iterator_train : class, default=skastro.training.BatchIterator
-        Iterator over training batches.
+        Iterator over training batches, such as :class:`torch.utils.data.DataLoader`.
     iterator_valid : class, default=skastro.training.BatchIterator
         Iterator over batches in validation and prediction.
     dataset : class, default=skorch.dataset.Dataset
         Data set that X and y are wrapped in.
     predict_nonlinearity : callable, "auto" or None, default="auto"
-        Function from the module's output to predictions.
+        Function from the module's output to probabilities or to scaled targets;
+        ``"auto"`` follows the criterion, and leaves outputs as they are for losses of
+        regression.
     compile : bool, default=False
         Whether to compile the module by :func:`torch.compile`.
     use_caching : bool or "auto", default="auto"
-        Whether scoring callbacks reuse predictions.
+        Whether scoring callbacks reuse the predictions of training and validation.
     torch_load_kwargs : dict, default=None
         Arguments of :func:`torch.load` in ``load_params``.
     **kwargs : dict
-        Parameters of the parts, such as ``module__width``.
+        Parameters of the parts, such as ``module__width``, with the prefixes
+        ``module__``, ``criterion__``, ``optimizer__``, ``iterator_train__``,
+        ``iterator_valid__``, ``callbacks__``, ``dataset__`` and ``compile__``.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Length of the second axis of X in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X was a data frame.
+    sample_shape_ : tuple of int
+        Shape of one sample in ``fit``.
+    module_sizes_ : dict
+        The sizes that were inferred from the data.
+    module_, criterion_, optimizer_, callbacks_ : objects
+        The parts, built.
+    history : skorch.history.History
+        What was recorded in each epoch.
 
     See Also
     --------
@@ -379,10 +420,10 @@ class BaseNet(NeuralNet):
         TypeError
             If it has no such parameter.
         """
-        if name not in cls._recipes:
-            names = cls._recipes or ("none",)
+        if name not in list(cls._recipes):
             raise ValueError(
-                f"{cls.__name__} has no recipe {name!r}: {suggest(str(name), names)}"
+                f"{cls.__name__} has no recipe {name!r}. "
+                f"{suggest_name(name, cls._recipes)}"
             )
         replaced = set(overrides)
         if overrides.get("callbacks") != "disable":

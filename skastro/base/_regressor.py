@@ -28,23 +28,29 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
     the user's numbers: data sets, splits, callbacks and ``predict``. The losses in the
     history are in scaled units, and so is what the module gives (``forward``).
 
+    Further parameters are those of :class:`BaseNet`.
+
     Parameters
     ----------
     module : str, torch.nn.Module class or instance
         The network.
     criterion : class, default=torch.nn.MSELoss
-        The loss.
+        The loss, of scaled targets. :class:`torch.nn.HuberLoss`,
+        :class:`torch.nn.SmoothL1Loss` and :class:`torch.nn.L1Loss` give less weight to
+        targets that are far off.
     scale_target : bool, default=True
-        Whether the criterion compares scaled targets.
-    **kwargs : dict
-        Parameters of :class:`BaseNet`, and of the parts.
+        Bring each target to mean 0 and standard deviation 1 for the loss, by what the
+        training samples have, so that `lr` means the same for magnitudes and for
+        radii, and several targets count alike. ``partial_fit`` and ``warm_start`` keep
+        the first scaling.
 
     Attributes
     ----------
     target_mean_, target_scale_ : ndarray of shape (n_outputs,)
-        Mean and standard deviation of the training targets; with `scale_target`.
+        Mean and standard deviation of the training targets, weighted where the samples
+        are; the scale of a constant target is 1. Only with `scale_target`.
     target_shape_ : tuple of int
-        Shape of one sample's target.
+        Shape of one sample's target: ``()`` where y was 1-D, else ``(n_outputs,)``.
     target_dtype_ : dtype
         Dtype of the predictions.
 

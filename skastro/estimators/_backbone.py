@@ -1,208 +1,234 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Starting from trained weights, and training them at a rate of their own."""
+"""Weights in files: reading them, and putting them into a network but for its head."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from numbers import Real
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
-from skorch import NeuralNet
-from torch import nn
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from skastro._compat import Interval, is_normalization
-from skastro.estimators._checkpoint import find_head, load_all_but_head, read_weights
+from skastro.networks import get_module
+
+# Under which a checkpoint of a whole training keeps the weights.
+_NESTED = ("state_dict", "model_state_dict", "model")
+# What torch.nn.DataParallel and torch.compile put in front of every name.
+_WRAPPERS = ("module.", "_orig_mod.")
+# How the few lines begin that stand for a file which git has not fetched.
+_LFS_POINTER = b"version https://git-lfs"
+# Names that a message lists at most.
+_LISTED = 5
+# Networks that published weights are most often of, and their stems by kernel size.
+_USUAL = ("resnet18", "resnet34", "resnet50", "resnet101")
+_STEM_OF_KERNEL = {3: "stride1", 7: "imagenet", 15: "stride4"}
+
+Weights = dict[str, Tensor]
 
 
-class Backbone(NeuralNet):
-    """Mixin over the strict net: parameters ``backbone`` and ``backbone_lr``.
+def read_weights(path: str | os.PathLike) -> Weights:
+    """Read the tensors of a checkpoint by name, onto the CPU.
 
-    It stands to the left of the strict net. The backbone is the network without its
-    last layer, the head.
+    The file is one of safetensors, named so, or one written by :func:`torch.save` that
+    holds tensors by name, at the top or as ``state_dict``, ``model_state_dict`` or
+    ``model``. Nothing in it can run code. The prefixes that DataParallel and
+    torch.compile put in front of the names are left out.
     """
-
-    initialized_: bool
-    _backbone_constraints: ClassVar[dict] = {
-        "backbone": [None, str, os.PathLike],
-        "backbone_lr": [None, Interval(Real, 0, None, closed="left")],
-    }
-
-    def load_backbone(self, path: str | os.PathLike) -> Self:
-        """Let the following ``fit`` start from the weights of a trained network.
-
-        It is the same as ``set_params(backbone=path)``, but for the file, which is
-        read here at once, so that one that is missing or damaged shows early.
-
-        Parameters
-        ----------
-        path : str or path-like
-            A file of weights, see the parameter ``backbone``.
-
-        Returns
-        -------
-        self : object
-            The estimator, which is to be fitted, also where it was before.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file cannot be read or holds something else. Whether the weights
-            fit the network shows in ``fit``, before the training.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import torch
-        >>> from skastro import GalaxyClassifier
-        >>> from skastro.networks import get_module
-        >>> trained = get_module("resnet18", ndim=2)(n_channels=3, n_outputs=1000)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "resnet18.pth"
-        ...     torch.save(trained.state_dict(), path)
-        ...     clf = GalaxyClassifier("resnet18").load_backbone(path)
-        >>> clf.backbone.name
-        'resnet18.pth'
-        """
-        read_weights(path)
-        return self.set_params(backbone=path)
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters, those of the parts included.
-
-        On an initialized net new parameters of the module, the criterion or the
-        callbacks build that part anew at once, as in skorch; so does a new
-        ``backbone_lr`` with the optimizer. A new ``backbone`` is loaded by the next
-        ``fit`` or ``partial_fit``, even of an estimator with ``warm_start``.
-
-        Parameters
-        ----------
-        **params : dict
-            Names and values.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        super().set_params(**params)
-        if self.initialized_ and "backbone" in params:
-            self.initialized_ = False
-        elif self.initialized_ and "backbone_lr" in params:
-            self._initialize_optimizer()
-        return self
-
-    def initialize_module(self) -> Self:
-        """Build the module, with the weights of the backbone where there is one.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        super().initialize_module()
-        if self.backbone is not None:
-            weights = read_weights(self.backbone)
-            load_all_but_head(self.module_, weights, self.backbone, self._module_ndim)
-        return self
-
-    # The rate of the backbone ---------------------------------------------------------
-
-    def _backbone_weights(self) -> dict[str, nn.Parameter]:
-        name, _ = find_head(self.module_)
-        return {
-            key: weight
-            for key, weight in self.module_.named_parameters()
-            if not key.startswith(name + ".")
-        }
-
-    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple:
-        """Collect the parameters of an optimizer; the backbone is a group of its own.
-
-        Parameters
-        ----------
-        prefix : str
-            The optimizer's name.
-        named_parameters : iterable of (str, Parameter)
-            What it optimizes.
-
-        Returns
-        -------
-        args, kwargs : tuple
-            Arguments of the optimizer's ``__init__``.
-
-        Raises
-        ------
-        ValueError
-            If groups are given besides ``backbone_lr``.
-        """
-        args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
-        if prefix != "optimizer" or self.backbone_lr is None:
-            return args, kwargs
-        if "param_groups" in self.get_params_for(prefix):
+    file = Path(path).expanduser()
+    if not file.is_file():
+        kind = "is a folder" if file.is_dir() else "does not exist"
+        raise FileNotFoundError(
+            f"backbone={str(path)!r} {kind}; give a file of weights (.pth, .pt or "
+            ".safetensors)."
+        )
+    with file.open("rb") as stream:
+        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise ValueError(
-                "Both backbone_lr and optimizer__param_groups set learning rates; give "
-                "one of them."
+                f"{file} is not the file of weights, but a pointer of Git LFS to it; "
+                "fetch it by 'git lfs pull'."
             )
-        (group,) = args[0]
-        slow = {id(weight) for weight in self._backbone_weights().values()}
-        # The head stands first: the history records the rate of the first group.
-        head = [weight for weight in group["params"] if id(weight) not in slow]
-        backbone = [weight for weight in group["params"] if id(weight) in slow]
-        groups = [{"params": head}, {"params": backbone, "lr": self.backbone_lr}]
-        return (groups, *args[1:]), kwargs
+    weights = _tensors_of(_read(file), file)
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(
+                f"{file} holds NaN or infinity in {name!r}: the weights diverged in "
+                "training, or the file is damaged."
+            )
+    return weights
 
-    @property
-    def _is_frozen(self) -> bool:
-        return self.backbone_lr is not None and self.backbone_lr == 0
 
-    def on_train_begin(
-        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
-    ) -> None:
-        """Set the backbone's rate, and freeze it where that is 0.
-
-        Parameters
-        ----------
-        net : StrictNet
-            The estimator itself.
-        X : array or dataset
-            The input.
-        y : array
-            The encoded target.
-        **kwargs : dict
-            Unused.
-        """
-        super().on_train_begin(net, X, y, **kwargs)
-        # A copy that was pickled in the middle of a training is still frozen.
-        self._thaw()
-        if self.backbone_lr is not None:
-            # set_params(lr=...) on an initialized net sets the rate of all groups.
-            self.optimizer_.param_groups[-1]["lr"] = self.backbone_lr
-        if self._is_frozen:
-            weights = self._backbone_weights()
-            self._frozen = [k for k, weight in weights.items() if weight.requires_grad]
-            for name in self._frozen:
-                weights[name].requires_grad_(False)
-
-    @contextmanager
-    def _while_training(self) -> Iterator[None]:
-        """Thaw what the training has frozen, however it ends."""
+def _read(file: Path) -> Any:
+    if file.suffix.lower() == ".safetensors":
         try:
-            with super()._while_training():
-                yield
-        finally:
-            self._thaw()
+            return load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(
+                f"{file} is no file of safetensors, or is damaged: {error}."
+            ) from error
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    # Damaged bytes make an unpickler raise anything.
+    except Exception as error:
+        raise ValueError(
+            f"{file} cannot be read as weights. It is damaged, or it holds objects "
+            "other than tensors, which are not loaded because they can run code; save "
+            "the tensors alone, by torch.save(network.state_dict(), path). "
+            f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})"
+        ) from error
 
-    def _thaw(self) -> None:
-        for name in self.__dict__.pop("_frozen", ()):
-            self.module_.get_parameter(name).requires_grad_(True)
 
-    def _set_training(self, training: bool = True) -> None:
-        super()._set_training(training)
-        if training and self._is_frozen:
-            # Running means and variances are as much part of the backbone as weights.
-            for layer in self.module_.modules():
-                if is_normalization(layer):
-                    layer.eval()
+def _tensors_of(content: Any, file: Path) -> Weights:
+    """Find the named tensors in what a file holds."""
+    for key in _NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(
+            f"{file} holds {type(content).__name__} instead of tensors by name; save "
+            "network.state_dict()."
+        )
+    odd = [
+        k
+        for k, v in content.items()
+        if not (isinstance(k, str) and isinstance(v, Tensor))
+    ]
+    if odd:
+        raise ValueError(
+            f"{file} holds more than tensors by name: "
+            f"{_listed(map(repr, odd), len(odd))}. "
+            "Save network.state_dict(), at the top or under the key 'state_dict'."
+        )
+    weights = dict(content)
+    while prefix := next(
+        (p for p in _WRAPPERS if all(name.startswith(p) for name in weights)), None
+    ):
+        weights = {name.removeprefix(prefix): v for name, v in weights.items()}
+    return weights
+
+
+def find_head(module: nn.Module) -> tuple[str, nn.Module]:
+    """Find name and module of a network's last layer, which gives the outputs.
+
+    It is the last one with weights of its own, in the order in which they were made.
+    """
+    layers = [
+        (name, layer)
+        for name, layer in module.named_modules()
+        if next(layer.parameters(recurse=False), None) is not None
+    ]
+    if len(layers) < 2:
+        raise ValueError(
+            "backbone and backbone_lr need a network of several layers, of which the "
+            f"last is its head, but {type(module).__name__} has {len(layers)} with "
+            "weights."
+        )
+    return layers[-1]
+
+
+def load_all_but_head(
+    module: nn.Module, weights: Weights, path: str | os.PathLike, ndim: int
+) -> None:
+    """Put weights into a network, and leave its last layer as it is.
+
+    A first convolution that reads colors is taken for a network that reads one channel:
+    its weights are summed over the colors, which is what it does to an image whose
+    colors are all the same. `path` is where the weights are from, for messages, and
+    `ndim` the number of axes that the network convolves over.
+    """
+    head = find_head(module)[0] + "."
+    own = {k: v for k, v in module.state_dict().items() if not k.startswith(head)}
+    given = {k: v for k, v in weights.items() if not k.startswith(head)}
+    given = _fit_channels(module, own, given, path)
+    missing = [
+        name
+        for name in own
+        # Counts of batches are of no use here, and old checkpoints have none.
+        if name not in given and not name.endswith("num_batches_tracked")
+    ]
+    unexpected = [name for name in given if name not in own]
+    differing = [
+        f"{name!r} has shape {tuple(given[name].shape)} in the file and "
+        f"{tuple(value.shape)} in the network"
+        for name, value in own.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    if missing or unexpected or differing:
+        problems = [
+            f"{label} {_listed(names, len(names))}"
+            for label, names in (
+                ("different shapes:", differing),
+                ("missing in the file:", list(map(repr, missing))),
+                ("unknown to the network:", list(map(repr, unexpected))),
+            )
+            if names
+        ]
+        advice = _fitting_module(weights, ndim) or (
+            "Give the module that they were trained with, and its module__... settings"
+        )
+        raise ValueError(
+            f"The weights in {path} do not fit the network {type(module).__name__}; "
+            f"{'; '.join(problems)}. {advice}."
+        )
+    module.load_state_dict(given, strict=False)
+
+
+def _fit_channels(
+    module: nn.Module, own: Weights, given: Weights, path: str | os.PathLike
+) -> Weights:
+    """Let a network of one channel take the first convolution of one of colors."""
+    convolutions = (
+        name
+        for name, layer in module.named_modules()
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d))
+    )
+    name = next(convolutions, "") + ".weight"
+    if name not in own or name not in given:
+        return given
+    there, here = given[name].shape, own[name].shape
+    same_but_channels = len(there) == len(here) and there[:1] + there[2:] == (
+        here[:1] + here[2:]
+    )
+    if there == here or not same_but_channels:
+        return given
+    if here[1] != 1:
+        raise ValueError(
+            f"The weights in {path} are for {there[1]} channels and the network is to "
+            f"read {here[1]}, all those of X or, with stretch='asinh', twice as many: "
+            f"{name!r} has shape {tuple(there)} in the file and {tuple(here)} in the "
+            f"network. Choose {there[1]} channels of X, and no stretch."
+            + (" Or one, whose weights are summed." if there[1] > 1 else "")
+        )
+    return {**given, name: given[name].sum(dim=1, keepdim=True)}
+
+
+def _fitting_module(weights: Weights, ndim: int) -> str | None:
+    """Say which of the usual networks the weights are of."""
+    stem = weights.get("conv1.weight")
+    if stem is None or stem.ndim != ndim + 2:
+        return None
+    settings: dict[str, Any] = {"width": len(stem)}
+    if stem.shape[-1] in _STEM_OF_KERNEL:
+        settings["stem"] = _STEM_OF_KERNEL[stem.shape[-1]]
+    for name in _USUAL:
+        factory: Callable[..., nn.Module] = get_module(name, ndim)
+        with torch.device("meta"):
+            network = factory(n_channels=stem.shape[1], n_outputs=1, **settings)
+        head = find_head(network)[0] + "."
+        shapes = {k: v.shape for k, v in network.state_dict().items()}
+        if all(
+            name in weights and weights[name].shape == shape
+            for name, shape in shapes.items()
+            if not name.startswith(head) and not name.endswith("num_batches_tracked")
+        ) and all(name in shapes or name.startswith(head) for name in weights):
+            options = [f"module__{key}={value!r}" for key, value in settings.items()]
+            return f"They fit {', '.join([f'module={name!r}', *options])}"
+    return None
+
+
+def _listed(names: Any, n_names: int) -> str:
+    more = n_names - _LISTED
+    return ", ".join(islice(names, _LISTED)) + (f" and {more} more" * (more > 0))

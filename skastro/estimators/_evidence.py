@@ -12,18 +12,10 @@ SMALLEST_NOISE = 1e-3
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Compute how far normal posteriors are from the prior, dimension by dimension.
+    """Compute the divergence of normal posteriors from the prior, by dimension.
 
-    Parameters
-    ----------
-    mean, log_variance : Tensor of shape (n_samples, latent_dim)
-        Of the posteriors.
-
-    Returns
-    -------
-    divergence : Tensor of shape (n_samples, latent_dim)
-        Kullback-Leibler divergence from the standard normal distribution, in nats;
-        Kingma & Welling (2014), appendix B, https://arxiv.org/abs/1312.6114.
+    It is the Kullback-Leibler divergence from the standard normal distribution, in
+    nats; Kingma & Welling (2014), appendix B, https://arxiv.org/abs/1312.6114.
     """
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
 
@@ -97,32 +89,12 @@ class EvidenceBound(nn.Module):
         free_bits: float,
         weight: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss.
+        """Compute the loss in nats a sample, and its terms.
 
-        Parameters
-        ----------
-        output : tuple of Tensor
-            Reconstructions, posterior means and logarithms of variances, and what the
-            encoder was given.
-        likelihood : {"normal", "laplace"}
-            The distribution of the noise.
-        noise_scale : float or None
-            Its scale; None finds it.
-        beta : float
-            Factor of the divergence.
-        free_bits : float
-            Nats in each dimension, as the mean over the batch, that cost as much as
-            none.
-        weight : Tensor of shape (n_samples,) or None
-            The samples' weights.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            In nats a sample.
-        terms : dict of Tensor
-            Its parts: ``reconstruction``, and the ``divergence`` as it is, without
-            `beta` and `free_bits`.
+        The output is reconstructions, posterior means, logarithms of the variances, and
+        what the encoder was given; ``noise_scale=None`` finds the scale. `free_bits`
+        are nats in each dimension, as the mean over the batch, that cost as much as
+        none. The term ``divergence`` is without `beta` and `free_bits`.
         """
         reconstruction, mean, log_variance, target = output
         if weight is None:

@@ -1,50 +1,145 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What estimators of images share: the layout of X, and its normalisation."""
+"""What estimators of images share: layout, normalization, trained backbones."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from contextlib import contextmanager
+from functools import lru_cache
+from numbers import Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from scipy.stats import median_abs_deviation
+from skorch import NeuralNet
 from skorch.dataset import unpack_data
+from torch import nn
+from typing_extensions import override
 
-from skastro._compat import StrOptions
+from skastro._compat import Interval, StrOptions, is_normalization
 from skastro.augmentation import IMAGE_AUGMENTATIONS, image_symmetries
-from skastro.estimators._image_batches import (
-    ImageBatches,
-    channel_constants,
-    sky_of,
-    some_samples,
-)
+from skastro.estimators._backbone import find_head, load_all_but_head, read_weights
+from skastro.training import find_source
+from skastro.utils import ImageLayout
 
+# Enough images for a mean that is known to a thousandth of the scatter, taken in runs
+# of neighbors, which are quick to read from a disk.
+_N_SAMPLES = 4096
+_RUN = 64
+_PIXELS_IN_RUN = 2**15
 # In units of the sky's noise. Where the compression begins at the noise itself, the
 # network learns radii, profiles and magnitudes less well.
 _SOFTENING = 10.0
-# Mean and deviation of the colours of ImageNet's images, of bytes divided by 255, by
+# Mean and deviation of the colors of ImageNet's images, of bytes divided by 255, by
 # which torchvision's networks are trained.
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class ImageInput(ImageBatches):
-    """Images in X: where their channels are, how they are normalised and turned."""
+class ImageInput(NeuralNet):
+    """Mixin of nets for images, to the left of the net's own base.
 
-    # Of estimators that do not offer them as parameters.
-    normalization: str | None = "training"
-    stretch: str | None = None
-    tta: bool | str = False
+    It normalizes images on the device and can start from a trained backbone, which is
+    the network without its last layer, the head.
+
+    Parameters
+    ----------
+    channel_axis : {-1, 1, 2, 3, -2, -3}, default=-1
+        The axis of 4-D X that holds the channels (colors), as in scikit-image. 3-D X
+        are images of one channel.
+    image_shape : tuple of int, default=None
+        Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
+        a row is an image written out. With None a row of 2-D X is an image of height 1.
+    normalization : {"training", "imagenet"} or None, default="training"
+        What each channel is brought to. ``"training"``: mean 0 and standard deviation
+        1, by what the training images have. ``"imagenet"``: bytes, or numbers from 0 to
+        1, in three colors, less the means of ImageNet's images and divided by their
+        deviations, as torchvision's networks are trained. None: bytes are divided by
+        255, and that is all.
+    stretch : {"asinh"} or None, default=None
+        ``"asinh"`` gives the network each channel twice: as it is, and compressed to
+        arsinh((x - sky) / softening), which shows the faint outskirts of galaxies
+        beside the bright cores of others (Lupton, Gunn & Szalay 1999,
+        https://doi.org/10.1086/301004). The sky is the median of the training images'
+        pixels, the softening ten times their scatter around it. Recommended for images
+        of flux or counts, where galaxies differ by magnitudes; a trained `backbone` for
+        images in three colors does not fit six channels.
+    backbone : str, path-like or None, default=None
+        A file with the weights of a trained network, to start from: ``.safetensors``,
+        or what :func:`torch.save` writes of a ``state_dict()``, under the names that
+        `module` has; torchvision's do for ``"resnet18"`` to ``"resnet101"``. Only the
+        last layer, the head, starts anew. Where X has one channel and the trained
+        network read colors, the first convolution is summed over them. The file is read
+        whenever the network is built: at each ``fit``, not by a loaded pickle. See
+        :ref:`the user guide <backbone>`.
+    backbone_lr : float, default=None
+        Learning rate of the backbone, which is the network without its last layer; `lr`
+        is then that of the head alone, and the schedule scales both. 0 freezes the
+        backbone, with the means and variances of its batch norms. None: `lr`.
+    augment : {"symmetries", "rotations", "rotations-without-flips", "resclass"}, \
+            callable or None, default="rotations"
+        How training batches are varied before the network sees them; validation and
+        prediction are not. ``"symmetries"``: quarter turns and flips,
+        :class:`skastro.augmentation.RandomDihedral`. ``"rotations"``: turns by any
+        angle, flips, small shifts and changes of scale,
+        :class:`skastro.augmentation.RandomAffine`;
+        ``"rotations-without-flips"`` keeps the sense in which spirals wind.
+        ``"resclass"``: turns by up to 30 degrees, flips, and changes of brightness and
+        color. These leave images of one row, as 2-D X has without `image_shape`, as
+        they are. A callable takes a Tensor of shape ``(batch, n_channels, height,
+        width)``, images of bytes divided by 255, and gives one of the same shape, on
+        its device; ``skastro.augmentation`` has some. Draws come from torch's global
+        generator, which ``random_state`` governs during ``fit``. Targets stay as they
+        are, so that a position angle, say, allows for no turns.
+    tta : bool or "rotations", default=False
+        Test-time averaging: with True, predictions (of classifiers the probabilities)
+        and ``score_samples`` are averages over each image turned by 0, 90, 180 and 270
+        degrees and its four mirror images. They take eight times as long and depend on
+        none of these. ``"rotations"`` leaves the mirror images out. Images that are not
+        square are turned by 0 and 180 degrees only, and 2-D X without `image_shape` not
+        at all. Scores in the course of the training are those of the images as they
+        are.
+
+    Attributes
+    ----------
+    channel_mean_, channel_scale_ : ndarray of shape (n_channels,)
+        What is taken from each channel, and what the rest is divided by: mean and
+        standard deviation of the training images, of bytes divided by 255, unless
+        `normalization` says otherwise. Of many images, 4096 spread over all are looked
+        at.
+    channel_sky_, channel_softening_ : ndarray of shape (n_channels,)
+        What the compressed channels begin and bend at; only with `stretch`. The mean
+        and scale of these channels then stand behind those of the others.
+    """
+
     _augmentations: ClassVar[Mapping[str, Callable]] = IMAGE_AUGMENTATIONS
+    initialized_: bool
     _module_ndim = 2
+    _input_ndims: ClassVar[tuple[int, ...]] = (2, 3, 4)
+    # Bytes stay bytes; all else becomes float32, the first of the list.
+    _input_dtypes: ClassVar = (np.float32, np.uint8)
+    _finite_advice = (
+        "Missing pixels can be filled beforehand, with numpy.nan_to_num for instance."
+    )
     _image_constraints: ClassVar[dict] = {
-        **ImageBatches._layout_constraints,
+        **ImageLayout.constraints,
         "normalization": [None, StrOptions({"training", "imagenet"})],
         "stretch": [None, StrOptions({"asinh"})],
         "augment": [None, callable, StrOptions(set(IMAGE_AUGMENTATIONS))],
         "tta": ["boolean", StrOptions({"rotations"})],
+        "backbone": [None, str, os.PathLike],
+        "backbone_lr": [None, Interval(Real, 0, None, closed="left")],
     }
+    # Weights that the running training does not change, by name.
+    _frozen: tuple[str, ...] | list[str] = ()
+
+    # Images in X ----------------------------------------------------------------
+
+    @property
+    def _layout(self) -> ImageLayout:
+        return ImageLayout(self.channel_axis, self.image_shape)
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
-        shape = list(self._image_shape_of(sample_shape))
-        n_channels = shape.pop(self._axis_in_sample()) if len(shape) == 3 else 1
+        n_channels, size = self._layout.sizes_of(sample_shape)
         if self.normalization == "imagenet" and n_channels != 3:
             raise ValueError(
                 "normalization='imagenet' is for images of 3 channels, but X has "
@@ -58,7 +153,7 @@ class ImageInput(ImageBatches):
             )
         if self.stretch is not None:
             n_channels *= 2
-        return {"n_channels": n_channels, "input_size": tuple(shape)}
+        return {"n_channels": n_channels, "input_size": size}
 
     def _predict_batches(
         self, X: Any, function: Callable, *, check: bool
@@ -68,16 +163,17 @@ class ImageInput(ImageBatches):
             yield from super()._predict_batches(X, function, check=check)
             return
 
-        def step(piece: Any) -> torch.Tensor:
-            X, y = unpack_data(piece)
+        def step(part: Any) -> torch.Tensor:
+            X, y = unpack_data(part)
             # Once, not once for each view. torch cannot turn all kinds of integers.
             X = self._send(X)
             X = X if X.dtype is torch.uint8 else X.float()
             views: Iterable[torch.Tensor] = [X]
             # Rows of numbers that nobody calls images have no symmetries.
             if X.ndim > 2 or self.image_shape is not None:
-                images = image_symmetries(self._to_images(X), flips=self.tta is True)
-                views = (self._to_samples(view, X.shape) for view in images)
+                layout = self._layout
+                images = image_symmetries(layout.to_images(X), flips=self.tta is True)
+                views = (layout.to_samples(view, X.shape) for view in images)
             total, n_views = 0, 0
             for view in views:
                 output = self.evaluation_step((view, y))
@@ -97,17 +193,15 @@ class ImageInput(ImageBatches):
         # The operations know images of one layout and, of bytes, one scale.
         images = self._augment(self._normalize(X))
         unit = 255 if X.dtype == torch.uint8 else 1
-        return self._to_samples(images, X.shape) * unit
+        return self._layout.to_samples(images, X.shape) * unit
 
     def _normalize(self, X: torch.Tensor) -> torch.Tensor:
-        X = self._to_images(X)
+        X = self._layout.to_images(X)
         return X.float() / 255 if X.dtype == torch.uint8 else X.float()
 
     def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
         mean, scale = channel_constants(
-            tuple(self.channel_mean_.tolist()),
-            tuple(self.channel_scale_.tolist()),
-            X.device,
+            self.channel_mean_, self.channel_scale_, X.device
         )
         return (self._add_stretched(X) - mean) / scale
 
@@ -121,9 +215,7 @@ class ImageInput(ImageBatches):
         if not hasattr(self, "channel_sky_"):
             return X
         sky, softening = channel_constants(
-            tuple(self.channel_sky_.tolist()),
-            tuple(self.channel_softening_.tolist()),
-            X.device,
+            self.channel_sky_, self.channel_softening_, X.device
         )
         return torch.cat([X, torch.asinh((X - sky) / softening)], dim=1)
 
@@ -157,5 +249,201 @@ class ImageInput(ImageBatches):
     def _some_images(self, dataset: Any) -> Iterator[torch.Tensor]:
         """Yield some training images, bytes divided by 255, in double precision."""
         for images in some_samples(dataset):
-            X = self._to_images(torch.as_tensor(images))
+            X = self._layout.to_images(torch.as_tensor(images))
             yield X.double() / (255 if X.dtype == torch.uint8 else 1)
+
+    # Trained weights -------------------------------------------------------------
+
+    def load_backbone(self, path: str | os.PathLike) -> Self:
+        """Let the following ``fit`` start from the weights of a trained network.
+
+        It is the same as ``set_params(backbone=path)``, but for the file, which is
+        read here at once, so that one that is missing or damaged shows early.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file of weights, see the parameter ``backbone``.
+
+        Returns
+        -------
+        self : object
+            The estimator, which is to be fitted, also where it was before.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file cannot be read or holds something else. Whether the weights
+            fit the network shows in ``fit``, before the training.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from skastro import GalaxyClassifier
+        >>> from skastro.networks import get_module
+        >>> trained = get_module("resnet18", ndim=2)(n_channels=3, n_outputs=1000)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "resnet18.pth"
+        ...     torch.save(trained.state_dict(), path)
+        ...     clf = GalaxyClassifier("resnet18").load_backbone(path)
+        >>> clf.backbone.name
+        'resnet18.pth'
+        """
+        read_weights(path)
+        return self.set_params(backbone=path)
+
+    @override
+    def set_params(self, **params: Any) -> Self:
+        # The next fit loads a new backbone, even with warm_start.
+        super().set_params(**params)
+        if self.initialized_ and "backbone" in params:
+            self.initialized_ = False
+        elif self.initialized_ and "backbone_lr" in params:
+            self._initialize_optimizer()
+        return self
+
+    @override
+    def initialize_module(self) -> Self:
+        super().initialize_module()
+        if self.backbone is not None:
+            weights = read_weights(self.backbone)
+            load_all_but_head(self.module_, weights, self.backbone, self._module_ndim)
+        return self
+
+    # The rate of the backbone --------------------------------------------------------
+
+    def _backbone_weights(self) -> dict[str, nn.Parameter]:
+        name, _ = find_head(self.module_)
+        return {
+            key: weight
+            for key, weight in self.module_.named_parameters()
+            if not key.startswith(name + ".")
+        }
+
+    @override
+    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple:
+        args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
+        if prefix != "optimizer" or self.backbone_lr is None:
+            return args, kwargs
+        if "param_groups" in self.get_params_for(prefix):
+            raise ValueError(
+                "Both backbone_lr and optimizer__param_groups set learning rates; give "
+                "one of them."
+            )
+        (group,) = args[0]
+        slow = {id(weight) for weight in self._backbone_weights().values()}
+        # The head stands first: the history records the rate of the first group.
+        head = [weight for weight in group["params"] if id(weight) not in slow]
+        backbone = [weight for weight in group["params"] if id(weight) in slow]
+        groups = [{"params": head}, {"params": backbone, "lr": self.backbone_lr}]
+        return (groups, *args[1:]), kwargs
+
+    @property
+    def _is_frozen(self) -> bool:
+        return self.backbone_lr is not None and self.backbone_lr == 0
+
+    @override
+    def on_train_begin(
+        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
+        super().on_train_begin(net, X, y, **kwargs)
+        # A copy that was pickled in the middle of a training is still frozen.
+        self._thaw()
+        if self.backbone_lr is not None:
+            # set_params(lr=...) on an initialized net sets the rate of all groups.
+            self.optimizer_.param_groups[-1]["lr"] = self.backbone_lr
+        if self._is_frozen:
+            weights = self._backbone_weights()
+            self._frozen = [k for k, weight in weights.items() if weight.requires_grad]
+            for name in self._frozen:
+                weights[name].requires_grad_(False)
+
+    @contextmanager
+    def _while_training(self) -> Iterator[None]:
+        """Thaw what the training has frozen, however it ends."""
+        try:
+            with super()._while_training():
+                yield
+        finally:
+            self._thaw()
+
+    def _thaw(self) -> None:
+        for name in self._frozen:
+            self.module_.get_parameter(name).requires_grad_(True)
+        self._frozen = ()
+
+    def _set_training(self, training: bool = True) -> None:
+        super()._set_training(training)
+        if training and self._is_frozen:
+            # Running means and variances are as much part of the backbone as weights.
+            for layer in self.module_.modules():
+                if is_normalization(layer):
+                    layer.eval()
+
+
+def sky_of(batches: Iterable[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Measure the level and the noise of the sky in each channel.
+
+    The median of the pixels and their median absolute deviation, as that of a normal
+    distribution, are the sky's where the galaxies cover less than half of the pixels.
+    """
+    rng = np.random.default_rng(0)
+    some = []
+    for X in batches:
+        pixels = X.movedim(1, 0).flatten(1).numpy()
+        if pixels.shape[1] > _PIXELS_IN_RUN:
+            pixels = pixels[:, rng.integers(pixels.shape[1], size=_PIXELS_IN_RUN)]
+        some.append(pixels)
+    pixels = np.concatenate(some, axis=1)
+    sky = np.median(pixels, axis=1)
+    noise = median_abs_deviation(pixels, axis=1, scale="normal")
+    # Without noise any other measure of the pixels' size will do.
+    noise = np.where(noise > 0, noise, pixels.std(axis=1))
+    return sky, np.where(noise > 0, noise, 1.0)
+
+
+def channel_constants(
+    first: np.ndarray, second: np.ndarray, device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    """Bring two numbers of each channel to a device, once."""
+    return _constants(tuple(first.tolist()), tuple(second.tolist()), device)
+
+
+@lru_cache(maxsize=16)
+def _constants(*values: Any) -> tuple[torch.Tensor, ...]:
+    *arrays, device = values
+    # Kept for all later calls, of which some may need gradients.
+    with torch.inference_mode(False):
+        return tuple(
+            torch.tensor(array, dtype=torch.float32, device=device)
+            .reshape(1, -1, 1, 1)
+            .contiguous()
+            for array in arrays
+        )
+
+
+def spread_runs(n_samples: int, n_wanted: int = _N_SAMPLES) -> list[np.ndarray]:
+    """List runs of rows: all rows, or about as many as wanted, spread over all."""
+    starts = np.arange(0, n_samples, _RUN)
+    n_runs = -(-n_wanted // _RUN)
+    if len(starts) > n_runs:
+        starts = np.linspace(0, n_samples - _RUN, n_runs).astype(np.int64)
+    return [np.arange(start, min(start + _RUN, n_samples)) for start in starts]
+
+
+def some_samples(dataset: Any, n_wanted: int = _N_SAMPLES) -> Iterator[np.ndarray]:
+    """Yield samples of a training set, all or runs spread over it."""
+    source = find_source(dataset)
+    for index in spread_runs(len(dataset), n_wanted):
+        if source is None:
+            yield np.stack([np.asarray(dataset[row][0]) for row in index])
+            continue
+        rows = index if source.rows is None else source.rows.numpy()[index]
+        if source.is_lazy:
+            yield source.lazy.read_rows(rows)
+        else:
+            yield source.lazy.numpy()[rows]

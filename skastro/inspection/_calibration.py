@@ -98,6 +98,8 @@ def risk_coverage_curve(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compute the error among the samples with the highest confidence.
 
+    It is the risk of selective classification as a function of the coverage [1]_.
+
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)

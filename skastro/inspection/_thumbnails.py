@@ -19,12 +19,7 @@ def channels_first(
     X: np.ndarray, channel_axis: int, image_shape: tuple[int, ...] | None
 ) -> np.ndarray:
     """View images as (n_samples, n_channels, height, width), in the same memory."""
-    layout = ImageLayout()
-    layout.channel_axis, layout.image_shape = channel_axis, image_shape
-    images = X.reshape(len(X), *layout._image_shape_of(X.shape[1:]))
-    if images.ndim == 3:
-        return images[:, None]
-    return np.moveaxis(images, layout._axis_in_sample() + 1, 1)
+    return ImageLayout(channel_axis, image_shape).to_images(X)
 
 
 def read_samples(X: Any, rows: Any = None) -> np.ndarray:

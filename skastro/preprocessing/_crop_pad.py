@@ -30,9 +30,7 @@ from skastro.utils import (
 _POSITIVE = Interval(Integral, 1, None, closed="left")
 
 
-class CropPadImages(
-    ImageLayout, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
+class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Cut and pad images to one size about their centers.
 
     The pixel at ``length // 2`` of an axis moves to ``new_length // 2``. So the central
@@ -99,7 +97,7 @@ class CropPadImages(
 
     _parameter_constraints: ClassVar[dict] = {
         "size": [_POSITIVE, tuple, list],
-        **ImageLayout._layout_constraints,
+        **ImageLayout.constraints,
         "fill_value": [Real],
     }
 
@@ -196,7 +194,7 @@ class CropPadImages(
 
     def _transform(self, X: np.ndarray) -> np.ndarray:
         """Cut and pad images of one size that have been checked."""
-        images = X.reshape(len(X), *self._image_shape_of(X.shape[1:]))
+        images = X.reshape(len(X), *self._layout.image_shape_of(X.shape[1:]))
         new_shape = self._new_image_shape(images.shape[1:])
         out = np.full((len(X), *new_shape), self.fill_value, X.dtype)
         lengths = zip(images.shape[1:], new_shape, strict=True)
@@ -214,16 +212,20 @@ class CropPadImages(
             new[...] = self._transform(image[None])[0]
         return out
 
+    @property
+    def _layout(self) -> ImageLayout:
+        return ImageLayout(self.channel_axis, self.image_shape)
+
     def _new_shape(self, sample_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         """Return the shape of a new sample, flat if X is 2-D."""
-        new_shape = self._new_image_shape(self._image_shape_of(sample_shape))
+        new_shape = self._new_image_shape(self._layout.image_shape_of(sample_shape))
         return (math.prod(new_shape),) if len(sample_shape) == 1 else new_shape
 
     def _new_image_shape(self, image_shape: tuple[Any, ...]) -> tuple[int, ...]:
         height, width = self._size()
         new_shape = [height, width]
         if len(image_shape) == 3:
-            axis = self._axis_in_sample()
+            axis = self._layout.axis_in_sample
             new_shape.insert(axis, image_shape[axis])
         return tuple(new_shape)
 
@@ -303,7 +305,7 @@ class CropPadImages(
             )
 
     def _channels_of(self, shape: tuple[int | None, ...]) -> int | None:
-        return shape[self._axis_in_sample()] if len(shape) == 3 else None
+        return shape[self._layout.axis_in_sample] if len(shape) == 3 else None
 
     def _check_fill(self, dtype: np.dtype) -> None:
         if dtype.kind == "f":

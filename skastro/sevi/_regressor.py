@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Regressor of the angular distributions of photoelectrons in images."""
 
-import math
 from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -13,6 +12,7 @@ from sklearn.utils import Bunch, Tags
 from skorch.dataset import Dataset
 from skorch.utils import is_dataset
 from torch.utils.data import Subset
+from typing_extensions import override
 
 from skastro._compat import Interval, Options, StrOptions, safe_indexing
 from skastro.base import BaseRegressor, check_X_y
@@ -24,7 +24,7 @@ from skastro.sevi._prior import ShellPrior, check_ends
 from skastro.sevi._shell_fit import ShellPosterior, check_counts, fit_posterior
 from skastro.sevi._simulation import SEVISimulator, SimulatedImages
 from skastro.training import BatchIterator, find_source
-from skastro.utils import check_count
+from skastro.utils import ImageLayout, check_count, inherit_parameters
 
 # Total of an image for published networks.
 _PUBLISHED_TOTAL = 255.0
@@ -55,6 +55,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+@inherit_parameters
 class SEVIRegressor(BaseRegressor):
     """Measure the angular distributions of electrons in velocity-map images.
 
@@ -86,197 +87,67 @@ class SEVIRegressor(BaseRegressor):
         ``input_size`` (height and width) get these sizes from the data, and batches of
         shape ``(batch, 1, height, width)``; a module that takes none of them gets X as
         it was given.
-
     n_betas : int, default=12
         Coefficients per shell. y has this many columns for each shell, which determines
         the number of shells.
-
     convention : {"density", "vmi"}, default="density"
         Meaning of the coefficients in y and in predictions: "density" is β_l of
         1/2 + Σ β_l P_2l(cos θ), "vmi" is b_l = 2 β_l of 1 + Σ b_l P_2l(cos θ).
-
     polarization_axis : {0, 1}, default=1
         Axis of an image along which the electrons are polarized.
-
     refine : bool, default=True
         Whether predictions for images are refined by
         :func:`~skastro.sevi.fit_shells`. The fit has at most 12 coefficients. Images of
         one row (2-D X without `image_shape`) are not fitted.
-
     distortion : bool, default=False
         Whether the fit also looks for a tilt of the polarization axis, an ellipticity
         and a displacement of the center, of a few degrees, per cent and pixels. It
         then takes about ten times as long.
-
     prior : {"training", "published"}, default="training"
         Distribution of the coefficients that the fit starts from: ``"training"`` takes
         limits, mean and scatter of each coefficient from the training samples,
         ``"published"`` those of :class:`skastro.sevi.SEVIPrior`.
-
     radius : tuple of (float, float), default=(0.3, 0.9)
         Range in which the fit looks for the shells' mean radii, in the unit of
         `extent`.
-
     radius_width : tuple of (float, float), default=(0.005, 0.009)
         Range of the standard deviations of the radii of a shell.
-
     extent : float, default=1.0
         Half the side of the images, in the unit of the radii.
-
     image_shape : tuple of int, default=None
         Shape of one image, ``(height, width)``, where X is 2-D and a row is an image
         written out. With None a row of 2-D X is an image of height 1.
-
     normalization : {"auto", "counts", "total"}, default="auto"
         Input of the network: ``"counts"``, or ``"total"``: counts divided by their
         total and multiplied by 255, as published. ``"auto"``: ``"counts"`` for
         ``"polar"``, which uses the total, ``"total"`` for other networks.
-
     criterion : class, default=LegendreLoss
         The loss, a function of coefficients of densities;
         :class:`~skastro.sevi.LegendreLoss` is the squared distance of the angular
         densities.
-
-    optimizer : class, default=torch.optim.AdamW
-        The optimizer.
-
-    lr : float, default=2e-3
-        The learning rate; with a schedule the highest one.
-
-    max_epochs : int, default=30
-        Passes over the training samples in one call of ``fit``.
-
-    batch_size : int, default=64
-        Samples in a training batch. Prediction takes as many at least;
-        ``iterator_valid__batch_size`` sets how many. -1 takes all at once.
-
-    schedule : {"cosine", "cosine_cycles", "steps"}, callable or None, default="cosine"
-        How the learning rate changes at every step. ``"cosine"``: a linear warm-up
-        over the first tenth of the training, then half a cosine down to zero.
-        ``"cosine_cycles"``: the same in two cycles, the second half as high.
-        ``"steps"``: divided by ten after one half and three quarters. A callable takes
-        the progress from 0 to 1 and gives a factor, as
-        :class:`~skastro.training.CosineCycles` and :class:`~skastro.training.Steps` do.
-        None: a constant rate, or that of your own callback.
-
-    train_split : float, callable or None, default=0.1
-        A float sets that part of the samples aside for validation, drawn with
-        ``random_state``; of fewer than 20 samples none is set aside. A callable takes
-        and gives what skorch's :class:`~skorch.dataset.ValidSplit` does. None: no
-        validation.
-
-    restore_best_weights : bool, default=True
-        Keep the weights of the epoch with the lowest validation loss. Without
-        validation those of the last epoch stay. ``callbacks__best_weights__monitor``
-        and its kin choose otherwise.
-
     scale_target : bool, default=True
         Whether the outputs of the network are standardized: deviations of each
         coefficient from its mean, in units of its scatter over the training samples.
         The loss is that of the coefficients in any case.
-
     augment : callable, default=None
         How training batches are varied before the network sees them. It takes a Tensor
         of shape ``(batch, 1, height, width)``, polarized along the last axis, and gives
         one of the same shape. The targets stay as they are.
-
     n_simulated : int, default=4096
         Images per epoch of ``fit_simulator``.
-
     n_replaced : int, default=None
         Number of images that ``fit_simulator`` replaces by new ones every
         `replace_every` epochs. None: all images are new at every epoch.
-
     replace_every : int, default=5
         Epochs between these replacements.
-
-    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
-        Number format of the network's computations. ``"auto"``: bfloat16 where the
-        hardware computes in it (float16 on GPUs that are fast in that format only) and
-        samples and network are large enough for that to pay, float32 elsewhere and in
-        prediction, whose numbers would be rounded to two or three digits. Weights and
-        losses are float32 in any case.
-
-    device : str, torch.device or None, default="auto"
-        Where to compute. ``"auto"``: a CUDA device where there is one, else Apple's
-        MPS, else the CPU; a pickled estimator then looks anew where it is loaded.
-
-    random_state : int, RandomState instance or None, default=None
-        Seed of the weights, the validation split, the order of the samples and
-        dropout. With an int, results are the same at each call on the CPU and the
-        global generators stay untouched. None follows the global generators, so
-        that ``torch.manual_seed`` governs.
-
-    warm_start : bool, default=False
-        Whether ``fit`` trains a fitted network on, instead of starting anew.
-
-    verbose : int, default=1
-        0: silent; 1: a progress bar; 2: also skorch's table of epochs.
-
-    callbacks : list of skorch callbacks, "disable" or None, default=None
-        Callbacks besides the default ones, which are ``epoch_timer``, ``train_loss``,
-        ``valid_loss``, ``lr_schedule``, ``best_weights``, ``progress`` and
-        ``print_log``. ``"disable"`` leaves the default ones out too.
-
-    iterator_train : class, default=skastro.training.BatchIterator
-        Iterator over training batches, such as :class:`torch.utils.data.DataLoader`.
-
-    iterator_valid : class, default=skastro.training.BatchIterator
-        Iterator over batches in validation and prediction.
-
-    dataset : class, default=skorch.dataset.Dataset
-        Data set that X and y are wrapped in.
-
-    predict_nonlinearity : callable, "auto" or None, default="auto"
-        Function from the module's output to scaled targets; ``"auto"`` follows the
-        criterion and leaves outputs as they are for those named above.
-
-    compile : bool, default=False
-        Whether to compile the module by :func:`torch.compile`.
-
-    use_caching : bool or "auto", default="auto"
-        Whether scoring callbacks reuse the predictions of training and validation.
-
-    torch_load_kwargs : dict, default=None
-        Arguments of :func:`torch.load` in ``load_params``.
-
-    **kwargs : dict
-        Parameters of the parts, with the prefixes ``module__``, ``criterion__``,
-        ``optimizer__``, ``iterator_train__``, ``iterator_valid__``, ``callbacks__``,
-        ``dataset__`` and ``compile__``.
 
     Attributes
     ----------
     prior_ : ShellPrior
         Prior of the fit. Only with at most 12 coefficients per shell.
-
     residual_std_ : ndarray of shape (n_outputs,)
         Root mean square error of the network on the validation samples, or, without
         any, on the training samples.
-
-    target_mean_, target_scale_ : ndarray of shape (n_outputs,)
-        Mean and standard deviation of the training targets. Only with `scale_target`.
-
-    target_shape_ : tuple of int
-        Shape of one sample's target: ``()`` where y was 1-D, else ``(n_outputs,)``.
-
-    n_features_in_ : int
-        Length of the second axis of X in ``fit``.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X was a data frame.
-
-    sample_shape_ : tuple of int
-        Shape of one sample in ``fit``.
-
-    module_sizes_ : dict
-        The sizes that were inferred from the data.
-
-    module_, criterion_, optimizer_, callbacks_ : objects
-        The parts, built.
-
-    history : skorch.history.History
-        What was recorded in each epoch.
 
     See Also
     --------
@@ -311,8 +182,6 @@ class SEVIRegressor(BaseRegressor):
     """
 
     _finite_advice = "Dead pixels can be filled beforehand by their mirror images."
-    _input_ndims: ClassVar = (2, 3)
-    _input_dtypes: ClassVar = (np.float32,)
     _module_ndim = 2
     _recipes: ClassVar = RECIPES
     _pretrained: ClassVar = ("sevi-1shell", "sevi-2shell")
@@ -658,20 +527,8 @@ class SEVIRegressor(BaseRegressor):
         return {"n_channels": 1, "input_size": shape}
 
     def _image_shape_of(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if len(sample_shape) > 1:
-            return sample_shape
-        if self.image_shape is None:
-            return (1, *sample_shape)
-        shape = tuple(self.image_shape)
-        if (
-            not all(isinstance(n, Integral) and int(n) > 0 for n in shape)
-            or math.prod(shape) != sample_shape[0]
-        ):
-            raise ValueError(
-                f"image_shape={shape} does not fit X: its rows have {sample_shape[0]} "
-                "numbers. Give (height, width), whose product that is."
-            )
-        return shape
+        layout = ImageLayout(image_shape=self.image_shape)
+        return layout.image_shape_of(sample_shape)
 
     def _are_images(self) -> bool:
         """Return whether samples are images, or rows of numbers without a shape."""
@@ -775,25 +632,14 @@ class SEVIRegressor(BaseRegressor):
 
     # The loss -------------------------------------------------------------------
 
+    @override
     def get_params_for(self, prefix: str) -> dict[str, Any]:
-        """Collect the parameters of a part; pass the number of betas to the loss.
-
-        Parameters
-        ----------
-        prefix : str
-            The part's name.
-
-        Returns
-        -------
-        params : dict
-            Names without the prefix, and values.
-        """
         params = super().get_params_for(prefix)
-        criterion = vars(self)["criterion"]
+        is_class = isinstance(self.criterion, type)
         if (
             prefix == "criterion"
-            and isinstance(criterion, type)
-            and issubclass(criterion, LegendreLoss)
+            and is_class
+            and issubclass(self.criterion, LegendreLoss)
         ):
             params = {"n_betas": self.n_betas, **params}
         return params
@@ -802,25 +648,8 @@ class SEVIRegressor(BaseRegressor):
         # The loss takes coefficients of densities, without scaling.
         return y / self._factor
 
+    @override
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
-        """Compute a batch's loss, of coefficients of densities.
-
-        Parameters
-        ----------
-        y_pred : Tensor
-            The module's output.
-        y_true : Tensor
-            The target, as the user gave it.
-        X : Tensor or dict, default=None
-            The batch.
-        **kwargs : dict
-            ``training``, whether the step is one of training.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            The mean over the batch.
-        """
         return super().get_loss(self._to_betas(y_pred), y_true, X=X, **kwargs)
 
     def _to_betas(self, output: Any) -> torch.Tensor:
@@ -854,20 +683,10 @@ class SEVIRegressor(BaseRegressor):
         beta = y.reshape(-1, self.n_betas) / self._factor
         self.prior_ = ShellPrior.from_samples(beta, *ranges)
 
+    @override
     def on_epoch_begin(
         self, net: Any, dataset_train: Any = None, **kwargs: Any
     ) -> None:
-        """Renew simulated images.
-
-        Parameters
-        ----------
-        net : SEVIRegressor
-            The estimator itself.
-        dataset_train : dataset
-            The training samples.
-        **kwargs : dict
-            The validation samples.
-        """
         super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
         simulated = _simulated_images(dataset_train)
         if simulated is not None:

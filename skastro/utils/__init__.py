@@ -2,6 +2,7 @@
 """What several packages share: files, arrays on disk, rebinning, checks."""
 
 from skastro.utils._atomic import atomic_write
+from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
 from skastro.utils._image_files import (
     ImageFiles,
@@ -56,6 +57,7 @@ __all__ = [
     "check_range",
     "check_real",
     "format_path_list",
+    "inherit_parameters",
     "is_lazy",
     "load_entry_points",
     "name_rows",

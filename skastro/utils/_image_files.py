@@ -6,6 +6,7 @@ import os
 import struct
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
@@ -240,22 +241,23 @@ def _read_pixels(image: Any) -> tuple[tuple[int, ...], np.dtype, np.ndarray]:
     return *_read_header(image), np.asarray(image)
 
 
+@dataclass(frozen=True)
 class ImageLayout:
-    """Mixin of estimators that have the parameters `channel_axis` and `image_shape`.
+    """Where images and channels are in X, by `channel_axis` and `image_shape`.
 
     Images are ``(n, height, width)``, or 4-D with the channels on `channel_axis`, or
     rows of pixels whose order is that of `image_shape`.
     """
 
-    channel_axis: int
-    image_shape: int | tuple[int, ...] | None
+    channel_axis: int = -1
+    image_shape: int | tuple[int, ...] | None = None
 
-    _layout_constraints: ClassVar[dict] = {
+    constraints: ClassVar[dict] = {
         "channel_axis": [Options(Integral, {-3, -2, -1, 1, 2, 3})],
         "image_shape": [None, tuple, list, Interval(Integral, 1, None, closed="left")],
     }
 
-    def _image_shape_of(self, sample_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+    def image_shape_of(self, sample_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the shape of one image, from X or from ``image_shape``.
 
         Lengths are int, or None where those of several images differ.
@@ -278,10 +280,31 @@ class ImageLayout:
             )
         return shape
 
-    def _axis_in_sample(self) -> int:
-        """Return the axis of the channels in a single image."""
+    @property
+    def axis_in_sample(self) -> int:
+        """The axis of the channels in a single image."""
         axis = self.channel_axis
         return axis - 1 if axis > 0 else axis + 3
+
+    def sizes_of(self, sample_shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """Return the number of channels, and height and width."""
+        shape = list(self.image_shape_of(sample_shape))
+        n_channels = shape.pop(self.axis_in_sample) if len(shape) == 3 else 1
+        return n_channels, tuple(shape)
+
+    def to_images(self, X: Any) -> Any:
+        """View an array or Tensor as ``(batch, channels, height, width)``."""
+        X = X.reshape(len(X), *self.image_shape_of(tuple(X.shape[1:])))
+        if X.ndim == 3:
+            return X[:, None]
+        move = np.moveaxis if isinstance(X, np.ndarray) else type(X).movedim
+        return move(X, self.axis_in_sample + 1, 1)
+
+    def to_samples(self, images: Any, shape: tuple[int, ...]) -> Any:
+        """Undo ``to_images`` for a Tensor: bring it into the shape that X had."""
+        if len(self.image_shape_of(tuple(shape[1:]))) == 2:
+            return images.reshape(shape)
+        return images.movedim(1, self.axis_in_sample + 1).reshape(shape)
 
 
 def read_path_list(path: str | os.PathLike) -> list[str]:

@@ -269,12 +269,26 @@ def test_parts_and_their_parameters(spectra, tmp_path):
 
 
 def test_weights_alone_are_not_enough(spectra, tmp_path):
-    tiny().fit(spectra).save_params(f_params=tmp_path / "weights.pt")
+    fitted = tiny().fit(spectra)
+    torch.save(fitted.module_.state_dict(), tmp_path / "weights.pt")
     vae = tiny(module__n_channels=1, module__input_size=24).initialize()
     vae.load_params(f_params=tmp_path / "weights.pt")
     for refused in (vae.transform, vae.score_samples, vae.reconstruct):
         with pytest.raises(NotFittedError, match="channel_low_"):
             refused(spectra)
+
+
+@pytest.mark.parametrize("initialized", [False, True])
+def test_saved_parameters_are_enough(spectra, tmp_path, initialized):
+    fitted = tiny().fit(spectra)
+    fitted.save_params(f_params=tmp_path / "weights.pt")
+    vae = tiny(module__n_channels=1, module__input_size=24)
+    if initialized:
+        vae.initialize()
+    vae.load_params(f_params=tmp_path / "weights.pt")
+    for method in ("transform", "score_samples", "reconstruct"):
+        expected = getattr(fitted, method)(spectra)
+        np.testing.assert_array_equal(getattr(vae, method)(spectra), expected)
 
 
 def test_pickles_and_further_training(spectra):
@@ -308,13 +322,13 @@ def test_weights_that_are_loaded_into_a_new_module(spectra, tmp_path):
     vae.set_output(transform="pandas")
     latent = vae.transform(spectra)
     expected = vae.inverse_transform(latent)
+    score = vae.score(spectra)
     vae.save_params(f_params=tmp_path / "weights.pt")
     vae.initialize().load_params(f_params=tmp_path / "weights.pt")
     pd.testing.assert_frame_equal(vae.transform(spectra), latent)
     np.testing.assert_array_equal(vae.inverse_transform(latent), expected)
     assert vae.sample(2).shape == (2, 24)
-    with pytest.raises(NotFittedError, match="noise_scale_"):
-        vae.score(spectra)
+    assert vae.score(spectra) == score
 
 
 class Watching(Callback):

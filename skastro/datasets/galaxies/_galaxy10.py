@@ -212,9 +212,10 @@ def read_galaxy10(
 ) -> Bunch:
     """Read images of galaxies and their classes from an HDF5 file.
 
-    The layout is that of the Galaxy10 data sets: an array of images, an array of
-    integer labels, and any further data sets with one entry per galaxy. Pixels are not
-    changed. Read more in the :ref:`User Guide <reading_images>`.
+    The layout is that of the Galaxy10 data sets [1]_, with classes from Galaxy Zoo
+    [2]_ [3]_: an array of images, an array of integer labels, and any further data sets
+    with one entry per galaxy. Pixels are not changed. Read more in the :ref:`User Guide
+    <reading_images>`.
 
     Parameters
     ----------

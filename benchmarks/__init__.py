@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Side-by-side measurements; ``python -m benchmarks`` compares training loops."""
+"""Benchmarks; ``python -m benchmarks`` compares training loops."""

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Compare ways to convolve spectra on this machine's CPU.
 
-Two tables: one convolution by itself, and one training step and one prediction of whole
-networks. ``Conv1d`` is torch's 1-D convolution on (batch, channels, length); ``(1, k)``
-and ``(k, 1)`` put the length on the last or on the last but one axis of a 2-D
-convolution; ``channels-last`` names the memory layout, which is what skastro's networks
-use, with the length on the last axis.
+It prints two tables: one for a convolution, and one for a training step and a
+prediction of whole networks. ``Conv1d`` is torch's 1-D convolution on (batch, channels,
+length); ``(1, k)`` and ``(k, 1)`` put the length on the last or on the last but one
+axis of a 2-D convolution; ``channels-last`` names the memory layout of skastro's
+networks, with the length on the last axis.
 
-Times are CPU seconds of this process, the least of several rounds that take turns, so
-that other processes disturb them little.
+Times are CPU seconds of this process, the minimum of several interleaved rounds, so
+that other processes have little effect.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from skastro.networks import densenet as densenet_module
 from skastro.networks import resnet as resnet_module
 from skastro.networks.layers import enter_maps
 
-# What stands at the entry of the networks.
+# The first layer of the networks.
 LAYOUTS = {
     "Conv1d": lambda x, ndim: x,
     "(1,k) channels-first": lambda x, ndim: x.unsqueeze(2),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Score classifiers of real galaxies on images kept apart, side by side.
+"""Compare the scores of classifiers of real galaxies on images kept apart.
 
-Every classifier sees the same stratified splits, a quarter kept apart. Prints each
-score as soon as it is known, and a Markdown table of means over the seeds::
+All classifiers use the same stratified splits, a quarter kept apart. The script prints
+each score as soon as it is known, and a Markdown table of means over the seeds::
 
     SKASTRO_DATA=... python benchmarks/bench_galaxies.py galaxies_efigi
     SKASTRO_DATA=... python benchmarks/bench_galaxies.py galaxies --seeds 0 1 2
@@ -27,7 +27,7 @@ from skastro.datasets import read_galaxy10
 
 
 def flatten(images: np.ndarray) -> np.ndarray:
-    """Write each image out as a row of numbers."""
+    """Flatten each image to a row of numbers."""
     return images.reshape(len(images), -1) / np.float32(255)
 
 
@@ -57,7 +57,7 @@ def candidates(balanced: bool) -> dict[str, BaseEstimator]:
 def judge(
     classifier: BaseEstimator, images: np.ndarray, target: np.ndarray
 ) -> tuple[float, float]:
-    """Give the accuracy, and the mean of the classes' own."""
+    """Return the accuracy, and the mean accuracy of the classes."""
     predicted = classifier.predict(images)
     return (
         accuracy_score(target, predicted),

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Hold latent spaces of real galaxies against principal components, side by side.
+"""Compare latent spaces of real galaxies with principal components.
 
-Each transformer learns from the same training images and is judged on a stratified
+Each transformer is fitted to the same training images and scored on a stratified
 quarter kept apart: the mean squared error of its reconstructions, of pixels from 0 to
-1, and the balanced accuracy of a logistic regression on what ``transform`` gives,
-whose strength of regularisation is searched for by cross-validation on the training
-images. Prints each score as soon as it is known, and a Markdown table of means::
+1, and the balanced accuracy of a logistic regression on the latent numbers, whose
+regularization is chosen by cross-validation on the training images. The script prints
+each score as soon as it is known, and a Markdown table of means::
 
     SKASTRO_DATA=... python benchmarks/bench_latent.py
     SKASTRO_DATA=... python benchmarks/bench_latent.py --rows few-images --seeds 0 1 2
@@ -40,7 +40,7 @@ def make_transformer(
         return PCA(n_components, svd_solver="randomized", random_state=seed)
     fewer = {} if epochs is None else {"max_epochs": epochs}
     if name == "galaxy-vae":
-        # As the others see the images in all orientations.
+        # The others are trained on the images in all orientations.
         fewer["augment"] = "symmetries"
     return VAETransformer.from_recipe(
         name, latent_dim=n_components, random_state=seed, verbose=0, **fewer
@@ -63,7 +63,7 @@ def judge(
     target: np.ndarray,
     seed: int,
 ) -> tuple[float, float, float, float]:
-    """Give the error, the balanced accuracy, and what the training cost."""
+    """Return the error, the balanced accuracy, and the time of the training."""
     train, test = train_test_split(
         np.arange(len(target)), test_size=0.25, stratify=target, random_state=seed
     )
@@ -81,7 +81,7 @@ def judge(
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the comparison."""
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Peak memory of a variational autoencoder that is trained from an HDF5 file.
 
-Makes a file of large images, and trains and applies a VAETransformer on its data set in
-a process of its own::
+The script makes a file of large images, and trains and applies a VAETransformer on its
+data set in a separate process::
 
     SKASTRO_DATA=... python -m benchmarks.bench_memory_images
     SKASTRO_DATA=... python -m benchmarks.bench_memory_images --widths published
 
 The images are those of ``vae_images`` in the folder that ``SKASTRO_DATA`` names, in all
-orientations and with their colors in any order. Exits with an error where the peak of
-training is above the limit.
+orientations and with their colors in any order. The script exits with an error if the
+peak of the training is above the limit.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def make_file(path: Path, n_images: int, folder: Path) -> None:
     n_images : int
         Number of images.
     folder : pathlib.Path
-        Where the JPEG files are.
+        Folder of the JPEG files.
     """
     real = ImageFiles(select_images(folder, out=None, verbose=0).paths)[:]
     ways = list(product(permutations(range(3)), range(4), (False, True)))
@@ -94,7 +94,7 @@ class PhasePeak:
 
 
 def resident_memory() -> int:
-    """Give the resident memory of this process, in bytes; 0 where it is not known."""
+    """Return the resident memory of this process in bytes; 0 if it is unknown."""
     statm = Path("/proc/self/statm")
     if not statm.is_file():
         return 0
@@ -114,7 +114,7 @@ def measure(path: Path, widths: str, batch_size: int, device: str) -> dict[str, 
     batch_size : int
         Images in a training batch.
     device : {"cpu", "cuda"}
-        Where to compute.
+        Device of the computation.
 
     Returns
     -------

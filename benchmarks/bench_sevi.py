@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Measure anisotropies in images of electrons, thrown one by one, by several methods.
+"""Measure anisotropies in simulated images of electrons by several methods.
 
-All methods get the same electrons. A row an image and method is added to a file as
-soon as it is known; what is there is not measured again. ``--table`` prints means::
+All methods get the same electrons, drawn one by one. A row per image and method is
+added to a file as soon as it is known; rows in the file are not measured again.
+``--table`` prints means::
 
     python -m benchmarks.bench_sevi --cases one-1e4 two-5e3 --n-images 1000
     python -m benchmarks.bench_sevi --table
@@ -39,7 +40,7 @@ def run(
     n_images : int
         Images of each case.
     options : Options
-        What methods are told.
+        Settings of the methods.
     """
     for name in cases:
         case = CASES[name]
@@ -66,7 +67,7 @@ def run(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read the command line, measure what was asked for, and print the tables."""
+    """Read the command line, measure, and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

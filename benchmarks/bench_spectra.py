@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Score classifiers of real spectra on rows kept apart, side by side.
+"""Compare the scores of classifiers of real spectra on rows kept apart.
 
-Every pipeline sees the same stratified splits, a quarter kept apart, and the same
-scaling. Prints a Markdown table of means over the seeds::
+All pipelines use the same stratified splits, a quarter kept apart, and the same
+scaling. The script prints a Markdown table of means over the seeds::
 
     SKASTRO_DATA=... python benchmarks/bench_spectra.py spectra
     SKASTRO_DATA=... python benchmarks/bench_spectra.py lamost --seeds 3

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is trained in the comparison: data, network, augmentation, numbers of rows."""
+"""The cases of the comparison: data, network, augmentation, numbers of rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from benchmarks.networks import PlainResNet, TinyNet
 
 @dataclass(frozen=True)
 class Rows:
-    """How much is trained in one turn.
+    """The amount of training in one round.
 
-    Rows in an epoch, on the CPU also for the loops that would take minutes else; and
-    epochs in a call of ``fit``, of which the first does not count unless it is alone.
+    Rows per epoch, on the CPU separately for the slow loops; and epochs per call of
+    ``fit``, of which the first does not count unless it is the only one.
     """
 
     cpu: int
@@ -30,7 +30,7 @@ class Rows:
     cuda_epochs: int = 3
 
     def resolve(self, device: str, quick: bool) -> tuple[int, int, int]:
-        """Give the rows, the slow loops' rows, and the epochs."""
+        """Return the rows, the rows of slow loops, and the epochs."""
         if quick:
             return self.quick, self.quick, 2
         if device == "cuda":
@@ -64,8 +64,7 @@ class Case:
     def make_data(self, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Make rows of noise with a class signal: X and the classes.
 
-        Spectra are standardised already, for all loops alike. No more memory than
-        that of X is touched.
+        Spectra are standardized, for all loops. Only the memory of X is used.
         """
         rng = np.random.default_rng(0)
         y = np.arange(n_rows) % self.n_classes
@@ -103,12 +102,12 @@ class Case:
         )
 
     def make_converter(self, estimator: Any) -> Callable[[np.ndarray], Tensor]:
-        """Make the function that brings one sample to the network's input.
+        """Make the function that converts one sample to the network's input.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted; images are normalised as it does.
+            A fitted estimator; images are normalized in the same way.
         """
         if len(self.sample_shape) == 1:
             return lambda flux: torch.from_numpy(flux[None])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training and prediction of one case by all loops, side by side.
+"""Comparison of training and prediction of one case by all loops.
 
-Training is timed by the loops themselves, prediction here: from rows in the memory
-where the loop keeps them (for skorch and skastro arrays, for the compute bound tensors
-on the device) to an array of probabilities.
+The loops time the training; this module times the prediction, from rows in the memory
+of the loop (arrays for skorch and skastro, tensors on the device for the compute bound)
+to an array of probabilities.
 """
 
 from statistics import median
@@ -32,7 +32,7 @@ WHOLE_FIT = "(c) skastro, whole call of `fit`"
 BOUND = "(d) compute bound"
 INDEXING = "(e) plain torch indexing"
 
-# One prediction may take milliseconds: it is repeated until this time is over.
+# A prediction may take milliseconds; it is repeated for this time.
 _LEAST_SECONDS = 0.5
 
 Rates = dict[str, list[float]]
@@ -46,7 +46,7 @@ def compare(
     Parameters
     ----------
     case : Case
-        What to train.
+        The case.
     device : {"cpu", "cuda"}
         Where.
     rounds : int
@@ -62,7 +62,7 @@ def compare(
     Raises
     ------
     RuntimeError
-        If the loops do not predict the same: then they do not compute the same.
+        If the predictions of the loops differ.
     """
     n_rows, n_slow, epochs = case.rows.resolve(device, quick)
     X, y = case.make_data(n_rows)
@@ -100,7 +100,7 @@ def compare(
     }
     training = take_turns(tasks, rounds, f"{case.name}: training")
 
-    # Training has moved the weights apart.
+    # After the training the weights of the loops differ.
     for loop in (seed, skorch):
         loop.load(seen.network)
     skastro.estimator = source
@@ -146,7 +146,7 @@ def _name(dtype: torch.dtype | None) -> str:
 def _check_agreement(
     answers: dict[str, np.ndarray], dtype: torch.dtype | None
 ) -> float:
-    """Give the largest difference from skastro's probabilities."""
+    """Return the largest difference from skastro's probabilities."""
     difference = max(
         float(np.abs(answer - answers[SKASTRO][: len(answer)]).max())
         for answer in answers.values()
@@ -184,7 +184,7 @@ def _rates_table(
 
 
 def _ratios_table(training: Rates, prediction: Rates) -> list[str]:
-    """Compare skastro with each loop, with augmentation where the loop has it."""
+    """Compare skastro with each loop, with augmentation if the loop has it."""
 
     def ratio(rates: Rates, ours: str, theirs: str) -> str:
         return f"{median(rates[ours]) / median(rates[theirs]):.2f}"

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cross-validate networks and baselines on real spectra, all in the same five folds.
 
-The recipes of published systems and the default network, alone (the first member of the
-ensemble) and as an ensemble, against a random forest and logistic regression on
-principal components, whose settings are searched for inside each training fold. Scores
-are added to a file as soon as they are known; ``--table`` prints the means as a table::
+The script compares the recipes of published systems and the default network, alone (the
+first member of the ensemble) and as an ensemble, with a random forest and logistic
+regression on principal components, whose settings are searched for inside each training
+fold. Scores are added to a file as soon as they are known; ``--table`` prints a table
+of means::
 
     SKASTRO_DATA=... python -m benchmarks.cross_validate_spectra
     python -m benchmarks.cross_validate_spectra --table
 
-Networks are dear on a CPU. ``--rebin 2`` averages neighbouring pixels for them, and
-``--epochs`` shortens the training of the recipes, with schedules that shrink along; the
-table says which it was.
+Networks are slow on a CPU. ``--rebin 2`` averages neighboring pixels for them, and
+``--epochs`` shortens the training of the recipes and their schedules; the table
+contains these settings.
 """
 
 import argparse
@@ -44,7 +45,7 @@ FIELDS = ("data", "pipeline", "settings", "fold", "accuracy", "macro_f1", "secon
 
 
 def scaled(estimator: BaseEstimator, *steps: BaseEstimator) -> Pipeline:
-    """Standardise each spectrum by its median and spread, before other steps."""
+    """Standardize each spectrum by its median and spread, before other steps."""
     scaler = StandardizeSpectra(robust=True, clip=8.0, nan_policy="interpolate")
     return Pipeline([scaler, *steps, estimator])
 
@@ -161,7 +162,7 @@ def table(path: Path) -> str:
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the comparison."""
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

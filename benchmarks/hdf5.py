@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training from an HDF5 file that is larger than the memory allowed for it.
+"""Training from an HDF5 file that is larger than the available memory.
 
-Each training is a process of its own::
+Each training runs in a separate process::
 
     python -m benchmarks.hdf5 images.h5 cpu
     python -m benchmarks.hdf5 images.h5 cpu --in-memory 70000
 
-prints its speed and its peak memory as JSON.
+and prints its speed and its peak memory as JSON.
 """
 
 import argparse
@@ -32,7 +32,7 @@ IN_MEMORY_BYTES = 1e9
 
 
 def make_file(path: Path, gigabytes: float) -> int:
-    """Write images of noise whose brightness tells the class; give their number.
+    """Write images of noise whose brightness depends on the class; return their number.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def make_file(path: Path, gigabytes: float) -> int:
 
 
 def forget(path: Path) -> None:
-    """Drop a file from the system's cache, so that it is read from the disk."""
+    """Drop a file from the system's cache, so that it is read from disk."""
     if hasattr(os, "posix_fadvise"):
         with open(path, "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -120,7 +120,7 @@ def measure(path: Path, device: str, n_in_memory: int | None) -> dict[str, float
 def compare(
     device: str, gigabytes: float, folder: Path, keep: bool
 ) -> tuple[list[str], ...]:
-    """Train from the file once, and before and after from memory.
+    """Train from the file, and before and after that from memory.
 
     Parameters
     ----------
@@ -129,9 +129,9 @@ def compare(
     gigabytes : float
         Size of the file.
     folder : pathlib.Path
-        Where to make it.
+        Folder of the file.
     keep : bool
-        Whether to leave it there, and to take the one that is there.
+        Whether to keep the file, and to use an existing one.
 
     Returns
     -------
@@ -175,7 +175,7 @@ def compare(
     notes = [
         f"From the file over from memory: {ratio:.2f}. Batches of {BATCH_SIZE}; the "
         "file was dropped from the system's cache before it was trained on. The peak "
-        "is that of the whole process, imports included."
+        "is that of the whole process, including imports."
     ]
     return report.table(header, rows), notes
 

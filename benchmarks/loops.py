@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The other loops: skorch, skastro, bare torch from memory, and the compute bound.
+"""The other loops: skorch, skastro, plain torch from memory, and the compute bound.
 
-Each has ``train()``, which gives rates, samples a second by label, and ``predict()``,
-which gives the probabilities of all rows. Trainings last `epochs` epochs; what happens
-once, before the first ends, does not count, except where a label says so.
+Each has ``train()``, which returns rates, samples per second by label, and
+``predict()``, which returns the probabilities of all rows. Trainings have `epochs`
+epochs; the time until the end of the first epoch does not count unless a label says so.
 """
 
 import copy
@@ -25,9 +25,9 @@ WHOLE = "whole"
 
 
 class Observation:
-    """What reaches the network of a fitted estimator in prediction, and how.
+    """The input of the network of a fitted estimator in prediction.
 
-    The bare loops are fed exactly this, so that they compute what skastro computes.
+    The other loops get the same input, so that they do the same computations.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Observation:
     network : torch.nn.Module
         The fitted network itself.
     inputs : Tensor of shape (n_samples, n_channels, ...)
-        All that the network was given, in order, on its device.
+        Inputs of the network, in order, on its device.
     dtype : torch.dtype or None
         The format of autocast, or None without.
     """
@@ -69,7 +69,7 @@ class Observation:
             )
 
     def limited(self, n_rows: int) -> "Observation":
-        """Give the same with the first rows alone."""
+        """Return the observation of the first rows."""
         limited = copy.copy(self)
         limited.inputs = self.inputs[:n_rows]
         return limited
@@ -80,12 +80,12 @@ class Observation:
         return str(self.dtype or torch.float32).removeprefix("torch.")
 
     def copy_network(self) -> nn.Module:
-        """Copy the network, weights and memory layout included."""
+        """Copy the network with its weights and memory layout."""
         return copy.deepcopy(self.network)
 
 
 class SkorchLoop:
-    """skorch as it comes: its default loader, in float32."""
+    """skorch with its default loader, in float32."""
 
     def __init__(
         self, case: Case, seen: Observation, y: np.ndarray, device: str, epochs: int
@@ -109,7 +109,7 @@ class SkorchLoop:
         self.device = device
 
     def load(self, network: nn.Module) -> None:
-        """Take another network's weights."""
+        """Load the weights of another network."""
         self.net.module_.load_state_dict(network.state_dict())
 
     def train(self) -> Rates:
@@ -173,10 +173,10 @@ def _tuned_cudnn(device: str) -> AbstractContextManager:
 
 
 class ComputeBound:
-    """The same network, format and optimizer with nothing around: the upper limit.
+    """The same network, format and optimizer without a data pipeline: the upper limit.
 
-    Trains on one resident batch again and again; predicts slices of resident rows, in
-    batches of the size that a trial finds fastest.
+    It trains repeatedly on one resident batch, and predicts slices of resident rows in
+    the batch size that a trial finds fastest.
     """
 
     def __init__(
@@ -242,7 +242,7 @@ class ComputeBound:
 
 
 class IndexingLoop:
-    """Bare torch: resident rows, shuffled and taken by index."""
+    """Plain torch: resident rows with a shuffled index."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clocks, rounds that take turns, and peak memory."""
+"""Clocks, interleaved rounds, and peak memory."""
 
 import gc
 import json
@@ -19,13 +19,13 @@ Rates = dict[str, float]
 
 
 def synchronize(device: str) -> None:
-    """Wait until the device has done all that it was given."""
+    """Wait until the device has finished all work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 class Stopwatch:
-    """Measure the wall-clock time of a ``with`` block, the device's work included."""
+    """Measure the wall-clock time of a ``with`` block, including the device's work."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -43,7 +43,7 @@ class Stopwatch:
 
 
 class EpochClock(Callback):
-    """Note when the epochs of a skorch net end, on a device that has caught up.
+    """Record when the epochs of a skorch net end, after waiting for the device.
 
     skorch's own ``dur`` does not wait for the device.
     """
@@ -70,7 +70,7 @@ class EpochClock(Callback):
 
     @property
     def seconds_per_epoch(self) -> float:
-        """Mean over all epochs but the first; where there is only one, its time."""
+        """Mean over all epochs but the first, or the time of the only one."""
         times = self._times[1:] if len(self._times) > 2 else self._times
         return (times[-1] - times[0]) / (len(times) - 1)
 
@@ -83,7 +83,7 @@ def take_turns(
     Parameters
     ----------
     tasks : dict of callables
-        Each does its work once and gives named rates.
+        Each does its work once and returns named rates.
     rounds : int
         Rounds that count.
     what : str
@@ -95,7 +95,7 @@ def take_turns(
         The rates of all rounds.
     """
     rates: dict[str, list[float]] = {}
-    # No loop shall pay for what another one left behind, nor for all the modules.
+    # Garbage of other loops and of imported modules must not slow down a loop.
     gc.collect()
     gc.freeze()
     try:
@@ -114,10 +114,10 @@ def take_turns(
 
 
 def peak_memory() -> int:
-    """Give the highest resident memory of this process so far, in bytes.
+    """Return the highest resident memory of this process so far, in bytes.
 
-    Linux's ``VmHWM`` belongs to this program alone; ``ru_maxrss`` also remembers the
-    process that started it.
+    Linux's ``VmHWM`` is that of this program; ``ru_maxrss`` includes the process that
+    started it.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -131,7 +131,7 @@ def peak_memory() -> int:
 
 
 def run_apart(module: str, *arguments: object) -> dict[str, float]:
-    """Run a module of this package as a process of its own; it prints JSON at last."""
+    """Run a module of this package in a separate process; it prints JSON at the end."""
     root = str(Path(__file__).parents[1])
     environment = {
         **os.environ,

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Peak memory of training, and how it grows with the data.
+"""Peak memory of training, and its growth with the data.
 
-Each loop trains in a process of its own::
+Each loop trains in a separate process::
 
     python -m benchmarks.memory skastro 5000 cpu
 
-prints what it took, in bytes, as JSON.
+It prints the memory in bytes as JSON.
 """
 
 import argparse
@@ -43,7 +43,7 @@ _N_WARM_UP = 256
 
 
 def measure(loop: str, n_rows: int, device: str) -> dict[str, int]:
-    """Train one epoch and give the memory that this process took.
+    """Train one epoch and return the memory of this process.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Conditions under which anisotropies are measured, and test images of each.
 
-Electrons are thrown one by one onto a fine grid; every method gets the same electrons
-in the pixels that suit it. The shells of an image depend on its number and the seed
-alone, so that the same shells are seen with and without a distortion.
+Electrons are drawn one by one on a fine grid; every method gets the same electrons in
+pixels of its choice. The shells of an image depend only on its number and the seed, so
+that they are the same with and without a distortion.
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from tqdm import tqdm
 from skastro.sevi import SEVIPrior, SEVISimulator
 
 SIZE = 256
-# Of the grid, and how many of its pixels make one of the images.
+# Size of the grid, and the number of its pixels that are summed to one pixel.
 _FINE = 1024
 _JOINED = _FINE // SIZE
-_CENTRED = (_JOINED, _JOINED // 2)
+_CENTERED = (_JOINED, _JOINED // 2)
 # Images that are drawn with one seed.
 CHUNK = 100
 # Chunks from here on are for choosing settings.
@@ -107,12 +107,12 @@ class Batch:
     first : int
         Number of the first one.
     scenes : dict of str to Tensor
-        What is to be seen, as :meth:`SEVISimulator.draw` gives it.
+        Parameters of the images, as :meth:`SEVISimulator.draw` returns them.
     images : ndarray of shape (n, 256, 256), float32
-        Numbers of electrons, polarised along the last axis.
-    centred : dict of int to ndarray of shape (n, size, size), float32
+        Numbers of electrons, polarized along the last axis.
+    centered : dict of int to ndarray of shape (n, size, size), float32
         By size, 255 and 511, the same electrons in pixels of the same side and of half
-        of it, the middle one of which has the centre in its middle. What is left over
+        of it, the middle one of which has the center in its middle. What is left over
         is cut off all around.
     """
 
@@ -120,7 +120,7 @@ class Batch:
     first: int
     scenes: dict[str, torch.Tensor]
     images: np.ndarray
-    centred: dict[int, np.ndarray]
+    centered: dict[int, np.ndarray]
 
     def __len__(self) -> int:
         """Count the images."""
@@ -172,17 +172,17 @@ def throw(
     scenes = draw_scenes(case, chunk, seed)
     scenes = {name: part[:n_images] for name, part in scenes.items()}
     images = np.empty((n_images, SIZE, SIZE), dtype=np.float32)
-    sides = [_FINE // joined - 1 for joined in _CENTRED]
-    centred = {side: np.empty((n_images, side, side), np.float32) for side in sides}
+    sides = [_FINE // joined - 1 for joined in _CENTERED]
+    centered = {side: np.empty((n_images, side, side), np.float32) for side in sides}
     for i in tqdm(range(n_images), "throw", disable=not progress, leave=False):
         rng = np.random.default_rng([seed, chunk, i])
         fine = simulator.throw({k: part[i : i + 1] for k, part in scenes.items()}, rng)
         images[i] = join_pixels(fine[0], _JOINED)
-        for joined, part in zip(_CENTRED, centred.values(), strict=True):
+        for joined, part in zip(_CENTERED, centered.values(), strict=True):
             # Half a pixel less on each side: pixels move by half their side.
             inside = slice(joined // 2, -joined // 2)
             part[i] = join_pixels(fine[0, inside, inside], joined)
-    return Batch(case, chunk * CHUNK, scenes, images, centred)
+    return Batch(case, chunk * CHUNK, scenes, images, centered)
 
 
 def join_pixels(image: np.ndarray, n: int) -> np.ndarray:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the counts of electrons can tell at best, about the true shells.
 
-Maximum likelihood, the bound of Cramér and Rao for unbiased answers, and the least mean
-loss of any answer, which makes use of the distribution that the shells are drawn from.
-All take images as round and upright.
+Maximum likelihood, the Cramér-Rao bound for unbiased estimates, and the least mean loss
+of any estimate, which uses the distribution of the shells. All assume round and upright
+images.
 """
 
 import math
@@ -103,10 +103,10 @@ def prior_informed(
 ) -> torch.Tensor:
     """Give the variances (n, n_shells, 12) of the posterior, which no answer can beat.
 
-    About the truth the likelihood is taken as normal, and where its maximum is as
-    random. The posterior is sampled within the limits of coefficients, radii and
-    widths, and without densities that are negative. The truth, from which the Markov
-    chain starts, is a sample itself, so that none has to be thrown away.
+    The likelihood is approximated by a normal distribution about the truth, with a
+    random position of its maximum. The posterior is sampled within the limits of
+    coefficients, radii and widths, without negative densities. The Markov chain starts
+    at the truth, which is a sample itself, so that no burn-in is needed.
 
     Parameters
     ----------
@@ -183,9 +183,9 @@ def maximum_likelihood(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Fit the coefficients by Poisson's likelihood, with the true radii and widths.
 
-    The background is the true one too, and the expected counts are linear in what is
-    sought. Where these come to be next to nothing or negative, the logarithm is
-    continued by its tangent.
+    The background is also the true one, and the expected counts are linear in the
+    parameters. For expected counts close to zero or negative, the logarithm is replaced
+    by its tangent.
 
     Parameters
     ----------

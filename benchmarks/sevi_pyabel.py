@@ -3,8 +3,8 @@
 
 rBasex gives the radial distributions I_2l(r) of the Legendre terms of the
 three-dimensional density. The coefficients of a shell are half the ratios of
-∫ I_2l r² dr to that of l = 0, over the radii where it is. Which radii these are, PyAbel
-does not say; here the true means and widths of the shells are used.
+∫ I_2l r² dr to that of l = 0, over the radii of the shell. PyAbel does not determine
+these radii; the true means and widths of the shells are used here.
 """
 
 import itertools
@@ -29,7 +29,7 @@ class Settings:
     order : int
         Highest angular order. Coefficients beyond it are taken as zero.
     reg : tuple of (str, float), default=None
-        Regularisation.
+        Regularization.
     reach : float, default=3
         Standard deviations from the mean radius, to which a pixel is added, that are
         taken as the shell's; between close shells no further than to the middle.
@@ -51,14 +51,14 @@ class Settings:
 
     def __str__(self) -> str:
         """Tell them in a line."""
-        reg = "unregularised" if self.reg is None else "{} {:g}".format(*self.reg)
+        reg = "unregularized" if self.reg is None else "{} {:g}".format(*self.reg)
         how = "shapes" if self.shape else "sums"
         text = f"{self.size}, order {self.order}, {reg}, {how} to {self.reach:g} sigma"
         return text + (", corners subtracted" if self.subtract else "")
 
 
 def radial_terms(image: np.ndarray, settings: Settings) -> np.ndarray:
-    """Give I_2l(r) at whole pixels (n_orders, n_radii), polarised along axis 1."""
+    """Give I_2l(r) at whole pixels (n_orders, n_radii), polarized along axis 1."""
     from abel.rbasex import rbasex_transform
 
     image = np.ascontiguousarray(image.T, dtype=float)
@@ -74,7 +74,7 @@ def radial_terms(image: np.ndarray, settings: Settings) -> np.ndarray:
 
 
 def corners(size: int) -> np.ndarray:
-    """Mark the pixels (size, size) further from the centre than the sides are."""
+    """Mark the pixels (size, size) further from the center than the sides are."""
     axis = np.arange(size) - (size - 1) / 2
     return np.hypot(axis[:, None], axis) > size / 2
 
@@ -106,7 +106,7 @@ def coefficients(
     middles = (radius[1:] + radius[:-1]) / 2
     reach = settings.reach * radius_width + 1
     if settings.shape:
-        # What rBasex finds is drawn out by its triangular functions.
+        # The triangular basis functions of rBasex broaden the shells.
         width = np.sqrt(radius_width**2 + 1 / 6)
         parts = np.exp(-(((r - radius[:, None]) / width[:, None]) ** 2) / 2)
         near = (np.abs(r - radius[:, None]) <= reach[:, None]).any(0)
@@ -125,7 +125,7 @@ def coefficients(
 
 
 def shells_in_pixels(batch: Batch, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the true radii and widths (n, n_shells), in pixels of centred images."""
+    """Give the true radii and widths (n, n_shells), in pixels of centered images."""
     scale = (size + 1) / 2
     return tuple(
         batch.scenes[name].numpy() * scale for name in ("radius", "radius_width")
@@ -138,7 +138,7 @@ def measure(batch: Batch, settings: Settings) -> np.ndarray:
     return np.stack(
         [
             coefficients(radial_terms(image, settings), *shell, settings)
-            for image, shell in zip(batch.centred[settings.size], shells, strict=True)
+            for image, shell in zip(batch.centered[settings.size], shells, strict=True)
         ]
     )
 
@@ -146,7 +146,7 @@ def measure(batch: Batch, settings: Settings) -> np.ndarray:
 SIZES = (255, 511)
 # Of order 24 its coefficients are wrong by a tenth even in images without noise.
 ORDERS = (8, 12, 16, 20)
-REGULARISATIONS = (
+REGULARIZATIONS = (
     None,
     *itertools.product(("L2", "diff"), (1.0, 10.0, 100.0)),
     ("SVD", 0.1),
@@ -171,13 +171,13 @@ def tuned(batch: Batch, progress: bool = False) -> Settings:
     """
     subtracts = (False, True) if batch.case.background else (False,)
     # All that the transform depends on changes slowest: PyAbel keeps one matrix.
-    grid = list(itertools.product(SIZES, ORDERS, REGULARISATIONS, subtracts))
+    grid = list(itertools.product(SIZES, ORDERS, REGULARIZATIONS, subtracts))
     beta, losses = batch.scenes["beta"].numpy(), {}
     for size, order, reg, subtract in tqdm(
         grid, "tune", disable=not progress, leave=False
     ):
         plain = Settings(order, reg, subtract=subtract, size=size)
-        terms = [radial_terms(image, plain) for image in batch.centred[size]]
+        terms = [radial_terms(image, plain) for image in batch.centered[size]]
         shells = list(zip(*shells_in_pixels(batch, size), strict=True))
         for reach, shape in itertools.product(REACHES, (False, True)):
             settings = replace(plain, reach=reach, shape=shape)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The same augmentations twice: one sample at a time, and a batch at a time.
 
-Spectra get Gaussian noise of a third of their standard deviation and, every other time,
-one pixel pushed up or down by the largest absolute flux. Images are rotated by up to 30
+Spectra get Gaussian noise of a third of their standard deviation and, in half of the
+cases, a spike of the largest absolute flux in one pixel. Images are rotated by up to 30
 degrees, flipped along both axes, and vary in brightness (0.9), contrast (0.2),
 saturation (0.2) and hue (0.1), the numbers having the meaning that torchvision's
 ``ColorJitter`` gives them.

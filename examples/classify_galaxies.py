@@ -8,16 +8,15 @@ Trains a network on the images and labels of an HDF5 file in the layout of Galax
 
     python examples/classify_galaxies.py --train Galaxy10.h5
 
-A published system has its settings under one name. The one called ``resclass`` keeps
-the first ten images apart and reports its validation accuracy; the one called ``mlp``
-is the usual baseline, which ``--baseline`` trains too, on the same images, for a second
-row in the table::
+A recipe has the settings of a published system. That of ``resclass`` keeps the first
+ten images apart and reports its validation accuracy; ``mlp`` is the usual baseline,
+which ``--baseline`` trains too, on the same images, for a second row in the table::
 
     python examples/classify_galaxies.py --train Galaxy10.h5 --recipe resclass \
         --keep-apart 10
     python examples/classify_galaxies.py --train Galaxy10.h5 --baseline --tta
 
-With ``--test`` all of ``--train`` is learnt and another file predicted; with
+With ``--test`` all of ``--train`` is learned and another file predicted; with
 ``--model`` a fitted classifier only predicts::
 
     python examples/classify_galaxies.py --model results/classifier.joblib --test new.h5
@@ -25,9 +24,9 @@ With ``--test`` all of ``--train`` is learnt and another file predicted; with
 Everything goes to the folder ``--out``: ``scores.csv``, ``history.csv`` (loss and
 accuracy of each epoch, in training and validation), ``results.csv`` (predicted and true
 classes), ``probabilities.csv``, ``confusion_matrix.png``, ``history.png``,
-``mosaic.png`` (images that were recognised, and those of the surest mistakes) and
-``classifier.joblib``; of the baseline ``baseline_history.csv`` and
-``baseline_results.csv``. Load classifiers from sources that you trust only: joblib
+``mosaic.png`` (correctly classified images, and the mistakes with the highest
+confidence) and ``classifier.joblib``; for the baseline ``baseline_history.csv`` and
+``baseline_results.csv``. Load classifiers only from sources that you trust: joblib
 files can run code.
 """
 
@@ -61,7 +60,7 @@ import matplotlib.pyplot as plt
 
 # A class needs an image on each side of both splits.
 SMALLEST_CLASS = 4
-# Of skorch's history, in the names and the order that are usual for such tables.
+# Columns of skorch's history, with the usual names and order of such tables.
 HISTORY = {
     "train_loss": "loss",
     "train_acc": "accuracy",
@@ -79,7 +78,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--train", metavar="FILE", help="HDF5 file of labelled images")
+    add("--train", metavar="FILE", help="HDF5 file of labeled images")
     add("--test", metavar="FILE", help="HDF5 file of images to predict")
     add("--model", metavar="FILE", help="a fitted classifier; only predict with it")
     add("--target", default="ans", metavar="NAME", help="data set of the labels")
@@ -106,7 +105,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def load(path: str, options: argparse.Namespace) -> Bunch:
-    """Read images, and classes where the file has them."""
+    """Read images, and classes if the file has them."""
     print(f"Reading {path}")
     target = options.target
     if path == options.test and h5py.is_hdf5(path):
@@ -152,7 +151,7 @@ def split(galaxies: Bunch, options: argparse.Namespace) -> tuple[Bunch, Bunch]:
 
 
 def make_classifier(options: argparse.Namespace) -> GalaxyClassifier:
-    """Make the classifier that was asked for."""
+    """Make the classifier of the options."""
     chosen = {
         "module": options.module,
         "max_epochs": options.epochs,
@@ -171,20 +170,20 @@ def make_classifier(options: argparse.Namespace) -> GalaxyClassifier:
 
 
 def make_baseline(options: argparse.Namespace) -> GalaxyClassifier:
-    """Make the perceptron that others are compared with, with its own settings."""
+    """Make the baseline perceptron with its own settings."""
     return GalaxyClassifier.from_recipe(
         "mlp", device=options.device, random_state=options.seed
     )
 
 
 def history_table(net: GalaxyClassifier) -> Table:
-    """Give losses and accuracies, one row an epoch."""
+    """Return losses and accuracies, one row per epoch."""
     names = [name for name in HISTORY if name in net.history[-1]]
     return Table({HISTORY[name]: net.history[:, name] for name in names})
 
 
 def train(net: GalaxyClassifier, galaxies: Bunch) -> dict[str, float]:
-    """Fit a classifier; say what it cost and how well it did in validation."""
+    """Fit a classifier; print the time and the validation scores."""
     start = time.perf_counter()
     net.fit(galaxies.images, galaxies.target)
     seconds = time.perf_counter() - start
@@ -203,8 +202,8 @@ def train(net: GalaxyClassifier, galaxies: Bunch) -> dict[str, float]:
 
 
 def score(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Score predictions, each class of the truth counted alike in the latter two."""
-    # Few images have few classes; what is predicted may be of others, too.
+    """Compute the accuracy and two scores that weight all true classes equally."""
+    # A few images may not contain all predicted classes.
     settings = {"labels": np.unique(truth), "average": "macro", "zero_division": 0}
     return {
         "accuracy": accuracy_score(truth, predicted),
@@ -226,7 +225,7 @@ def show(rows: list[dict]) -> None:
 
 
 def write_predictions(net: GalaxyClassifier, test: Bunch, out: Path) -> np.ndarray:
-    """Predict, and write probabilities of all classes, one row an image."""
+    """Predict, and write probabilities of all classes, one row per image."""
     probability = net.predict_proba(test.images)
     predicted = net.classes_[probability.argmax(axis=1)]
     table = Table({"row": test.row, "predicted": predicted})
@@ -239,7 +238,7 @@ def write_predictions(net: GalaxyClassifier, test: Bunch, out: Path) -> np.ndarr
 
 
 def draw_confusion(truth: np.ndarray, predicted: np.ndarray, out: Path) -> None:
-    """Draw what is taken for what."""
+    """Draw the confusion matrix."""
     size = 3 + 0.6 * len(np.unique(np.concatenate([truth, predicted])))
     figure, ax = plt.subplots(figsize=(size, size), layout="constrained")
     ConfusionMatrixDisplay.from_predictions(
@@ -257,7 +256,7 @@ def draw_mosaic(
     out: Path,
     seed: int,
 ) -> None:
-    """Draw some of the images that were recognised, and of the surest mistakes."""
+    """Draw some correct images, and the mistakes with the highest confidence."""
     predicted = net.classes_[probability.argmax(axis=1)]
     surest = probability.max(axis=1)
     n_rows, n_columns = MOSAIC
@@ -289,7 +288,7 @@ def draw_mosaic(
 
 
 def to_picture(image: np.ndarray) -> np.ndarray:
-    """Bring an image to what matplotlib shows: numbers from 0 to 1, colors or gray."""
+    """Convert an image to numbers from 0 to 1, colors or gray, for matplotlib."""
     if image.dtype == np.uint8:
         image = image / 255
         low, high = 0.0, 1.0
@@ -311,7 +310,7 @@ def write_training(net: GalaxyClassifier, out: Path) -> None:
 def report(
     net: GalaxyClassifier, test: Bunch, probability: np.ndarray, seed: int, out: Path
 ) -> dict[str, float]:
-    """Score what was predicted; print, write and draw what it was taken for."""
+    """Score predictions; print, write and draw the results."""
     predicted = net.classes_[probability.argmax(axis=1)]
     print(classification_report(test.target, predicted, digits=3, zero_division=0))
     write_csv(Table({"predict": predicted, "test": test.target}), out / "results.csv")
@@ -320,10 +319,10 @@ def report(
     return score(test.target, predicted)
 
 
-def add_baseline(learnt: Bunch, test: Bunch, options: argparse.Namespace) -> dict:
+def add_baseline(learned: Bunch, test: Bunch, options: argparse.Namespace) -> dict:
     """Train the baseline on the same images; write its history and results."""
     net = make_baseline(options)
-    row = train(net, learnt)
+    row = train(net, learned)
     predicted = net.predict(test.images)
     write_csv(history_table(net), options.out / "baseline_history.csv")
     results = Table({"predict": predicted, "test": test.target})
@@ -332,13 +331,13 @@ def add_baseline(learnt: Bunch, test: Bunch, options: argparse.Namespace) -> dic
 
 
 def write_csv(table: Table, path: Path) -> None:
-    """Write a table, whole or not at all."""
+    """Write a table atomically."""
     with atomic_write(path) as file:
         table.write(file, format="ascii.csv")
 
 
 def save_figure(figure: plt.Figure, path: Path) -> None:
-    """Save a figure, whole or not at all."""
+    """Save a figure atomically."""
     with atomic_write(path, "wb") as file:
         figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
     plt.close(figure)
@@ -352,20 +351,20 @@ def main(arguments: list[str] | None = None) -> None:
         net, costs = joblib.load(options.model), {}
         test = load(options.test, options)
     else:
-        learnt = load(options.train, options)
+        learned = load(options.train, options)
         if options.test:
             test = load(options.test, options)
         else:
-            learnt, test = split(learnt, options)
-        shape = learnt.images.shape[1:]
-        print(f"Training on {len(learnt.row)} images of shape {shape}")
+            learned, test = split(learned, options)
+        shape = learned.images.shape[1:]
+        print(f"Training on {len(learned.row)} images of shape {shape}")
         net = make_classifier(options)
-        costs = train(net, learnt)
+        costs = train(net, learned)
         write_training(net, options.out)
     probability = write_predictions(net, test, options.out)
     known = None if test.target is None else np.isin(test.target, net.classes_)
     if known is not None and not known.all():
-        print(f"Not scored, of classes that were not learnt: {(~known).sum()}")
+        print(f"Not scored, of classes that were not learned: {(~known).sum()}")
         test, probability = select(test, known), probability[known]
     if test.target is None or not len(test.target):
         print("No image has a label among the classes, so there is nothing to score.")
@@ -374,7 +373,7 @@ def main(arguments: list[str] | None = None) -> None:
         name = options.recipe or str(vars(net)["module"])
         rows = [{"classifier": name, **scores, **costs}]
         if options.baseline:
-            rows.append(add_baseline(learnt, test, options))
+            rows.append(add_baseline(learned, test, options))
         show(rows)
         write_csv(Table(rows), options.out / "scores.csv")
     print(f"Wrote {', '.join(sorted(p.name for p in options.out.iterdir()))}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
-Classify spectra: from a file to a table, a catalogue and a fitted pipeline
-===========================================================================
+Classify spectra: from a file to a table, a catalog and a fitted pipeline
+=========================================================================
 
 Without arguments the script simulates stars, galaxies and quasars, trains a network on
 three quarters of them and reports on the quarter kept apart::
@@ -9,7 +9,7 @@ three quarters of them and reports on the quarter kept apart::
     python examples/classify_spectra.py
 
 With ``--train`` it does the same on a file of real spectra, or trains on all of it
-where ``--test`` names a second file. With ``--model`` it loads a fitted pipeline and
+if ``--test`` names a second file. With ``--model`` it loads a fitted pipeline and
 only predicts::
 
     python examples/classify_spectra.py --train survey.fits --out results
@@ -55,7 +55,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--train", metavar="FILE", help="file or folder of labelled spectra")
+    add("--train", metavar="FILE", help="file or folder of labeled spectra")
     add("--test", metavar="FILE", help="file or folder of spectra to predict")
     add("--model", metavar="FILE", help="a fitted pipeline; only predict with it")
     add("--label-column", metavar="NAME", help="column that holds the labels")
@@ -64,7 +64,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         type=int,
         metavar="N",
         help="classes are the first N letters of the labels (1 for subclasses, so that "
-        "A5V counts as A; otherwise labels count whole)",
+        "A5V counts as A; by default the whole label)",
     )
     add("--module", help="name of the network, such as resnet18 or densenet")
     add("--epochs", type=int, help="passes over the training spectra")
@@ -81,7 +81,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def load(path: str | None, options: argparse.Namespace, seed: int) -> Bunch:
-    """Read spectra from a file or a folder, or simulate them where there is none."""
+    """Read spectra from a file or a folder, or simulate them if there is none."""
     if path is None:
         print(f"Simulating {options.n_spectra} spectra")
         spectra = make_spectra(options.n_spectra, random_state=seed, verbose=1)
@@ -108,17 +108,17 @@ def select(spectra: Bunch, rows: np.ndarray) -> Bunch:
 
 
 def without_rare_classes(spectra: Bunch) -> Bunch:
-    """Leave out what cannot be learnt: unlabelled spectra and classes of a handful."""
+    """Leave out unlabeled spectra and classes with few spectra."""
     if spectra.target is None:
         raise SystemExit("The training file has no labels; see --label-column.")
     names, counts = np.unique(spectra.target, return_counts=True)
     rare = (counts < SMALLEST_CLASS) | (names == "")
     if rare.any():
         listed = ", ".join(
-            f"{name or 'unlabelled'} {count}"
+            f"{name or 'unlabeled'} {count}"
             for name, count in zip(names[rare], counts[rare], strict=True)
         )
-        print(f"Left out, fewer than {SMALLEST_CLASS} or unlabelled: {listed}")
+        print(f"Left out, fewer than {SMALLEST_CLASS} or unlabeled: {listed}")
     return select(spectra, ~np.isin(spectra.target, names[rare]))
 
 
@@ -138,15 +138,15 @@ def make_pipeline(options: argparse.Namespace) -> Pipeline:
 
 
 def predict(pipe: Pipeline, spectra: Bunch, out: Path) -> np.ndarray:
-    """Predict, and write the catalogue."""
+    """Predict, and write the catalog."""
     probability = pipe.predict_proba(spectra.flux)
     predicted = pipe.classes_[probability.argmax(axis=1)]
-    catalogue = Table({"id": spectra.id, "predicted": predicted})
+    catalog = Table({"id": spectra.id, "predicted": predicted})
     for name, column in zip(pipe.classes_, probability.T, strict=True):
-        catalogue[f"probability_{name}"] = column
+        catalog[f"probability_{name}"] = column
     if spectra.target is not None:
-        catalogue["truth"] = spectra.target
-    write_csv(catalogue, out / "predictions.csv")
+        catalog["truth"] = spectra.target
+    write_csv(catalog, out / "predictions.csv")
     return predicted
 
 
@@ -192,13 +192,13 @@ def write_training(pipe: Pipeline, out: Path) -> None:
 
 
 def write_csv(table: Table, path: Path) -> None:
-    """Write a table, whole or not at all."""
+    """Write a table atomically."""
     with atomic_write(path) as file:
         table.write(file, format="ascii.csv")
 
 
 def save_figure(figure: plt.Figure, path: Path) -> None:
-    """Save a figure, whole or not at all."""
+    """Save a figure atomically."""
     with atomic_write(path, "wb") as file:
         figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
     plt.close(figure)

@@ -5,24 +5,24 @@ Cluster galaxies: from a file of images to a latent space, its clusters and figu
 
 Trains a variational autoencoder on the images of an HDF5 file in the layout of Galaxy10
 (``images``, and ``ans`` if there are classes to compare with), clusters its latent
-space, and draws what came out::
+space, and draws the results::
 
     python examples/cluster_galaxies.py --galaxies Galaxy10.h5
     python examples/cluster_galaxies.py --galaxies Galaxy10.h5 \
         --clustering hdbscan --map umap
     python examples/cluster_galaxies.py --galaxies small.h5 --recipe few-images
 
-Classes, where the file has them, play no part in the training. Without ``--galaxies``
-the file ``galaxies_efigi.h5`` in the folder that the environment variable
-``SKASTRO_DATA`` names is taken, and simulated galaxies where there is none.
+The training does not use classes, even if the file has them. Without ``--galaxies`` the
+script uses the file ``galaxies_efigi.h5`` in the folder that the environment variable
+``SKASTRO_DATA`` names or, without it, simulated galaxies.
 
-The folder ``--out`` receives ``clusters.csv`` (cluster of each galaxy, how outlying it
-is, and its place in the latent space), ``reconstructions.png`` (of galaxies kept
-apart), ``map.png`` and ``thumbnails.png`` (the latent space, as points and as images),
-``clusters.png`` (the galaxies nearest to the centres), ``neighbours.png`` (the galaxies
-most alike to some), ``between.png`` (what lies between two), ``outliers.png``,
-``history.png`` and ``pipeline.joblib``. Load pipelines from sources that you trust
-only: joblib files can run code.
+The folder ``--out`` receives ``clusters.csv`` (cluster, outlier score and latent
+numbers of each galaxy), ``reconstructions.png`` (of galaxies kept apart), ``map.png``
+and ``thumbnails.png`` (the latent space, as points and as images), ``clusters.png``
+(the galaxies nearest to the centers), ``neighbors.png`` (the galaxies most similar to
+some), ``between.png`` (an interpolation between two), ``outliers.png``, ``history.png``
+and ``pipeline.joblib``. Load pipelines only from sources that you trust: joblib files
+can run code.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--galaxies", metavar="FILE", help="HDF5 file of images")
     add("--simulate", type=int, metavar="N", help="simulate N galaxies instead")
-    add("--test-size", type=float, default=0.1, help="part that is not learnt from")
+    add("--test-size", type=float, default=0.1, help="part that is not learned from")
     add("--recipe", help="settings to start from: galaxy-vae or few-images")
     add("--latent-dim", type=int, default=35, help="latent dimensions")
     add("--epochs", type=int, help="passes over the images; 40, or the recipe's")
@@ -84,7 +84,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def load(options: argparse.Namespace) -> Bunch:
-    """Read images, and classes where the file has them; or simulate some."""
+    """Read images, and classes if the file has them; or simulate images."""
     path = options.galaxies
     if path is None and options.simulate is None:
         path = Path(os.environ.get("SKASTRO_DATA", "")) / "galaxies_efigi.h5"
@@ -114,13 +114,13 @@ def load(options: argparse.Namespace) -> Bunch:
 
 def to_colors(image: np.ndarray) -> np.ndarray:
     """Draw three bands as blue, green and red, faint light beside bright."""
-    # A pixel is put to 1 electron at least: the stretch divides by the brightness.
+    # Pixels are set to at least 1 electron: the stretch divides by the brightness.
     blue, green, red = np.maximum(np.moveaxis(image, -1, 0), 1)
     return make_lupton_rgb(red / 1.6, green, 1.6 * blue, stretch=400, Q=8)
 
 
 def make_model(options: argparse.Namespace) -> Pipeline:
-    """Put the autoencoder and the clustering together."""
+    """Make a pipeline of the autoencoder and the clustering."""
     settings = {"latent_dim": options.latent_dim, "device": options.device}
     settings |= {"random_state": options.seed}
     if options.recipe:
@@ -143,7 +143,7 @@ def make_model(options: argparse.Namespace) -> Pipeline:
 
 
 def report(clusters: np.ndarray, target: np.ndarray | None) -> None:
-    """Say how large the clusters are, and how far they agree with classes."""
+    """Print the sizes of the clusters, and their agreement with classes."""
     known = [] if target is None else np.unique(target)
     print(f"{'cluster':>8}{'galaxies':>10}" + "".join(f"{name:>24}" for name in known))
     for cluster in np.unique(clusters):
@@ -182,7 +182,7 @@ def draw_rows(
 
 
 def limits_of(images: np.ndarray) -> tuple[float, float]:
-    """Say what is black and what is white."""
+    """Return the values of black and white."""
     if images.dtype == np.uint8:
         return 0.0, 255.0
     low, high = np.percentile(images, [0.5, 99.5])
@@ -192,13 +192,13 @@ def limits_of(images: np.ndarray) -> tuple[float, float]:
 def draw_latent_space(
     pipe: Pipeline, galaxies: Bunch, options: argparse.Namespace
 ) -> None:
-    """Draw the map, with clusters and classes, and what the clusters look like."""
+    """Draw the map, with clusters and classes, and images of the clusters."""
     images, out = galaxies.images, options.out
     points = LatentSpaceDisplay.from_estimator(
         pipe, images, method=options.map, random_state=options.seed
     )
     save_figure(points.figure_, out / "map.png")
-    # The same map once more: it need not be computed again.
+    # The same map again, without computing it anew.
     by_class = galaxies.target is not None
     thumbnails = LatentSpaceDisplay(
         points.embedding,
@@ -214,32 +214,32 @@ def draw_latent_space(
     save_figure(mosaic.figure_, out / "clusters.png")
 
 
-def draw_neighbours(images: np.ndarray, latent: np.ndarray, out: Path) -> None:
-    """Draw some galaxies, each before those that are nearest in the latent space."""
+def draw_neighbors(images: np.ndarray, latent: np.ndarray, out: Path) -> None:
+    """Draw some galaxies, each followed by its neighbors in the latent space."""
     chosen = np.linspace(0, len(images) - 1, 5).astype(int)
     search = NearestNeighbors(n_neighbors=N_IN_ROW).fit(latent)
     _, rows = search.kneighbors(latent[chosen])
     names = [f"galaxy {row}" for row in chosen]
-    draw_rows(images[rows.ravel()], names, limits_of(images), out / "neighbours.png")
+    draw_rows(images[rows.ravel()], names, limits_of(images), out / "neighbors.png")
 
 
 def draw_between(
     vae: VAETransformer, images: np.ndarray, latent: np.ndarray, out: Path
 ) -> None:
-    """Draw what lies between two galaxies of most different places."""
+    """Draw an interpolation between two distant galaxies."""
     axis = np.linalg.svd(latent - latent.mean(axis=0), full_matrices=False)[2][0]
     order = np.argsort(latent @ axis)
-    # Not the very ends, which are outliers.
+    # Not the extremes, which are outliers.
     start, end = order[len(order) // 50], order[-len(order) // 50]
     points = np.linspace(latent[start], latent[end], N_IN_ROW)
     between = vae.inverse_transform(points)
-    # The galaxies themselves stand at the ends.
+    # The galaxies themselves are at the ends.
     shown = np.concatenate([images[[start]], between, images[[end]]])
     draw_rows(shown, [""], limits_of(images), out / "between.png", n_columns=len(shown))
 
 
 def save_figure(figure: plt.Figure, path: Path) -> None:
-    """Save a figure, whole or not at all."""
+    """Save a figure atomically."""
     with atomic_write(path, "wb") as file:
         figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
     plt.close(figure)
@@ -252,12 +252,12 @@ def main(arguments: list[str] | None = None) -> None:
     galaxies = load(options)
     order = np.random.default_rng(options.seed).permutation(len(galaxies.images))
     n_apart = max(round(options.test_size * len(order)), 1)
-    apart, learnt = np.sort(order[:n_apart]), np.sort(order[n_apart:])
+    apart, learned = np.sort(order[:n_apart]), np.sort(order[n_apart:])
     known = Bunch(
-        images=galaxies.images[learnt],
-        target=None if galaxies.target is None else galaxies.target[learnt],
+        images=galaxies.images[learned],
+        target=None if galaxies.target is None else galaxies.target[learned],
     )
-    print(f"Training on {len(learnt)} images of shape {known.images.shape[1:]}")
+    print(f"Training on {len(learned)} images of shape {known.images.shape[1:]}")
     start = time.perf_counter()
     pipe = make_model(options)
     clusters = pipe.fit_predict(known.images)
@@ -269,7 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
     report(clusters, known.target)
     latent = vae.transform(known.images)
     bound = vae.score_samples(known.images)
-    table = Table({"row": learnt, "cluster": clusters, "score": bound})
+    table = Table({"row": learned, "cluster": clusters, "score": bound})
     for name, column in zip(vae.get_feature_names_out(), latent.T, strict=True):
         table[name] = column
     with atomic_write(options.out / "clusters.csv") as file:
@@ -281,7 +281,7 @@ def main(arguments: list[str] | None = None) -> None:
     history = HistoryDisplay.from_estimator(vae)
     save_figure(history.figure_, options.out / "history.png")
     draw_latent_space(pipe, known, options)
-    draw_neighbours(known.images, latent, options.out)
+    draw_neighbors(known.images, latent, options.out)
     draw_between(vae, known.images, latent, options.out)
     outlying = known.images[np.argsort(bound)[:N_IN_ROW]]
     limits = limits_of(known.images)

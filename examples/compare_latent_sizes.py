@@ -5,7 +5,7 @@ Compare latent sizes: how many numbers does an image need?
 
 Trains a variational autoencoder with each of several numbers of latent dimensions on
 the same images of galaxies, from an HDF5 file in the layout of Galaxy10, and compares
-what they make of images kept apart::
+their reconstructions of images kept apart::
 
     python examples/compare_latent_sizes.py --train Galaxy10.h5 \
         --recipe galaxy-vae --epochs 100
@@ -13,14 +13,14 @@ what they make of images kept apart::
 The recipe ``galaxy-vae`` is a published autoencoder, and ``few-images`` one for files
 of a thousand images or so. Without a file a few hundred galaxies are simulated.
 
-For each latent size the loss (the negative evidence lower bound, in nats an image), the
-mean squared error of the reconstructions and of those by as many principal components,
-both with white at 1, the number of dimensions in use and the time are printed. The
-folder ``--out`` receives them as ``latent_sizes.csv``, complete after each size, and
-two figures: ``latent_sizes.png``, loss and error against latent size, and
-``reconstructions.png``, the same galaxies as each size reconstructs them.
+For each latent size the script prints the loss (the negative evidence lower bound, in
+nats per image), the mean squared error of the reconstructions and of those by the same
+number of principal components, both with white at 1, the number of active dimensions
+and the time. The folder ``--out`` receives them as ``latent_sizes.csv``, complete after
+each size, and two figures: ``latent_sizes.png``, loss and error against latent size,
+and ``reconstructions.png``, the same galaxies as each size reconstructs them.
 
-Where one number is to be chosen and not a figure drawn, scikit-learn's search does it::
+To choose a number without figures, use scikit-learn's search::
 
     search = GridSearchCV(VAETransformer(), {"latent_dim": [8, 16, 32]})
 """
@@ -78,7 +78,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def load(options: argparse.Namespace) -> np.ndarray:
-    """Read images, or simulate some."""
+    """Read or simulate images."""
     if options.train is not None:
         print(f"Reading {options.train}")
         images = read_galaxy10(options.train, target=None).images
@@ -105,7 +105,7 @@ def load(options: argparse.Namespace) -> np.ndarray:
 
 def to_colors(image: np.ndarray) -> np.ndarray:
     """Draw three bands as blue, green and red, faint light beside bright."""
-    # A pixel is put to 1 electron at least: the stretch divides by the brightness.
+    # Pixels are set to at least 1 electron: the stretch divides by the brightness.
     blue, green, red = np.maximum(np.moveaxis(image, -1, 0), 1)
     return make_lupton_rgb(red / 1.6, green, 1.6 * blue, stretch=400, Q=8)
 
@@ -119,7 +119,7 @@ def squared_error(restored: np.ndarray, images: np.ndarray) -> float:
 def linear_errors(
     train: np.ndarray, test: np.ndarray, options: argparse.Namespace
 ) -> list[float]:
-    """Reconstruct by principal components, as many as there are latent dimensions."""
+    """Reconstruct by principal components, one for each latent dimension."""
     rows, new = (images.reshape(len(images), -1) / 255 for images in (train, test))
     most = min(max(options.sizes), *rows.shape)
     pca = PCA(most, svd_solver="randomized", random_state=options.seed).fit(rows)
@@ -168,7 +168,7 @@ def draw_reconstructions(shown: dict[str, np.ndarray], path: Path) -> None:
 
 
 def save_figure(figure: plt.Figure, path: Path) -> None:
-    """Save a figure, whole or not at all."""
+    """Save a figure atomically."""
     with atomic_write(path, "wb") as file:
         figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
     plt.close(figure)

@@ -6,28 +6,28 @@ Compare networks: the multi-scale DenseNet and its three baselines
 Repeats the comparison in table 3 of Wang, Zhao & Fan (2020, *Astronomical Research and
 Technology* 17(1), 85-95): the multi-scale DenseNet with squeeze-and-excitation, a plain
 DenseNet of 36 layers, a deep belief network and a perceptron of 4 layers. All four are
-trained alike on the same spectra, with the recipes of ``SpectrumClassifier``, and
-judged on the same spectra kept apart::
+trained in the same way on the same spectra, with the recipes of ``SpectrumClassifier``,
+and scored on the same spectra kept apart::
 
     python examples/compare_networks.py --simulate 20000
     python examples/compare_networks.py --train survey.fits --robust
 
-The simulated survey has the proportions of the paper's, 98.5 stars to 1.2 galaxies and
-0.3 quasars, and its 2600 pixels from 3690 to 9100 Å; half as many (``--n-pixels``)
-cost half as much. With both options both comparisons are made; with none, a small
-survey is simulated. For a quick look, make everything small::
+The simulated survey has the proportions of the paper, 98.5 stars to 1.2 galaxies and
+0.3 quasars, and its 2600 pixels from 3690 to 9100 Å; half as many (``--n-pixels``) cost
+half as much. With both options the script makes both comparisons; with none, it
+simulates a small survey. For a quick test, use small numbers::
 
     python examples/compare_networks.py --n-spectra 600 --epochs 5 --rows full mlp
 
-Balanced batches show few of many thousand stars more than once, so a training on fewer
-of them, chosen by chance, costs little and saves most of the time; galaxies and quasars
-are shown again and again, each time with fresh noise::
+Balanced batches contain few of many thousand stars more than once, so a training on a
+random subset of stars loses little accuracy and saves most of the time; galaxies and
+quasars are repeated, each time with new noise::
 
     python examples/compare_networks.py --simulate 20000 --at-most 1500 --epochs 20
 
-For each network precision, recall and F1 of every class and their means are printed,
-with the confusion matrix and the cost of the training. The folder ``--out`` receives
-them as ``scores.csv`` and ``confusion.csv``, complete after each network.
+For each network the script prints precision, recall and F1 of every class and their
+means, with the confusion matrix and the time of the training. The folder ``--out``
+receives them as ``scores.csv`` and ``confusion.csv``, complete after each network.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--train", metavar="FILE", help="file or folder of labelled spectra")
+    add("--train", metavar="FILE", help="file or folder of labeled spectra")
     add("--label-column", metavar="NAME", help="column that holds the labels")
     add("--simulate", type=int, metavar="N", help="simulate a survey of N spectra")
     add(
@@ -79,7 +79,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--robust",
         action="store_true",
-        help="normalise by the 1st and 99th percentiles instead of the extremes",
+        help="normalize by the 1st and 99th percentiles instead of the extremes",
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add("--seed", type=int, default=0, help="seed of simulation, splits and training")
@@ -91,16 +91,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def load(options: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read and simulate what was asked for: flux and classes, by name."""
+    """Read and simulate the selected spectra: flux and classes, by name."""
     data = {}
     if options.train is not None:
         print(f"Reading {options.train}")
         spectra = read_spectra(options.train, label_column=options.label_column)
         if spectra.target is None:
             raise SystemExit("The file has no labels; see --label-column.")
-        labelled = spectra.target != ""
+        labeled = spectra.target != ""
         data[Path(options.train).name] = thin_out(
-            spectra.flux[labelled], spectra.target[labelled], options
+            spectra.flux[labeled], spectra.target[labeled], options
         )
     if options.simulate is not None:
         n_spectra = min(options.simulate, options.n_spectra or options.simulate)
@@ -134,7 +134,7 @@ def thin_out(
 def make_pipeline(
     recipe: str, target: np.ndarray, options: argparse.Namespace
 ) -> Pipeline:
-    """Normalise each spectrum, thin out the large classes, then classify."""
+    """Normalize each spectrum, thin out the large classes, then classify."""
     labels, counts = np.unique(target, return_counts=True)
     wanted = np.minimum(counts, options.at_most or counts)
     fewer = NoiseResampler(
@@ -173,7 +173,7 @@ def judge(
 
 
 def show(labels: list[str], scores: np.ndarray, confusion: np.ndarray) -> None:
-    """Print the scores of a network, and what it takes for what."""
+    """Print the scores and the confusion matrix of a network."""
     columns = "".join(f"{label:>9}" for label in labels)
     print(f"{'':10}{'precision':>9}{'recall':>9}{'F1':>9}   taken for{columns}")
     counts = ["".join(f"{n:9}" for n in row) for row in confusion]
@@ -183,7 +183,7 @@ def show(labels: list[str], scores: np.ndarray, confusion: np.ndarray) -> None:
 
 
 def write_csv(rows: list[dict], path: Path) -> None:
-    """Write a table, whole or not at all."""
+    """Write a table atomically."""
     with atomic_write(path) as file:
         Table(rows).write(file, format="ascii.csv")
 

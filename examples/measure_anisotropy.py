@@ -3,27 +3,27 @@
 Measure anisotropy: from a photoelectron image to the coefficients of its rings
 ===============================================================================
 
-Fits electron shells to an image that was measured and compares their anisotropy with
-the inverse Abel transform of PyAbel, where that is installed::
+Fits electron shells to a measured image and compares their anisotropy with the inverse
+Abel transform of PyAbel, if that is installed::
 
     python examples/measure_anisotropy.py --image O2-ANU1024.txt.bz2
     python examples/measure_anisotropy.py --image scan.tif --polarization-axis 1 \
         --n-shells 3 --radius 60 200 --width 1 6 --block 1
 
-Without ``--image`` the file ``O2-ANU1024.txt.bz2`` in the folder that the environment
-variable ``SKASTRO_DATA`` names is taken, an image of photoelectrons of O2- with many
-rings of vibrations, and a simulated image where there is none. The other settings are
-for it. Lengths are in pixels of the image as it is read.
+Without ``--image`` the script uses the file ``O2-ANU1024.txt.bz2`` in the folder that
+the environment variable ``SKASTRO_DATA`` names, an image of photoelectrons of O2- with
+many vibrational rings, or a simulated image if there is none. The defaults of the other
+options are for this image. Lengths are in pixels of the image.
 
 Electrons that one photon detaches have the angular density 1 + b P_2(cos θ), with b
-from -1 to 2. Few simulated images, of such shells, are enough to fit the regressor:
-they tell it how many shells there are and in which range b lies. The range of the radii
-should take in all rings that are seen: the innermost shells take what lies within.
+from -1 to 2. Few simulated images of such shells are enough to fit the regressor: they
+define the number of shells and the range of b. The range of the radii should include
+all visible rings, because the innermost shells absorb the counts within.
 
-Pixels of a camera are no independent counts of electrons. How much more they scatter is
-measured by comparing the image with itself, turned by half a turn, and the image is
-divided by that before the fit. Even so the errors that follow are those of chance. What
-the detector adds is seen in fits to the four quadrants.
+Pixels of a camera are not independent counts of electrons. Their excess scatter is
+measured by comparing the image with itself, rotated by 180 degrees, and the image is
+divided by it before the fit. The resulting errors are statistical only. Fits to the
+four quadrants show the systematic errors of the detector.
 
 The folder ``--out`` receives ``rings.csv`` (radius of each ring, its coefficient with
 error bars, PyAbel's), ``shells.png`` (the fit) and ``anisotropy.png`` (coefficients
@@ -122,22 +122,22 @@ def coefficients(b: np.ndarray) -> torch.Tensor:
 
 
 def find_center(image: np.ndarray) -> np.ndarray:
-    """Find the point about which the image is most like itself, turned by 180°."""
-    likeness = fftconvolve(image, image)
-    peak = np.unravel_index(likeness.argmax(), likeness.shape)
+    """Find the point about which the image is most symmetric under a half turn."""
+    correlation = fftconvolve(image, image)
+    peak = np.unravel_index(correlation.argmax(), correlation.shape)
     center = []
     for axis, place in enumerate(peak):
-        line = np.moveaxis(likeness, axis, 0)[(slice(None), *np.delete(peak, axis))]
+        line = np.moveaxis(correlation, axis, 0)[(slice(None), *np.delete(peak, axis))]
         before, at, after = line[place - 1 : place + 2]
-        # The top of a parabola through three points.
+        # The maximum of a parabola through three points.
         center.append(place + (before - after) / (before - 2 * at + after) / 2)
     return np.array(center) / 2
 
 
 def cut_out(image: np.ndarray, center: np.ndarray, outer: float, block: int) -> Bunch:
-    """Cut a square about the pixel of the centre, and sum blocks of pixels.
+    """Cut a square about the pixel of the center, and sum blocks of pixels.
 
-    An odd number of pixels has the centre in the middle of one.
+    An odd number of pixels has the center in the middle of one.
     """
     row, column = np.rint(center).astype(int)
     most = min(row, column, image.shape[0] - 1 - row, image.shape[1] - 1 - column)
@@ -145,7 +145,7 @@ def cut_out(image: np.ndarray, center: np.ndarray, outer: float, block: int) -> 
     n_blocks -= 1 - n_blocks % 2
     if block % 2 == 0 or n_blocks < 32 or n_blocks * block < 2 * outer:
         raise SystemExit(
-            f"Rings up to {outer:g} pixels do not fit about the centre ({row}, "
+            f"Rings up to {outer:g} pixels do not fit about the center ({row}, "
             f"{column}) with {most} pixels beside it in blocks of {block}; blocks must "
             "be odd, at least 32 of them."
         )
@@ -161,11 +161,11 @@ def cut_out(image: np.ndarray, center: np.ndarray, outer: float, block: int) -> 
 
 
 def measure_overdispersion(blocks: np.ndarray) -> float:
-    """Compare the image with itself, turned by 180°: 1 for independent counts."""
+    """Compare the image with itself, rotated by 180°: 1 for independent counts."""
     turned = blocks[::-1, ::-1]
     bright = blocks + turned > 0.2 * np.median(blocks[blocks > 0])
     square = (blocks - turned) ** 2 / (blocks + turned).clip(min=1)
-    # The median does not mind a few defects.
+    # The median is robust against a few defects.
     return max(1.0, float(np.median(square[bright]) / chi2.median(1)))
 
 
@@ -228,13 +228,13 @@ def list_rings(shells: Bunch, unit: float) -> Table:
         apart = np.abs(shells.radius[1:, :, None] - shells.radius[0, chosen])
         nearest = apart.argmin(axis=1)
         b = np.take_along_axis(shells.beta[1:, :, 0], nearest, axis=1)
-        # Of the mean of four.
+        # Standard error of the mean of four.
         table["b_quadrants"] = b.std(axis=0, ddof=1) / 2
     return table
 
 
 def transform(image: np.ndarray, polarization_axis: int) -> Bunch | None:
-    """Let PyAbel find intensity and anisotropy over the radius."""
+    """Compute intensity and anisotropy over the radius by PyAbel."""
     try:
         from abel.rbasex import rbasex_transform
     except ImportError:
@@ -252,7 +252,7 @@ def mean_in_rings(abel: Bunch, radius: np.ndarray) -> np.ndarray:
     """Average PyAbel's anisotropy over rings, with the intensity as weight."""
     near = np.abs(abel.radius - np.asarray(radius)[:, None]) <= NEAR
     weight = near * abel.intensity
-    # Where nothing is, the anisotropy is anything.
+    # The anisotropy is undefined without intensity.
     return (weight * np.where(near.any(0), abel.b, 0)).sum(1) / weight.sum(1)
 
 
@@ -310,7 +310,7 @@ def draw_difference(table: Table, ax: plt.Axes) -> None:
 
 
 def save_figure(figure: plt.Figure, path: Path) -> None:
-    """Save a figure, whole or not at all."""
+    """Save a figure atomically."""
     with atomic_write(path, "wb") as file:
         figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
     plt.close(figure)
@@ -321,7 +321,7 @@ def main(arguments: list[str] | None = None) -> Table:
     options = parse_arguments(arguments)
     image = load(options)
     center = find_center(image) if options.center is None else options.center
-    print(f"Centre at row {center[0]:.2f}, column {center[1]:.2f}")
+    print(f"Center at row {center[0]:.2f}, column {center[1]:.2f}")
     part = cut_out(image, center, max(options.radius), options.block)
     overdispersion = measure_overdispersion(part.blocks)
     print(

@@ -3,23 +3,20 @@
 Where a network looks: class activation maps of spectra
 =======================================================
 
-A network that tells stars, galaxies and quasars apart says nothing about why. A class
-activation map does: how much each pixel speaks for the class. Here it is drawn as
-color over spectra that the network has not seen in training, those that it got right
-and those that it got wrong. Whether the map tells the truth is then measured: if the
-highlighted pixels are deleted, the network should lose its confidence sooner than if
-others are.
+A class activation map shows how much each pixel contributes to the classification of a
+spectrum. This example draws it as color over test spectra, for correct and for wrong
+predictions. It then tests whether the maps are right: the probability of a class should
+drop more when highlighted pixels are deleted than when random pixels are.
 
-The spectra are the file ``spectra.fits`` in the folder that the environment variable
-``SKASTRO_DATA`` names, and simulated ones where there is no such file.
+The spectra are those of the file ``spectra.fits`` in the folder that the environment
+variable ``SKASTRO_DATA`` names, or simulated ones if there is no such file.
 """
 
 # %%
 # A network
 # ---------
-# The last feature maps of the default network are as coarse as 64 pixels of the
-# spectrum. One stage of blocks less makes them twice as fine, which shows better where
-# things are.
+# One pixel of the last feature maps of the default network covers 64 pixels of the
+# spectrum. With one stage of blocks less the resolution is twice as high.
 import os
 from pathlib import Path
 
@@ -73,8 +70,9 @@ def draw(rows: np.ndarray, titles: list[str] | None = None) -> ActivationMapDisp
 # %%
 # Stars, galaxies, quasars
 # ------------------------
-# Of each class the two right answers with the highest signal-to-noise ratio. Dotted
-# lines mark where the prominent lines of the class are at the object's redshift.
+# The figure shows the two correctly classified spectra of each class with the highest
+# signal-to-noise ratio. Dotted lines mark the prominent lines of the class at the
+# redshift of the object.
 order = np.argsort(-spectra.snr[test], kind="stable")
 for name in ("STAR", "GALAXY", "QSO"):
     members = order[(right & (target[test] == name))[order]]
@@ -94,8 +92,8 @@ if len(wrong):
     draw(test[wrong], titles)
 
 # %%
-# Do the maps tell the truth?
-# ---------------------------
+# Are the maps right?
+# -------------------
 # A tenth of the pixels of each spectrum is replaced by the local continuum: the tenth
 # with the highest values in the map, or runs of the same lengths at random places. The
 # probability of the predicted class should drop by more in the first case.
@@ -113,7 +111,7 @@ print(
 )
 
 # %%
-# The more is deleted, the farther the two curves part.
+# The curves show the probability as a function of the deleted fraction.
 curve = deletion_curve(pipe, flux[test], random_state=0)
 fig, axes = plt.subplots(
     1, 3, figsize=(9, 3), sharex=True, sharey=True, layout="constrained"
@@ -125,7 +123,7 @@ for ax, name in zip(axes, ("STAR", "GALAXY", "QSO"), strict=True):
         (curve.random_probability, "random"),
     ]:
         ax.plot(curve.fractions, values[rows].mean(axis=0), "o-", ms=3, label=label)
-    ax.set(title=name, xlabel="Part of the pixels deleted")
+    ax.set(title=name, xlabel="Fraction of pixels deleted")
 axes[0].set_ylabel("Mean probability")
 axes[0].legend(title="Deleted pixels")
 plt.show()

@@ -3,10 +3,10 @@
 Spectra that stay on disk
 =========================
 
-A survey does not fit into memory. Here simulated spectra are written to an HDF5 file a
-part at a time, a pipeline is trained from the file, and its predictions go into another
-file. At no point are all spectra in memory; with files a thousand times as large the
-same lines work.
+A survey may not fit into memory. This example writes simulated spectra to an HDF5 file
+in parts, trains a pipeline from the file, and writes its predictions into another file.
+The spectra are never all in memory; the same code works for files a thousand times as
+large.
 """
 
 # %%
@@ -39,9 +39,9 @@ with h5py.File(folder / "survey.h5", "w") as survey:
 # %%
 # Training from the file
 # ----------------------
-# A :class:`~skastro.datasets.LazyArray` shows some rows of a file and reads them when
-# they are needed. The last quarter is kept apart. Standardising happens on the way, in
-# the thread that reads ahead.
+# A :class:`~skastro.datasets.LazyArray` contains some rows of a file and reads them
+# when they are needed. The last quarter is kept apart. Spectra are standardized in the
+# thread that reads ahead.
 survey = h5py.File(folder / "survey.h5")
 flux, target = survey["flux"], survey["class"].asstr()[:]
 rows = np.arange(len(target))
@@ -58,9 +58,9 @@ pipe.fit(LazyArray(flux, train), target[train])
 # %%
 # Predicting into a file
 # ----------------------
-# :meth:`~skastro.Pipeline.predict_stream` reads a chunk, predicts, writes, and goes on.
-# Interrupted, it goes on from the last chunk when it is called again, and gives the
-# same file.
+# :meth:`~skastro.Pipeline.predict_stream` reads, predicts and writes chunk by chunk.
+# After an interruption the same call continues with the next chunk, and the resulting
+# file is the same.
 out = pipe.predict_stream(
     LazyArray(flux, test),
     chunk_size=100,
@@ -77,8 +77,8 @@ predicted = classes[probability.argmax(axis=1)]
 print(classification_report(target[row], predicted, digits=3))
 
 # %%
-# The figure shows what became of the spectra that were kept apart, and how sure the
-# network was of those that it got right and wrong.
+# The figure shows the probabilities of correct and wrong predictions for the spectra
+# that were kept apart.
 right = predicted == target[row]
 figure, (matrix, certainty) = plt.subplots(ncols=2, figsize=(9, 3.6), layout="tight")
 ConfusionMatrixDisplay.from_predictions(

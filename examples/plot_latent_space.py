@@ -3,16 +3,16 @@
 A latent space of galaxies
 ==========================
 
-A variational autoencoder brings each image down to a few numbers from which it can be
-drawn again. Nobody tells it what a galaxy is; still galaxies of one kind end up beside
-each other. Here it learns simulated galaxies, whose magnitudes and radii are known; the
-same lines work for those of a survey.
+A variational autoencoder encodes each image in a few numbers, from which it can be
+reconstructed. It needs no labels, and similar galaxies have similar numbers. This
+example uses simulated galaxies, whose magnitudes and radii are known; the same code
+works for those of a survey.
 """
 
 # %%
 # Galaxies
 # --------
-# Bulges of old stars and discs of younger ones, in three bands, drawn as colors.
+# Bulges of old stars and disks of younger ones, in three bands, drawn as colors.
 import matplotlib.pyplot as plt
 import numpy as np
 from astropy.visualization import make_lupton_rgb
@@ -42,7 +42,7 @@ galaxies = make_galaxies(
 
 def colors(image: np.ndarray) -> np.ndarray:
     """Draw three bands as blue, green and red, faint light beside bright."""
-    # A pixel is put to 1 electron at least: the stretch divides by the brightness.
+    # Pixels are set to at least 1 electron: the stretch divides by the brightness.
     blue, green, red = np.maximum(np.moveaxis(image, -1, 0), 1)
     return make_lupton_rgb(red / 1.6, green, 1.6 * blue, stretch=400, Q=8)
 
@@ -51,11 +51,10 @@ images = np.stack([colors(image) for image in galaxies.images])
 train, test = images[:400], images[400:]
 
 # %%
-# Eight numbers an image
-# ----------------------
-# Each image is shown in all orientations in the course of the training. The
-# reconstructions are of galaxies that were kept apart. What eight numbers do not hold,
-# the noise and shades of color, is left out.
+# Eight numbers per image
+# -----------------------
+# Training images are shown in random orientations. The reconstructions are of galaxies
+# that were kept apart. Eight numbers cannot encode the noise and shades of color.
 pipe = make_pipeline(
     VAETransformer(
         latent_dim=8,
@@ -73,8 +72,8 @@ ReconstructionDisplay.from_estimator(pipe, test[:7], residuals=True)
 # %%
 # A map
 # -----
-# Two principal components of the eight numbers make a map. What the network has not
-# been told, how bright the galaxies are, has an order there.
+# Two principal components of the eight numbers make a map. The galaxies are ordered by
+# their magnitude, which the network does not know.
 latent = pipe[:-1].transform(images)
 LatentSpaceDisplay.from_predictions(
     latent,
@@ -87,14 +86,14 @@ LatentSpaceDisplay.from_predictions(
 # %%
 # Clusters
 # --------
-# The pipeline ends in a clustering. Of each cluster the galaxies nearest to its centre
-# are drawn, and their number in brackets.
+# The pipeline ends in a clustering. The figure shows the galaxies nearest to the center
+# of each cluster, and the size of the cluster in parentheses.
 ClusterMosaicDisplay.from_estimator(pipe, images)
 
 # %%
-# Galaxies like this one
-# ----------------------
-# Neighbours in the latent space look alike. The first of each row is the galaxy itself.
+# Similar galaxies
+# ----------------
+# Neighbors in the latent space look similar. Each row begins with the galaxy itself.
 search = NearestNeighbors(n_neighbors=8).fit(latent)
 _, rows = search.kneighbors(latent[[3, 14, 15]])
 
@@ -106,7 +105,7 @@ for ax, row in zip(axes.flat, rows.flat, strict=True):
 # %%
 # From one galaxy to another
 # --------------------------
-# Every point of the latent space can be drawn, those between two galaxies too.
+# Every point of the latent space can be decoded, including those between two galaxies.
 start, end = latent[[3, 15]]
 points = np.linspace(start, end, 8)
 between = pipe[0].inverse_transform(points)

@@ -4,20 +4,20 @@ Robust limits for real spectra
 ==============================
 
 Scaling each spectrum by its minimum and maximum is the usual first step before a
-network. In real spectra these two pixels are often not light of the object at all, but
-the residual of a bright sky line (most often [O I] at 5577 Å), a cosmic ray or noise at
-the blue end. One such pixel squeezes all the others into a small part of the range.
-This example shows how much is lost, and what limits by quantiles give back.
+network. In real spectra these two pixels are often not light of the object, but the
+residual of a bright sky line (most often [O I] at 5577 Å), a cosmic ray or noise at the
+blue end. One such pixel compresses all others into a small part of the range. This
+example measures this effect, and the gain by limits that are quantiles.
 
-The spectra are the file ``spectra.fits`` in the folder that the environment variable
-``SKASTRO_DATA`` names, and simulated ones where there is no such file.
+The spectra are those of the file ``spectra.fits`` in the folder that the environment
+variable ``SKASTRO_DATA`` names, or simulated ones if there is no such file.
 """
 
 # %%
 # Plain and robust limits
 # -----------------------
-# The robust scaling takes the percentiles 0.5 and 99.5 of each spectrum as its limits
-# and clips what lies beyond them.
+# The robust scaling uses the percentiles 0.5 and 99.5 of each spectrum as its limits
+# and clips values beyond them.
 import os
 from pathlib import Path
 
@@ -48,9 +48,8 @@ scaled = {name: scaler.transform(flux) for name, scaler in scalers.items()}
 # %%
 # How much of the range is used
 # -----------------------------
-# The range of the scaled flux is [0, 1]. The central 98 % of the pixels of a spectrum,
-# which leave out its thirty highest and thirty lowest pixels of three thousand, should
-# take most of it.
+# The range of the scaled flux is [0, 1]. The central 98 % of the pixels of a spectrum
+# (without the thirty highest and thirty lowest of 3000) should use most of it.
 used = {}
 for name, values in scaled.items():
     low, high = np.percentile(values, [1, 99], axis=1)
@@ -68,17 +67,18 @@ print(f"minimum or maximum at the sky line 5577 Å: {at_sky_line.mean():.1%} of 
 fig, ax = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
 ax.hist(list(used.values()), bins=np.linspace(0, 1, 21), label=list(used))
 ax.set(
-    xlabel="Part of the range that the central 98 % of pixels use",
+    xlabel="Fraction of the range that the central 98 % of pixels use",
     ylabel="Number of spectra",
 )
 ax.legend(loc="upper left")
 
 # %%
-# The spectra that suffer most
-# ----------------------------
-# The spectrum of each class that uses the least of its range under plain limits. Left
-# and right are the same pixels. Strong emission lines do the same as sky residuals, but
-# they belong to the object: clipping cuts their height, and keeps that they are there.
+# The most affected spectra
+# -------------------------
+# The figure shows the spectrum of each class that uses the smallest part of its range
+# with plain limits. Left and right are the same pixels. Strong emission lines have the
+# same effect as sky residuals, but they belong to the object: clipping reduces their
+# height and does not remove them.
 fig, axes = plt.subplots(
     3, 2, figsize=(9, 6), sharex=True, sharey=True, layout="constrained"
 )
@@ -93,12 +93,12 @@ for ax in axes[-1]:
     ax.set_xlabel("Wavelength (Å)")
 
 # %%
-# What a classifier makes of it
-# -----------------------------
-# Two classifiers that see nothing but the scaled flux, by the F1 score averaged over
-# the classes in four-fold cross-validation.
+# The effect on classifiers
+# -------------------------
+# Two classifiers of the scaled flux are compared by the F1 score averaged over the
+# classes, in four-fold cross-validation.
 classifiers = {
-    "five nearest neighbours": [RebinSpectra(n_bins=100), KNeighborsClassifier()],
+    "five nearest neighbors": [RebinSpectra(n_bins=100), KNeighborsClassifier()],
     "components and logistic regression": [
         PCA(30, random_state=0),
         StandardScaler(),

@@ -4,8 +4,9 @@ Anisotropy of electrons in velocity-map images
 ==============================================
 
 Light detaches electrons from ions, and a detector shows where they arrive. Electrons of
-one energy form a shell, of which the detector sees the projection. How many fly in
-which direction from the polarisation of the light is to be found, with error bars.
+one energy form a shell, and the detector records its projection. The aim is the angular
+distribution of the electrons relative to the polarization of the light, with error
+bars.
 """
 
 # %%
@@ -36,18 +37,19 @@ reg.fit(train.images, train.beta)
 beta, beta_std = reg.predict(test.images, return_std=True)
 
 # %%
-# Look at a fit
-# -------------
-# Upper left the image, with the fitted rings in one half. Upper right what the fit
-# leaves over, in standard deviations: noise, and nothing else. Lower left the angular
-# densities with bands for a probability of 90 %, and the true ones, dashed; lower right
-# the mean counts along the radius.
+# A figure of a fit
+# -----------------
+# The upper left shows the image, with the fitted rings in one half. The upper right
+# shows the residual in standard deviations, which is only noise. The lower left shows
+# the angular densities with 90 % bands, and the true ones, dashed. The lower right
+# shows the mean counts along the radius.
 SEVIDisplay.from_estimator(reg, test.images[1], beta_true=test.beta[1])
 
 # %%
-# Error bars that hold what they promise
-# --------------------------------------
-# In units of their error bars, the errors of all coefficients scatter by about one.
+# Are the error bars right?
+# -------------------------
+# The errors of all coefficients, in units of their error bars, have a standard
+# deviation of about one.
 pull = (beta - test.beta) / beta_std
 print(f"standard deviation of the pulls: {pull.std():.2f}")
 
@@ -68,11 +70,11 @@ ax.set(xlabel="True", ylabel="Measured")
 ax.legend()
 
 # %%
-# An image that is not upright
-# ----------------------------
-# Detectors turn, stretch and displace images. A fit of an upright image then leaves
-# much in the residual, and its coefficients are wrong. With ``distortion=True`` the
-# regressor looks for tilt, ellipticity and centre too.
+# A distorted image
+# -----------------
+# Detectors rotate, stretch and displace images. A fit without distortion then leaves a
+# large residual, and its coefficients are wrong. With ``distortion=True`` the regressor
+# also fits tilt, ellipticity and center.
 odd = make_sevi(
     1,
     size=80,
@@ -96,7 +98,7 @@ display = SEVIDisplay.from_estimator(distorted, odd.images, beta_true=odd.beta)
 found = display.shells
 print(
     f"tilt {found.tilt[0]:.2f} degrees (true {odd.tilt[0]:.2f}), ellipticity "
-    f"{found.ellipticity[0]:.4f} ({odd.ellipticity[0]:.4f}), centre "
+    f"{found.ellipticity[0]:.4f} ({odd.ellipticity[0]:.4f}), center "
     f"{np.round(found.center[0] + 39.5, 2)} ({np.round(odd.center[0], 2)})"
 )
 plt.show()

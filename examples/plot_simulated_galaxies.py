@@ -4,16 +4,16 @@ Simulated galaxies
 ==================
 
 :func:`~skastro.datasets.make_galaxies` simulates images of galaxies whose magnitude,
-size, profile and shape are known. Here they are drawn: as a survey sees them, in
-colors, and the profiles of single galaxies against the law that they follow.
+size, profile and shape are known. This example shows images as a survey takes them, in
+colors, and compares the profiles of single galaxies with Sérsic's law.
 """
 
 # %%
 # A survey of galaxies
 # --------------------
-# Every galaxy is the sum of a bulge of old stars and a disc of younger ones, or has the
-# profile of Sérsic. Seeing blurs it, and the sky and the detector add noise. A stamp is
-# of random size, and zeros surround it.
+# Every galaxy is the sum of a bulge of old stars and a disk of younger ones, or has a
+# Sérsic profile. Seeing blurs it, and the sky and the detector add noise. Stamps have
+# random sizes and are surrounded by zeros.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,7 +40,7 @@ print(galaxies.parameters["profile", "magnitude", "half_light_radius", "elliptic
 
 def draw(axis, image) -> None:
     """Draw three bands as blue, green and red; faint light shows beside bright."""
-    # A pixel is put to 1 electron at least: the stretch divides by the brightness.
+    # Pixels are set to at least 1 electron: the stretch divides by the brightness.
     blue, green, red = np.maximum(np.moveaxis(image, -1, 0), 1)
     axis.imshow(
         make_lupton_rgb(red / 1.6, green, 1.6 * blue, stretch=150, Q=8), origin="lower"
@@ -55,8 +55,8 @@ for axis, image in zip(axes.ravel(), galaxies.images, strict=True):
 # %%
 # What noise and seeing do
 # ------------------------
-# With the same `random_state` the galaxies are the same, whatever the noise. Position
-# angles run from the direction of growing columns to that of growing rows.
+# With the same `random_state` the galaxies are the same for any noise. Position angles
+# are measured from the direction of growing columns to that of growing rows.
 
 settings = {
     "size": 64,
@@ -95,10 +95,10 @@ for line, (name, sample) in zip(axes, rows.items(), strict=True):
 # %%
 # Profiles
 # --------
-# Galaxies of the same half-light radius differ in how much of their light is far out.
-# Circles show the light that is measured within a radius in images without noise, and
-# lines the law of Sérsic; the dotted line is the half-light radius. Seeing moves some
-# light outwards.
+# Galaxies with the same half-light radius differ in the light at large radii. Circles
+# show the light within a radius, measured in images without noise, and lines show
+# Sérsic's law; the dotted line is the half-light radius. Seeing moves some light
+# outwards.
 
 figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
 radii = np.linspace(0.3, 12, 60)
@@ -122,6 +122,6 @@ for index, color in ((0.5, "tab:blue"), (1.0, "tab:green"), (4.0, "tab:red")):
     axis.plot(radii, measured, "o", markersize=3, color=color, label=f"n = {index:g}")
     axis.plot(radii, sersic_flux_fraction(radii / 2.5, index), color=color)
 axis.axvline(2.5, color="black", linestyle=":", linewidth=1)
-axis.set(xlabel="radius (arcsec)", ylabel="part of the light within it", ylim=(0, 1.02))
+axis.set(xlabel="radius (arcsec)", ylabel="fraction of light within it", ylim=(0, 1.02))
 axis.legend()
 plt.show()

@@ -5,19 +5,19 @@ Simulated spectra beside real ones
 ==================================
 
 :func:`~skastro.datasets.make_spectra` simulates optical spectra of stars, galaxies and
-quasars, so that every example and test runs without a download. How close does it
-come? Here each real spectrum stands beside the simulated one that is most like it in
-type, redshift and signal-to-noise ratio.
+quasars, so that every example and test runs without a download. This example compares
+real spectra with the simulated ones that are most similar in type, redshift and
+signal-to-noise ratio.
 
 The real spectra are those of LAMOST and SDSS in the file ``spectra.fits`` of the folder
-that the environment variable ``SKASTRO_DATA`` names. Where it is not set, only
-simulated spectra are drawn.
+that the environment variable ``SKASTRO_DATA`` names. If it is not set, only simulated
+spectra are drawn.
 """
 
 # %%
 # Simulate
 # --------
-# The result carries the truth: class, type, redshift and S/N of each spectrum.
+# The result contains the true class, type, redshift and S/N of each spectrum.
 
 import os
 import re
@@ -67,7 +67,7 @@ def draw(axes, spectra, index, source) -> None:
 
 
 def type_number(subclasses) -> np.ndarray:
-    """Spectral types as numbers, ten a letter from O0 = 0; NaN for other names."""
+    """Spectral types as numbers, ten per letter from O0 = 0; NaN for other names."""
     found = [re.match(r"[dg]?([OBAFGKM])(\d)", name) for name in subclasses]
     return np.array(
         [10 * "OBAFGKM".find(m[1]) + int(m[2]) if m else np.nan for m in found]
@@ -80,7 +80,7 @@ def most_alike(index) -> int:
         kind = type_number(real.subclass[[index]])
         distance = np.abs(type_number(simulated.subclass) - kind)
     else:
-        # The shape of the continuum stands for the type of the galaxy.
+        # The shape of the continuum represents the type of the galaxy.
         color = np.log(blue_to_red(simulated.flux) / blue_to_red(real.flux[[index]]))
         stretch = np.log((1 + simulated.redshift) / (1 + real.redshift[index]))
         distance = np.abs(color) + 20 * np.abs(stretch)
@@ -97,7 +97,7 @@ def blue_to_red(flux) -> np.ndarray:
 
 
 def draw_class(target, n_rows=6) -> None:
-    """Draw spectra of one class, real ones on the left where there are any."""
+    """Draw spectra of one class, with real ones, if any, on the left."""
     spectra = simulated if real is None else real
     good = (spectra.target == target) & np.isfinite(spectra.flux).all(axis=1)
     good &= (np.median(spectra.flux, axis=1) > 0) & (spectra.snr > 1)
@@ -125,32 +125,32 @@ def draw_class(target, n_rows=6) -> None:
 # %%
 # Stars
 # -----
-# From hot to cool: the Balmer lines fade, metals and the G band come, at last the bands
-# of TiO.
+# From hot to cool stars the Balmer lines become weaker, metals and the G band appear,
+# and finally the bands of TiO.
 
 draw_class("STAR")
 
 # %%
 # Galaxies
 # --------
-# The 4000 Å break and Mg b of old stars, emission lines of gas around young ones.
+# Old stars show the 4000 Å break and Mg b, gas around young stars emission lines.
 
 draw_class("GALAXY")
 
 # %%
 # Quasars
 # -------
-# Broad lines that wander through the spectrum with redshift, and the Lyman-alpha forest
-# from redshift 2.2.
+# Quasars have broad lines that shift with the redshift, and the Lyman-alpha forest from
+# redshift 2.2.
 
 draw_class("QSO")
 
 # %%
 # Noise
 # -----
-# Noise grows towards both ends, where the throughput falls, and where the sky is
+# Noise increases toward both ends, where the throughput falls, and where the sky is
 # bright: the spike at 5579 Å is oxygen, the groups beyond 7000 Å are OH. It is measured
-# here by the differences of pixels four apart, in faint quasars, whose noise is that of
+# by the differences of pixels four apart, in faint quasars, whose noise is dominated by
 # the sky.
 
 
@@ -160,10 +160,10 @@ def noise_profile(flux, width=12) -> tuple[np.ndarray, np.ndarray]:
     windows = difference.shape[1] // width
     shape = (len(flux), windows, width)
     profile = np.median(difference[:, : windows * width].reshape(shape), axis=2)
-    centres = simulated.wavelength[2:-2][: windows * width].reshape(windows, width)
-    centres = centres.mean(axis=1)
-    reference = np.median(profile[:, (centres > 6400) & (centres < 6600)], axis=1)
-    return centres, np.median(profile / reference[:, None], axis=0)
+    centers = simulated.wavelength[2:-2][: windows * width].reshape(windows, width)
+    centers = centers.mean(axis=1)
+    reference = np.median(profile[:, (centers > 6400) & (centers < 6600)], axis=1)
+    return centers, np.median(profile / reference[:, None], axis=0)
 
 
 faint = make_spectra(

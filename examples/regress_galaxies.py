@@ -116,7 +116,7 @@ def load(options: argparse.Namespace) -> tuple[Bunch, np.ndarray]:
 
 
 def aperture_magnitudes(galaxies: Bunch, images: np.ndarray) -> tuple:
-    """Sum the flux in growing circles about the centre, in the first band.
+    """Sum the flux in growing circles about the center, in the first band.
 
     The result is in asinh magnitudes (Lupton, Gunn & Szalay 1999, AJ 118, 1406), which
     are ordinary ones for bright sources and defined for fluxes below zero.
@@ -381,10 +381,10 @@ def main(arguments: list[str] | None = None) -> None:
     scores = score(kept, predicted, kept["magnitude"])
     scores[scores["magnitudes"] == "all"].pprint(max_lines=-1, max_width=-1)
     write_csv(scores, options.out / "scores.csv")
-    catalogue = Table({"row": np.flatnonzero(apart), **kept})
+    catalog = Table({"row": np.flatnonzero(apart), **kept})
     for (name, way), values in predicted.items():
-        catalogue[f"{name} by {way}"] = values
-    write_csv(catalogue, options.out / "predictions.csv")
+        catalog[f"{name} by {way}"] = values
+    write_csv(catalog, options.out / "predictions.csv")
     magnitudes = {
         way: values for (name, way), values in predicted.items() if name == "magnitude"
     }

@@ -4,17 +4,17 @@ Train an autoencoder from image files: a folder of JPEG images that stays on dis
 =================================================================================
 
 Lists the images of one shape in a folder, trains a variational autoencoder that reads
-them while it trains, and draws what it makes of images that it has not seen::
+them during the training, and draws reconstructions of test images::
 
     python examples/train_vae_from_files.py --images images/ --epochs 100
 
-Only the files' headers are read to make the list, which is written to ``train.txt``.
-Then at no time more than a few batches of images are in memory, and the same lines do
-for hundreds of thousands of files. With ``--pack`` they are decoded once, into an HDF5
-file, from which each epoch reads faster.
+Only the headers of the files are read for the list, which is written to ``train.txt``.
+Only a few batches of images are in memory at any time, so the script works for hundreds
+of thousands of files. With ``--pack`` they are decoded once, into an HDF5 file, from
+which each epoch reads faster.
 
-The autoencoder is a published one, the recipe ``galaxy-vae`` of ``VAETransformer``, of
-which fewer epochs than its 100 show what it takes; with 35 latent dimensions it has 6.6
+The autoencoder is a published one, the recipe ``galaxy-vae`` of ``VAETransformer``. It
+has 100 epochs; fewer show the time that it needs. With 35 latent dimensions it has 6.6
 million parameters for images of 3 x 256 x 256.
 
 The folder ``--out`` receives ``train.txt``, ``reconstructions.png``, ``history.png``,
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     order = np.random.default_rng(options.seed).permutation(len(images))
     if not 0 < options.keep_apart < len(order):
         raise SystemExit(f"--keep-apart must be from 1 to {len(order) - 1}.")
-    apart, learnt = (
+    apart, learned = (
         np.sort(order[: options.keep_apart]),
         np.sort(order[options.keep_apart :]),
     )
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
         max_epochs=options.epochs,
         device=options.device,
         random_state=options.seed,
-    ).fit(LazyArray(images, learnt))
+    ).fit(LazyArray(images, learned))
     n_weights = sum(weight.numel() for weight in vae.module_.parameters())
     print(f"Trained {n_weights} weights in {time.perf_counter() - start:.0f} s")
     test = LazyArray(images, apart)

@@ -27,7 +27,7 @@ from sklearn.utils import _safe_indexing as safe_indexing
 
 # Classes that describe the permitted values of a parameter, and the function that
 # compares values with them; scikit-learn's estimators declare theirs alike, so that
-# messages are the same. Public way: none; checks written by hand in `fit`.
+# messages are the same. Public way: none; checks in `fit`.
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -37,15 +37,15 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
-# Refuses fit parameters that nobody asked for. Public way: without metadata routing an
+# Refuses fit parameters that no step requests. Public way: without metadata routing an
 # explicit signature of `fit`; with it `process_routing` refuses them itself.
 from sklearn.utils.metadata_routing import _raise_for_params as raise_for_params
 
-# Fit parameters, those of one value a sample cut to some rows. Public way: none.
+# Selects rows of the fit parameters that have one value per sample. Public way: none.
 from sklearn.utils.validation import _check_method_params as check_method_params
 
-# Weights as an array of the length of X, or a clear message. Public way: `check_array`
-# with `ensure_2d=False` and `check_consistent_length`.
+# Returns the weights as an array of the length of X, or raises. Public way:
+# `check_array` with `ensure_2d=False` and `check_consistent_length`.
 from sklearn.utils.validation import _check_sample_weight as validated_sample_weight
 
 # Condition for `available_if`: the inner estimator has the method. Public way: a
@@ -86,8 +86,8 @@ def cpu_multiplies_bfloat16() -> bool:
 def is_normalization(layer: Any) -> bool:
     """Tell whether a layer keeps running means and variances, as batch norm does.
 
-    Public way: the batch and instance norms of `torch.nn` in a tuple, which other
-    packages' layers, derived from PyTorch's base class, are not instances of.
+    Public way: a tuple of the batch and instance norms of `torch.nn`. Layers of other
+    packages, which derive from PyTorch's base class, are not instances of these.
     """
     from torch.nn.modules.batchnorm import _NormBase
 
@@ -116,7 +116,7 @@ PRIVATE_MEMBERS = {
     "imblearn": {
         "_check_X_y": (
             "Samples of any shape are checked, which the sampler's own check refuses. "
-            "Public way: `fit_resample` written anew."
+            "Public way: an own `fit_resample`."
         ),
         "_fit_resample": "The method that samplers are documented to implement.",
         "_sampling_type": (
@@ -129,9 +129,7 @@ PRIVATE_MEMBERS = {
             "way: `get_params` alone, without which `clone` and `repr` miss them."
         ),
         "_parameter_constraints": "Declares the permitted values of the parameters.",
-        "_validate_params": (
-            "Checks the parameters. Public way: checks written by hand in `fit`."
-        ),
+        "_validate_params": ("Checks the parameters. Public way: checks in `fit`."),
     },
     "skorch": {
         "_criteria": (
@@ -149,8 +147,8 @@ PRIVATE_MEMBERS = {
             "Parameters of a part, with the prefix. Public way: `get_params_for`."
         ),
         "_get_predict_nonlinearity": (
-            "What turns the module's output into probabilities: a learned temperature "
-            "goes in here. Public way: `predict_nonlinearity`, a parameter, which a "
+            "Converts the module's output to probabilities; a learned temperature is "
+            "applied here. Public way: `predict_nonlinearity`, a parameter, which a "
             "fit must not change."
         ),
         "_initialize_callbacks": (
@@ -197,8 +195,8 @@ PRIVATE_MEMBERS = {
             "entry of the state dict, which plain modules would refuse."
         ),
         "_check_input_dim": (
-            "Batch norm of 1-D maps also takes maps of height 1. Public way: `forward` "
-            "written anew with `torch.nn.functional.batch_norm`."
+            "Batch norm of 1-D maps also takes maps of height 1. Public way: an own "
+            "`forward` with `torch.nn.functional.batch_norm`."
         ),
     },
 }

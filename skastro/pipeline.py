@@ -15,8 +15,8 @@ __all__ = ["Pipeline", "make_pipeline"]
 class Pipeline(imblearn.pipeline.Pipeline):
     """Chain of transformers, samplers and a final estimator.
 
-    This is imbalanced-learn's pipeline, hence scikit-learn's with samplers that act
-    in ``fit`` only, and its steps may go without names.
+    This is imbalanced-learn's pipeline: scikit-learn's with samplers that act in
+    ``fit`` only. In addition, its steps need no names.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Pipeline(imblearn.pipeline.Pipeline):
         ``transform``), samplers (``fit_resample``), or ``"passthrough"``. Steps with
         and without names may be mixed. A step without a name is named after its class
         in lower case, as :func:`make_pipeline` does, with ``-1``, ``-2``, ... appended
-        where a class occurs several times.
+        if a class occurs several times.
 
     transform_input : list of str, default=None
         Names of the arguments of ``fit``, besides `X`, that are passed through the
@@ -45,13 +45,13 @@ class Pipeline(imblearn.pipeline.Pipeline):
         The steps by name.
 
     classes_ : ndarray of shape (n_classes,)
-        The class labels, where the last step is a classifier.
+        The class labels, if the last step is a classifier.
 
     n_features_in_ : int
         Number of features that the first step saw in ``fit``.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features that the first step saw in ``fit``, where they had names.
+        Names of the features that the first step saw in ``fit``, if they had names.
 
     See Also
     --------
@@ -82,7 +82,7 @@ class Pipeline(imblearn.pipeline.Pipeline):
         return self._steps
 
     # Both `__init__` and `set_params(steps=...)` assign to this property. A list in
-    # which all steps have names is kept, because `sklearn.base.clone` requires the very
+    # which all steps have names is kept, because `sklearn.base.clone` requires the
     # object that it passed.
     @steps.setter
     def steps(self, steps: list[Any]) -> None:
@@ -124,7 +124,7 @@ def make_pipeline(
     Returns
     -------
     pipeline : Pipeline
-        The pipeline, its steps named after their classes.
+        The pipeline, with its steps named after their classes.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def make_pipeline(
 
 
 def _name_steps(steps: Any) -> Any:
-    """Name the steps that have no name; return what is no list of steps as it is."""
+    """Name the steps that have no name; return anything but a list unchanged."""
     if not isinstance(steps, list | tuple) or any(map(_is_mistaken, steps)):
         return steps
     if isinstance(steps, list) and all(map(_is_named, steps)):
@@ -174,12 +174,12 @@ def _is_mistaken(step: Any) -> bool:
 
 
 def _class_name(step: Any) -> str:
-    """Return the name that a step without one gets, before numbers are appended."""
+    """Return the name of a step without a name, before numbers are appended."""
     return step if isinstance(step, str) else type(step).__name__.lower()
 
 
 def _check_steps(steps: Any) -> None:
-    """Refuse what is not a list of steps, and say what is wrong with it."""
+    """Raise if `steps` is not a list of steps, and name the error."""
     if not isinstance(steps, list | tuple):
         raise TypeError(
             "steps must be a list of estimators or of (name, estimator) pairs, got "

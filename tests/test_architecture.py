@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Imports run downwards only, and every room stands on a floor."""
+"""Imports run downwards only, and every package is in one layer."""
 
 import ast
 from collections.abc import Iterator
@@ -11,10 +11,9 @@ import pytest
 import skastro
 
 PACKAGE = Path(skastro.__file__).parent
-FLOOR_OF_ROOM = {
+LAYER_OF_PACKAGE = {
     "sevi": 5,
     "inspection": 4,
-    "distributed": 4,
     "estimators": 3,
     "pipeline": 3,
     "preprocessing": 3,
@@ -29,11 +28,11 @@ FLOOR_OF_ROOM = {
     "utils": 0,
     "_compat": 0,
 }
-# It imports nothing of skastro, so that its neighbours in the lowest layer may use it.
-FREE_FOR_ALL = {"_compat"}
+# It imports nothing of skastro, so that its neighbors in the lowest layer may use it.
+FREE_TO_IMPORT = {"_compat"}
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -47,22 +46,22 @@ def imported_modules(source: str) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
 
 
-def violations(source: str, room: str) -> list[str]:
-    """Describe the imports of one module in a room that break the house's rules."""
+def violations(source: str, package: str) -> list[str]:
+    """Describe the imports of one module of a package that break the rules."""
     found = []
     for line, name in imported_modules(source):
         if name.startswith("."):
             found.append(f"line {line}: relative import {name}")
         parts = name.split(".")
-        if parts[0] != "skastro" or parts[1:2] == [room]:
+        if parts[0] != "skastro" or parts[1:2] == [package]:
             continue
         target = parts[1] if len(parts) > 1 else "__init__"
-        if target not in FLOOR_OF_ROOM:
-            found.append(f"line {line}: {name} is not in a room")
-        elif target in FREE_FOR_ALL:
+        if target not in LAYER_OF_PACKAGE:
+            found.append(f"line {line}: {name} is in no package")
+        elif target in FREE_TO_IMPORT:
             continue
-        elif FLOOR_OF_ROOM[target] >= FLOOR_OF_ROOM[room]:
-            found.append(f"line {line}: {room} imports {target}")
+        elif LAYER_OF_PACKAGE[target] >= LAYER_OF_PACKAGE[package]:
+            found.append(f"line {line}: {package} imports {target}")
     return found
 
 
@@ -71,32 +70,32 @@ MODULES = sorted(
 )
 
 
-def test_every_room_is_on_a_floor():
-    assert {room_of(path) for path in MODULES} <= set(FLOOR_OF_ROOM)
+def test_every_package_is_in_a_layer():
+    assert {package_of(path) for path in MODULES} == set(LAYER_OF_PACKAGE)
 
 
 @pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix()
 )
 def test_imports_run_downwards(path):
-    assert violations(path.read_text(encoding="utf-8"), room_of(path)) == []
+    assert violations(path.read_text(encoding="utf-8"), package_of(path)) == []
 
 
 @pytest.mark.parametrize(
-    ("source", "room", "message"),
+    ("source", "package", "message"),
     [
         ("from skastro.base import Net", "networks", "networks imports base"),
         ("import skastro.networks", "training", "training imports networks"),
         ("from skastro import base", "datasets", "datasets imports base"),
         ("def f():\n    import skastro.pipeline", "utils", "utils imports pipeline"),
-        ("from skastro import Pipeline", "inspection", "Pipeline is not in a room"),
-        ("import skastro", "inspection", "skastro is not in a room"),
+        ("from skastro import Pipeline", "inspection", "Pipeline is in no package"),
+        ("import skastro", "inspection", "skastro is in no package"),
         ("from skastro.utils import rebin", "_compat", "_compat imports utils"),
         ("from ..base import Net", "estimators", "relative import"),
     ],
 )
-def test_violations_are_noticed(source, room, message):
-    (found,) = violations(source, room)
+def test_violations_are_noticed(source, package, message):
+    (found,) = violations(source, package)
     assert message in found
 
 
@@ -106,13 +105,13 @@ def test_downward_imports_are_allowed():
     assert violations("from skastro._compat import Interval", "utils") == []
 
 
-def test_documentation_names_every_room_on_its_floor():
+def test_documentation_names_every_package_in_its_layer():
     page = Path(__file__).parents[1] / "docs" / "architecture.rst"
     lines = [line.strip() for line in page.read_text(encoding="utf-8").splitlines()]
     documented = {}
     for line, next_line in pairwise(lines):
         if line.startswith("* - ") and line[4:].isdigit():
-            for room in next_line.removeprefix("- ").split(", "):
-                name = room.strip("`").removesuffix("/").removesuffix(".py")
+            for package in next_line.removeprefix("- ").split(", "):
+                name = package.strip("`").removesuffix("/").removesuffix(".py")
                 documented[name] = int(line[4:])
-    assert documented == FLOOR_OF_ROOM
+    assert documented == LAYER_OF_PACKAGE

@@ -18,15 +18,15 @@ import skastro
 # SA01 See Also).
 LEFT_OUT = {"GL01", "GL02", "GL03", "SS05", "SS06", "ES01", "SA01"}
 LEFT_OUT |= {"PR08", "PR09", "RT02", "RT04", "RT05"}
-# What these rooms list serves the other rooms, not users.
-INNER_ROOMS = {"base", "training", "utils"}
+# These packages serve the other packages, not users.
+INNER_PACKAGES = {"_compat", "base", "training", "utils"}
 
 
 def public_objects() -> Iterator[tuple[str, object]]:
-    """Yield the classes and functions that the rooms list, by their public path."""
-    rooms = {room.name for room in pkgutil.iter_modules(skastro.__path__)}
-    rooms -= INNER_ROOMS
-    for path in sorted(f"skastro.{room}" for room in rooms):
+    """Yield the classes and functions that the packages list, by their public path."""
+    packages = {package.name for package in pkgutil.iter_modules(skastro.__path__)}
+    packages -= INNER_PACKAGES
+    for path in sorted(f"skastro.{package}" for package in packages):
         module = import_module(path)
         for name in module.__all__:
             value = getattr(module, name)

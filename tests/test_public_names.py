@@ -3,7 +3,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +14,6 @@ def test_every_public_name_loads():
     namespace = {}
     exec("from skastro import *", namespace)
     assert set(skastro.__all__) <= set(namespace)
-
-
-def test_type_checkers_find_the_names():
-    package = Path(skastro.__file__).parent
-    assert (package / "py.typed").exists()
-    for stub in (package / "__init__.pyi", package / "datasets" / "__init__.pyi"):
-        assert "import" in stub.read_text(encoding="utf-8")
 
 
 def test_every_name_of_datasets_loads():

@@ -12,10 +12,10 @@ from skastro.sevi import LegendreLoss, SEVISimulator
 from skastro.sevi._pretrained import Pretrained
 from skastro.utils import atomic_write
 
-# Electrons of a shell, and background as a part of all electrons.
+# Electrons of a shell, and background as a fraction of all electrons.
 ROWS = ((1e3, 0.0), (1e4, 0.0), (1e5, 0.0), (1e6, 0.0), (1e5, 0.3))
 SIZES = (256, 300, 384, 512, 1024)
-# Up to here images are made electron by electron, above from Poisson's distribution.
+# Up to this number images are made electron by electron, above from a Poisson law.
 MOST_THROWN = 1e5
 # Seeds of the rows of the first table, and of the second, count on from here.
 SEED, SEED_OF_SIZES = 1000, 2000
@@ -31,7 +31,7 @@ Weights of `SEVIRegressor` for images of {n_shells} electron shell{plural}:
 
 `PolarNet` with {n_weights} weights, trained on {n_images} simulated images
 (`SEVISimulator`, seed {seed_training}) of {sizes} pixels:
-{n_electrons} electrons in a shell, even in the logarithm; an even background of
+{n_electrons} electrons in a shell, uniform in the logarithm; a uniform background of
 {background} of the electrons; coefficients, radii and widths of `SEVIPrior`.
 {max_epochs} epochs in batches of {batch_size}, AdamW, learning rate {lr} with a warm-up
 and half a cosine, seed {random_state}. The weights of epoch {best_epoch} are kept, by
@@ -45,25 +45,24 @@ the fit (`prior_`) is learned from the coefficients of the training images.
 
 ## Range of validity
 
-- Square images of at least {least_size} pixels a side, of counts, centred, polarised
+- Square images of at least {least_size} pixels per side, of counts, centered, polarized
   along `polarization_axis`.
-- Radii from {radius} and widths from {radius_width}, in units of half the
-  image's side. With `refine` other ranges can be asked for.
+- Radii from {radius} and widths from {radius_width}, in units of half the side of the
+  image. With `refine` other ranges can be set.
 - {n_electrons} electrons in a shell. Coefficients in the range of `SEVIPrior`.
-- The network has not seen tilt, ellipticity or displaced centres, nor shells of unequal
-  numbers of electrons. The fit (`refine=True`) takes such numbers as they come, and the
-  others with `distortion=True`.
-- The error bars of the network alone are the same for all images: `residual_std_`, over
-  all numbers of electrons. Those of the fit are each image's own.
+- The network was not trained on tilt, ellipticity or displaced centers, nor on shells
+  with unequal numbers of electrons. The fit (`refine=True`) handles unequal numbers,
+  and with `distortion=True` the others.
+- The error bars of the network are the same for all images: `residual_std_`, over all
+  numbers of electrons. Those of the fit are computed for each image.
 
 ## Measured
 
 Loss per shell, Σ 2/(4l+1) (Δβ_l)²: mean over {n_test} images of 256 x 256 pixels, and
-its standard error. "Mean" is the answer that is always the mean of the training images.
-Refined are the first {n_refined} of them. Pulls are errors of the refined answers over
+its standard error. "Mean" always predicts the mean of the training images. The first
+{n_refined} images are refined. Pulls are errors of the refined predictions divided by
 their error bars; their standard deviation should be one. Images of up to {most_thrown}
-electrons are thrown electron by electron, brighter ones drawn from Poisson's
-distribution.
+electrons are drawn electron by electron, brighter ones from a Poisson distribution.
 
 {table}
 

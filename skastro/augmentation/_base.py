@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Base classes of augmentations, and what they share: arrays, seeds, random draws."""
+"""Base classes of augmentations, and functions for arrays, seeds and random draws."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import signature
 from numbers import Integral
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ import torch
 from skastro.utils import plain_array, row_batches
 
 Batch = TypeVar("Batch", torch.Tensor, np.ndarray)
-Seed = torch.Generator | np.random.RandomState | int | None
+Seed: TypeAlias = torch.Generator | np.random.RandomState | int | None
 
 
 class BatchAugmentation(ABC):
@@ -22,13 +22,13 @@ class BatchAugmentation(ABC):
 
     A class of your own derives from this one, or from :class:`SpectrumAugmentation` or
     :class:`ImageAugmentation`, which check the shape and the dtype of a batch first.
-    Its ``__init__`` stores its parameters as attributes of the same names. Its method
+    Its ``__init__`` stores the parameters as attributes of the same names. Its method
     ``_augment(batch, generator)`` receives a Tensor that is not empty, which it must
-    not change, and a :class:`torch.Generator`, or None for torch's global one. It
-    returns a new Tensor of the same shape and dtype on the same device. It should
-    draw its random numbers for all samples at once, on ``batch.device``.
+    not change, and a :class:`torch.Generator`, or None for torch's global generator. It
+    returns a new Tensor of the same shape and dtype on the same device. It should draw
+    the random numbers for all samples at once, on ``batch.device``.
 
-    Instances are callable, also with numpy arrays. They serve as ``augment`` of the
+    Instances are callable with tensors and numpy arrays. Use them as ``augment`` of the
     estimators, as ``noise`` of the samplers and in :class:`Compose`.
 
     Examples
@@ -57,9 +57,9 @@ class BatchAugmentation(ABC):
         Parameters
         ----------
         batch : Tensor or ndarray of shape (n_samples, ...)
-            The samples, which are left as they are.
+            The samples, which are not changed.
         generator : torch.Generator, RandomState instance or int, default=None
-            Where to draw from: a generator on the batch's device, or a seed. None is
+            Source of randomness: a generator on the batch's device, or a seed. None is
             torch's global generator.
 
         Returns
@@ -77,7 +77,7 @@ class BatchAugmentation(ABC):
             )
         self._check_batch(batch)
         generator = _as_generator(generator, batch.device)
-        # torch warns of statistics of empty batches.
+        # torch warns about statistics of empty batches.
         return self._augment(batch, generator) if len(batch) else batch.clone()
 
     @abstractmethod
@@ -202,8 +202,8 @@ def check_images(batch: torch.Tensor, caller: str) -> None:
     if batch.ndim != 4 or 0 in batch.shape[1:]:
         raise ValueError(
             f"{caller} takes images of shape (n_samples, n_channels, height, width), "
-            f"but got {tuple(batch.shape)}. Channels in the last place are moved by "
-            "movedim(-1, 1), images of one channel get theirs by [:, None]."
+            f"but got {tuple(batch.shape)}. Move channels from the last axis by "
+            "movedim(-1, 1), and add an axis for one channel by [:, None]."
         )
 
 
@@ -216,9 +216,9 @@ def augment_array(
     ----------
     operation : callable
         Takes a batch, a Tensor of shape (n_samples, ...), and returns one of that
-        shape: whatever ``augment=`` takes.
+        shape, as the parameter ``augment`` of estimators.
     array : ndarray of shape (n_samples, ...)
-        The samples, which are left as they are.
+        The samples, which are not changed.
 
     Returns
     -------
@@ -257,8 +257,8 @@ def draw_uniform(
 ) -> torch.Tensor:
     """Draw numbers from 0 to below 1 for each sample, shape (n_samples, [1,] size).
 
-    The channels of a sample share them. At least single precision, because half
-    precision could not tell the pixels of a spectrum apart.
+    The channels of a sample share them. They have at least single precision, because
+    half precision cannot resolve the pixels of a spectrum.
     """
     return torch.rand(
         len(batch),

@@ -18,26 +18,27 @@ from skastro.utils import check_number, check_option
 _PADDING_MODES = ("reflection", "border", "zeros")
 # Rec. ITU-R BT.601.
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
-# Images that the CPU transforms together, so that intermediate results stay in its
-# caches.
+# Images that are transformed together on the CPU, so that intermediate results stay in
+# its caches.
 _BLOCK = 8
 
 
 class RandomFlip(ImageAugmentation):
-    """Mirror half of the images, drawn at random.
+    """Mirror each image with a probability of one half.
 
-    Spirals that wind clockwise become such that wind counterclockwise.
+    Clockwise spirals become counterclockwise.
 
     Parameters
     ----------
     horizontal : bool, default=True
-        Swap left and right, in every other image.
+        Swap left and right with a probability of one half.
     vertical : bool, default=True
-        Swap top and bottom, in every other image. Both together turn by 180 degrees.
+        Swap top and bottom with a probability of one half. Both together rotate an
+        image by 180 degrees.
 
     See Also
     --------
-    RandomDihedral : Quarter turns besides.
+    RandomDihedral : Quarter turns and flips.
 
     Examples
     --------
@@ -68,22 +69,22 @@ class RandomFlip(ImageAugmentation):
 
 
 class RandomDihedral(ImageAugmentation):
-    """Turn each image by a multiple of 90 degrees, and mirror half of them.
+    """Rotate each image by a multiple of 90 degrees, and mirror half of them.
 
-    Each image gets one of the eight symmetries of the square, drawn evenly, without
-    interpolation. Images that are not square get one of the four symmetries that keep
-    their shape: flips and the half turn.
+    Each image is transformed by one of the eight symmetries of the square, drawn
+    uniformly, without interpolation. Images that are not square are transformed by one
+    of the four symmetries that keep their shape: flips and the half turn.
 
     Parameters
     ----------
     flips : bool, default=True
-        Whether to mirror images. Without, which keeps the sense in which spirals wind,
-        the four turns are left, or two of images that are not square.
+        Whether to mirror images. False leaves the four rotations (two if images are not
+        square), which keep the winding direction of spirals.
 
     See Also
     --------
-    image_symmetries : All of them, one after the other.
-    RandomAffine : Turns by any angle.
+    image_symmetries : All symmetries, one after the other.
+    RandomAffine : Rotations by any angle.
 
     Examples
     --------
@@ -116,40 +117,41 @@ class RandomDihedral(ImageAugmentation):
 class RandomAffine(ImageAugmentation):
     """Rotate, translate, scale and mirror each image.
 
-    All of it is one bilinear interpolation, so that images are blurred once only. An
-    image is mirrored first, then rotated and magnified about its center, then shifted,
-    each by numbers of its own; its channels move together.
+    One bilinear interpolation does all of this, so that images are blurred only once.
+    Each image is mirrored first, then rotated and magnified about its center, then
+    shifted, by its own random numbers; all channels of an image move together.
 
     Parameters
     ----------
     degrees : float, default=180
-        The largest angle of rotation to either side, in degrees. Angles are drawn
-        evenly; 180 lets images point in all directions.
+        The largest rotation to either side, in degrees. Angles are drawn uniformly; 180
+        gives all orientations.
     translate : float, default=0.05
-        The largest shift to either side, as a part of the width and of the height.
-        Shifts along the two are drawn evenly, each by itself.
+        The largest shift to either side, as a fraction of the width and of the height.
+        Shifts along the two axes are drawn uniformly and independently.
     scale : tuple of float, default=(0.9, 1.1)
-        The lowest and the highest magnification; the logarithm of it is drawn evenly.
+        The lowest and the highest magnification; its logarithm is drawn uniformly.
     flips : bool, default=True
-        Whether to mirror images left to right and top to bottom, each in every other
-        image. Flips make clockwise spirals counterclockwise.
+        Whether to mirror images left to right and top to bottom, each with a
+        probability of one half. Flips make clockwise spirals counterclockwise.
     padding_mode : {"reflection", "border", "zeros"}, default="reflection"
-        What appears where an image ends: the image mirrored at its edge, its outermost
-        pixels repeated, or zeros. Mirrored sky looks like sky, while repeated pixels
-        make streaks, and zeros dark corners. But what is mirrored may be the object:
-        take ``"border"`` for images that are not square, or are scaled to less than
-        0.7. Beyond one image's size pixels are repeated in any case.
+        Values outside of the image: the image mirrored at its edge, its outermost
+        pixels repeated, or zeros. Mirrored sky looks like sky, repeated pixels make
+        streaks, and zeros make dark corners. Mirroring may repeat the object: use
+        ``"border"`` for images that are not square, or are scaled to less than 0.7.
+        Beyond one image's size pixels are repeated in any case.
 
     Raises
     ------
     ValueError
         If `degrees` is not between 0 and 180, `translate` not between 0 and 1, `scale`
-        no pair of positive numbers in ascending order, or `padding_mode` another word.
+        not a pair of positive numbers in ascending order, or `padding_mode` another
+        word.
 
     See Also
     --------
-    RandomRotation : Rotation alone.
-    RandomTranslateScale : Translation and scale alone.
+    RandomRotation : Rotation only.
+    RandomTranslateScale : Translation and scale only.
     RandomDihedral : Quarter turns and flips, without interpolation.
 
     Examples
@@ -204,10 +206,10 @@ class RandomRotation(RandomAffine):
     Parameters
     ----------
     degrees : float, default=180
-        The largest angle to either side, in degrees. Angles are drawn evenly; 180 lets
-        images point in all directions.
+        The largest rotation to either side, in degrees. Angles are drawn uniformly; 180
+        gives all orientations.
     padding_mode : {"reflection", "border", "zeros"}, default="reflection"
-        What appears in the corners; see :class:`RandomAffine`.
+        Values in the corners; see :class:`RandomAffine`.
 
     Raises
     ------
@@ -240,17 +242,17 @@ class RandomTranslateScale(RandomAffine):
     Parameters
     ----------
     translate : float, default=0.05
-        The largest shift to either side, as a part of the width and of the height.
-        Shifts along the two are drawn evenly, each by itself.
+        The largest shift to either side, as a fraction of the width and of the height.
+        Shifts along the two axes are drawn uniformly and independently.
     scale : tuple of float, default=(0.9, 1.1)
-        The lowest and the highest magnification; the logarithm of it is drawn evenly.
+        The lowest and the highest magnification; its logarithm is drawn uniformly.
     padding_mode : {"reflection", "border", "zeros"}, default="reflection"
-        What appears where an image ends; see :class:`RandomAffine`.
+        Values outside of the image; see :class:`RandomAffine`.
 
     Raises
     ------
     ValueError
-        If `translate` is not between 0 and 1, `scale` no pair of positive numbers in
+        If `translate` is not between 0 and 1, `scale` not a pair of positive numbers in
         ascending order, or `padding_mode` another word.
 
     Examples
@@ -281,25 +283,25 @@ class RandomTranslateScale(RandomAffine):
 class ColorJitter(ImageAugmentation):
     r"""Change brightness, contrast, saturation and hue of each image.
 
-    The numbers mean what they mean in torchvision's ``ColorJitter``. Of the first three
-    a factor is drawn evenly from :math:`\max(0, 1 - x)` to :math:`1 + x` for each
-    image:
+    The parameters have the meaning that they have in torchvision's ``ColorJitter``. For
+    each of the first three, a factor is drawn uniformly from :math:`\max(0, 1 - x)` to
+    :math:`1 + x` for each image:
 
     - brightness multiplies all values;
     - contrast multiplies their distances from the mean of the gray image;
     - saturation multiplies their distances from the gray image.
 
-    The hue, a number from 0 to 1 around the circle of colors, is shifted by what is
-    drawn from :math:`-x` to :math:`x`. Changes are applied in this order, while
-    torchvision draws the order.
+    The hue, a number from 0 to 1 around the color circle, is shifted by a number drawn
+    from :math:`-x` to :math:`x`. Changes are applied in this order, while torchvision
+    draws the order.
 
-    Values are clipped to the range from 0 to 1 after each change. An image that goes
-    beyond that range, as one in counts does, is clipped to its own.
+    Values are clipped to the range from 0 to 1 after each change. An image that exceeds
+    this range, such as an image in counts, is clipped to its own range.
 
     Parameters
     ----------
     brightness : float, default=0.2
-        Largest change of the brightness, 0 or more. 0 changes nothing, here and below.
+        Largest change of the brightness, 0 or more; 0 disables a change.
     contrast : float, default=0.2
         Largest change of the contrast, 0 or more.
     saturation : float, default=0.2
@@ -311,12 +313,12 @@ class ColorJitter(ImageAugmentation):
     ------
     ValueError
         If a number is negative or `hue` more than 0.5; when called, if `saturation` or
-        `hue` are to change images of 2 channels, or of more than 3. Images of one
-        channel have neither, and stay as they are.
+        `hue` is not 0 and images have 2 channels or more than 3. Images of one channel
+        have neither, and keep their values.
 
     Notes
     -----
-    Grey is :math:`0.299 R + 0.587 G + 0.114 B` [1]_ of images of 3 channels, the mean
+    Gray is :math:`0.299 R + 0.587 G + 0.114 B` [1]_ of images of 3 channels, the mean
     of all channels of others. Hue is that of the model of hue, saturation and value
     [2]_.
 
@@ -383,7 +385,7 @@ class ColorJitter(ImageAugmentation):
         highest = images.amax(dim=(1, 2, 3), keepdim=True).clamp_(min=1)
 
         def clip() -> None:
-            # In place, these take a tenth of the time of clamp with tensors.
+            # In place, these take a tenth of the time of clamp with tensor limits.
             torch.maximum(images, lowest, out=images)
             torch.minimum(images, highest, out=images)
 
@@ -405,14 +407,14 @@ class ColorJitter(ImageAugmentation):
 class PixelNoise(ImageAugmentation):
     """Add white Gaussian noise of a random strength to each image.
 
-    Every pixel of every channel gets noise of its own.
+    The noise is independent in every pixel of every channel.
 
     Parameters
     ----------
     max_scale : float, default=0.02
-        The noise's standard deviation, in the units of the image, is drawn evenly from
-        0 to this number, for each image anew. Images of bytes reach from 0 to 1, once
-        they are divided by 255.
+        The standard deviation of the noise, in the units of the image, is drawn
+        uniformly from 0 to this number for each image. Bytes are divided by 255 and
+        range from 0 to 1.
 
     Raises
     ------
@@ -445,20 +447,20 @@ class PixelNoise(ImageAugmentation):
 def image_symmetries(
     batch: torch.Tensor, *, flips: bool = True
 ) -> Iterator[torch.Tensor]:
-    """Show images from all sides, moving whole pixels.
+    """Yield images in all orientations, without interpolation.
 
     Parameters
     ----------
     batch : Tensor of shape (n_samples, n_channels, height, width)
         Images of any dtype.
     flips : bool, default=True
-        Whether mirror images are among them.
+        Whether to include mirror images.
 
     Yields
     ------
     turned : Tensor of shape (n_samples, n_channels, height, width)
-        All images turned by 0, 90, 180 and 270 degrees, or by 0 and 180 where they are
-        not square; then the same of their mirror images.
+        All images rotated by 0, 90, 180 and 270 degrees, or by 0 and 180 if they are
+        not square; then their mirror images in the same way.
 
     Raises
     ------
@@ -502,16 +504,16 @@ def transform_images(
 ) -> torch.Tensor:
     """Transform images by the numbers given for each of them.
 
-    The images, of shape (n_samples, n_channels, height, width), are mirrored by the
+    The images have shape (n_samples, n_channels, height, width). They are mirrored by
     `sign` of shape (n_samples, 2), where -1 mirrors left to right and top to bottom;
-    rotated by `angle` of shape (n_samples,), in radians, counterclockwise where row 0
-    is on top; magnified by `scale` of shape (n_samples,); and moved by `shift` of
-    shape (n_samples, 2), to the right as a part of the width, down as a part of the
+    rotated by `angle` of shape (n_samples,), in radians, counterclockwise with row 0 on
+    top; magnified by `scale` of shape (n_samples,); and moved by `shift` of shape
+    (n_samples, 2), to the right as a fraction of the width, down as a fraction of the
     height.
     """
     height, width = batch.shape[-2:]
-    # Where each pixel's light comes from, in units of half the image from its center.
-    # Every coordinate is a sum of one part for the column and one for the row.
+    # Source coordinates of each pixel, from the center, in units of half the image.
+    # Every coordinate is a sum of one term for the column and one for the row.
     x = _from_center(width, shift) - shift[:, :1] * width
     y = _from_center(height, shift) - shift[:, 1:] * height
     cosine, sine = (angle.cos() / scale)[:, None], (angle.sin() / scale)[:, None]
@@ -528,10 +530,10 @@ def transform_images(
         out=source[..., 1],
     )
     if padding_mode == "reflection":
-        # Mirrors once, in less time than grid_sample takes for doing it.
+        # Reflects once, faster than grid_sample does.
         source = source.clamp(-1, 1).mul_(2).sub_(source)
     transformed = grid_sample(
-        # Half precision could not tell neighboring pixels of large images apart.
+        # Half precision cannot resolve neighboring pixels of large images.
         batch.to(source.dtype),
         source,
         padding_mode="zeros" if padding_mode == "zeros" else "border",
@@ -541,7 +543,7 @@ def transform_images(
 
 
 def _from_center(n_pixels: int, like: torch.Tensor) -> torch.Tensor:
-    """Give the pixels' distances from the middle of a row."""
+    """Return the distances of the pixels from the middle of a row."""
     pixel = torch.arange(n_pixels, device=like.device, dtype=like.dtype)
     return pixel - (n_pixels - 1) / 2
 
@@ -560,7 +562,7 @@ def _check_scale(scale: tuple[float, float]) -> None:
 
 
 def _gray(images: torch.Tensor) -> torch.Tensor:
-    """Give the brightness of each pixel, of shape (n_samples, 1, height, width)."""
+    """Return the brightness of each pixel, of shape (n_samples, 1, height, width)."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
     red, green, blue = images.split(1, dim=1)
@@ -568,7 +570,7 @@ def _gray(images: torch.Tensor) -> torch.Tensor:
 
 
 def _factor(change: float, number: torch.Tensor) -> torch.Tensor:
-    """Turn a number from 0 to 1 into a factor about 1."""
+    """Convert a number from 0 to 1 to a factor about 1."""
     low, high = max(0.0, 1 - change), 1 + change
     return low + (high - low) * number
 
@@ -576,14 +578,14 @@ def _factor(change: float, number: torch.Tensor) -> torch.Tensor:
 def _shift_hue(images: torch.Tensor, shift: torch.Tensor) -> None:
     """Shift the hues of images of 3 channels in place.
 
-    The value of a pixel, its largest channel, stays, and so does its chroma, the
-    distance to the smallest. Shifts, of shape (n_samples, 1, 1), are parts of the
-    circle.
+    The value of a pixel (its largest channel) and its chroma (the difference from the
+    smallest) do not change. Shifts, of shape (n_samples, 1, 1), are fractions of the
+    color circle.
     """
     red, green, blue = images.unbind(dim=1)
     value = images.amax(dim=1)
     chroma = value - images.amin(dim=1)
-    # In sixths of the circle. Without chroma there is no hue, and any will do.
+    # In sixths of the circle. Without chroma the hue is undefined and has no effect.
     safe = chroma.clamp(min=torch.finfo(images.dtype).tiny)
     hue = torch.where(
         value == red,
@@ -591,8 +593,8 @@ def _shift_hue(images: torch.Tensor, shift: torch.Tensor) -> None:
         torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
     )
     hue = (hue + 6 * shift) % 6
-    # Where on the circle each channel is at its largest.
+    # Position on the circle at which each channel is largest.
     for channel, place in ((red, 0), (green, 2), (blue, 4)):
-        # The distance to that place, whichever way round is shorter.
+        # The shorter of the two distances to that position.
         distance = 3 - (3 - (hue - place).abs_()).abs_()
         torch.addcmul(value, chroma, (distance - 1).clamp_(0, 1), value=-1, out=channel)

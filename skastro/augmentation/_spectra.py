@@ -20,21 +20,21 @@ _SPEED_OF_LIGHT = 299792.458  # km/s
 
 
 class CCDNoise(SpectrumAugmentation):
-    """Add the noise of a CCD's electrons to each spectrum.
+    """Add the noise of a CCD to each spectrum.
 
-    White Gaussian noise in every pixel of every channel, as in [1]_.
+    The noise is white and Gaussian, and independent in every channel, as in [1]_.
 
     Parameters
     ----------
     scale : float, default=0.02
-        The noise's standard deviation, in the units of the flux. The paper does not
-        give its strength. Of min-max normalized spectra of LAMOST, SDSS and BOSS half
-        have a noise of less than 0.01, nine of ten of less than 0.025.
+        Standard deviation of the noise, in the units of the flux. The paper does not
+        give it. Half of the min-max normalized spectra of LAMOST, SDSS and BOSS have a
+        noise of less than 0.01, nine of ten have less than 0.025.
     relative : bool, default=False
-        Whether `scale` is in units of the standard deviation of the spectrum, taken
-        for each channel.
+        Whether `scale` is in units of the standard deviation of each channel of the
+        spectrum.
     random_scale : bool, default=False
-        Whether to draw the noise's standard deviation for each spectrum anew, evenly
+        Whether to draw the standard deviation of the noise for each spectrum, uniformly
         from 0 to `scale`.
 
     Raises
@@ -92,8 +92,8 @@ class GaussianNoise(CCDNoise):
     Parameters
     ----------
     max_scale : float, default=0.5
-        The noise's standard deviation in units of the spectrum's own is drawn evenly
-        from 0 to this number, for each spectrum anew.
+        The standard deviation of the noise, in units of that of the spectrum, is drawn
+        uniformly from 0 to this number for each spectrum.
 
     Raises
     ------
@@ -116,25 +116,25 @@ class GaussianNoise(CCDNoise):
 
     @property
     def max_scale(self) -> float:
-        """The largest standard deviation, in units of the spectrum's own."""
+        """The largest standard deviation, in units of that of the spectrum."""
         return self.scale
 
 
 class SpikedNoise(CCDNoise):
-    """Add white Gaussian noise, and push one pixel of some spectra up or down.
+    """Add white Gaussian noise, and a spike in one pixel of some spectra.
 
-    With its defaults the noise with which the LAMOST 1-D ResNet-18 was trained, on
+    The LAMOST 1-D ResNet-18 was trained with this noise and its default parameters, on
     standardized spectra (``augment="resclass"``).
 
     Parameters
     ----------
     scale : float, default=1/3
-        The noise's standard deviation in units of the spectrum's own.
+        Standard deviation of the noise, in units of that of the spectrum.
     probability : float, default=0.5
-        Part of the spectra in which one pixel, drawn at random, is pushed by the
-        spectrum's largest absolute flux, up or down with equal chances. Pixel and
-        sign are the same in all channels, the flux is each channel's own, before the
-        noise.
+        Fraction of the spectra with a spike: the largest absolute flux of the spectrum
+        is added to a random pixel or subtracted from it, with equal probability. Pixel
+        and sign are the same in all channels; the flux is that of each channel before
+        the noise.
 
     Raises
     ------
@@ -170,19 +170,19 @@ class SpikedNoise(CCDNoise):
 
 
 class BadPixels(SpectrumAugmentation):
-    """Blank a random window of random length in each spectrum, as in [1]_.
+    """Set a random window of random length in each spectrum to zero, as in [1]_.
 
-    All channels of a sample lose the same pixels, as from one detector.
+    The window is the same in all channels of a sample, as for one detector.
 
     Parameters
     ----------
     max_length : int or float, default=0.1
-        The longest window: an int is a number of pixels, a float a part of the
-        spectrum's length. Lengths are drawn evenly from one pixel to this, and the
-        window's place evenly among those where it lies inside of the spectrum. The
-        paper does not give the lengths.
+        The longest window: an int is a number of pixels, a float a fraction of the
+        length of the spectrum. Lengths are drawn uniformly from one pixel to this, and
+        positions uniformly among those inside of the spectrum. The paper does not give
+        the lengths.
     probability : float, default=1.0
-        Part of the spectra that have bad pixels.
+        Fraction of the spectra that have bad pixels.
     value : float, default=0.0
         The flux of bad pixels, in the units of the flux; 0 as in the paper, where it
         is the lowest flux of a min-max normalized spectrum.
@@ -247,14 +247,14 @@ class CosmicRays(SpectrumAugmentation):
     Parameters
     ----------
     n_hits : int, default=1
-        Pixels that are hit in a spectrum. They are drawn with replacement, so that
-        two hits may fall on one pixel.
+        Number of hits per spectrum. Pixels are drawn with replacement, so that two hits
+        may fall on one pixel.
     probability : float, default=1.0
-        Part of the spectra that are hit.
+        Fraction of the spectra that are hit.
     value : float or "max", default=1.0
         The flux of a pixel that was hit, in the units of the flux; 1 as in the paper,
         where it is the highest flux of a min-max normalized spectrum. ``"max"`` is the
-        highest flux of the spectrum, of each channel by itself, whatever its units.
+        highest flux of each channel of the spectrum, in any units.
 
     Raises
     ------
@@ -285,9 +285,10 @@ class CosmicRays(SpectrumAugmentation):
     ) -> None:
         check_count(n_hits, "n_hits", 1)
         check_number(probability, "probability", 0, 1)
-        if isinstance(value, str) and value != "max":
-            raise ValueError(f'value must be a number or "max", but got {value!r}.')
-        if value != "max":
+        if isinstance(value, str):
+            if value != "max":
+                raise ValueError(f'value must be a number or "max", but got {value!r}.')
+        else:
             check_number(value, "value")
         self.n_hits = n_hits
         self.probability = probability
@@ -310,13 +311,13 @@ class CosmicRays(SpectrumAugmentation):
 class ScaleContinuum(SpectrumAugmentation):
     r"""Multiply each spectrum by a smooth random curve.
 
-    As an error of the flux calibration, or reddening, does. The factor in pixel
+    It simulates an error of the flux calibration, or reddening. The factor in pixel
     :math:`x`, which runs from -1 to 1, is
 
     .. math:: \exp \sum_{k=1}^{d} c_k T_k(x), \qquad
               |c_k| \le \frac{1}{d} \log(1 + m)
 
-    with the Chebyshev polynomials :math:`T_k` and coefficients drawn evenly between
+    with the Chebyshev polynomials :math:`T_k` and coefficients drawn uniformly between
     their limits. It is the same in all channels of a sample.
 
     Parameters
@@ -334,8 +335,8 @@ class ScaleContinuum(SpectrumAugmentation):
 
     Notes
     -----
-    Meant for flux whose zero is the absence of light. Where the mean was subtracted,
-    as in standardized spectra, it is the deviation from the mean that is scaled.
+    Use it for flux whose zero is the absence of light. If the mean was subtracted, as
+    in standardized spectra, the deviation from the mean is scaled.
 
     Examples
     --------
@@ -371,25 +372,24 @@ class ScaleContinuum(SpectrumAugmentation):
 class ShiftSpectra(SpectrumAugmentation):
     r"""Shift each spectrum by a random number of pixels, or a random velocity.
 
-    By pixels, it is a whole number of them, so that the noise stays as it is. By
-    velocity :math:`v`, wavelengths are stretched by the Doppler factor
-    :math:`\sqrt{(1 + v/c) / (1 - v/c)}` [1]_, and the flux is interpolated linearly
-    between pixels, which averages some of the noise out. In both cases the outermost
-    pixel is repeated where nothing else is known, and the channels of a sample shift
-    together.
+    A shift by pixels is a whole number of them, which does not change the noise. A
+    shift by a velocity :math:`v` stretches wavelengths by the Doppler factor
+    :math:`\sqrt{(1 + v/c) / (1 - v/c)}` [1]_ and interpolates the flux linearly between
+    pixels, which averages out some of the noise. In both cases the outermost pixel is
+    repeated at the ends, and the channels of a sample shift together.
 
     Parameters
     ----------
     max_shift : float, default=None
-        The largest shift to either side, as a part of the spectrum's length; 0.0067
-        of 3000 pixels are 20. Shifts of less than a pixel do nothing. None is 0.0067
-        where no velocity is given.
+        The largest shift to either side, as a fraction of the length of the spectrum;
+        0.0067 of 3000 pixels are 20. Shifts of less than a pixel have no effect. None
+        is 0.0067 if no velocity is given.
     max_velocity : float, default=None
-        The largest velocity to either side, in km/s, in place of `max_shift`.
-        Velocities are drawn evenly; positive ones move lines to the red.
+        The largest velocity to either side, in km/s, instead of `max_shift`. Velocities
+        are drawn uniformly; positive ones shift lines to the red.
     wavelength : array-like of shape (length,), default=None
-        The pixels' wavelengths, ascending, in any unit: an even grid, a logarithmic
-        one, or any other. Needed with `max_velocity`.
+        Wavelengths of the pixels, ascending, in any unit, evenly spaced or not. Needed
+        with `max_velocity`.
 
     Raises
     ------
@@ -449,9 +449,10 @@ class ShiftSpectra(SpectrumAugmentation):
     def _augment(
         self, batch: torch.Tensor, generator: torch.Generator | None
     ) -> torch.Tensor:
-        if self.max_velocity is None:
+        if self.max_velocity is None or self.wavelength is None:
             return self._shift_by_pixels(batch, generator)
-        return self._shift_by_velocity(batch, generator)
+        shift = self.max_velocity / _SPEED_OF_LIGHT, self.wavelength
+        return self._shift_by_velocity(batch, generator, *shift)
 
     def _shift_by_pixels(
         self, batch: torch.Tensor, generator: torch.Generator | None
@@ -470,19 +471,23 @@ class ShiftSpectra(SpectrumAugmentation):
         source = torch.arange(length, device=batch.device) - shift
         return batch.gather(-1, source.clamp(0, length - 1).expand(batch.shape))
 
+    @staticmethod
     def _shift_by_velocity(
-        self, batch: torch.Tensor, generator: torch.Generator | None
+        batch: torch.Tensor,
+        generator: torch.Generator | None,
+        max_beta: float,
+        wavelength: np.ndarray,
     ) -> torch.Tensor:
         length = batch.shape[-1]
-        if length != len(self.wavelength):
+        if length != len(wavelength):
             raise ValueError(
-                f"ShiftSpectra has the wavelengths of {len(self.wavelength)} pixels, "
+                f"ShiftSpectra has the wavelengths of {len(wavelength)} pixels, "
                 f"but got spectra of {length}."
             )
         drawn = 2 * draw_uniform(batch, generator) - 1
-        beta = drawn * (self.max_velocity / _SPEED_OF_LIGHT)
-        grid = torch.tensor(self.wavelength, dtype=beta.dtype, device=batch.device)
-        # The wavelengths whose flux arrives in the pixels, and the pixels around them.
+        beta = drawn * max_beta
+        grid = torch.tensor(wavelength, dtype=beta.dtype, device=batch.device)
+        # The wavelengths whose flux is shifted to the pixels, and their neighbors.
         source = grid * ((1 - beta) / (1 + beta)).sqrt()
         right = torch.searchsorted(grid, source).clamp(1, length - 1)
         left = right - 1
@@ -493,7 +498,7 @@ class ShiftSpectra(SpectrumAugmentation):
 
     def __repr__(self) -> str:
         """Show the parameters."""
-        if self.max_velocity is None:
+        if self.wavelength is None:
             return f"ShiftSpectra({self.max_shift})"
         first, last = self.wavelength[0], self.wavelength[-1]
         return (

@@ -192,7 +192,8 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     def _after_training(self, train: Any, valid: Any) -> None:
         super()._after_training(train, valid)
         self._calibrate(valid)
-        self._learn_features(train, len(self.history) - self._training.first_epoch)
+        first_epoch = self._training.first_epoch if self._training else 0
+        self._learn_features(train, len(self.history) - first_epoch)
 
     def _check_state_is_complete(self) -> None:
         super()._check_state_is_complete()

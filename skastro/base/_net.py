@@ -266,7 +266,7 @@ class BaseNet(NeuralNet):
     # skorch sets these in ``__init__``, where scikit-learn allows parameters only.
     history_ = None
     initialized_ = False
-    virtual_params_: ClassVar = {}
+    virtual_params_: ClassVar[dict] = {}
 
     _training: _Training | None = None
     _is_fitting = False
@@ -414,7 +414,7 @@ class BaseNet(NeuralNet):
         """Find the parameters of parts."""
         if isinstance(found := getattr(type(self), name, None), property):
             # The property has raised AttributeError, with a message of its own.
-            return found.fget(self)
+            return found.__get__(self)
         try:
             return self.__dict__["_extras"][name]
         except KeyError:
@@ -443,7 +443,7 @@ class BaseNet(NeuralNet):
 
     def _get_params_callbacks(self, deep: bool = True) -> dict[str, Any]:
         # Fresh callbacks in place of the fitted ones, so that fit changes no parameter.
-        params = {}
+        params: dict[str, Any] = {}
         if not deep:
             return params
         callbacks = dict(self.__dict__.get("callbacks_", ()))
@@ -510,7 +510,7 @@ class BaseNet(NeuralNet):
         """Find the parameters that a subclass's ``__init__`` makes of changed ones."""
         current = self.get_params(deep=False)
         inits = initializers(type(self))
-        derived = {}
+        derived: dict[str, Any] = {}
         for i, init in reversed(list(enumerate(inits[:-1]))):
             below = {name for lower in inits[:i] for name in names_of(lower)}
             own = set(names_of(init))
@@ -926,7 +926,7 @@ class BaseNet(NeuralNet):
         # skorch's error names what a data set has to return.
         sample, _ = unpack_data(item if isinstance(item, list | tuple) else (item,))
         if isinstance(sample, Mapping | list | tuple):
-            self.sample_shape_ = None
+            self.sample_shape_: Any = None
             return
         sample = np.asarray(sample)
         self.sample_shape_ = sample.shape
@@ -1077,7 +1077,7 @@ class BaseNet(NeuralNet):
     def _listeners(self, method_name: str) -> list[Callable]:
         """Find the callbacks that act on batches, once for all batches."""
         known = {} if self._training is None else self._training.listeners
-        callbacks, listeners = known.get(method_name, (None, ()))
+        callbacks, listeners = known.get(method_name, (None, []))
         if callbacks is not self.callbacks_:
             listeners = [
                 getattr(callback, method_name)
@@ -1704,8 +1704,7 @@ class BaseNet(NeuralNet):
             self.device = "auto"
 
 
-# inspect looks at __new__ first, whose arguments say nothing.
-BaseNet.__new__.__signature__ = inspect.signature(BaseNet.__init__)
+complete_signature(BaseNet)
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int | None:

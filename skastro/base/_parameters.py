@@ -111,18 +111,23 @@ def _named(init: Callable) -> list[inspect.Parameter]:
     return [parameter for parameter in parameters if parameter.kind not in variable]
 
 
+def _remember(function: Callable[[type], tuple[str, ...]]) -> Callable:
+    """Cache a function of a class; type checkers do not know classes as hashable."""
+    return cache(function)
+
+
 def names_of(init: Callable) -> list[str]:
     """List the parameters that an ``__init__`` names itself."""
     return [parameter.name for parameter in _named(init)]
 
 
-@cache
+@_remember
 def own_names(cls: type) -> tuple[str, ...]:
     """List the parameters that the ``__init__`` of a class names itself."""
     return tuple(names_of(initializers(cls)[0]))
 
 
-@cache
+@_remember
 def parameter_names(cls: type) -> tuple[str, ...]:
     """List all named parameters, those included that ``**kwargs`` pass to the bases."""
     return tuple(
@@ -130,7 +135,7 @@ def parameter_names(cls: type) -> tuple[str, ...]:
     )
 
 
-def complete_signature(cls: type) -> None:
+def complete_signature(cls: Any) -> None:
     """Add the parameters that ``**kwargs`` stand for to the signature of ``__init__``.
 
     ``help`` shows them, and scikit-learn finds their defaults, to leave them out of
@@ -147,6 +152,9 @@ def complete_signature(cls: type) -> None:
         init._written_signature = _signature(init)
         *named, extras = init._written_signature.parameters.values()
         init.__signature__ = inspect.Signature([*named, *added, extras])
+    # For inspect, which looks at __new__ first, whose arguments say nothing.
+    parameters = list(inspect.signature(init).parameters.values())[1:]
+    cls.__signature__ = inspect.Signature(parameters)
 
 
 def bind_call(
@@ -204,7 +212,7 @@ class UnknownParameterError(TypeError, ValueError):
     first argument, for programs that expect it. ``problems`` are told by name.
     """
 
-    def __init__(self, owner: str, problems: dict[str, str]) -> None:
+    def __init__(self, owner: str, problems: Mapping[str, str | None]) -> None:
         self.message = "\n".join(
             f"{owner}() got an unexpected parameter {name!r}: {problem}"
             for name, problem in problems.items()

@@ -1,25 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Downloads with checksums, which go on where an interrupted one stopped."""
+"""Downloads with checksums, which continue after an interruption."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tqdm import tqdm
 
+if TYPE_CHECKING:
+    import requests
+
 _VARIABLE = "SKASTRO_HOME"
 _TIMEOUT = 30  # seconds without a byte
-# A broken connection loses at most this much.
+# A broken connection loses at most this many bytes.
 _CHUNK_BYTES = 2**16
 
 
 def find_data_home(data_home: str | os.PathLike | None = None) -> Path:
-    """Return the absolute path of the folder that keeps downloads; it need not exist.
+    """Return the absolute path of the folder for downloads; it need not exist.
 
-    None means the environment variable ``SKASTRO_HOME``, or else the folder ``skastro``
-    where the operating system keeps caches.
+    None means the environment variable ``SKASTRO_HOME`` or, if it is not set, the
+    folder ``skastro`` in the operating system's folder for caches.
     """
     import pooch
 
@@ -36,11 +39,11 @@ def fetch_file(
     n_retries: int = 3,
     verbose: int = 1,
 ) -> Path:
-    """Download a file unless it is there already, and check its checksum.
+    """Download a file unless it exists, and check its checksum.
 
-    What has arrived is kept in ``<path>.part`` until it is complete and checked, so
-    that an interrupted download goes on from there. One process at a time downloads
-    into a folder, on systems with file locks as POSIX has them.
+    Received data are kept in ``<path>.part`` until the file is complete and checked, so
+    that an interrupted download continues from there. Only one process at a time
+    downloads into a folder, on systems with POSIX file locks.
     """
     import requests
 
@@ -56,10 +59,10 @@ def fetch_file(
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone_in(path.parent, verbose):
-        if path.exists():  # Another process was quicker.
+        if path.exists():  # Another process has downloaded it.
             return _check_present(path, url, sha256)
         part = path.with_name(f"{path.name}.part")
-        # The part may belong to another file; a second attempt then starts afresh.
+        # The part may belong to another file; the second attempt then starts anew.
         n_attempts = 2 if part.exists() and part.stat().st_size > 0 else 1
         downloader = ResumingDownloader(part, n_retries=n_retries, verbose=verbose)
         for attempt in range(n_attempts):
@@ -72,19 +75,19 @@ def fetch_file(
                 if attempt < n_attempts - 1:
                     continue
                 raise OSError(
-                    f"What came from {url} has another checksum than expected, and "
-                    "was deleted: it was damaged on the way, or the file has changed "
-                    f"there. Call again, or name another source by url. {by_hand}"
+                    f"The download from {url} has another checksum than expected, and "
+                    "was deleted: it was damaged in transit, or the file on the server "
+                    f"has changed. Call again, or name another source by url. {by_hand}"
                 ) from error
     return path
 
 
 class ResumingDownloader:
-    """Download a file over HTTP, going on where an earlier attempt stopped.
+    """Download a file over HTTP, and continue an earlier attempt.
 
-    It follows pooch's protocol for downloaders. `part` collects what arrives, and the
-    server is not asked again for what is in it; `n_retries` counts the attempts after
-    a connection broke off.
+    It follows pooch's protocol for downloaders. Received data are written to `part` and
+    are not requested again; `n_retries` is the number of attempts after the connection
+    was lost.
     """
 
     def __init__(self, part: Path, *, n_retries: int = 3, verbose: int = 1) -> None:
@@ -110,18 +113,18 @@ class ResumingDownloader:
                     self._go_on(url, file)
                     break
                 except broken:
-                    # Without a single byte the server is out of reach.
+                    # If no byte arrived, the server cannot be reached.
                     has_come = file.seek(0, os.SEEK_END) > before
                     if not has_come or attempt == self.n_retries:
                         raise
         os.replace(self.part, output_file)
 
     def _go_on(self, url: str, file: BinaryIO) -> None:
-        """Append to the file what is missing."""
+        """Append the missing bytes to the file."""
         import requests
 
         done = file.tell()
-        # A compressed answer would not count the bytes of the file.
+        # Ranges of a compressed answer are not those of the file.
         headers = {"Accept-Encoding": "identity"}
         if done:
             headers["Range"] = f"bytes={done}-"
@@ -131,18 +134,18 @@ class ResumingDownloader:
             content_range = response.headers.get("Content-Range", "")
             fits = content_range.startswith(f"bytes {done}-")
             if _is_encoded(response):
-                fits = False  # Its bytes are not counted as those of the file.
+                fits = False  # Its ranges are not those of the file.
             if done and response.status_code == requests.codes.range_not_satisfiable:
                 if content_range == f"bytes */{done}":
                     return
             else:
                 response.raise_for_status()
                 if response.status_code != requests.codes.partial_content:
-                    done = 0  # It sends the whole file.
+                    done = 0  # The server sends the whole file.
                 if not done or fits:
                     self._write(response, file, done)
                     return
-        # The server has another file than the one that was begun.
+        # The file on the server is not the one whose download began.
         file.truncate(0)
         file.seek(0)
         self._go_on(url, file)
@@ -169,15 +172,15 @@ class ResumingDownloader:
 
 
 def _is_encoded(response: Any) -> bool:
-    """Tell whether the server compresses the answer, though asked not to."""
+    """Return whether the server compresses the answer although asked not to."""
     return response.headers.get("Content-Encoding", "identity") != "identity"
 
 
 def _announced_size(response: Any, done: int) -> int | None:
-    """Give the number of bytes of the whole file, if the server tells it."""
+    """Return the number of bytes of the whole file, if the server tells it."""
     if _is_encoded(response):
         return None
-    # In an answer with a range, Content-Length counts the bytes of that range only.
+    # For an answer with a range, Content-Length is the length of that range.
     size = response.headers.get("Content-Range", "").rpartition("/")[2]
     if size.isdecimal():
         return int(size)
@@ -188,12 +191,12 @@ def _announced_size(response: Any, done: int) -> int | None:
 def _retrieve(
     url: str, path: Path, sha256: str, downloader: ResumingDownloader
 ) -> None:
-    """Download by pooch, which raises ValueError where the checksum is wrong."""
+    """Download by pooch, which raises ValueError if the checksum is wrong."""
     import pooch
 
     logger = pooch.get_logger()
     level = logger.level
-    logger.setLevel("WARNING")  # The progress bar says it all.
+    logger.setLevel("WARNING")  # The progress bar replaces its messages.
     try:
         pooch.retrieve(
             url, f"sha256:{sha256}", path.name, path.parent, None, downloader
@@ -207,19 +210,21 @@ def _check_present(path: Path, url: str, sha256: str) -> Path:
     import pooch
 
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, but a file is to be there.")
+        raise IsADirectoryError(f"{path} is a folder, not a file; move it away.")
     found = pooch.file_hash(str(path), "sha256")
     if found != sha256.lower():
         raise OSError(
-            f"{path} is damaged, not complete or another version: its SHA-256 checksum "
-            f"is {found}, but expected {sha256}. It was left as it is; move it away "
-            f"and call again, to download {url} anew."
+            f"{path} is damaged, incomplete or another version: its SHA-256 checksum "
+            f"is {found}, but expected {sha256}. It was not changed; move it away and "
+            f"call again to download {url}."
         )
     return path
 
 
-def _explain(error: OSError, url: str, part: Path, by_hand: str) -> OSError:
-    """Say what to do when a download fails."""
+def _explain(
+    error: "requests.RequestException", url: str, part: Path, by_hand: str
+) -> OSError:
+    """Make an error that tells what to do when a download fails."""
     import requests
 
     if error.response is not None:
@@ -230,7 +235,7 @@ def _explain(error: OSError, url: str, part: Path, by_hand: str) -> OSError:
     arrived = part.stat().st_size if part.exists() else 0
     again = "Call again when there is a connection."
     if arrived:
-        again = f"{arrived} bytes are kept in {part}; the next call goes on from there."
+        again = f"{arrived} bytes are kept in {part}; the next call continues there."
     is_network = isinstance(
         error,
         requests.ConnectionError

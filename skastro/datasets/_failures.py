@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files that could not be used, and the text that reports them."""
+"""Files that could not be used, and messages that report them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,14 +8,14 @@ _MOST_NAMED = 5
 
 
 class Failure(NamedTuple):
-    """A file that could not be read, and what is wrong with it."""
+    """A file that could not be read, and the reason."""
 
     path: str
     reason: str
 
 
 def name_failures(failures: Sequence[tuple]) -> str:
-    """Name the first few files that could not be used, one a line."""
+    """Name the first few files that could not be used, one per line."""
     lines = [f"  {path}: {' '.join(map(str, why))}" for path, *why in failures]
     hidden = len(lines) - _MOST_NAMED
     return "\n".join(lines[:_MOST_NAMED] + [f"  and {hidden} more"] * (hidden > 0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Opening HDF5 files so that a bad file gives one error that says what is wrong."""
+"""Opening HDF5 files, with one clear error for a bad file."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def open_hdf5(path: str | os.PathLike) -> h5py.File:
 
 @contextmanager
 def reading_hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
-    """Open an HDF5 file for the time of a block, and name it where it is damaged."""
+    """Open an HDF5 file for a block, and name the file in errors of damaged files."""
     with open_hdf5(path) as file:
         try:
             yield file
@@ -57,7 +57,7 @@ def find_dataset(file: h5py.File, name: str, advice: str) -> h5py.Dataset | h5py
 
 
 def describe_datasets(file: h5py.File) -> str:
-    """Say in a few words which data sets a file holds, for error messages."""
+    """Describe the data sets of a file for error messages."""
     found: list[str] = []
 
     def note(name: str, item: Any) -> None:
@@ -93,7 +93,7 @@ def read_images(source: Any, verbose: int) -> np.ndarray:
 
 
 def read_attributes(item: h5py.File | h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """Read the attributes as Python's texts and numbers, and arrays of them."""
+    """Read the attributes as strings, numbers and arrays of them."""
     return {name: _plain(value) for name, value in item.attrs.items()}
 
 

@@ -21,6 +21,7 @@ class Backbone(NeuralNet):
     last layer, the head.
     """
 
+    initialized_: bool
     _backbone_constraints: ClassVar[dict] = {
         "backbone": [None, str, os.PathLike],
         "backbone_lr": [None, Interval(Real, 0, None, closed="left")],
@@ -195,7 +196,7 @@ class Backbone(NeuralNet):
             self._thaw()
 
     def _thaw(self) -> None:
-        for name in vars(self).pop("_frozen", ()):
+        for name in self.__dict__.pop("_frozen", ()):
             self.module_.get_parameter(name).requires_grad_(True)
 
     def _set_training(self, training: bool = True) -> None:

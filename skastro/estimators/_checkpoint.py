@@ -252,7 +252,7 @@ def _fitting_module(weights: Weights, ndim: int) -> str | None:
     stem = weights.get("conv1.weight")
     if stem is None or stem.ndim != ndim + 2:
         return None
-    settings = {"width": len(stem)}
+    settings: dict[str, Any] = {"width": len(stem)}
     if stem.shape[-1] in _STEM_OF_KERNEL:
         settings["stem"] = _STEM_OF_KERNEL[stem.shape[-1]]
     for name in _USUAL:

@@ -67,7 +67,10 @@ class LaplaceNoise:
         return misfit / scale + n_pixels * (2 * scale).log()
 
 
-LIKELIHOODS = {"normal": NormalNoise, "laplace": LaplaceNoise}
+LIKELIHOODS: dict[str, type[NormalNoise] | type[LaplaceNoise]] = {
+    "normal": NormalNoise,
+    "laplace": LaplaceNoise,
+}
 
 
 def fixed_draws(n_draws: int, latent_dim: int, device: torch.device) -> Tensor:

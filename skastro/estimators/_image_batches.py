@@ -23,7 +23,7 @@ _PIXELS_IN_RUN = 2**15
 class ImageBatches(ImageLayout, NeuralNet):
     """Images in X: which arrays are taken, and where their channels are."""
 
-    _input_ndims: ClassVar = (2, 3, 4)
+    _input_ndims: ClassVar[tuple[int, ...]] = (2, 3, 4)
     # Bytes stay bytes; all else becomes float32, the first of the list.
     _input_dtypes: ClassVar = (np.float32, np.uint8)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What estimators of images share: the layout of X, and its normalisation."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,7 +73,7 @@ class ImageInput(ImageBatches):
             # Once, not once for each view. torch cannot turn all kinds of integers.
             X = self._send(X)
             X = X if X.dtype is torch.uint8 else X.float()
-            views = [X]
+            views: Iterable[torch.Tensor] = [X]
             # Rows of numbers that nobody calls images have no symmetries.
             if X.ndim > 2 or self.image_shape is not None:
                 images = image_symmetries(self._to_images(X), flips=self.tta is True)
@@ -135,7 +135,7 @@ class ImageInput(ImageBatches):
         if self.stretch is not None:
             self.channel_sky_, noise = sky_of(self._some_images(dataset))
             self.channel_softening_ = _SOFTENING * noise
-        n_pixels, total, squares = 0, 0.0, 0.0
+        n_pixels, total, squares = 0, np.float64(0), np.float64(0)
         for X in self._some_images(dataset):
             X = self._add_stretched(X)
             n_pixels += X[:, 0].numel()

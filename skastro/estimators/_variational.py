@@ -116,7 +116,7 @@ class Variational(NeuralNet):
         # The posterior's mean would hide from the validation what its width costs. The
         # draws are the same in each epoch, which makes epochs easier to compare.
         mean, log_variance = self.module_.encode(batch)
-        draws = fixed_draws(*mean.shape, mean.device)
+        draws = fixed_draws(len(mean), mean.shape[1], mean.device)
         draws = mean + draws * (0.5 * log_variance).exp()
         return self.module_.decode(draws), mean, log_variance
 
@@ -173,7 +173,7 @@ class Variational(NeuralNet):
         return loss
 
     def _loss_terms(self) -> dict[str, torch.Tensor]:
-        return vars(self).pop("_terms", {})
+        return self.__dict__.pop("_terms", {})
 
     def _beta_now(self) -> float:
         epochs = self.beta_warmup * self.max_epochs

@@ -17,7 +17,8 @@ from skastro.estimators._vae_recipes import RECIPES
 from skastro.training import BatchIterator
 
 
-class VAETransformer(LatentSpace, BaseTransformer):
+# Properties stand in for class attributes, and get_loss takes `training` by name.
+class VAETransformer(LatentSpace, BaseTransformer):  # type: ignore[misc, override]
     """Find a latent space of images or spectra by a variational autoencoder.
 
     An encoder turns a sample into a normal distribution over a few latent numbers, a

@@ -25,7 +25,7 @@ from skastro.simulation import SPECTRAL_LINES, SpectralLine, lines_of
 from skastro.utils import plain_array
 
 _MOST_SAMPLES = 20
-# Grey where a pixel does not matter, and dark enough to be seen as a thin line.
+# Gray for pixels without effect, and dark enough to be visible as a thin line.
 _LINE_COLORS = LinearSegmentedColormap.from_list(
     "activation", ["#b9bfc9", "#e8a33d", "#d1401f", "#7a0019"]
 )
@@ -55,11 +55,11 @@ class ActivationMapDisplay(DisplayMixin):
     wavelength : ndarray of shape (length,), default=None
         Wavelengths in Å; None counts pixels.
     redshift : ndarray of shape (n_samples,), default=None
-        By which the lines of `marks` are shifted. None draws no lines.
+        Redshifts of the lines of `marks`. None draws no lines.
     marks : list of n_samples lists of (str, float) pairs, default=None
         Labels and rest wavelengths, in Å in vacuum, of the lines to draw.
     titles : list of str, default=None
-        What stands above each spectrum or image.
+        Title of each spectrum or image.
 
     Attributes
     ----------
@@ -74,8 +74,8 @@ class ActivationMapDisplay(DisplayMixin):
 
     See Also
     --------
-    class_activation_map : The maps alone, in units of the logit.
-    deletion_score : Measure whether the maps tell the truth.
+    class_activation_map : The maps, in units of the logit.
+    deletion_score : Test whether the maps are right.
 
     Examples
     --------
@@ -129,7 +129,7 @@ class ActivationMapDisplay(DisplayMixin):
         colorbar: bool = True,
         ax: Axes | Sequence[Axes] | None = None,
     ) -> Self:
-        """Make the maps of a few samples and draw them.
+        """Compute the maps of a few samples and draw them.
 
         Parameters
         ----------
@@ -138,32 +138,31 @@ class ActivationMapDisplay(DisplayMixin):
 
         X : array-like of shape (n_samples, ...)
             At most 20 spectra or images, as ``estimator.predict`` takes them. Spectra
-            are drawn as they are given; where a step of the pipeline changes the
-            number of their pixels, as the network reads them. Of spectra with several
-            channels the first is drawn.
+            are drawn as given or, if a step of the pipeline changes the number of
+            pixels, as the network reads them. The first of several channels is drawn.
 
         target : label or array-like of shape (n_samples,), default=None
-            The class whose maps are drawn; None means the one predicted.
+            The class whose maps are drawn; None means the predicted class.
 
         wavelength : array-like of shape (length,), default=None
             Wavelengths of the map's pixels in Å, or a
             :class:`~astropy.units.Quantity` of length.
 
         redshift : float or array-like of shape (n_samples,), default=None
-            Redshifts, by which lines are shifted. None draws no lines, nor does NaN.
+            Redshifts of the lines. No lines are drawn for None or NaN.
 
         lines : str, dict, sequence or None, default=None
-            Lines to draw where wavelengths and redshifts are given. ``"STAR"``,
+            Lines to draw if wavelengths and redshifts are given. ``"STAR"``,
             ``"GALAXY"`` or ``"QSO"``: those of :func:`skastro.simulation.lines_of`. A
             dict: labels, and rest wavelengths in Å in vacuum. A sequence: names in
             ``skastro.simulation.SPECTRAL_LINES``. None: those of the class whose map
-            is drawn, if it is one of the three. An empty sequence draws none.
+            is drawn, if it is one of the three. An empty sequence: no lines.
 
         titles : sequence of str, default=None
-            What to write above each sample; None writes the class and its probability.
+            Title of each sample; None writes the class and its probability.
 
         method : {"auto", "cam", "gradcam"}, default="auto"
-            How :func:`class_activation_map` makes the maps.
+            Method of :func:`class_activation_map`.
 
         layer : str, default=None
             The layer for Grad-CAM.
@@ -175,7 +174,7 @@ class ActivationMapDisplay(DisplayMixin):
             Whether to draw the scale of the colors.
 
         ax : matplotlib Axes or sequence of Axes, default=None
-            Where to draw: one for each sample. None makes a figure.
+            Axes to draw on, one for each sample. None makes a figure.
 
         Returns
         -------
@@ -188,7 +187,7 @@ class ActivationMapDisplay(DisplayMixin):
             If numbers of samples, wavelengths, redshifts, titles or axes do not agree,
             or a line, a class or an option is not known.
         TypeError
-            If the estimator is none of these, or its network has no such maps.
+            If the estimator is of another kind, or its network has no such maps.
         """
         net, seen = find_classifier(estimator, X, cls.__name__)
         n_samples = len(seen)
@@ -216,10 +215,9 @@ class ActivationMapDisplay(DisplayMixin):
             wavelength = check_wavelength(wavelength, maps.shape[1:])
         marks = None
         if redshift is not None:
-            redshift = np.asarray(redshift, dtype=np.float64)
-            if redshift.ndim:
+            if np.ndim(redshift):
                 cls._check_entries("redshift", redshift, n_samples, n_axes=1)
-            redshift = np.broadcast_to(redshift, n_samples)
+            redshift = np.broadcast_to(np.float64(redshift), n_samples)
             marks = [_choose_lines(lines, label) for label in labels]
         return cls(
             X,
@@ -246,7 +244,7 @@ class ActivationMapDisplay(DisplayMixin):
         colorbar : bool, default=True
             Whether to draw the scale of the colors.
         ax : matplotlib Axes or sequence of Axes, default=None
-            Where to draw: one for each sample. None makes a figure.
+            Axes to draw on, one for each sample. None makes a figure.
 
         Returns
         -------
@@ -280,7 +278,7 @@ class ActivationMapDisplay(DisplayMixin):
                 pad=0.02,
                 aspect=30,
             )
-            # Of each map by itself.
+            # Each map has its own range.
             self.colorbar_.set_ticks([0, 1], labels=["min.", "max."])
         draw = self._draw_image if images else self._draw_spectrum
         for sample in range(n_samples):
@@ -293,7 +291,7 @@ class ActivationMapDisplay(DisplayMixin):
         ax, flux = self.axes_[sample], np.asarray(self.X[sample], dtype=np.float64)
         place, _ = spectral_axis(self.wavelength, len(flux))
         points = np.stack([place, flux], axis=1)
-        # From the middle between a pixel and its neighbor to the next middle.
+        # Each segment ends midway between neighboring pixels.
         middle = 0.5 * (points[1:] + points[:-1])
         before = np.concatenate([points[:1], middle])
         behind = np.concatenate([middle, points[-1:]])
@@ -312,8 +310,8 @@ class ActivationMapDisplay(DisplayMixin):
         ax.set_ylim(low - margin, high + margin)
         ax.set_ylabel("Flux")
         pad = None
-        if self.marks is not None and self.wavelength is not None:
-            marks = self.marks[sample]
+        marks = self.marks[sample] if self.marks is not None else []
+        if self.redshift is not None and self.wavelength is not None:
             _draw_lines(ax, marks, self.redshift[sample])
             pad = _LABEL_HEIGHT if marks else None
         if self.titles is not None:
@@ -336,13 +334,13 @@ class ActivationMapDisplay(DisplayMixin):
 
 
 def _unit_range(values: np.ndarray) -> np.ndarray:
-    """Bring values to [0, 1] by their minimum and maximum."""
+    """Scale values to [0, 1] by their minimum and maximum."""
     low, span = values.min(), np.ptp(values)
     return (values - low) / (span or 1)
 
 
 def _choose_lines(lines: Any, label: Any) -> list[tuple[str, float]]:
-    """Return labels and rest wavelengths of the lines asked for, by wavelength."""
+    """Return labels and rest wavelengths of the selected lines, by wavelength."""
     if lines is None:
         lines = label if label in _CLASSES_WITH_LINES else ()
     if isinstance(lines, str):
@@ -408,8 +406,8 @@ def _draw_lines(ax: Axes, marks: list[tuple[str, float]], redshift: float) -> No
 
 
 def _apart(at: np.ndarray, distance: float, low: float, high: float) -> np.ndarray:
-    """Move ascending places as little as possible so that all are a distance apart."""
-    # Once equal steps are subtracted, places that are apart are places in order.
+    """Move ascending positions as little as possible to a minimum distance."""
+    # After subtracting equal steps, the condition is that positions ascend.
     steps = distance * np.arange(len(at))
     slack = max(high - low - steps[-1], 0.0)
     return steps + isotonic_regression(at - steps, y_min=low, y_max=low + slack)

@@ -20,12 +20,12 @@ def expected_calibration_error(
     n_bins: int = 15,
     strategy: str = "uniform",
 ) -> float:
-    """Measure how far probabilities are from what they promise.
+    """Compute the expected calibration error of predicted probabilities.
 
-    Of the samples that a classifier gives a probability of 0.8 to, four in five should
-    be of the class that it predicts. Samples are gathered by the probability of the
-    predicted class; the error is the mean over the samples of the absolute difference
-    between a bin's mean probability and its accuracy [1]_, [2]_.
+    If a classifier is calibrated, it is right for 80 % of the samples to which it gives
+    a probability of 0.8. Samples are binned by the probability of the predicted class.
+    The error is the mean over the samples of the absolute difference between the mean
+    probability and the accuracy of their bin [1]_, [2]_.
 
     Parameters
     ----------
@@ -33,40 +33,40 @@ def expected_calibration_error(
         The true labels.
 
     probability : array-like of shape (n_samples, n_classes) or (n_samples,)
-        Class probabilities, as ``predict_proba`` gives them; of two classes those of
-        the second will do.
+        Class probabilities, as ``predict_proba`` returns them; with two classes those
+        of the second are enough.
 
     labels : array-like of shape (n_classes,), default=None
-        The classes that the columns stand for. None stands for the sorted labels of
-        `y_true`, which has to show every class then.
+        The classes of the columns. None stands for the sorted labels of `y_true`, which
+        must then contain every class.
 
     n_bins : int, default=15
-        How many bins.
+        Number of bins.
 
     strategy : {"uniform", "quantile"}, default="uniform"
-        ``"uniform"``: bins of one width from 0 to 1. ``"quantile"``: bins of one number
-        of samples.
+        ``"uniform"``: bins of equal width from 0 to 1. ``"quantile"``: bins of equal
+        numbers of samples.
 
     Returns
     -------
     error : float
-        From 0, calibrated, to 1.
+        The error, from 0 (calibrated) to 1.
 
     Raises
     ------
     ValueError
-        If the arguments do not fit together.
+        If the arguments are inconsistent.
 
     See Also
     --------
     ReliabilityDisplay : The bins in a figure.
-    sklearn.metrics.log_loss : Judges calibration and accuracy together.
+    sklearn.metrics.log_loss : Measures calibration and accuracy together.
 
     Notes
     -----
     Chance alone keeps the error above zero: a bin of n samples with accuracy a
     contributes about ``sqrt(2 / pi * a * (1 - a) / n)``. Compare classifiers on the
-    same samples, and take fewer bins where samples are few.
+    same samples, and use fewer bins for few samples.
 
     References
     ----------
@@ -96,7 +96,7 @@ def risk_coverage_curve(
     labels: ArrayLike | None = None,
     confidence: ArrayLike | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute the error among those samples that a classifier is most sure of.
+    """Compute the error among the samples with the highest confidence.
 
     Parameters
     ----------
@@ -104,32 +104,32 @@ def risk_coverage_curve(
         The true labels.
 
     probability : array-like of shape (n_samples, n_classes) or (n_samples,)
-        Class probabilities, as ``predict_proba`` gives them; of two classes those of
-        the second will do.
+        Class probabilities, as ``predict_proba`` returns them; with two classes those
+        of the second are enough.
 
     labels : array-like of shape (n_classes,), default=None
-        The classes that the columns stand for. None stands for the sorted labels of
-        `y_true`, which has to show every class then.
+        The classes of the columns. None stands for the sorted labels of `y_true`, which
+        must then contain every class.
 
     confidence : array-like of shape (n_samples,), default=None
-        What to sort the samples by, such as what ``score_samples`` gives. None
+        Confidence by which the samples are sorted, such as ``score_samples``. None
         stands for the probability of the predicted class.
 
     Returns
     -------
     coverage : ndarray of shape (n_thresholds,)
-        Part of the samples that is accepted, ascending to 1.
+        Fraction of the samples that is accepted, ascending to 1.
 
     risk : ndarray of shape (n_thresholds,)
-        Part of the accepted samples that is misclassified.
+        Fraction of the accepted samples that is misclassified.
 
     threshold : ndarray of shape (n_thresholds,)
-        The lowest confidence that is accepted, descending; each value once.
+        The lowest accepted confidence, descending, without repeats.
 
     Raises
     ------
     ValueError
-        If the arguments do not fit together.
+        If the arguments are inconsistent.
 
     See Also
     --------
@@ -174,13 +174,13 @@ class ReliabilityDisplay(DisplayMixin):
     Parameters
     ----------
     edges : ndarray of shape (n_bins + 1,)
-        Borders of the bins, in the probability of the predicted class.
+        Edges of the bins, in the probability of the predicted class.
     count : ndarray of shape (n_bins,)
         Numbers of samples in the bins.
     confidence : ndarray of shape (n_bins,)
         Mean probability of the predicted class; NaN in empty bins.
     accuracy : ndarray of shape (n_bins,)
-        Part of the samples that is classified correctly; NaN in empty bins.
+        Fraction of the samples that is classified correctly; NaN in empty bins.
     name : str, default=None
         Name of the classifier for the legend.
 
@@ -352,8 +352,8 @@ class ReliabilityDisplay(DisplayMixin):
         ax = self.ax_
         label = f"calibration error {self.calibration_error:.3f}"
         filled = self.count > 0
-        # Of an accuracy a over n samples; (a n + 1) / (n + 2) keeps the bars of bins
-        # that are all right, or all wrong, from vanishing.
+        # Standard error of an accuracy a over n samples. With (a n + 1) / (n + 2) it
+        # does not vanish in bins in which all samples are right, or all are wrong.
         count = self.count[filled]
         expected = (self.accuracy[filled] * count + 1) / (count + 2)
         ax.plot([0, 1], [0, 1], ":", color="0.5", zorder=0)
@@ -383,7 +383,7 @@ class ReliabilityDisplay(DisplayMixin):
 
 
 class RiskCoverageDisplay(DisplayMixin):
-    """Error over the part of the samples that is accepted.
+    """Error as a function of the fraction of accepted samples.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions` to
     create one. All parameters are stored as attributes.
@@ -391,9 +391,9 @@ class RiskCoverageDisplay(DisplayMixin):
     Parameters
     ----------
     coverage : ndarray of shape (n_thresholds,)
-        Part of the samples that is accepted, ascending.
+        Fraction of the samples that is accepted, ascending.
     risk : ndarray of shape (n_thresholds,)
-        Part of the accepted samples that is misclassified.
+        Fraction of the accepted samples that is misclassified.
     name : str, default=None
         Name of the classifier for the legend.
 
@@ -452,8 +452,8 @@ class RiskCoverageDisplay(DisplayMixin):
         y : array-like of shape (n_samples,)
             The true labels.
         confidence : {"probability", "score_samples"}, default="probability"
-            What the samples are sorted by: the probability of the predicted class, or
-            the estimator's method.
+            Confidence by which the samples are sorted: the probability of the predicted
+            class, or the estimator's method.
         name : str, default=None
             Name for the legend. None takes that of the estimator's class.
         ax : matplotlib Axes, default=None
@@ -507,7 +507,7 @@ class RiskCoverageDisplay(DisplayMixin):
             The classes that the columns stand for. None stands for the sorted labels
             of `y_true`.
         confidence : array-like of shape (n_samples,), default=None
-            What to sort the samples by. None stands for the probability
+            Confidence by which the samples are sorted. None stands for the probability
             of the predicted class.
         name : str, default=None
             Name for the legend.
@@ -552,20 +552,20 @@ class RiskCoverageDisplay(DisplayMixin):
             xlim=(0, 1),
             ylim=(0, None),
         )
-        # matplotlib's own labels begin so.
+        # matplotlib's automatic labels begin with an underscore.
         if not self.line_.get_label().startswith("_"):
             self.ax_.legend()
         return self
 
 
 class _Bins(NamedTuple):
-    """Samples gathered by the probability of the predicted class, n_bins of each."""
+    """Samples binned by the probability of the predicted class; n_bins values each."""
 
-    # Borders, one more than there are bins.
+    # Edges, one more than there are bins.
     edges: np.ndarray
     # Numbers of samples.
     count: np.ndarray
-    # Mean probability, and part that is classified correctly; NaN in empty bins.
+    # Mean probability, and fraction classified correctly; NaN in empty bins.
     confidence: np.ndarray
     accuracy: np.ndarray
 
@@ -579,7 +579,7 @@ class _Bins(NamedTuple):
 def _judge_predictions(
     y_true: ArrayLike, probability: ArrayLike, labels: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each prediction's confidence, and whether it is right."""
+    """Return the confidence of each prediction, and whether it is correct."""
     y_true = column_or_1d(y_true)
     probability = check_array(
         probability, ensure_2d=False, dtype="numeric", input_name="probability"
@@ -589,15 +589,15 @@ def _judge_predictions(
     check_consistent_length(y_true, probability)
     if probability.min() < 0 or not np.allclose(probability.sum(axis=1), 1, atol=1e-3):
         raise ValueError(
-            "probability must hold one probability a class, which are not negative and "
-            "add up to one in each row; predict_proba gives them."
+            "probability must hold one probability per class, not negative and with "
+            "the sum one in each row, as predict_proba returns them."
         )
     classes = np.unique(y_true) if labels is None else np.asarray(labels)
     if len(classes) != probability.shape[1]:
         origin = "y_true has" if labels is None else "labels names"
         raise ValueError(
             f"probability has {probability.shape[1]} columns, but {origin} "
-            f"{len(classes)} classes, {classes.tolist()}. Give labels, one a column: "
+            f"{len(classes)} classes, {classes.tolist()}. Give labels, one per column: "
             "classes_ of the classifier."
         )
     unknown = ~np.isin(y_true, classes)
@@ -617,7 +617,7 @@ def _bin_predictions(
     n_bins: int,
     strategy: str,
 ) -> _Bins:
-    """Gather predictions by the probability of the predicted class."""
+    """Bin predictions by the probability of the predicted class."""
     check_count(n_bins, "n_bins", 1)
     check_option(strategy, "strategy", ("uniform", "quantile"))
     confidence, correct = _judge_predictions(y_true, probability, labels)
@@ -625,9 +625,9 @@ def _bin_predictions(
         edges = np.linspace(0, 1, n_bins + 1)
     else:
         edges = np.unique(np.quantile(confidence, np.linspace(0, 1, n_bins + 1)))
-        # All samples may have one confidence.
+        # All samples may have the same confidence.
         edges = np.append(edges, edges) if len(edges) == 1 else edges
-    # Bins end with their upper edge, as in the papers.
+    # Bins include their upper edge, as in the papers.
     number = np.searchsorted(edges[1:-1], confidence, side="left")
     n_bins = len(edges) - 1
     count = np.bincount(number, minlength=n_bins)

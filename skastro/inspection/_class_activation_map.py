@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Class activation maps: which pixels a network's decision rests on."""
+"""Class activation maps: the contribution of each pixel to a network's decision."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,88 +30,87 @@ def class_activation_map(
     normalize: bool = False,
     batch_size: int | None = None,
 ) -> np.ndarray:
-    """Map how much each pixel speaks for a class.
+    """Compute maps of how much each pixel contributes to the score of a class.
 
-    A network that averages its last feature maps over all pixels and then weighs them
-    linearly, as :class:`~skastro.networks.ResNet` and
-    :class:`~skastro.networks.SEDenseNet` do, could as well weigh first and average
-    later. What it would average is the class activation map [1]_: the feature maps,
-    weighted with the last layer's weights of the class and summed. Its mean over its
-    pixels plus the class's bias is the class's logit, exactly. For other
-    convolutional networks Grad-CAM [2]_ takes, in place of these weights, the
-    gradient of the logit by each feature map, averaged over the pixels, and keeps
-    what speaks for the class. Read more in the :ref:`User Guide <explaining>`.
+    Networks such as :class:`~skastro.networks.ResNet` and
+    :class:`~skastro.networks.SEDenseNet` average their last feature maps over all
+    pixels and pass the means to a linear layer. The class activation map [1]_ is the
+    sum of these feature maps, weighted with the weights of the class in the linear
+    layer. Its mean over the pixels plus the bias of the class is exactly the logit of
+    the class. For other convolutional networks, Grad-CAM [2]_ replaces these weights by
+    the gradient of the logit with respect to each feature map, averaged over the
+    pixels, and keeps positive values. Read more in the :ref:`User Guide <explaining>`.
 
     Parameters
     ----------
     estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
-        A fitted classifier, or a pipeline that ends in one. The steps before transform
-        X first; samplers are passed over, as in prediction.
+        A fitted classifier, or a pipeline that ends in one. The previous steps
+        transform X; samplers are skipped, as in prediction.
 
     X : array-like of shape (n_samples, ...)
         Spectra or images, as ``estimator.predict`` takes them.
 
     target : label or array-like of shape (n_samples,), default=None
-        The class whose map is made: one label for all samples, or one for each. None
-        means the class that is predicted.
+        The class of the maps: one label for all samples, or one for each. None means
+        the predicted class.
 
     method : {"auto", "cam", "gradcam"}, default="auto"
         ``"cam"`` is the map of [1]_, for networks with a method ``forward_features``
-        and a linear layer ``fc`` whose output is ``fc`` of the features' mean over
-        their pixels, which is tried out. ``"gradcam"`` is that of [2]_, for all
+        and a linear layer ``fc`` whose output is ``fc`` of the mean of the features
+        over their pixels; this is checked. ``"gradcam"`` is that of [2]_, for all
         networks with convolutions; it needs captum, ``pip install "skastro[explain]"``.
-        ``"auto"`` is ``"cam"`` where that is possible and no `layer` is named, and
-        ``"gradcam"`` elsewhere.
+        ``"auto"`` is ``"cam"`` if that is possible and no `layer` is given, otherwise
+        ``"gradcam"``.
 
     layer : str, default=None
-        Whose feature maps Grad-CAM takes: a name among ``module_.named_modules()``.
-        None means the last convolution's, after the batch norm, the activation and
-        the shortcut that follow it at the same size.
+        The layer whose feature maps Grad-CAM uses: a name among
+        ``module_.named_modules()``. None means the last convolution, after the batch
+        norm, the activation and the shortcut that follow it at the same size.
 
     normalize : bool, default=False
-        Whether to bring each sample's map to [0, 1] by its minimum and maximum. A
+        Whether to scale the map of each sample to [0, 1] by its minimum and maximum. A
         constant map becomes 0. By default maps are in units of the logit; those of
-        ``"cam"`` can be negative, where pixels speak against the class.
+        ``"cam"`` are negative for pixels that lower the logit.
 
     batch_size : int, default=None
-        Samples computed at once. None means the estimator's `batch_size`.
+        Samples per batch. None means the estimator's `batch_size`.
 
     Returns
     -------
     maps : ndarray of shape (n_samples, length) or (n_samples, height, width), float32
-        One map for each spectrum or image, of the pixels that the network reads. If
-        a step of the pipeline changes their number, as
-        :class:`~skastro.RebinSpectra` does, the maps are on the new pixels.
+        One map for each spectrum or image, on the pixels that the network reads. If a
+        step of the pipeline changes their number, as :class:`~skastro.RebinSpectra`
+        does, the maps are on the new pixels.
 
     Raises
     ------
     TypeError
-        If the estimator is none of these, or its network cannot be explained this way.
+        If the estimator is of another kind, or its network does not allow such maps.
     ValueError
-        If labels are not among the classes, X has another shape than in ``fit``, there
-        is no such layer, or a parameter has another value than those listed.
+        If labels are not among the classes, X has another shape than in ``fit``, the
+        layer does not exist, or a parameter has another value than those listed.
     NotFittedError
         If the estimator is not fitted.
     ImportError
-        If Grad-CAM is asked for and captum is not installed.
+        If Grad-CAM is needed and captum is not installed.
 
     See Also
     --------
     ActivationMapDisplay : Draw the maps over spectra or images.
-    deletion_score : Measure whether the maps tell the truth.
+    deletion_score : Test whether the maps are right.
 
     Notes
     -----
     Maps are interpolated linearly to the pixels of the input. Each pixel of the feature
-    maps is placed at the center of the pixels that it sees, by the strides, kernels and
-    paddings of the layers before. What a pixel of the feature maps sees is wider than
-    the distance between them, though, and in deep networks as wide as the input. Then
-    the evidence need not stand where the map says: measure by :func:`deletion_score`.
-    That is so for the SE-DenseNet with its default of seven dense blocks, whose last
-    kernels span 2600 pixels. Fewer blocks, or Grad-CAM of an earlier layer such as
-    ``layer="transitions.2"``, put its maps in place.
+    maps is at the center of its receptive field, which follows from the strides,
+    kernels and paddings of the previous layers. Receptive fields are wider than the
+    distance between these pixels, and in deep networks as wide as the input. The
+    evidence is then not necessarily at the maximum of the map: test it by
+    :func:`deletion_score`. This is the case for the SE-DenseNet with its default of
+    seven dense blocks, whose last kernels span 2600 pixels. Fewer blocks, or Grad-CAM
+    of an earlier layer such as ``layer="transitions.2"``, give correct positions.
 
-    Networks compute in float32 here, whatever the estimator's ``precision``.
+    Networks compute in float32 here, independent of the estimator's ``precision``.
 
     References
     ----------
@@ -157,7 +156,7 @@ def class_activation_map(
 
 
 def find_classifier(estimator: Any, X: Any, caller: str) -> tuple[BaseClassifier, Any]:
-    """Find the classifier at a pipeline's end, and transform X by the steps before."""
+    """Find the classifier at the end of a pipeline, and transform X by its steps."""
     net = estimator
     while isinstance(net, Pipeline):
         net = net.steps[-1][1]
@@ -178,7 +177,7 @@ def find_classifier(estimator: Any, X: Any, caller: str) -> tuple[BaseClassifier
 
 
 def encode_target(net: BaseClassifier, X: Any, target: Any) -> np.ndarray:
-    """Return the numbers of the classes asked for, shape (n_samples,)."""
+    """Return the class indices of the target, shape (n_samples,)."""
     if target is None:
         return net.predict_proba(X).argmax(axis=1)
     labels = np.asarray(target)
@@ -208,7 +207,7 @@ def _check_options(method: str, layer: str | None, batch_size: int | None) -> No
         )
     if layer is not None and method == "cam":
         raise ValueError(
-            "method='cam' always takes the last feature maps; leave out layer, or take "
+            "method='cam' always uses the last feature maps; leave out layer, or use "
             "method='gradcam'."
         )
     if batch_size is not None:
@@ -216,23 +215,23 @@ def _check_options(method: str, layer: str | None, batch_size: int | None) -> No
 
 
 def _normalized(maps: np.ndarray) -> np.ndarray:
-    """Bring each map to [0, 1]."""
+    """Scale each map to [0, 1]."""
     axes = tuple(range(1, maps.ndim))
     low = maps.min(axis=axes, keepdims=True)
     span = maps.max(axis=axes, keepdims=True) - low
     return (maps - low) / np.where(span > 0, span, 1)
 
 
-# From one batch of module inputs and the classes' numbers to maps of any size.
+# A function of a batch of module inputs and class indices that returns maps.
 _Explanation = Callable[[Tensor, Tensor], Tensor]
 
 
 def _choose_method(
     net: BaseClassifier, x: Tensor, method: str, layer: str | None
 ) -> tuple[_Explanation, "_LayerTrace"]:
-    """Find out what the network allows, by running it on one sample."""
+    """Choose the method that the network allows, by running it on one sample."""
     module, name = net.module_, type(net.module_).__name__
-    # Not from x: modules that take no sizes get images in the layout of the user's X.
+    # Not from x: modules that take no sizes get images in the layout of X.
     known = getattr(net, "module_sizes_", {"input_size": x.shape[2:]})
     sizes = np.atleast_1d(known["input_size"]).tolist()
     with torch.no_grad(), traced(module, sizes) as trace:
@@ -244,14 +243,14 @@ def _choose_method(
             raise TypeError(
                 f"{name} does not average its last feature maps over the pixels and "
                 "pass them to a linear layer 'fc', which class activation maps need. "
-                "Take method='gradcam', or a network that does, such as 'resnet18'."
+                "Use method='gradcam', or a network that does, such as 'resnet18'."
             )
     if layer is None:
         chosen = trace.last_maps()
         if chosen is None:
             raise TypeError(
-                f"{name} has no convolution whose feature maps show where in the input "
-                "something is. Name a layer that has such maps by layer=..., or take a "
+                f"{name} has no convolution whose feature maps have positions in the "
+                "input. Name a layer that has such maps by layer=..., or use a "
                 "convolutional network, such as 'resnet18'."
             )
         return _grad_cam(module, chosen, len(sizes)), trace
@@ -261,14 +260,14 @@ def _choose_method(
         raise ValueError(f"{name} has no layer {layer!r}; it has {known}.")
     if not trace.has_maps_of(layers[layer]):
         raise ValueError(
-            f"The layer {layer!r} of {name} gives no feature maps: a tensor of shape "
-            "(batch, channels, pixels, ...), once for each input."
+            f"The layer {layer!r} of {name} does not return feature maps: a tensor of "
+            "shape (batch, channels, pixels, ...), once for each input."
         )
     return _grad_cam(module, layers[layer], len(sizes)), trace
 
 
 def _class_activation(module: nn.Module) -> _Explanation:
-    """Return the function to sums of the last feature maps, weighted by ``fc``."""
+    """Return the function that sums the last feature maps, weighted by ``fc``."""
 
     @torch.no_grad()
     def explain(x: Tensor, codes: Tensor) -> Tensor:
@@ -279,7 +278,7 @@ def _class_activation(module: nn.Module) -> _Explanation:
 
 
 def _grad_cam(module: nn.Module, layer: nn.Module, n_axes: int) -> _Explanation:
-    """Return the function to sums of a layer's maps, weighted by mean gradients."""
+    """Return the function that sums a layer's maps, weighted by mean gradients."""
     try:
         from captum.attr import LayerGradCam
     except ImportError as error:
@@ -299,7 +298,7 @@ def _grad_cam(module: nn.Module, layer: nn.Module, n_axes: int) -> _Explanation:
 
 
 def _logits_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return the function from inputs to logits, not compiled, which hooks see."""
+    """Return the uncompiled function from inputs to logits, on which hooks work."""
 
     def logits(x: Tensor) -> Tensor:
         result = module.forward(x)
@@ -309,7 +308,7 @@ def _logits_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def _averages_maps(module: nn.Module, x: Tensor, outputs: Tensor, n_axes: int) -> bool:
-    """Tell whether a network's logits are ``fc`` of the mean of its feature maps."""
+    """Return whether the logits are ``fc`` of the mean of the feature maps."""
     fc = getattr(module, "fc", None)
     if not isinstance(fc, nn.Linear) or not hasattr(module, "forward_features"):
         return False
@@ -324,13 +323,13 @@ def _averages_maps(module: nn.Module, x: Tensor, outputs: Tensor, n_axes: int) -
 
 
 class _LayerTrace:
-    """What a network's layers did to the pixels of one input.
+    """Positions of the pixels of feature maps in the input.
 
-    Strides and pooling leave maps of fewer pixels than the input. Each of these is
-    centered somewhere in the input, which follows from the kernels, strides and
-    paddings on the way [1]_. Where in the network two branches run side by side they
-    have the same strides, or their maps could not be joined; so the way to maps of
-    some length is told by the first layer that made such maps.
+    Strides and pooling give maps of fewer pixels than the input. The center of each of
+    these pixels in the input follows from the kernels, strides and paddings of the
+    layers [1]_. Parallel branches have the same strides, because their maps could not
+    be joined otherwise. The first layer that returns maps of a given length therefore
+    determines the positions for this length.
 
     References
     ----------
@@ -345,7 +344,7 @@ class _LayerTrace:
         self._calls: list[tuple[nn.Module, tuple[int, ...]]] = []
 
     def note(self, layer: nn.Module, inputs: tuple, output: Any) -> None:
-        """Record what a layer has done; a forward hook."""
+        """Record the output of a layer; a forward hook."""
         n_axes = len(self.sizes)
         if not isinstance(output, Tensor) or output.dim() < n_axes + 2:
             return
@@ -370,10 +369,10 @@ class _LayerTrace:
             )
 
     def last_maps(self) -> nn.Module | None:
-        """Find the last layer whose maps have the size of the last convolution's.
+        """Find the last layer whose maps have the size of the last convolution.
 
-        This is the last convolution, or what follows it without pooling: its batch
-        norm, its activation, the sum with a shortcut. None without convolutions.
+        This is the last convolution, or a layer that follows it without pooling: batch
+        norm, activation, the sum with a shortcut. None without convolutions.
         """
         sizes = [
             size for layer, size in self._calls if isinstance(layer, _CONVOLUTIONS)
@@ -392,15 +391,15 @@ class _LayerTrace:
         )
 
     def has_maps_of(self, layer: nn.Module) -> bool:
-        """Tell whether a layer ran once, and gave feature maps."""
+        """Return whether a layer ran once, and returned feature maps."""
         return sum(called is layer for called, _ in self._calls) == 1
 
     def spread(self, maps: Tensor) -> Tensor:
         """Interpolate maps of shape (n_samples, ...) linearly to the input's pixels.
 
-        Beyond the first and the last pixel of a map values stay constant. Where layers
-        other than convolutions and pooling changed the size, the pixels of a map
-        divide the input evenly.
+        Beyond the first and the last pixel of a map values are constant. If layers
+        other than convolutions and pooling changed the size, the pixels of a map divide
+        the input evenly.
         """
         for axis in range(-len(self.sizes), 0):
             size, n = self.sizes[axis], maps.shape[axis]
@@ -420,7 +419,7 @@ class _LayerTrace:
 
 @contextmanager
 def traced(module: nn.Module, sizes: Sequence[int]) -> Iterator[_LayerTrace]:
-    """Record what a module's layers do while the block runs."""
+    """Record the outputs of a module's layers while the block runs."""
     trace = _LayerTrace(sizes)
     layers = [layer for layer in module.modules() if layer is not module]
     handles = [layer.register_forward_hook(trace.note) for layer in layers]
@@ -432,5 +431,5 @@ def traced(module: nn.Module, sizes: Sequence[int]) -> Iterator[_LayerTrace]:
 
 
 def _along(value: int | tuple[int, ...], axis: int) -> int:
-    """Pick an axis' entry of a layer's setting."""
+    """Return the entry of a layer's setting for an axis."""
     return value[axis] if isinstance(value, tuple) else value

@@ -22,7 +22,7 @@ from skastro.inspection._embeddings import (
 from skastro.inspection._thumbnails import Thumbnails, read_samples
 
 _MOST_CLUSTERS = 40
-# Between thumbnails, in widths of one.
+# Gap between thumbnails, in widths of one.
 _GAP = 0.06
 
 
@@ -35,31 +35,31 @@ class ClusterMosaicDisplay(DisplayMixin):
     Parameters
     ----------
     X : array-like of shape (n_samples, ...)
-        Images or spectra. Of an array on disk those that are drawn are read.
+        Images or spectra. Only samples that are drawn are read from an array on disk.
     members : dict of label to ndarray of shape (n_shown,), int
-        The rows of X to draw, of each cluster, from left to right.
+        The rows of X to draw for each cluster, from left to right.
     sizes : dict of label to int
-        How many samples each cluster has.
+        Number of samples of each cluster.
     n_noise : int, default=0
-        How many samples are in no cluster.
+        Number of samples in no cluster.
     column_name : str, default=None
-        What the order from left to right is.
+        Description of the order from left to right.
     channel_axis : int, default=-1
         The axis of 4-D X that holds the channels.
     image_shape : tuple of int, default=None
-        Shape of one image, where the rows of 2-D X are images and not spectra.
+        Shape of one image, if the rows of 2-D X are images and not spectra.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with all thumbnails, one a unit wide.
+        The axes with all thumbnails, each one unit wide.
     figure_ : matplotlib Figure
         The figure that holds them.
 
     See Also
     --------
     LatentSpaceDisplay : A map of the latent space.
-    ReconstructionDisplay : What an autoencoder makes of samples.
+    ReconstructionDisplay : Samples and their reconstructions.
 
     Examples
     --------
@@ -115,23 +115,23 @@ class ClusterMosaicDisplay(DisplayMixin):
         ----------
         estimator : Pipeline
             A fitted pipeline of transformers that ends in a clustering or a Gaussian
-            mixture. Centers are what it calls ``cluster_centers_``, ``means_``,
-            ``medoids_`` or ``centroids_``, or, where it has none of these, the means of
-            the samples in X that belong to a cluster. Distances are Euclidean, in the
-            space that is clustered.
+            mixture. Centers are its attribute ``cluster_centers_``, ``means_``,
+            ``medoids_`` or ``centroids_`` or, without these, the means of the samples
+            in X that belong to a cluster. Distances are Euclidean, in the space that is
+            clustered.
         X : array-like of shape (n_samples, ...)
-            The samples, as ``estimator.fit`` takes them. Where the clustering has no
-            ``predict``, as HDBSCAN, those of its fit.
+            The samples, as ``estimator.fit`` takes them. If the clustering has no
+            ``predict``, as HDBSCAN, the samples of its fit.
         n_columns : int, default=8
-            How many samples of a cluster to draw, if it has as many.
+            Largest number of samples to draw per cluster.
         clusters : array-like of labels, default=None
-            Which clusters to draw, from top to bottom; at most 40. None draws all,
-            sorted by their labels.
+            Clusters to draw, from top to bottom; at most 40. None draws all, sorted by
+            their labels.
         channel_axis : int, default=None
             The axis of 4-D X that holds the channels. None means the estimator's
             `channel_axis`, or -1.
         image_shape : tuple of int, default=None
-            Shape of one image, where the rows of 2-D X are images and not spectra. None
+            Shape of one image, if the rows of 2-D X are images and not spectra. None
             means the estimator's, if it has one.
         ax : matplotlib Axes, default=None
             Axes to draw on. None makes a figure.
@@ -144,16 +144,16 @@ class ClusterMosaicDisplay(DisplayMixin):
         Raises
         ------
         TypeError
-            If the estimator is no such pipeline.
+            If the estimator is not such a pipeline.
         ValueError
-            If there are no clusters or too many, or something cannot be drawn.
+            If there are no clusters or too many, or samples cannot be drawn.
         """
         encoder, clustering = split_latent(estimator, cls.__name__)
         if not is_clustering(clustering):
             raise TypeError(
                 "ClusterMosaicDisplay takes a pipeline that ends in a clustering or a "
                 "mixture, such as make_pipeline(VAETransformer(), KMeans()), but got "
-                f"{type(estimator).__name__}. For other labels take from_predictions."
+                f"{type(estimator).__name__}. For other labels use from_predictions."
             )
         latent = np.asarray(encoder.transform(X))
         return cls.from_predictions(
@@ -183,7 +183,7 @@ class ClusterMosaicDisplay(DisplayMixin):
         random_state: int | np.random.RandomState | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw samples of clusters, or of classes, that are known already.
+        """Draw samples of given clusters or classes.
 
         Parameters
         ----------
@@ -192,23 +192,23 @@ class ClusterMosaicDisplay(DisplayMixin):
         labels : array-like of shape (n_samples,)
             The cluster or class of each.
         latent : array-like of shape (n_samples, n_features), default=None
-            Where the samples are. None draws members by chance.
+            Latent numbers of the samples. None chooses members at random.
         centers : array-like of shape (n_clusters, n_features), default=None
             Centers of the clusters, that of label k in row k. None: the means of the
             members.
         n_columns : int, default=8
-            How many samples of a cluster to draw, if it has as many.
+            Largest number of samples to draw per cluster.
         clusters : array-like of labels, default=None
-            Which clusters to draw, from top to bottom; at most 40. None draws all,
-            sorted by their labels.
+            Clusters to draw, from top to bottom; at most 40. None draws all, sorted by
+            their labels.
         noise_label : label, default=-1
             The label of samples in no cluster, which are left out. None: there is none.
         channel_axis : int, default=-1
             The axis of 4-D X that holds the channels.
         image_shape : tuple of int, default=None
-            Shape of one image, where the rows of 2-D X are images and not spectra.
+            Shape of one image, if the rows of 2-D X are images and not spectra.
         random_state : int, RandomState instance or None, default=None
-            Seed of the choice by chance.
+            Seed of the random choice.
         ax : matplotlib Axes, default=None
             Axes to draw on. None makes a figure.
 
@@ -278,7 +278,9 @@ class ClusterMosaicDisplay(DisplayMixin):
         beside = 0.3 + 0.09 * max(map(len, names))
         self._make_axes(ax, figsize=(0.95 * size[0] + beside, 0.95 * size[1] + 0.5))
         ax = self.ax_
-        line = {"color": "C0", "linewidth": 0.5} if thumbnails.are_spectra else {}
+        line: dict[str, Any] = (
+            {"color": "C0", "linewidth": 0.5} if thumbnails.are_spectra else {}
+        )
         middles, number = [], 0
         for row, members in enumerate(self.members.values()):
             top = size[1] - row * (height + _GAP)
@@ -303,7 +305,7 @@ class ClusterMosaicDisplay(DisplayMixin):
 def _rows_of_clusters(
     labels: np.ndarray, noise_label: Any, clusters: ArrayLike | None
 ) -> dict[Any, np.ndarray]:
-    """Give the samples of each cluster that is to be drawn."""
+    """Return the samples of each cluster to draw."""
     known = [label for label in np.unique(labels).tolist() if label != noise_label]
     if not known:
         raise ValueError("There are no clusters: all samples are noise.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Deletion tests: whether activation maps point at what a decision rests on."""
+"""Deletion tests: whether activation maps show the pixels that matter."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from skastro.inspection._class_activation_map import (
 from skastro.inspection._thumbnails import channels_first
 from skastro.utils import check_count, plain_array
 
-# Kept pixels on either side of a deleted run that tell the flux there.
+# Kept pixels on either side of a deleted run that define the flux there.
 _N_NEIGHBORS = 10
 
 
@@ -33,12 +33,11 @@ def deletion_score(
     layer: str | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> Bunch:
-    """Measure whether maps point at the pixels that a decision rests on.
+    """Test whether maps show the pixels on which a decision depends.
 
-    The pixels with the highest values in each map are deleted, and so are random
-    pixels, as many of them and in runs of the same lengths. Where the map tells the
-    truth, the probability of the class drops more by the former than by the latter
-    [1]_ [2]_.
+    The pixels with the highest values in each map are deleted. For comparison, the same
+    number of random pixels is deleted, in runs of the same lengths. If the map is
+    right, the probability of the class drops more in the first case [1]_ [2]_.
 
     Parameters
     ----------
@@ -46,31 +45,31 @@ def deletion_score(
         A fitted classifier, or a pipeline that ends in one.
 
     X : array-like of shape (n_samples, ...)
-        Spectra or images, as ``estimator.predict`` takes them; not those of the
-        training, if the score is to tell about others.
+        Spectra or images, as ``estimator.predict`` takes them; not the training
+        samples, if the score is to hold for new samples.
 
     target : label or array-like of shape (n_samples,), default=None
-        The class whose probability is watched; None means the one predicted.
+        The class whose probability is compared; None means the predicted class.
 
     maps : array-like of shape (n_samples, length) or (n_samples, height, width), \
             default=None
-        The maps to test, of any kind. None makes them by
+        The maps to test, of any kind. None computes them by
         :func:`class_activation_map`.
 
     fraction : float, default=0.1
-        Part of the pixels to delete, between 0 and 1.
+        Fraction of the pixels to delete, between 0 and 1.
 
     n_random : int, default=10
         Random deletions of each sample.
 
     method : {"auto", "cam", "gradcam"}, default="auto"
-        How :func:`class_activation_map` makes the maps.
+        Method of :func:`class_activation_map`.
 
     layer : str, default=None
         The layer for Grad-CAM.
 
     random_state : int, RandomState instance or None, default=None
-        Determines the random deletions; pass an int for the same ones every time.
+        Seed of the random deletions; pass an int for the same ones every time.
 
     Returns
     -------
@@ -82,10 +81,10 @@ def deletion_score(
         mean_random_drop : float
             Mean drop by deleting random pixels.
         wins : float
-            Part of the samples whose highlighted drop is above the median of their
-            random drops; 0.5 where a map is no better than chance. Equals count half.
+            Fraction of the samples whose highlighted drop is above the median of their
+            random drops; 0.5 for maps no better than chance. Ties count half.
         p_value : float
-            Probability of as many wins or more by chance: a one-sided sign test.
+            Probability of at least as many wins by chance: a one-sided sign test.
         target : ndarray of shape (n_samples,)
             The classes.
         probability : ndarray of shape (n_samples,)
@@ -100,22 +99,21 @@ def deletion_score(
     ValueError
         If a parameter is out of its range, or the maps have another shape than X.
     TypeError
-        If the estimator is none of these, or its network has no such maps.
+        If the estimator is of another kind, or its network has no such maps.
 
     See Also
     --------
-    deletion_curve : The probability over the deleted part.
+    deletion_curve : The probability as a function of the deleted fraction.
 
     Notes
     -----
-    Pixels are deleted where the network reads them, behind the steps of a pipeline.
-    In spectra a deleted run of pixels is replaced by a straight line between the
-    medians of the ten kept pixels on either side, the local continuum. In images
-    deleted pixels are replaced by the median of the kept ones, in each channel. Random
-    deletions have as many pixels in as many runs of the same lengths in spectra, at
-    places where all kept pixels are equally likely to be in between; in images the
-    deleted regions are moved, wrapping around at the borders, and mirrored. Of equal
-    values in a map the first count as the higher ones.
+    Pixels are deleted in the input of the network, after the steps of a pipeline. In
+    spectra a deleted run of pixels is replaced by a straight line between the medians
+    of the ten kept pixels on either side, the local continuum. In images deleted pixels
+    are replaced by the median of the kept ones in each channel. Random deletions in
+    spectra have the same number of runs of the same lengths, at uniformly random
+    positions; in images the deleted regions are shifted, wrapping around at the
+    borders, and mirrored. Among equal values in a map the first count as higher.
 
     References
     ----------
@@ -182,7 +180,7 @@ def deletion_curve(
     layer: str | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> Bunch:
-    """Follow the probability of a class while more and more pixels are deleted.
+    """Compute the probability of a class as a function of the deleted fraction.
 
     Parameters
     ----------
@@ -193,26 +191,26 @@ def deletion_curve(
         Spectra or images, as ``estimator.predict`` takes them.
 
     target : label or array-like of shape (n_samples,), default=None
-        The class whose probability is watched; None means the one predicted.
+        The class whose probability is computed; None means the predicted class.
 
     maps : array-like of shape (n_samples, length) or (n_samples, height, width), \
             default=None
-        The maps to test. None makes them by :func:`class_activation_map`.
+        The maps to test. None computes them by :func:`class_activation_map`.
 
     fractions : sequence of float, default=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
-        Parts of the pixels to delete, between 0 and 1.
+        Fractions of the pixels to delete, between 0 and 1.
 
     n_random : int, default=3
-        Random deletions of each sample for each part.
+        Random deletions of each sample for each fraction.
 
     method : {"auto", "cam", "gradcam"}, default="auto"
-        How :func:`class_activation_map` makes the maps.
+        Method of :func:`class_activation_map`.
 
     layer : str, default=None
         The layer for Grad-CAM.
 
     random_state : int, RandomState instance or None, default=None
-        Determines the random deletions; pass an int for the same ones every time.
+        Seed of the random deletions; pass an int for the same ones every time.
 
     Returns
     -------
@@ -220,7 +218,7 @@ def deletion_curve(
         Dictionary-like object with the following attributes.
 
         fractions : ndarray of shape (n_fractions + 1,)
-            The parts deleted; the first is 0.
+            The deleted fractions; the first is 0.
         probability : ndarray of shape (n_samples, n_fractions + 1)
             The class's probability without the highlighted pixels.
         random_probability : ndarray of shape (n_samples, n_fractions + 1)
@@ -233,11 +231,11 @@ def deletion_curve(
     ValueError
         If a parameter is out of its range, or the maps have another shape than X.
     TypeError
-        If the estimator is none of these, or its network has no such maps.
+        If the estimator is of another kind, or its network has no such maps.
 
     See Also
     --------
-    deletion_score : One part, with a test; says how pixels are deleted.
+    deletion_score : A test for one fraction; describes how pixels are deleted.
 
     Examples
     --------
@@ -276,7 +274,7 @@ def deletion_curve(
 
 
 class _DeletionTest:
-    """Samples, their maps, and what the classifier says when pixels are missing."""
+    """Samples, their maps, and predictions for samples with deleted pixels."""
 
     def __init__(
         self,
@@ -289,7 +287,7 @@ class _DeletionTest:
     ) -> None:
         self.net, X = find_classifier(estimator, X, "A deletion test")
         X = plain_array(np.asarray(X[:]))
-        # Networks of images take bytes as they are, and no other integers.
+        # Networks of images take bytes unchanged, and no other integers.
         is_bytes = hasattr(self.net, "image_shape") and X.dtype == np.uint8
         self.X = np.array(X, dtype=np.uint8 if is_bytes else np.float32, order="C")
         self.codes = encode_target(self.net, self.X, target)
@@ -341,20 +339,20 @@ def _check_fractions(fractions: Sequence[float]) -> list[float]:
     for fraction in fractions:
         if not 0 < fraction < 1:
             raise ValueError(
-                f"The part of the pixels to delete must lie between 0 and 1, but got "
+                f"The fraction of pixels to delete must be between 0 and 1, but got "
                 f"{fraction!r}."
             )
     return fractions
 
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find where runs of marked pixels start and stop."""
+    """Find the start and the end of runs of marked pixels."""
     change = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
     return np.flatnonzero(change == 1), np.flatnonzero(change == -1)
 
 
 def fill_from_neighbors(channels: np.ndarray, mask: np.ndarray) -> None:
-    """Replace runs of pixels by straight lines between the levels beside them.
+    """Replace runs of pixels by straight lines between the levels on either side.
 
     Changes `channels`, of shape (n_channels, length), in place.
     """
@@ -380,11 +378,11 @@ def fill_with_median(channels: np.ndarray, mask: np.ndarray) -> None:
 
 
 def random_like(deleted: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Choose as many pixels at random places, in regions of the same sizes.
+    """Choose the same number of pixels at random, in regions of the same sizes.
 
-    In spectra, of shape (n_samples, length), runs of the same lengths, which do not
-    touch. In images, of shape (n_samples, height, width), the same regions moved,
-    around the borders, and mirrored.
+    In spectra, of shape (n_samples, length), they are runs of the same lengths, which
+    do not touch. In images, of shape (n_samples, height, width), the regions are
+    shifted, wrapping around at the borders, and mirrored.
     """
     move = _random_runs if deleted.ndim == 2 else _random_shift
     return np.stack([move(mask, rng) for mask in deleted])
@@ -394,7 +392,7 @@ def _random_runs(mask: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     starts, stops = _runs(mask)
     lengths = rng.permutation(stops - starts)
     n_kept = mask.size - lengths.sum()
-    # Behind how many kept pixels each run stands; no two of them touch.
+    # Number of kept pixels before each run; no two runs touch.
     behind = np.sort(rng.choice(n_kept + 1, size=len(lengths), replace=False))
     moved = np.zeros_like(mask)
     starts = behind + np.cumsum(lengths) - lengths

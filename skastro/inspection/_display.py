@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The mixin of all displays, and what their ``from_estimator`` methods share."""
+"""The mixin of all displays, and functions of their ``from_estimator`` methods."""
 
 import math
 from collections.abc import Mapping
@@ -24,26 +24,25 @@ class DisplayMixin:
     for subclasses to call:
 
     ``_make_axes(ax, shape=(1, 1), *, n_axes=None, **options)``
-        Takes the axes that the user gave, or makes a figure where `ax` is None. Sets
+        Uses the axes that the user gave, or makes a figure if `ax` is None. Sets
         ``axes_``, ``ax_`` and ``figure_``, and returns ``axes_``, an array of Axes of
-        the shape `shape`. Where only the first `n_axes` of a new figure's axes are
-        needed, the others are removed and ``axes_`` is one-dimensional. `options` go
-        to :func:`matplotlib.pyplot.subplots`. Raises ValueError where `ax` holds
-        another number of Axes, and TypeError where it holds anything else.
+        the shape `shape`. If `n_axes` is given, further axes of a new figure are
+        removed and ``axes_`` is one-dimensional. `options` are passed to
+        :func:`matplotlib.pyplot.subplots`. Raises ValueError if `ax` holds another
+        number of Axes, and TypeError if it holds anything else.
     ``_merge_style(defaults, style, artist=Line2D)``
-        Joins the keywords that a display gives to matplotlib with those of the user,
-        which win, also where one is spelled out and the other an alias (``linewidth``,
-        ``lw``).
+        Merges the default keywords for matplotlib with those of the user, which take
+        precedence, also if one is an alias of the other (``linewidth``, ``lw``).
     ``_name_of(estimator, name)``
-        The name for the legend: the one that the user gave, or that of the
-        estimator's class.
+        Returns the name for the legend: that of the user, or that of the estimator's
+        class.
     ``_check_entries(name, values, n_samples, *, n_axes=None)``
-        Raises ValueError unless `values` has one entry for each sample and, where
+        Raises ValueError unless `values` has one entry for each sample and, if
         `n_axes` is given, that number of axes.
     ``_check_n_samples(n_samples, most)``
         Raises ValueError unless there are 1 to `most` samples.
 
-    Pyplot is imported by the first call of ``_make_axes`` that makes a figure.
+    The first call of ``_make_axes`` that makes a figure imports pyplot.
 
     Attributes
     ----------
@@ -113,7 +112,7 @@ class DisplayMixin:
     def _merge_style(
         defaults: Mapping[str, Any], style: Mapping[str, Any], artist: type = Line2D
     ) -> dict[str, Any]:
-        """Join a display's keywords for matplotlib with the user's."""
+        """Merge a display's keywords for matplotlib with the user's."""
         return normalize_kwargs(defaults, artist) | normalize_kwargs(style, artist)
 
     @staticmethod
@@ -125,7 +124,7 @@ class DisplayMixin:
     def _check_entries(
         name: str, values: Any, n_samples: int, *, n_axes: int | None = None
     ) -> None:
-        """Refuse values that are not one for each sample."""
+        """Refuse values unless there is one for each sample."""
         shape = (len(values),) if n_axes is None else np.shape(values)
         if len(shape) != (n_axes or 1) or shape[0] != n_samples:
             raise ValueError(
@@ -144,7 +143,7 @@ class DisplayMixin:
 
 
 def prediction_steps(estimator: Any) -> list[Any]:
-    """List the steps that act in prediction, those of nested pipelines too."""
+    """List the steps that act in prediction, including those of nested pipelines."""
     if not isinstance(estimator, Pipeline):
         return [estimator]
     return [
@@ -168,7 +167,7 @@ def check_wavelength(
         raise ValueError(
             f"wavelength has shape {wavelength.shape}, but a sample has shape "
             f"{tuple(sample_shape)}; give one wavelength for each pixel of a spectrum. "
-            "Where a step of the pipeline changes the pixels, give the new "
+            "If a step of the pipeline changes the pixels, give the new "
             "wavelengths, such as the attribute new_wavelength_ of RebinSpectra."
         )
     return wavelength
@@ -177,7 +176,7 @@ def check_wavelength(
 def spectral_axis(
     wavelength: np.ndarray | None, n_pixels: int
 ) -> tuple[np.ndarray, str]:
-    """Return where the pixels of a spectrum are drawn, and what the axis is called."""
+    """Return the coordinates of the pixels of a spectrum, and the axis label."""
     if wavelength is None:
         return np.arange(n_pixels), "Pixel"
     return wavelength, "Wavelength (Å)"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Embeddings of latent spaces in two dimensions, and the display of them."""
+"""Embeddings of latent spaces in two dimensions, and their display."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import matplotlib as mpl
@@ -25,17 +26,17 @@ from skastro.utils import check_number
 # The label of samples in no cluster.
 NOISE = -1
 _METHODS = ("pca", "tsne", "umap")
-# Where clusterings and mixtures keep the centers of their clusters, by label.
+# Attributes of clusterings and mixtures that hold the centers, by label.
 _CENTERS = ("cluster_centers_", "means_", "medoids_", "centroids_")
 _MOST_NAMES = 20
 _NAMES_IN_COLUMN = 20
 _ABSENT = "0.75"
-# The limit by which check_number means any positive number.
+# The limit that stands for any positive number in check_number.
 _POSITIVE = 5e-324
 
 
 class _Colors(NamedTuple):
-    """The color of each sample, and what explains it."""
+    """The color of each sample, with its legend or color bar."""
 
     rgba: np.ndarray
     # The color of each name, in order, for a legend; None for numbers.
@@ -53,43 +54,43 @@ class LatentSpaceDisplay(DisplayMixin):
     Parameters
     ----------
     embedding : ndarray of shape (n_samples, 2)
-        Where the samples are on the map.
+        Positions of the samples on the map.
     labels : ndarray of shape (n_samples,), default=None
-        What colors tell. Texts, and integers of up to 20 values, are names, explained
-        by a legend; other numbers have a color bar, and NaN is gray.
+        Values that determine the colors. Strings, and integers of up to 20 values, are
+        names with a legend; other numbers have a color bar, and NaN is gray.
     label_name : str, default=None
-        What `labels` are, for the legend or the color bar.
+        Title of the legend or the color bar.
     noise_label : label, default=None
         The label of samples that are in no cluster, which are gray.
     images : array-like of shape (n_samples, ...), default=None
-        Images or spectra of the samples, of which those are drawn as thumbnails that
-        do not overlap. An array on disk is read for these alone. None: points.
+        Images or spectra of the samples. Those that do not overlap are drawn as
+        thumbnails; only these are read from an array on disk. None: points.
     axis_names : tuple of (str, str), default=("Dimension 1", "Dimension 2")
-        What the axes are.
+        Labels of the axes.
     channel_axis : int, default=-1
         The axis of 4-D `images` that holds the channels.
     image_shape : tuple of int, default=None
-        Shape of one image, where the rows of 2-D `images` are not spectra.
+        Shape of one image, if the rows of 2-D `images` are not spectra.
     random_state : int, RandomState instance or None, default=None
-        Seed of which thumbnails have precedence.
+        Seed of the order in which thumbnails are placed.
 
     Attributes
     ----------
     thumbnails_ : ndarray of shape (n_thumbnails,)
-        Numbers of the samples that are drawn as thumbnails.
+        Indices of the samples that are drawn as thumbnails.
     ax_ : matplotlib Axes
         The axes with the map.
     figure_ : matplotlib Figure
         The figure that holds them.
     legend_ : matplotlib Legend or None
-        The names of the colors.
+        The legend of names.
     colorbar_ : matplotlib Colorbar or None
-        The numbers of the colors.
+        The color bar of numbers.
 
     See Also
     --------
     ClusterMosaicDisplay : Samples of each cluster.
-    ReconstructionDisplay : What an autoencoder makes of samples.
+    ReconstructionDisplay : Samples and their reconstructions.
 
     Examples
     --------
@@ -115,7 +116,7 @@ class LatentSpaceDisplay(DisplayMixin):
         label_name: str | None = None,
         noise_label: Any = None,
         images: Any = None,
-        axis_names: tuple[str, str] = ("Dimension 1", "Dimension 2"),
+        axis_names: Sequence[str] = ("Dimension 1", "Dimension 2"),
         channel_axis: int = -1,
         image_shape: tuple[int, ...] | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -147,38 +148,38 @@ class LatentSpaceDisplay(DisplayMixin):
         cmap: str | Colormap | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Transform samples and draw where they are.
+        """Transform samples and draw a map of them.
 
         Parameters
         ----------
         estimator : transformer or Pipeline
             A fitted transformer, such as :class:`~skastro.VAETransformer`, or a
-            pipeline of transformers; at its end there may be a clustering.
+            pipeline of transformers, which may end in a clustering.
         X : array-like of shape (n_samples, ...)
-            The samples, as ``estimator.transform`` takes them. Where the pipeline ends
-            in a clustering without ``predict``, such as HDBSCAN, those of its fit.
+            The samples, as ``estimator.transform`` takes them. If the pipeline ends in
+            a clustering without ``predict``, such as HDBSCAN, the samples of its fit.
         labels : array-like of shape (n_samples,), default=None
-            What colors tell: texts or integers, such as classes, or numbers. None
-            tells the clusters, where the pipeline ends in a clustering.
+            Values that determine the colors: strings or integers, such as classes, or
+            numbers. None shows the clusters, if the pipeline ends in a clustering.
         label_name : str, default=None
-            What `labels` are.
+            Title of the legend or the color bar.
         method : {"pca", "tsne", "umap"}, object with fit_transform, or None, \
                 default="pca"
-            How two dimensions are made of all: the first two principal components,
-            t-SNE [1]_, UMAP [2]_ (``pip install umap-learn``), or any object that gives
-            two columns. None takes the first two latent dimensions as they are.
+            Projection to two dimensions: the first two principal components, t-SNE
+            [1]_, UMAP [2]_ (``pip install umap-learn``), or any object that returns two
+            columns. None uses the first two latent dimensions.
         thumbnails : bool, default=False
             Whether to draw X as thumbnails.
         thumbnail_size : float, default=0.07
-            Width of a thumbnail, as part of that of the map.
+            Width of a thumbnail, as a fraction of that of the map.
         channel_axis : int, default=None
             The axis of 4-D X that holds the channels. None means the estimator's
             `channel_axis`, or -1.
         image_shape : tuple of int, default=None
-            Shape of one image, where the rows of 2-D X are images and not spectra. None
+            Shape of one image, if the rows of 2-D X are images and not spectra. None
             means the estimator's, if it has one.
         random_state : int, RandomState instance or None, default=None
-            Seed of the methods named by a text, and of which thumbnails are shown.
+            Seed of the named methods, and of the order of thumbnails.
         cmap : str or matplotlib Colormap, default=None
             The colors; None chooses.
         ax : matplotlib Axes, default=None
@@ -192,11 +193,11 @@ class LatentSpaceDisplay(DisplayMixin):
         Raises
         ------
         ImportError
-            If UMAP is asked for and not installed.
+            If UMAP is needed and not installed.
         TypeError
-            If the estimator does not transform, or the method is none.
+            If the estimator does not transform, or the method is unknown.
         ValueError
-            If numbers of samples do not agree, or something cannot be drawn.
+            If numbers of samples do not agree, or samples cannot be drawn.
 
         References
         ----------
@@ -243,31 +244,32 @@ class LatentSpaceDisplay(DisplayMixin):
         cmap: str | Colormap | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw where latent numbers are.
+        """Draw a map of latent numbers.
 
         Parameters
         ----------
         latent : array-like of shape (n_samples, n_features)
-            What a ``transform`` gave.
+            Latent numbers, as ``transform`` returns them.
         labels : array-like of shape (n_samples,), default=None
-            What colors tell: texts or integers, such as classes, or numbers.
+            Values that determine the colors: strings or integers, such as classes, or
+            numbers.
         label_name : str, default=None
-            What `labels` are.
+            Title of the legend or the color bar.
         noise_label : label, default=None
             The label of samples that are in no cluster, which are gray.
         method : {"pca", "tsne", "umap"}, object with fit_transform, or None, \
                 default="pca"
-            How two dimensions are made of all, as in :meth:`from_estimator`.
+            Projection to two dimensions, as in :meth:`from_estimator`.
         images : array-like of shape (n_samples, ...), default=None
             Images or spectra to draw as thumbnails.
         thumbnail_size : float, default=0.07
-            Width of a thumbnail, as part of that of the map.
+            Width of a thumbnail, as a fraction of that of the map.
         channel_axis : int, default=-1
             The axis of 4-D `images` that holds the channels.
         image_shape : tuple of int, default=None
-            Shape of one image, where the rows of 2-D `images` are not spectra.
+            Shape of one image, if the rows of 2-D `images` are not spectra.
         random_state : int, RandomState instance or None, default=None
-            Seed of the methods named by a text, and of which thumbnails are shown.
+            Seed of the named methods, and of the order of thumbnails.
         cmap : str or matplotlib Colormap, default=None
             The colors; None chooses.
         ax : matplotlib Axes, default=None
@@ -281,11 +283,11 @@ class LatentSpaceDisplay(DisplayMixin):
         Raises
         ------
         ImportError
-            If UMAP is asked for and not installed.
+            If UMAP is needed and not installed.
         TypeError
-            If the method is none.
+            If the method is unknown.
         ValueError
-            If numbers of samples do not agree, or something cannot be drawn.
+            If numbers of samples do not agree, or samples cannot be drawn.
         """
         latent = check_array(latent, input_name="latent")
         if labels is not None:
@@ -319,7 +321,7 @@ class LatentSpaceDisplay(DisplayMixin):
         Parameters
         ----------
         thumbnail_size : float, default=0.07
-            Width of a thumbnail, as part of that of the map.
+            Width of a thumbnail, as a fraction of that of the map.
         cmap : str or matplotlib Colormap, default=None
             The colors; None chooses.
         ax : matplotlib Axes, default=None
@@ -333,7 +335,7 @@ class LatentSpaceDisplay(DisplayMixin):
         check_number(thumbnail_size, "thumbnail_size", _POSITIVE, 1)
         own_figure = ax is None
         side = 5.2 if self.images is None else 8
-        # More than is needed: tick labels grow while the layout is being found.
+        # More than needed, because tick labels grow while the layout is computed.
         beside = 0.6 if self.labels is None else 2.2
         self._make_axes(ax, figsize=(side + beside, side))
         ax = self.ax_
@@ -349,10 +351,10 @@ class LatentSpaceDisplay(DisplayMixin):
         self.thumbnails_ = np.empty(0, dtype=np.int64)
         if self.images is not None:
             self._draw_thumbnails(place, high - low, colors, thumbnail_size)
-        # Images set limits of their own.
+        # Images change the limits.
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
-        # Thumbnails keep their proportions, whatever the units.
+        # Thumbnails keep their proportions in any units.
         ax.set_box_aspect(1)
         self._explain(colors, own_figure)
         return self
@@ -360,13 +362,13 @@ class LatentSpaceDisplay(DisplayMixin):
     def _draw_thumbnails(
         self, place: np.ndarray, span: np.ndarray, colors: _Colors, size: float
     ) -> None:
-        # The proportions of all are those of any.
-        layout = {"channel_axis": self.channel_axis, "image_shape": self.image_shape}
-        ratio = Thumbnails(read_samples(self.images, [0]), **layout).height_to_width
+        # All thumbnails have the same proportions.
+        layout = self.channel_axis, self.image_shape
+        ratio = Thumbnails(read_samples(self.images, [0]), *layout).height_to_width
         extent = np.array([size, size * ratio]) * span
         order = check_random_state(self.random_state).permutation(len(place))
         self.thumbnails_ = _without_overlap(place, extent, order)
-        samples = Thumbnails(read_samples(self.images, self.thumbnails_), **layout)
+        samples = Thumbnails(read_samples(self.images, self.thumbnails_), *layout)
         for row, sample in enumerate(self.thumbnails_):
             left, bottom = place[sample] - extent / 2
             color = colors.rgba[sample] if self.labels is not None else "0.5"
@@ -407,7 +409,7 @@ class LatentSpaceDisplay(DisplayMixin):
 
 def _embed(
     latent: np.ndarray, method: Any, random_state: Any
-) -> tuple[np.ndarray, tuple[str, str]]:
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return an embedding of shape (n_samples, 2), and the names of its axes."""
     n_samples, n_features = latent.shape
     if n_features < 2 or n_samples < 3:
@@ -417,7 +419,8 @@ def _embed(
         )
     if method is None:
         return latent[:, :2], ("Latent dimension 1", "Latent dimension 2")
-    name, axis_names = method, None
+    name = method
+    axis_names: tuple[str, ...] = ()
     if method == "pca":
         method = PCA(n_components=2, random_state=random_state)
     elif method == "tsne":
@@ -435,9 +438,9 @@ def _embed(
     embedding = np.asarray(method.fit_transform(latent))
     if embedding.shape != (n_samples, 2):
         raise ValueError(
-            f"method must give two numbers for each of {n_samples} samples, but "
-            f"{type(method).__name__} gave shape {embedding.shape}; set its number of "
-            "components to 2."
+            f"method must return two numbers for each of {n_samples} samples, but "
+            f"{type(method).__name__} returned shape {embedding.shape}; set its number "
+            "of components to 2."
         )
     if isinstance(name, str) and name == "pca":
         part = 100 * np.nan_to_num(method.explained_variance_ratio_)
@@ -445,7 +448,7 @@ def _embed(
             f"Principal component {number} ({percent:.0f} %)"
             for number, percent in enumerate(part, start=1)
         )
-    if axis_names is None:
+    if not axis_names:
         axis_names = tuple(f"{type(method).__name__} {number}" for number in (1, 2))
     return embedding, axis_names
 
@@ -455,10 +458,10 @@ def _umap(n_samples: int, random_state: Any) -> Any:
         from umap import UMAP
     except ImportError as error:
         raise ImportError(
-            "method='umap' needs umap-learn: pip install umap-learn. 'tsne' needs "
-            "nothing more."
+            "method='umap' needs umap-learn: pip install umap-learn. 'tsne' needs no "
+            "further package."
         ) from error
-    # A seed allows one thread; UMAP warns of what it would take itself.
+    # With a seed UMAP uses one thread, and warns unless n_jobs is 1.
     return UMAP(
         n_neighbors=min(15, n_samples - 1),
         random_state=random_state,
@@ -472,7 +475,7 @@ def _choose_colors(
     """Choose a color for each sample; integers of up to 20 values are names."""
     if labels is None:
         return _Colors(np.tile(to_rgba_array("C0"), (n_samples, 1)), None, None)
-    # Not ==, which compares an array of texts with a number to False, with a warning.
+    # == would warn for an array of strings and a number.
     is_noise = np.array([label == noise_label for label in labels.tolist()], dtype=bool)
     names = np.unique(labels[~is_noise]) if labels.dtype.kind not in "fiu" else None
     if labels.dtype.kind in "iu":
@@ -511,7 +514,7 @@ def _without_overlap(
 ) -> np.ndarray:
     """Choose thumbnails of one width and height that do not overlap.
 
-    `place` of shape (n_samples, 2) holds their centers, `order` the numbers of the
+    `place` of shape (n_samples, 2) holds their centers, `order` the indices of the
     samples, the most important first.
     """
     chosen = np.empty(len(order), dtype=np.int64)
@@ -526,9 +529,9 @@ def _without_overlap(
 
 
 def split_latent(estimator: Any, caller: str) -> tuple[Any, Any]:
-    """Split an estimator into its transformer and the model at its end, or None.
+    """Split an estimator into its transformer and the final model, or None.
 
-    The model at the end may be a clustering, a classifier or the like.
+    The final model may be a clustering, a classifier or the like.
     """
     encoder, last = estimator, None
     if isinstance(estimator, Pipeline):
@@ -541,15 +544,15 @@ def split_latent(estimator: Any, caller: str) -> tuple[Any, Any]:
     if isinstance(encoder, ClusterMixin) or not hasattr(encoder, "transform"):
         raise TypeError(
             f"{caller} takes a transformer, such as VAETransformer or PCA, or a "
-            "pipeline that has one in front, such as make_pipeline(VAETransformer(), "
-            f"KMeans()), but got {type(estimator).__name__}. For latent numbers that "
-            "you have already take from_predictions."
+            "pipeline that begins with one, such as make_pipeline(VAETransformer(), "
+            f"KMeans()), but got {type(estimator).__name__}. For given latent numbers "
+            "use from_predictions."
         )
     return encoder, last
 
 
 def is_clustering(model: Any) -> bool:
-    """Tell clusterings and mixtures from other models."""
+    """Return whether a model is a clustering or a mixture."""
     return isinstance(model, ClusterMixin | DensityMixin)
 
 
@@ -560,9 +563,8 @@ def cluster_labels(clustering: Any, latent: np.ndarray) -> np.ndarray:
     labels = np.asarray(clustering.labels_)
     if len(labels) != len(latent):
         raise ValueError(
-            f"{type(clustering).__name__} knows the clusters of the {len(labels)} "
-            f"samples of its fit alone, but X has {len(latent)}: give the very samples "
-            "that it was fitted on."
+            f"{type(clustering).__name__} only knows the clusters of the {len(labels)} "
+            f"samples of its fit, but X has {len(latent)}: give the samples of its fit."
         )
     return labels
 
@@ -581,9 +583,9 @@ def layout_of(
     channel_axis: int | None,
     image_shape: tuple[int, ...] | None,
 ) -> dict[str, Any]:
-    """Return `channel_axis` and `image_shape`, those of an estimator where not given.
+    """Return `channel_axis` and `image_shape`, by default those of the estimator.
 
-    The first step of a pipeline that has such parameters counts.
+    Those of the first step of a pipeline that has such parameters are used.
     """
     for step in prediction_steps(estimator):
         if channel_axis is None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A figure of how a training went."""
+"""A figure of the course of a training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from matplotlib.axes import Axes
@@ -61,8 +61,8 @@ class HistoryDisplay(DisplayMixin):
     def __init__(
         self,
         epochs: Sequence[int],
-        losses: dict[str, Sequence[float]],
-        scores: dict[str, Sequence[float]] | None = None,
+        losses: Mapping[str, Sequence[float]],
+        scores: Mapping[str, Sequence[float]] | None = None,
         best_epoch: int | None = None,
     ) -> None:
         self.epochs = epochs
@@ -90,9 +90,9 @@ class HistoryDisplay(DisplayMixin):
         Raises
         ------
         TypeError
-            If the estimator keeps no history.
+            If the estimator has no attribute ``history``.
         ValueError
-            If it has none yet.
+            If the history is empty.
         """
         net = estimator[-1] if isinstance(estimator, Pipeline) else estimator
         if not hasattr(net, "history"):
@@ -133,20 +133,20 @@ class HistoryDisplay(DisplayMixin):
         ax, self.score_ax_ = self.ax_, axes[1, 0] if n_rows == 2 else None
         self._draw(ax, self.losses)
         ax.set_ylabel("Loss")
-        # Those of densities, as of autoencoders, can be negative.
+        # Losses of densities, as of autoencoders, can be negative.
         if min(map(min, self.losses.values()), default=0) >= 0:
             ax.set_ylim(0, None)
         ax.legend()
         if self.score_ax_ is not None:
-            self._draw(self.score_ax_, self.scores)
+            self._draw(self.score_ax_, self.scores or {})
             self.score_ax_.set(ylabel="Accuracy", ylim=(None, 1.0))
         (self.score_ax_ or ax).set_xlabel("Epoch")
         return self
 
-    def _draw(self, ax: Axes, curves: dict[str, Sequence[float]]) -> None:
+    def _draw(self, ax: Axes, curves: Mapping[str, Sequence[float]]) -> None:
         colors = {name: f"C{number}" for number, name in enumerate(self.losses)}
         for name, values in curves.items():
-            # A single epoch makes no line.
+            # A single epoch is not visible as a line.
             marker = "o" if len(values) == 1 else None
             ax.plot(
                 self.epochs, values, color=colors.get(name), marker=marker, label=name
@@ -162,7 +162,7 @@ class HistoryDisplay(DisplayMixin):
 
 
 def _columns(history: Any, names: dict[str, str]) -> dict[str, list[float]]:
-    """Pick those columns that every epoch has."""
+    """Return the columns that every epoch has."""
     return {
         label: history[:, name]
         for name, label in names.items()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A figure of what an autoencoder makes of samples."""
+"""A figure of samples and their reconstructions."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -23,9 +23,9 @@ _ROWS = ("Original", "Reconstruction", "Residual")
 
 
 class ReconstructionDisplay(DisplayMixin):
-    """Samples, and what an autoencoder makes of them.
+    """Samples and their reconstructions by an autoencoder.
 
-    Images stand above their reconstructions, on the same scale, spectra and their
+    Images are drawn above their reconstructions, on the same scale; spectra and their
     reconstructions are two lines. It is recommended to use :meth:`from_estimator` or
     :meth:`from_predictions` to create a display. All parameters are stored as
     attributes.
@@ -33,25 +33,25 @@ class ReconstructionDisplay(DisplayMixin):
     Parameters
     ----------
     X : ndarray of shape (n_samples, ...)
-        Spectra, or images ``(n, height, width)`` or 4-D with channels, of which three
-        are colors and others are averaged.
+        Spectra, or images ``(n, height, width)`` or 4-D with channels. Three channels
+        are drawn as colors; other numbers of channels are averaged.
     X_reconstructed : ndarray of shape (n_samples, ...)
         Their reconstructions, in the same shape and units.
     channel_axis : int, default=-1
         The axis of 4-D X that holds the channels.
     image_shape : tuple of int, default=None
-        Shape of one image, where the rows of 2-D X are images and not spectra.
+        Shape of one image, if the rows of 2-D X are images and not spectra.
     wavelength : ndarray of shape (n_pixels,), default=None
         Wavelengths of spectra in Å; None counts pixels.
     titles : sequence of str, default=None
-        What stands above each sample.
+        Title of each sample.
 
     Attributes
     ----------
     error : ndarray of shape (n_samples,)
-        Root mean square of each sample's residuals, in units of X, as titles say it.
+        Root mean square of each sample's residuals, in units of X, as in the titles.
     axes_ : ndarray of Axes
-        Of images, shape (2, n_samples), or (3, n_samples) with residuals. Of spectra,
+        For images, shape (2, n_samples), or (3, n_samples) with residuals. For spectra,
         shape (n_samples, 1), or (n_samples, 2) with residuals.
     ax_ : matplotlib Axes
         The first of them.
@@ -120,11 +120,11 @@ class ReconstructionDisplay(DisplayMixin):
         Parameters
         ----------
         estimator : VAETransformer, other transformer or Pipeline
-            Fitted, with a method ``reconstruct``, or with ``transform`` and
-            ``inverse_transform``. Of a pipeline the last step that has ``reconstruct``
-            is asked, and samples are drawn as that step gets them; where there is none,
-            those transformers at its end that have ``inverse_transform`` are undone. A
-            clustering or classifier at the end plays no part.
+            A fitted estimator with a method ``reconstruct``, or with ``transform`` and
+            ``inverse_transform``. In a pipeline, the last step that has ``reconstruct``
+            is used, and samples are drawn as that step receives them. Without such a
+            step, the final transformers that have ``inverse_transform`` are inverted. A
+            final clustering or classifier is ignored.
         X : array-like of shape (n_samples, ...)
             At most 20 samples, as ``estimator.transform`` takes them.
         residuals : bool, default=False
@@ -133,15 +133,15 @@ class ReconstructionDisplay(DisplayMixin):
             The axis of 4-D X that holds the channels. None means the estimator's
             `channel_axis`, or -1.
         image_shape : tuple of int, default=None
-            Shape of one image, where the rows of 2-D X are images and not spectra. None
+            Shape of one image, if the rows of 2-D X are images and not spectra. None
             means the estimator's, if it has one.
         wavelength : array-like of shape (n_pixels,), default=None
             Wavelengths of spectra in Å, or a :class:`~astropy.units.Quantity` of
             length.
         titles : sequence of str, default=None
-            What to write above each sample.
+            Title of each sample.
         ax : matplotlib Axes or array of Axes, default=None
-            Where to draw, in the shape of ``axes_``. None makes a figure.
+            Axes to draw on, in the shape of ``axes_``. None makes a figure.
 
         Returns
         -------
@@ -151,9 +151,9 @@ class ReconstructionDisplay(DisplayMixin):
         Raises
         ------
         TypeError
-            If the estimator can reconstruct nothing.
+            If the estimator cannot reconstruct samples.
         ValueError
-            If there are too many samples, or something does not fit them.
+            If there are too many samples, or an argument does not match them.
         """
         cls._check_n_samples(len(X), _MOST_SAMPLES)
         X, restored = _reconstruct(estimator, X)
@@ -180,27 +180,27 @@ class ReconstructionDisplay(DisplayMixin):
         titles: Sequence[str] | None = None,
         ax: Axes | ArrayLike | None = None,
     ) -> Self:
-        """Draw samples and reconstructions that are there already.
+        """Draw given samples and reconstructions.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
             At most 20 samples: spectra, or images.
         X_reconstructed : array-like of shape (n_samples, ...)
-            Their reconstructions, in the same shape (or written out in rows) and units.
+            Their reconstructions, in the same shape (or flattened to rows) and units.
         residuals : bool, default=False
             Whether to draw reconstructions minus samples too.
         channel_axis : int, default=-1
             The axis of 4-D X that holds the channels.
         image_shape : tuple of int, default=None
-            Shape of one image, where the rows of 2-D X are images and not spectra.
+            Shape of one image, if the rows of 2-D X are images and not spectra.
         wavelength : array-like of shape (n_pixels,), default=None
             Wavelengths of spectra in Å, or a :class:`~astropy.units.Quantity` of
             length.
         titles : sequence of str, default=None
-            What to write above each sample.
+            Title of each sample.
         ax : matplotlib Axes or array of Axes, default=None
-            Where to draw, in the shape of ``axes_``. None makes a figure.
+            Axes to draw on, in the shape of ``axes_``. None makes a figure.
 
         Returns
         -------
@@ -210,7 +210,7 @@ class ReconstructionDisplay(DisplayMixin):
         Raises
         ------
         ValueError
-            If there are too many samples, or something does not fit them.
+            If there are too many samples, or an argument does not match them.
         """
         cls._check_n_samples(len(X), _MOST_SAMPLES)
         X, restored = read_samples(X), read_samples(X_reconstructed)
@@ -241,7 +241,7 @@ class ReconstructionDisplay(DisplayMixin):
         residuals : bool, default=False
             Whether to draw reconstructions minus samples too.
         ax : matplotlib Axes or array of Axes, default=None
-            Where to draw, in the shape of ``axes_``. None makes a figure.
+            Axes to draw on, in the shape of ``axes_``. None makes a figure.
 
         Returns
         -------
@@ -257,7 +257,7 @@ class ReconstructionDisplay(DisplayMixin):
         n_samples = len(thumbnails)
         if thumbnails.are_spectra:
             shape = (n_samples, 1 + residuals)
-            figsize = (9, 1.9 * n_samples + 0.5)
+            figsize = (9.0, 1.9 * n_samples + 0.5)
         else:
             shape = (2 + residuals, n_samples)
             height = 1.5 * min(thumbnails.height_to_width, 3) + 0.25
@@ -323,7 +323,7 @@ class ReconstructionDisplay(DisplayMixin):
 
 
 def _reconstruct(estimator: Any, X: Any) -> tuple[Any, Any]:
-    """Give samples, as the one who reconstructs them gets them, and reconstructions."""
+    """Return samples, in the input space of the step that reconstructs, and results."""
     steps = prediction_steps(estimator)
     able = [number for number, step in enumerate(steps) if hasattr(step, "reconstruct")]
     if able:
@@ -336,8 +336,8 @@ def _reconstruct(estimator: Any, X: Any) -> tuple[Any, Any]:
         first -= 1
     if first == len(steps):
         raise TypeError(
-            "ReconstructionDisplay takes an estimator that can undo what it does, with "
-            "reconstruct or inverse_transform, such as VAETransformer or PCA, but got "
+            "ReconstructionDisplay takes an estimator with reconstruct or "
+            "inverse_transform, such as VAETransformer or PCA, but got "
             f"{type(estimator).__name__}, whose last transformer is a "
             f"{type(steps[-1]).__name__}."
         )

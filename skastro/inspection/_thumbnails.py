@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 
 from skastro.utils import ImageLayout, as_lazy, is_lazy
 
-# Of the pixels of an image in floats, from black to white; and of a spectrum, of which
-# lines are few pixels.
+# Percentiles of the pixels of an image in floats, from black to white, and of those of
+# a spectrum, whose lines have few pixels.
 _PERCENTILES = (0.5, 99.5)
 _PERCENTILES_OF_SPECTRUM = (0.1, 99.9)
 _CHANNEL_AXES = (-3, -2, -1, 1, 2, 3)
@@ -28,7 +28,7 @@ def channels_first(
 
 
 def read_samples(X: Any, rows: Any = None) -> np.ndarray:
-    """Read samples, of arrays on disk the given rows alone."""
+    """Read samples; only the given rows of arrays on disk."""
     if is_lazy(X):
         X = as_lazy(X)
         return X[:] if rows is None else X.read_rows(rows)
@@ -37,11 +37,11 @@ def read_samples(X: Any, rows: Any = None) -> np.ndarray:
 
 
 class Thumbnails:
-    """Samples that are to be drawn: images, or rows of numbers that are spectra.
+    """Samples to draw: images, or rows of numbers that are spectra.
 
-    Bytes go from 0 to 255, and colors in floats from 0 to 1. Other images have limits
-    of their own, percentiles of their pixels. Three channels are colors; of other
-    numbers of channels the mean is drawn.
+    The range of bytes is 0 to 255, that of colors in floats 0 to 1. The limits of other
+    images are percentiles of their pixels. Three channels are colors; the mean of other
+    numbers of channels is drawn.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Thumbnails:
     ) -> None:
         if samples.ndim not in (2, 3, 4):
             raise ValueError(
-                "Samples can be drawn that are spectra, in 2-D X, or images, in 3-D or "
-                f"4-D X (or 2-D X with image_shape), but got X of {samples.ndim} axes."
+                "Samples to draw must be spectra, in 2-D X, or images, in 3-D or 4-D X "
+                f"(or 2-D X with image_shape), but got X of {samples.ndim} axes."
             )
         if channel_axis not in _CHANNEL_AXES:
             raise ValueError(
@@ -79,7 +79,7 @@ class Thumbnails:
     def image(self, row: int, values: np.ndarray | None = None) -> np.ndarray:
         """Return an image, shape (height, width[, 3]), scaled to the range from 0 to 1.
 
-        `values` are drawn in its place, on its scale, such as its reconstruction.
+        `values` are drawn instead, on the same scale, such as its reconstruction.
         """
         own = self._brightness(self.samples[row])
         low, high = self._limits or _limits_of(own)
@@ -121,7 +121,7 @@ class Thumbnails:
         )
 
     def _brightness(self, values: np.ndarray) -> np.ndarray:
-        """Bring a sample to one or three numbers a pixel."""
+        """Reduce a sample to one or three numbers per pixel."""
         images = np.asarray(values, dtype=np.float64)[None]
         images = channels_first(images, self.channel_axis, self.image_shape)
         image = np.moveaxis(images[0], 0, -1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Networks: PyTorch modules that are told their sizes, and their names."""
+"""Networks: PyTorch modules that are told their sizes, and a registry of names."""
 
 # Importing the file of a network registers its names. A new network takes one line
-# here, ``from skastro.networks.mine import Mine as Mine``; public ones stand in
+# here, ``from skastro.networks.mine import Mine as Mine``; public ones are listed in
 # ``__all__`` as well.
 from skastro.networks.densenet import SEDenseNet
 from skastro.networks.mlp import MLP

@@ -24,7 +24,7 @@ from skastro.utils import check_count, check_each
 
 
 def _activation(n_channels: int, reduction: int | None) -> nn.Sequential:
-    """Return the layers before every convolution on feature maps, in order."""
+    """Return the layers that precede every convolution on feature maps."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(norm=BatchNorm1d(n_channels))
     if reduction is not None:
         layers["gate"] = SqueezeExcitation(n_channels, reduction)
@@ -35,8 +35,8 @@ def _activation(n_channels: int, reduction: int | None) -> nn.Sequential:
 class MultiScaleConv(nn.Module):
     """Convolutions of several odd widths side by side, mixed by one of width 1.
 
-    Each of the parallel convolutions writes `branch_width` feature maps; `reduction` is
-    that of the squeeze-and-excitation, and None leaves it out.
+    Each of the parallel convolutions has `branch_width` feature maps. `reduction` is
+    that of the squeeze-and-excitation, which None leaves out.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class DenseBlock(nn.ModuleList):
 
 
 class Transition(nn.Sequential):
-    """Fewer feature maps by a convolution of width 1, of half the length by pooling."""
+    """Reduce the feature maps by a convolution of width 1, the length by pooling."""
 
     def __init__(
         self, in_channels: int, out_channels: int, reduction: int | None
@@ -92,14 +92,14 @@ class Transition(nn.Sequential):
 class SEDenseNet(nn.Module):
     """Multi-scale DenseNet with squeeze-and-excitation for spectra [1]_.
 
-    A first convolution, then dense blocks [2]_ with a transition behind each but the
-    last, which reduces the number of feature maps and halves the length; global
-    average pooling and a linear layer. A dense block holds convolutional blocks that
-    run kernels of several widths side by side, from single samples to broad features,
-    and mix them by a convolution of width 1. Batch norm, squeeze-and-excitation [3]_
-    and ReLU, in that order, stand before every convolution that reads feature maps.
-    Extra transitions lead from each transition to the next, past the dense block
-    between them, so that the features of one scale reach the next scale directly.
+    The network consists of a first convolution, dense blocks [2]_, global average
+    pooling and a linear layer. A transition follows each dense block but the last; it
+    reduces the number of feature maps and halves the length. A dense block contains
+    convolutional blocks, which run kernels of several widths in parallel, from single
+    samples to broad features, and mix them by a convolution of width 1. Batch norm,
+    squeeze-and-excitation [3]_ and ReLU, in that order, precede every convolution that
+    reads feature maps. Extra transitions skip the dense block between two transitions,
+    so that the features of one scale reach the next scale directly.
 
     The default has the 36 layers of the paper, counted along the deepest path: the
     first convolution, 2 convolutions in each of 2 convolutional blocks in each of 7
@@ -119,7 +119,7 @@ class SEDenseNet(nn.Module):
     growth_rate : int, default=12
         Feature maps that each convolutional block adds.
     kernel_sizes : sequence of int, default=(1, 11, 25, 41)
-        Odd widths of the convolutions side by side, in samples.
+        Odd widths of the parallel convolutions, in samples.
     branch_width : int, default=None
         Feature maps of each of these convolutions; `growth_rate` if None.
     n_initial : int, default=None
@@ -127,13 +127,13 @@ class SEDenseNet(nn.Module):
     initial_kernel_size : int, default=7
         Odd width of the first convolution, in samples.
     compression : float, default=0.5
-        Feature maps that a transition writes over those it reads.
+        Ratio of a transition's output feature maps to its input feature maps.
     reduction : int, default=4
-        Feature maps over hidden units in squeeze-and-excitation.
+        Ratio of feature maps to hidden units in squeeze-and-excitation.
     squeeze_excitation : bool, default=True
-        Whether squeeze-and-excitation stands between batch norm and ReLU.
+        Whether to use squeeze-and-excitation between batch norm and ReLU.
     extra_transitions : bool, default=True
-        Whether transitions lead past the dense blocks.
+        Whether extra transitions skip the dense blocks.
     dropout : float, default=0.0
         Probability with which a feature is zeroed before the last layer in training.
 
@@ -153,13 +153,13 @@ class SEDenseNet(nn.Module):
       gives none. A growth rate of 12, twice the growth rate at the start and
       compression by one half are DenseNet's; 12 is its smallest, chosen because
       kernels of 78 samples in all run at full resolution;
-    - the convolutions side by side share one batch norm, squeeze-and-excitation and
-      ReLU, because they read the same maps;
+    - the parallel convolutions share one batch norm, squeeze-and-excitation and ReLU,
+      because they read the same maps;
     - the first convolution reads the spectrum itself, as in DenseNet: a ReLU would
-      drop all values below the mean at once. As in DenseNet, too, the activation stands
-      once more before global pooling;
-    - an extra transition reads what the transition before it wrote, and its result
-      stands beside that of the next transition;
+      drop all values below the mean at once. Also as in DenseNet, an activation
+      precedes global pooling;
+    - an extra transition reads the output of the previous transition, and its output is
+      concatenated with that of the next transition;
     - the reduction of squeeze-and-excitation: 16 in its paper, for networks of more
       than ten times as many feature maps.
 
@@ -171,7 +171,7 @@ class SEDenseNet(nn.Module):
     that it compares with has ``kernel_sizes=(3,)``, ``squeeze_excitation=False`` and
     ``extra_transitions=False``.
 
-    The output holds no softmax: the criterion applies it.
+    The network does not apply softmax; the criterion does.
 
     References
     ----------
@@ -286,7 +286,7 @@ class SEDenseNet(nn.Module):
         maps = self.blocks[0](self.conv(enter_maps(x, ndim=1)))
         written = None
         for scale, transition in enumerate(self.transitions):
-            skipped = []
+            skipped: list[Tensor] = []
             if self.skips and written is not None:
                 skipped = [self.skips[scale - 1](written)]
             written = transition(maps)

@@ -2,10 +2,10 @@
 """Layers that the networks share, for spectra (1-D) and images (2-D).
 
 A 1-D network runs on maps of shape ``(batch, channels, 1, length)`` in channels-last
-memory: convolutions, batch norm and pooling are up to twice as fast there as on
+memory. Convolutions, batch norm and pooling are up to twice as fast as on
 ``(batch, channels, length)``, and give the same numbers (``benchmarks/bench_conv1d.py``
 prints the comparison). A network calls :func:`enter_maps` first and :func:`leave_maps`
-last; the 1-D layers between them keep the parameter shapes of ``torch.nn`` and take
+last. The 1-D layers between them keep the parameter shapes of ``torch.nn`` and accept
 both kinds of maps.
 """
 
@@ -41,7 +41,11 @@ def check_kernel_size(value: object, name: str) -> int:
 
 def check_dropout(value: object) -> float:
     """Return a probability below 1 as a float, or refuse the value."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not 0 <= float(value) < 1
+    ):
         raise ValueError(
             f"dropout must be a probability, at least 0 and less than 1; got {value!r}."
         )
@@ -49,12 +53,12 @@ def check_dropout(value: object) -> float:
 
 
 def enter_maps(x: Tensor, ndim: int) -> Tensor:
-    """Bring a network's input into the layout in which its layers work.
+    """Convert a network's input to the layout of its layers.
 
     Maps have shape ``(batch, channels, height, width)``, with height 1 for 1-D input.
-    They are in channels-last memory on the CPU, and under autocast on CUDA; elsewhere
-    the layout stays, because channels-last serves the tensor cores of a GPU in half
-    precision and slows float32 down.
+    They are in channels-last memory on the CPU, and under autocast on CUDA. Elsewhere
+    the layout does not change: channels-last suits the tensor cores of a GPU in half
+    precision, and slows float32 down.
     """
     if x.dim() != ndim + 2:
         raise ValueError(
@@ -65,8 +69,8 @@ def enter_maps(x: Tensor, ndim: int) -> Tensor:
     maps = x.unsqueeze(2) if ndim == 1 else x
     device = maps.device.type
     if device == "cpu" or (device == "cuda" and torch.is_autocast_enabled("cuda")):
-        # to(memory_format=...) would return one-channel input as it is, with strides
-        # that torch takes for channels-first, and so would all layers behind.
+        # to(memory_format=...) would return one-channel input unchanged, with strides
+        # that torch and all later layers take for channels-first.
         rows = maps.movedim(1, -1).clone(memory_format=torch.contiguous_format)
         return rows.movedim(-1, 1)
     return maps
@@ -80,11 +84,11 @@ def leave_maps(maps: Tensor, ndim: int) -> Tensor:
 def global_average(maps: Tensor, dtype: torch.dtype) -> Tensor:
     """Average feature maps ``(batch, channels, ...)`` over all their pixels.
 
-    `dtype` is that of the sum and the result: the head's own, so that half-precision
-    maps are not rounded once more.
+    `dtype` is that of the sum and the result. It is the dtype of the head, so that
+    half-precision maps are not rounded again.
     """
-    # With the channels last the gradient is laid out as the maps are; otherwise
-    # all layers before would have to transpose it.
+    # In channels-last memory the gradient has the layout of the maps; otherwise all
+    # previous layers would have to transpose it.
     rows = maps.movedim(1, -1)
     return rows.mean(dim=tuple(range(1, maps.dim() - 1)), dtype=dtype)
 
@@ -102,9 +106,9 @@ def _is_slow(x: Tensor, weight: Tensor) -> bool:
 def _convolve_wide(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Convolve maps ``(batch, channels, 1, length)`` by kernels of an odd width.
 
-    The same as :func:`torch.nn.functional.conv2d` padded by half of the kernel, its
-    gradients included. The gradient of the weights is put together from those of narrow
-    parts of the kernel.
+    The result and its gradients equal those of :func:`torch.nn.functional.conv2d`,
+    padded by half of the kernel. The gradient of the weights is assembled from the
+    gradients of narrow parts of the kernel.
     """
     device = x.device.type
     if torch.is_autocast_enabled(device):
@@ -131,7 +135,7 @@ class _WideConvolution(torch.autograd.Function):
         half = weight.shape[-1] // 2
         of_x = of_weight = None
         if ctx.needs_input_grad[0]:
-            # torch computes in the layout of the weights here: that of the maps.
+            # torch computes in the layout of the weights, which is that of the maps.
             kernels = weight.contiguous(memory_format=torch.channels_last)
             of_x = torch.nn.grad.conv2d_input(
                 x.shape, kernels, gradient, stride=stride, padding=(0, half)
@@ -155,12 +159,8 @@ class _WideConvolution(torch.autograd.Function):
         return of_x, of_weight, None
 
 
-class Conv1d(nn.Conv1d):
-    """Convolution over the last axis that keeps the length (at stride 1), without bias.
-
-    The parameter is that of :class:`torch.nn.Conv1d`, ``weight`` of shape
-    ``(out_channels, in_channels, kernel_size)``.
-    """
+class _SameSize(nn.Module):
+    """Mixin of convolutions without bias that keep the size at stride 1."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
@@ -173,6 +173,14 @@ class Conv1d(nn.Conv1d):
             padding=kernel_size // 2,
             bias=False,
         )
+
+
+class Conv1d(_SameSize, nn.Conv1d):
+    """Convolution over the last axis that keeps the length (at stride 1), without bias.
+
+    The parameter is that of :class:`torch.nn.Conv1d`, ``weight`` of shape
+    ``(out_channels, in_channels, kernel_size)``.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve maps ``(batch, channels, [1,] length)``."""
@@ -187,20 +195,8 @@ class Conv1d(nn.Conv1d):
         return F.conv2d(x, weight, stride=stride, padding=(0, *self.padding))
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(_SameSize, nn.Conv2d):
     """Convolution over the last two axes that keeps the size (at stride 1), no bias."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            bias=False,
-        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve maps ``(batch, channels, height, width)``."""
@@ -213,24 +209,25 @@ class Conv2d(nn.Conv2d):
 def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
     """Take every second (third, ...) pixel before a convolution of width 1.
 
-    The result is the same. On the CPU torch 2.13 writes beyond its memory where such a
-    convolution of at most 8 channels has a stride, in float32 and channels-last.
+    The result is that of a strided convolution. On the CPU, torch 2.13 writes beyond
+    its memory if such a convolution of at most 8 channels has a stride, in float32 and
+    channels-last memory.
     """
     if x.device.type != "cpu" or stride == (1, 1):
         return x, stride
-    # Pooling a single pixel, other than a slice, keeps to the layout on its way back.
+    # Pooling over single pixels keeps the layout in the backward pass; slices do not.
     return F.avg_pool2d(x, 1, stride), (1, 1)
 
 
-class _BatchNormOfAnyBatch:
-    """Mixin of batch norms that accept a batch with one value per channel."""
+class _BatchNormOfAnyBatch(nn.Module):
+    """Mixin for batch norms that accept a batch with one value per channel."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize with the batch's statistics, or with the running ones.
 
-        One value has no variance, and torch refuses it in training: a last batch of
-        one row would end a long fit. Such a batch takes the running statistics, and
-        leaves them unchanged.
+        A single value has no variance, and torch refuses it in training: a last batch
+        of one row would end a long fit. Such a batch is normalized with the running
+        statistics and does not change them.
         """
         self._check_input_dim(x)
         if self.training and x.numel() == x.shape[1]:
@@ -249,9 +246,8 @@ class _BatchNormOfAnyBatch:
 class BatchNorm1d(_BatchNormOfAnyBatch, nn.BatchNorm1d):
     """Batch norm [1]_ of 1-D maps or of plain features, for batches of any size.
 
-    A batch that brings one value per channel is normalized with the running
-    statistics, in training too. Parameters and state are those of
-    :class:`torch.nn.BatchNorm1d`.
+    A batch with one value per channel is normalized with the running statistics, in
+    training too. Parameters and state are those of :class:`torch.nn.BatchNorm1d`.
     """
 
     def _check_input_dim(self, x: Tensor) -> None:
@@ -267,7 +263,7 @@ class BatchNorm2d(_BatchNormOfAnyBatch, nn.BatchNorm2d):
 
 
 class MaxPool1d(nn.MaxPool1d):
-    """Maximum over windows of the last axis, padded to be centred."""
+    """Maximum over windows of the last axis, padded to be centered."""
 
     def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__(kernel_size, stride, padding=kernel_size // 2)
@@ -282,7 +278,7 @@ class MaxPool1d(nn.MaxPool1d):
 
 
 class MaxPool2d(nn.MaxPool2d):
-    """Maximum over square windows, padded to be centred."""
+    """Maximum over square windows, padded to be centered."""
 
     def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__(kernel_size, stride, padding=kernel_size // 2)
@@ -311,9 +307,9 @@ class AvgPool1d(nn.AvgPool1d):
 class SqueezeExcitation(nn.Module):
     """Squeeze-and-excitation [1]_: scale each map by a gate computed from all maps.
 
-    The maps' means pass through two small linear layers, a ReLU between them and a
-    sigmoid behind them; the results, between 0 and 1, multiply the maps. The hidden
-    units are one for `reduction` feature maps.
+    The means of the maps pass through a linear layer, a ReLU, a second linear layer and
+    a sigmoid. The results, between 0 and 1, multiply the maps. There is one hidden unit
+    for `reduction` feature maps.
 
     References
     ----------
@@ -337,8 +333,8 @@ class SqueezeExcitation(nn.Module):
 class Head(nn.Linear):
     """Linear layer that keeps its own precision under autocast.
 
-    The last layer is cheap, and bfloat16 would round its outputs to three digits: too
-    coarse for regression and for calibrated probabilities.
+    The last layer is cheap, and bfloat16 would round its outputs to three digits, which
+    is too coarse for regression and for calibrated probabilities.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -347,6 +343,6 @@ class Head(nn.Linear):
             return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
-CONVOLUTION = {1: Conv1d, 2: Conv2d}
-BATCH_NORM = {1: BatchNorm1d, 2: BatchNorm2d}
-MAX_POOL = {1: MaxPool1d, 2: MaxPool2d}
+CONVOLUTION: dict[int, type[nn.Module]] = {1: Conv1d, 2: Conv2d}
+BATCH_NORM: dict[int, type[nn.Module]] = {1: BatchNorm1d, 2: BatchNorm2d}
+MAX_POOL: dict[int, type[nn.Module]] = {1: MaxPool1d, 2: MaxPool2d}

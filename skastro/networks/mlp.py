@@ -53,7 +53,7 @@ class MLP(nn.Module):
     The default on 69 x 69 pixels of three channels and 10 classes has 1 829 642
     parameters: the usual baseline for Galaxy10.
 
-    The output holds no softmax: the criterion applies it.
+    The network does not apply softmax; the criterion does.
 
     Examples
     --------
@@ -109,7 +109,7 @@ class MLP(nn.Module):
         Returns
         -------
         Tensor of shape (batch, n_units)
-            One value for each unit; these features have no axis of pixels.
+            One value for each unit. These features have no pixel axis.
         """
         return self.hidden(x)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A network for round images: rings and their angular moments in place of pixels."""
+"""A network for round images that reads angular moments of rings instead of pixels."""
 
 import math
 from collections.abc import Sequence
@@ -17,12 +17,11 @@ from skastro.utils import check_count, check_each, check_option
 class PolarNet(nn.Module):
     """Network on the angular moments of rings, for images of electron shells.
 
-    The counts of an image are summed over rings about its center, once for each of the
-    even Legendre polynomials of the cosine of the angle from the second axis. These
-    profiles along the radius, as parts of the total count, and the logarithm of the
-    total, which says how noisy they are, go through a one-dimensional convolutional
-    network. The image's four quadrants count alike. Images of one row are profiles
-    already.
+    The counts of an image are summed over rings about its center, weighted by each of
+    the even Legendre polynomials of the cosine of the angle from the second axis. A
+    one-dimensional convolutional network reads these radial profiles, as fractions of
+    the total count, and the logarithm of the total, which tells how noisy they are. The
+    four quadrants of the image count equally. Images of one row are taken as profiles.
 
     Parameters
     ----------
@@ -116,7 +115,7 @@ class PolarNet(nn.Module):
         Returns
         -------
         Tensor of shape (batch, n_moments + 2, n_rings)
-            Moments, about one in size; position of the ring, logarithm of the total.
+            Moments, scaled to about one; position of the ring; logarithm of the total.
         """
         for axis, places in ((2, self.rows), (3, self.columns)):
             shape = list(x.shape)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Names of networks: what ``module="resnet18"`` means."""
+"""Registry of the names of networks, such as ``module="resnet18"``."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from skastro.utils import load_entry_points, suggest_name
 
 ModuleFactory = Callable[..., nn.Module]
 
-# Networks by name and number of axes. The file of each network fills it by `register`.
+# Networks by name and number of axes. The file of each network calls `register`.
 _MODULES: dict[tuple[str, int], ModuleFactory] = {}
 _ENTRY_POINTS = "skastro.networks"
 
@@ -43,10 +43,10 @@ def register(name: str, ndim: int) -> Callable[[ModuleFactory], ModuleFactory]:
     An estimator passes a network those of the sizes ``n_channels``, ``n_outputs`` and
     ``input_size`` that the network's signature names.
 
-    A name that a script registers is known in its own process only: for worker
-    processes, pass the class itself to the estimator. Names of an installed package are
-    known in all processes if the package declares, in the entry-point group
-    ``skastro.networks``, the module or the class whose import registers them.
+    A name that a script registers is known in the process of the script only. For
+    worker processes, pass the class itself to the estimator. The names of an installed
+    package are known in all processes if the package declares the module or class that
+    registers them in the entry-point group ``skastro.networks``.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def get_module(name: str, ndim: int) -> ModuleFactory:
     Raises
     ------
     ValueError
-        If there is no such network for input of so many axes.
+        If there is no network of this name for `ndim` axes.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def get_module(name: str, ndim: int) -> ModuleFactory:
 
 
 def available_modules(ndim: int) -> list[str]:
-    """List the names of the networks for input of so many axes.
+    """List the names of the networks for spectra or for images.
 
     Parameters
     ----------
@@ -169,9 +169,10 @@ def _check_ndim(ndim: int) -> None:
 
 
 def _origin(module: ModuleFactory) -> object:
-    """Tell modules apart by where they are defined.
+    """Identify a module by where it is defined.
 
-    A class defined again, in a notebook cell that ran twice, is the same network.
+    A class that is defined again, by a notebook cell that ran twice, is the same
+    network.
     """
     if hasattr(module, "__qualname__"):
         return module.__module__, module.__qualname__

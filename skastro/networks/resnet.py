@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -79,10 +80,10 @@ class BasicBlock(_Block):
 
 
 class Bottleneck(_Block):
-    """Width 1 down, wide kernel, width 1 up; the block of ResNet-50 and ResNet-101.
+    """A wide convolution between two of width 1; the block of ResNet-50 and ResNet-101.
 
-    The stride sits in the middle convolution, as in torchvision ("v1.5"); in the paper
-    it sits in the first.
+    The stride is in the middle convolution, as in torchvision ("v1.5"); in the paper it
+    is in the first.
     """
 
     expansion = 4
@@ -167,7 +168,7 @@ class ResNet(nn.Module):
     norms as identity. The stride of a bottleneck is in its wide convolution, as in
     torchvision.
 
-    The output holds no softmax: the criterion applies it.
+    The network does not apply softmax; the criterion does.
 
     References
     ----------
@@ -299,12 +300,17 @@ for _name, _block, _n_blocks in (
         register(_name, _ndim)(
             partial(ResNet, ndim=_ndim, block=_block, n_blocks=_n_blocks)
         )
-_SMALL = {"block": "basic", "n_blocks": (1, 1, 1, 1), "width": 32, "dropout": 0.5}
-# Few, wide kernels: measured to learn more from a few hundred spectra, and faster,
+_SMALL: dict[str, Any] = {
+    "block": "basic",
+    "n_blocks": (1, 1, 1, 1),
+    "width": 32,
+    "dropout": 0.5,
+}
+# Few wide kernels were measured to learn more from a few hundred spectra, and faster,
 # than many narrow ones.
 register("resnet10", 1)(
     partial(ResNet, ndim=1, kernel_size=7, stem="stride4", **_SMALL)
 )
-# Galaxies of a few dozen pixels keep their arms only where the first stage sees every
-# second pixel; a thousand images do not fill more layers.
+# The arms of galaxies of a few dozen pixels are resolved only if the first stage reads
+# every second pixel. A thousand images are too few for more layers.
 register("resnet10", 2)(partial(ResNet, ndim=2, stem="stride2", **_SMALL))

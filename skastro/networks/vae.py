@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import prod
-from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +20,12 @@ from skastro.networks.layers import (
     leave_maps,
 )
 from skastro.networks.registry import register
-from skastro.utils import check_count, check_each, check_option
+from skastro.utils import check_count, check_each, check_number, check_option
 
 _LEAST_AVERAGED_SIZE = 16
 _SLOPE = 0.01
-# A posterior about as narrow as training makes it, exp(-4 / 2) of the prior's width.
+# The initial posterior is about as narrow as a trained one: exp(-4 / 2) of the prior's
+# width.
 _FIRST_LOG_VARIANCE = -4.0
 _INTERPOLATION = {1: "linear", 2: "bilinear"}
 
@@ -79,7 +80,7 @@ def _doubling(
         kernel_size,
         stride=2,
         padding=kernel_size // 2,
-        # Two sizes have the same half; this tells them apart.
+        # Two sizes have the same half; output_padding chooses between them.
         output_padding=tuple(1 - size % 2 for size in sizes),
     )
 
@@ -107,8 +108,8 @@ class _PrincipalAxes(nn.Module):
     """Mean and principal axes of samples, which gradients do not change.
 
     All are zero until :meth:`start_from` is called. The first `n_invariant` axes are
-    those of what the orientations of an image have in common. `shape` is that of a
-    sample, ``(channels, ...)``.
+    those of the mean over the orientations of an image. `shape` is that of a sample,
+    ``(channels, ...)``.
     """
 
     mean: Tensor
@@ -123,7 +124,7 @@ class _PrincipalAxes(nn.Module):
         self.register_buffer("scales", torch.ones(n_axes))
 
     def start_from(self, samples: Tensor) -> None:
-        """Find mean and axes of training samples, of images in all orientations."""
+        """Find mean and axes of training samples, with images in all orientations."""
         samples = samples.detach().float().cpu()
         views = samples[None]
         if samples.dim() == 4:
@@ -164,11 +165,11 @@ def _principal_axes(rows: Tensor, n_axes: int) -> tuple[Tensor, Tensor]:
     n_axes = min(n_axes, len(rows) - 1, rows.shape[1])
     if n_axes < 1:
         return rows[:0], rows[:0, 0]
-    # Few axes of many pixels: exact ones would take minutes, and differ by little.
+    # For few axes of many pixels the exact solution takes minutes and differs little.
     centered = (rows - rows.mean(dim=0)).numpy()
     _, singular_values, axes = randomized_svd(centered, n_axes, random_state=0)
     scales = singular_values / np.sqrt(len(rows) - 1)
-    # Whitening would blow up the rounding errors along axes without any scatter.
+    # Whitening would amplify the rounding errors along axes without scatter.
     kept = scales > 1e-3 * scales[0]
     return torch.from_numpy(axes[kept]), torch.from_numpy(scales[kept])
 
@@ -178,16 +179,16 @@ def _principal_axes(rows: Tensor, n_axes: int) -> tuple[Tensor, Tensor]:
 class ConvVAE(nn.Module):
     """Variational autoencoder [1]_ of strided convolutions, for spectra or images.
 
-    The encoder halves the size in each level, by a convolution of stride 2 with batch
-    norm and leaky ReLU behind it; two linear layers give the mean and the logarithm of
-    the variance of a normal distribution over the latent numbers. The decoder mirrors
-    it, from a linear layer through transposed convolutions, each to exactly the size
-    that the encoder had there; so the input may have any size, odd ones included. An
-    axis that has shrunk to one pixel stays so.
+    The encoder halves the size in each level by a convolution of stride 2, followed by
+    batch norm and leaky ReLU. Two linear layers give the mean and the logarithm of the
+    variance of a normal distribution over the latent numbers. The decoder mirrors the
+    encoder: a linear layer, then transposed convolutions, each to exactly the size that
+    the encoder had at this level. The input may therefore have any size, odd sizes
+    included. An axis of one pixel is not halved further.
 
-    The defaults, on three channels of 256 x 256 pixels, make a network of 6 622 377
-    parameters that has been used on galaxies. The options after `output` are this
-    project's own, for few training images; see Notes.
+    For three channels of 256 x 256 pixels the defaults give a published network of
+    6 622 377 parameters for galaxies. The parameters after `output` are extensions for
+    few training images; see Notes.
 
     Parameters
     ----------
@@ -202,21 +203,22 @@ class ConvVAE(nn.Module):
     kernel_size : int, default=3
         Odd width of all kernels, at least 3.
     output : {"tanh", "linear"}, default="tanh"
-        What follows the last convolution. ``"tanh"`` keeps reconstructions between
-        -1 and 1, to which the input is scaled; ``"linear"`` leaves them free.
+        Function after the last convolution. ``"tanh"`` limits reconstructions to the
+        range from -1 to 1, to which the input is scaled; ``"linear"`` does not.
     max_size : int, default=None
-        Input of which a side is longer is averaged over blocks of pixels, by the
-        smallest whole number that brings all sides to `max_size` or below, before the
-        first level, and interpolated linearly behind the last one; at least 16.
-        Averaging two by two saves three quarters of the time, and loses details that
-        few latent numbers do not hold in any case. None: never.
+        Largest side of the input that is processed at full resolution; at least 16.
+        Larger input is averaged over blocks of pixels before the first level, by the
+        smallest whole number that brings all sides to `max_size` or below, and
+        interpolated linearly after the last level. Averaging two by two saves three
+        quarters of the time, and loses details that few latent numbers cannot encode in
+        any case. None: never.
     invariant : float, default=0.0
         Fraction of the latent numbers, the first ones, that are the same for an image
         and for its turned and mirrored copies; from 0 to 1. Needs images.
     around_axes : bool, default=False
-        Whether the convolutions add to what principal axes give, in the encoder and in
-        the decoder. The axes are those of the samples given to :meth:`start_from`;
-        before that all are zero. Needs ``output="linear"``.
+        Whether the convolutions add corrections to a principal component analysis, in
+        the encoder and in the decoder. The axes are those of the samples given to
+        :meth:`start_from`; before that all are zero. Needs ``output="linear"``.
 
     Attributes
     ----------
@@ -228,19 +230,18 @@ class ConvVAE(nn.Module):
     Notes
     -----
     With `invariant`, mean and log-variance of these latent numbers are averages over
-    the eight orientations of an image (four where it is not square). In training one
-    orientation, drawn for each image, stands for all of them. It does not tell how the
-    image is turned, so the other latent numbers must. The kind of galaxy thus lies in
-    few latent numbers, where linear models find it; in principal components, and in
-    usual latent spaces, much of it is in products of numbers that change sign as the
-    image turns.
+    the eight orientations of an image (four if it is not square). In training, one
+    random orientation of each image replaces the average. The other latent numbers
+    encode the orientation. The kind of galaxy is thus encoded in few latent numbers,
+    where linear models find it. In principal components, and in usual latent spaces,
+    much of it is in products of numbers that change sign when the image is rotated.
 
-    With `around_axes`, latent means are whitened principal components plus what the
-    convolutions find, and these start at zero: training begins at the error of
-    principal component analysis instead of far above it.
+    With `around_axes`, latent means are whitened principal components plus the output
+    of the convolutions, which starts at zero: training begins at the error of principal
+    component analysis instead of far above it.
 
-    Input is to be scaled to the range from -1 to 1. Latent numbers and orientations are
-    drawn from torch's global generator, as dropout is.
+    Scale the input to the range from -1 to 1. Latent numbers and orientations are drawn
+    from torch's global generator, as dropout is.
 
     References
     ----------
@@ -327,17 +328,17 @@ class ConvVAE(nn.Module):
         return nn.Sequential(conv, BATCH_NORM[self.ndim](n_maps), nn.LeakyReLU(_SLOPE))
 
     def start_from(self, samples: Tensor) -> None:
-        """Find the principal axes around which the network is to learn.
+        """Find the principal axes to which the convolutions add corrections.
 
         The convolutions start from zero. Networks without `around_axes` do not change,
-        nor do those that have axes already, to which their weights belong.
+        nor do those that have axes already, because their weights belong to these.
 
         Parameters
         ----------
         samples : Tensor of shape (n_samples, n_channels, length) or \
                 (n_samples, n_channels, height, width)
-            Training samples, scaled as the input, at least as many as latent numbers; a
-            thousand or two suffice. Images are taken in all orientations.
+            Training samples, scaled as the input, at least as many as latent numbers.
+            One or two thousand are enough. Images are used in all orientations.
 
         Raises
         ------
@@ -355,7 +356,7 @@ class ConvVAE(nn.Module):
             self.fc_var.bias.fill_(_FIRST_LOG_VARIANCE)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Find the posterior of the latent numbers.
+        """Compute the posterior of the latent numbers.
 
         Parameters
         ----------
@@ -366,7 +367,7 @@ class ConvVAE(nn.Module):
         Returns
         -------
         mean, log_variance : Tensor of shape (batch, latent_dim)
-            Of a normal distribution in each latent number.
+            Parameters of a normal distribution for each latent number.
 
         Raises
         ------
@@ -381,7 +382,7 @@ class ConvVAE(nn.Module):
             views = [x, _reorient(x)]
         else:
             views = list(_orientations(x))
-        # In one pass, so that batch norm sees all orientations alike.
+        # In one pass, so that batch norm has the same statistics for all orientations.
         both = [
             part.view(len(views), len(x), -1)
             for part in self._posterior(torch.cat(views))
@@ -409,7 +410,7 @@ class ConvVAE(nn.Module):
         return mean, log_variance
 
     def decode(self, z: Tensor) -> Tensor:
-        """Turn latent numbers into spectra or images.
+        """Decode latent numbers into spectra or images.
 
         Parameters
         ----------
@@ -433,7 +434,7 @@ class ConvVAE(nn.Module):
         return x
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode, and decode a draw of the posterior; its mean in evaluation mode.
+        """Encode, and decode a sample of the posterior (its mean in evaluation mode).
 
         Parameters
         ----------
@@ -446,7 +447,7 @@ class ConvVAE(nn.Module):
         reconstruction : Tensor of the shape of `x`
             The decoded samples.
         mean, log_variance : Tensor of shape (batch, latent_dim)
-            Of the posterior.
+            Parameters of the posterior.
         """
         mean, log_variance = self.encode(x)
         z = mean
@@ -470,7 +471,7 @@ class ConvVAE(nn.Module):
 
 
 def _check_input_size(input_size: object) -> tuple[int, ...]:
-    """Return the lengths of one or two axes, or refuse what is none."""
+    """Return the lengths of one or two axes, or refuse the value."""
     if isinstance(input_size, Iterable):
         sizes = check_each(input_size, "input_size", min_size=1)
     else:
@@ -483,16 +484,8 @@ def _check_input_size(input_size: object) -> tuple[int, ...]:
     return sizes
 
 
-def _check_invariant(invariant: object, ndim: int) -> None:
-    if (
-        isinstance(invariant, bool)
-        or not isinstance(invariant, Real)
-        or not 0 <= invariant <= 1
-    ):
-        raise ValueError(
-            "invariant must be a fraction of the latent numbers, from 0 to 1, but got "
-            f"{invariant!r}."
-        )
+def _check_invariant(invariant: float, ndim: int) -> None:
+    check_number(invariant, "invariant", 0, 1)
     if invariant and ndim == 1:
         raise ValueError(
             "Spectra have one orientation: invariant must be 0 for them, but got "
@@ -500,8 +493,12 @@ def _check_invariant(invariant: object, ndim: int) -> None:
         )
 
 
-# Smaller than the published network, and no worse than principal components from its
-# first step on: for a thousand samples rather than for hundred thousands.
-_AXES = {"widths": (32, 64, 128), "output": "linear", "around_axes": True}
+# For a thousand samples rather than for hundreds of thousands: smaller than the
+# published network, and from the first step as good as principal components.
+_AXES: dict[str, Any] = {
+    "widths": (32, 64, 128),
+    "output": "linear",
+    "around_axes": True,
+}
 register("vae-axes", 1)(partial(ConvVAE, **_AXES))
 register("vae-axes", 2)(partial(ConvVAE, max_size=64, invariant=0.6, **_AXES))

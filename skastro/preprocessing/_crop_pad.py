@@ -49,13 +49,13 @@ class CropPadImages(
         Images of 3-D X have one channel.
 
     image_shape : tuple of int, default=None
-        Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
-        a row is an image written out. With None a row of 2-D X is an image of height
-        1. The new images are written out as rows too.
+        Shape of one image, ``(height, width)`` or with the channels, if X is 2-D and
+        each row is a flattened image. With None a row of 2-D X is an image of height
+        1. The new images are flattened to rows too.
 
     fill_value : float, default=0
-        Value of the pixels around an image that is smaller than `size`. It must be one
-        that the images' data type can hold.
+        Value of the pixels around an image that is smaller than `size`. The data type
+        of the images must be able to hold it.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class CropPadImages(
     See Also
     --------
     GalaxyClassifier : Takes the images that result.
-    RebinSpectra : Spectra of different grids on one.
+    RebinSpectra : Rebins spectra to a common grid.
 
     Notes
     -----
@@ -134,6 +134,7 @@ class CropPadImages(
         self : object
             The transformer itself. `transform` works without `fit` as well.
         """
+        images: Any
         if _is_image_list(X):
             images = self._check_list(X)
             shape, dtype = _common_shape(images), np.result_type(*images)
@@ -143,9 +144,9 @@ class CropPadImages(
             shape, dtype = tuple(images.shape[1:]), images.dtype
         self._check_fill(dtype)
         n_features_out = self._new_shape(shape)[0]
-        # Last, so that a failing fit leaves nothing behind.
+        # Set last, so that a failing fit sets no attribute.
         for name in ("n_features_in_", "feature_names_in_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         if isinstance(images, np.ndarray):
             validate_data(self, X, reset=True, skip_check_array=True)
         elif shape[0] is not None:
@@ -162,29 +163,29 @@ class CropPadImages(
         X : array-like of shape (n_images, height, width) or with an axis of \
                 channels, or a list of images
             Images. They are not changed. May be an array on disk, such as an
-            `h5py.Dataset`. In a list, each image is an array ``(height, width)`` or
-            with an axis of channels, which all of them have or none.
+            `h5py.Dataset`. In a list, each image is an array ``(height, width)``, or
+            each has an axis of channels.
 
         Returns
         -------
         X_tr : ndarray of shape (n_images, new_height, new_width) or with an axis of \
                 channels where it was
-            New images with the data type of X; 2-D where X is 2-D. A
-            :class:`~skastro.datasets.LazyArray` where `X` is an array on disk: its
-            images are cut and padded when they are read.
+            New images with the data type of X; 2-D if X is 2-D. A
+            :class:`~skastro.datasets.LazyArray` if `X` is an array on disk: its images
+            are cut and padded when they are read.
         """
         self._validate_params()
         if _is_image_list(X):
-            images = self._check_list(X)
-            self._check_against_fit(images[0].shape)
-            self._check_fill(np.result_type(*images))
-            return self._transform_list(images)
+            listed = self._check_list(X)
+            self._check_against_fit(listed[0].shape)
+            self._check_fill(np.result_type(*listed))
+            return self._transform_list(listed)
         lazy = is_lazy(X)
         images = self._check_lazy(as_lazy(X)) if lazy else self._check_array(X)
         self._check_against_fit(images.shape[1:])
         self._check_fill(images.dtype)
         if lazy:
-            # Rows are read later; a copy keeps the present parameters until then.
+            # Rows are read later; the copy keeps the current parameters until then.
             function = copy.copy(self)._transform
             new_shape = self._new_shape(images.shape[1:])
             source = RowwiseSource(images, function, new_shape, images.dtype)
@@ -214,11 +215,11 @@ class CropPadImages(
         return out
 
     def _new_shape(self, sample_shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        """Return the shape of a new sample, flat where X is 2-D."""
+        """Return the shape of a new sample, flat if X is 2-D."""
         new_shape = self._new_image_shape(self._image_shape_of(sample_shape))
         return (math.prod(new_shape),) if len(sample_shape) == 1 else new_shape
 
-    def _new_image_shape(self, image_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _new_image_shape(self, image_shape: tuple[Any, ...]) -> tuple[int, ...]:
         height, width = self._size()
         new_shape = [height, width]
         if len(image_shape) == 3:
@@ -228,7 +229,7 @@ class CropPadImages(
 
     def _size(self) -> tuple[int, int]:
         size = self.size
-        if isinstance(size, Integral):
+        if isinstance(size, int | Integral):
             return int(size), int(size)
         if len(size) != 2 or not all(_POSITIVE.is_satisfied_by(item) for item in size):
             raise ValueError(
@@ -262,7 +263,7 @@ class CropPadImages(
             raise ValueError(
                 f"Found array of shape {X.shape} and dtype {X.dtype}: "
                 f"{type(self).__name__} expects images of shape (n, height, width), "
-                "(n, height, width, channels) or, written out, (n, n_pixels), real "
+                "(n, height, width, channels) or, flattened, (n, n_pixels), real "
                 "numbers, at least one."
             )
 
@@ -327,7 +328,7 @@ class CropPadImages(
 
 
 def _is_image_list(X: Any) -> bool:
-    """Tell a list of arrays with two axes or more from other input."""
+    """Return whether X is a list of arrays with two axes or more."""
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
         X = list(X)
     return (

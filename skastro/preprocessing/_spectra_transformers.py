@@ -50,8 +50,8 @@ _SIGMA_PER_MAD = 1.482602218505602
 class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of the stateless transformers of spectra.
 
-    It checks the input and leaves the work to the method `_transform` of the subclass,
-    which takes the spectra a few at a time from `_batches`.
+    It checks the input and calls the method `_transform` of the subclass, which takes
+    the spectra in batches from `_batches`.
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -78,8 +78,8 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         """
         if is_lazy(X):
             X = as_lazy(X)
-            vars(self).pop("sample_shape_", None)
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("sample_shape_", None)
+            self.__dict__.pop("feature_names_in_", None)
             self.sample_shape_ = self._validate_lazy(X)
             self.n_features_in_ = X.shape[1]
         else:
@@ -102,11 +102,11 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
 
         Returns
         -------
-        X_tr : ndarray of the shape of `X` but for the number of pixels, which is \
-                that of the new grid in `RebinSpectra`
-            float32 where `X` is float32, else float64. A
-            :class:`~skastro.datasets.LazyArray` where `X` is an array on disk: its
-            spectra are checked and transformed when they are read.
+        X_tr : ndarray of the shape of `X`, but with the number of pixels of the new \
+                grid in `RebinSpectra`
+            float32 if `X` is float32, otherwise float64. A
+            :class:`~skastro.datasets.LazyArray` if `X` is an array on disk: its spectra
+            are checked and transformed when they are read.
         """
         self._validate_params()
         if is_lazy(X):
@@ -114,7 +114,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         return self._transform(self._validate(X, reset=False))
 
     def _transform_lazy(self, X: LazyArray) -> LazyArray:
-        # Rows are read later; a copy keeps the present parameters until then.
+        # Rows are read later; the copy keeps the current parameters until then.
         transformer = copy.copy(self)
         flat = np.zeros((1, *self._validate_lazy(X)), self._dtype_of(X.dtype))
         example = self._transform(flat)
@@ -131,13 +131,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
                 f"{type(self).__name__} expects spectra of shape (n_spectra, n_pixels) "
                 "or (n_spectra, n_channels, n_pixels), real numbers, at least one."
             )
-        if hasattr(self, "sample_shape_"):
-            if X.shape[1:] != tuple(self.sample_shape_):
-                raise ValueError(
-                    f"X holds spectra of shape {X.shape[1:]}, but "
-                    f"{type(self).__name__} was fitted on spectra of shape "
-                    f"{tuple(self.sample_shape_)}."
-                )
+        self._check_sample_shape(X.shape[1:])
         return X.shape[1:]
 
     @staticmethod
@@ -155,7 +149,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
 
         Double precision costs little in the processor's cache and avoids the round-off
         of large fluxes; the copies may be changed in place. NaN pixels are interpolated
-        along `positions`, those of the pixels.
+        along `positions`, the coordinates of the pixels.
         """
         for rows in row_batches(X.shape):
             batch = X[rows].astype(np.float64, order="C")
@@ -181,7 +175,8 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
                 "with at least one pixel."
             )
         if not reset and hasattr(self, "sample_shape_"):
-            self._check_sample_shape(X.shape[1:])
+            if max(X.ndim - 1, len(self.sample_shape_)) > 1:
+                self._check_sample_shape(X.shape[1:])
             validate_data(self, original, reset=False, skip_check_array=True)
         interpolate = self.nan_policy == "interpolate"
         check_finite(
@@ -192,14 +187,14 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         if interpolate:
             _check_fillable(X)
         if reset:
-            # Last, so that a failing fit leaves nothing behind.
+            # Set last, so that a failing fit sets no attribute.
             validate_data(self, original, reset=True, skip_check_array=True)
             self.sample_shape_ = X.shape[1:]
         return X
 
     def _check_sample_shape(self, shape: tuple[int, ...]) -> None:
-        """Compare channels and lengths, which scikit-learn does for 2-D input only."""
-        if max(len(shape), len(self.sample_shape_)) > 1 and shape != self.sample_shape_:
+        """Compare channels and lengths; scikit-learn does this for 2-D input only."""
+        if shape != tuple(getattr(self, "sample_shape_", shape)):
             raise ValueError(
                 f"X holds spectra of shape {shape}, but {type(self).__name__} was "
                 f"fitted on spectra of shape {self.sample_shape_}, that is "
@@ -231,7 +226,7 @@ class BaseSpectraScaler(OneToOneFeatureMixin, BaseSpectraTransformer):
 
 
 def _check_fillable(X: np.ndarray) -> None:
-    """Refuse spectra without a single finite pixel."""
+    """Refuse spectra without any finite pixel."""
     empty = []
     for rows in row_batches(X.shape):
         hopeless = np.isnan(X[rows]).all(axis=-1)
@@ -265,30 +260,30 @@ class MinMaxSpectra(BaseSpectraScaler):
 
     .. math:: F' = \frac{F - F_\min}{F_\max - F_\min}
 
-    as in [1]_. A sky residual or a cosmic ray is often the largest pixel of a real
-    spectrum, and leaves a small part of the range for everything else. Limits by
+    as in [1]_. The largest pixel of a real spectrum is often a sky residual or a cosmic
+    ray, which compresses all other pixels into a small part of the range. Limits by
     quantiles (`quantile_range`) do not depend on it.
 
     Parameters
     ----------
     feature_range : tuple of two float, default=(0, 1)
-        What the limits become.
+        Lower and upper end of the new range.
 
     quantile_range : tuple of two float, default=(0.0, 100.0)
         Percentiles of the pixels of a spectrum that serve as :math:`F_\min` and
         :math:`F_\max`. The default is the plain minimum and maximum.
         ``(1.0, 99.0)`` lets one pixel in a hundred on each side fall outside of
-        `feature_range`. Where both percentiles coincide, as in a spectrum of mostly
-        zeros, the minimum and maximum serve instead.
+        `feature_range`. If both percentiles coincide, as in a spectrum of mostly zeros,
+        the minimum and maximum are used instead.
 
     clip : bool, default=False
-        Set what lies outside of `feature_range` to its nearer end. Only matters
+        Set values outside of `feature_range` to its nearer end. It has an effect only
         together with `quantile_range`.
 
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
-        pixel towards the ends. Infinite values are always refused.
+        pixel toward the ends. Infinite values are always refused.
 
     Attributes
     ----------
@@ -407,9 +402,9 @@ class StandardizeSpectra(BaseSpectraScaler):
     ----------
     robust : bool, default=False
         Use the median, and the median absolute deviation times 1.4826, which is the
-        standard deviation of normally distributed values. Where the median absolute
-        deviation is zero, as in a spectrum of mostly zeros, the root mean square
-        about the median serves instead.
+        standard deviation of normally distributed values. If the median absolute
+        deviation is zero, as in a spectrum of mostly zeros, the root mean square about
+        the median is used instead.
 
     clip : float, default=None
         Limit the absolute values after scaling to this number. None does not limit
@@ -418,7 +413,7 @@ class StandardizeSpectra(BaseSpectraScaler):
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
-        pixel towards the ends. Infinite values are always refused.
+        pixel toward the ends. Infinite values are always refused.
 
     Attributes
     ----------
@@ -482,8 +477,8 @@ class StandardizeSpectra(BaseSpectraScaler):
             scale *= _SIGMA_PER_MAD
             scale = np.where(scale == 0, _root_mean_square(batch), scale)
         else:
-            # Without this first step the mean of a constant spectrum is off by
-            # round-off, which would then be scaled to one.
+            # Without this first step the mean of a constant spectrum has a round-off
+            # error, which would then be scaled to one.
             batch -= batch[..., :1].copy()
             batch -= batch.mean(axis=-1, keepdims=True)
             scale = _root_mean_square(batch)
@@ -499,35 +494,35 @@ def _root_mean_square(batch: np.ndarray) -> np.ndarray:
 
 
 class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
-    """Put spectra on another wavelength grid, conserving the flux.
+    """Rebin spectra to another wavelength grid, conserving the flux.
 
-    A new pixel takes the mean of the flux density over its width: each old pixel
-    counts by the length of its overlap with the new one, as in [1]_. So the integral
-    of the flux over the pixels that the input covers stays what it was.
+    The value of a new pixel is the mean of the flux density over its width: each old
+    pixel is weighted by the length of its overlap with the new one, as in [1]_. The
+    integral of the flux over the pixels that the input covers is therefore conserved.
 
     Parameters
     ----------
     wavelength : array-like or Quantity of shape (n_pixels,), default=None
         Centers of the pixels of the input, strictly ascending, evenly spaced or not.
-        Pixels meet midway between their centers. None numbers the pixels 0, 1, 2, ...
+        Pixels meet midway between their centers. None stands for 0, 1, 2, ...
 
     new_wavelength : array-like or Quantity of shape (n_new_pixels,), default=None
         Centers of the new pixels, strictly ascending. Plain numbers are in the unit
-        of `wavelength`; quantities are converted to it. None asks for evenly spaced
+        of `wavelength`; quantities are converted to it. None stands for evenly spaced
         pixels over the range of the input.
 
     n_bins : int, default=None
-        Number of evenly spaced new pixels where `new_wavelength` is None. None takes
-        as many as the input has.
+        Number of evenly spaced new pixels if `new_wavelength` is None. None keeps the
+        number of pixels of the input.
 
     fill_value : float, default=nan
-        Value of new pixels of which less than half lies within the range of the
-        input. The other transformers interpolate NaN pixels if they are asked to.
+        Value of new pixels if less than half of their width is within the range of the
+        input. The other transformers can interpolate NaN pixels (`nan_policy`).
 
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
-        pixel towards the ends. Infinite values are always refused.
+        pixel toward the ends. Infinite values are always refused.
 
     Attributes
     ----------
@@ -605,7 +600,7 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
         else:
             new_wavelength = to_unit_of(self.wavelength, self.new_wavelength)
             self.new_wavelength_ = np.array(new_wavelength, dtype=np.float64)
-        # Feature names are those of the second axis: of the channels of 3-D input.
+        # Feature names belong to the second axis: to the channels of 3-D input.
         is_flat = len(self.sample_shape_) == 1
         self._n_features_out = (
             len(self.new_wavelength_) if is_flat else self.sample_shape_[0]
@@ -623,8 +618,8 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
         """Return the old pixels' centers and edges and the new pixels' edges."""
         if self.new_wavelength is not None and self.n_bins is not None:
             raise ValueError(
-                "new_wavelength and n_bins both say what the new grid is: set one of "
-                "them to None."
+                "new_wavelength and n_bins both define the new grid: set one of them "
+                "to None."
             )
         if self.wavelength is None:
             wavelength = np.arange(n_pixels, dtype=np.float64)
@@ -633,7 +628,7 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
             if wavelength.shape != (n_pixels,):
                 raise ValueError(
                     f"X holds spectra of {n_pixels} pixels, but wavelength has "
-                    f"{_describe_length(wavelength)}: it must have one value a pixel."
+                    f"{_describe_length(wavelength)}: it must have one value per pixel."
                 )
         edges = bin_edges(wavelength)
         if self.new_wavelength is not None:
@@ -651,7 +646,7 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
 
 
 def _describe_length(wavelength: np.ndarray) -> str:
-    """Say how long a grid is."""
+    """Describe the length of a grid."""
     if wavelength.ndim == 1:
         return f"{wavelength.size} values"
     return f"shape {wavelength.shape}"

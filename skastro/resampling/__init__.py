@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Samplers: noisy copies and chosen numbers of samples per class, in ``fit`` only."""
+"""Samplers, which act in ``fit`` only: noisy copies, chosen numbers per class."""
 
 from skastro.resampling._noise_samplers import NoiseAugmenter, NoiseResampler
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Samplers whose copies of samples get noise."""
+"""Samplers that make noisy copies of samples."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ _STRATEGIES = {"auto", "balanced", "minority", "not minority", "not majority", "
 
 
 class BaseNoiseSampler(BaseSampler):
-    """Base of the samplers whose copies of samples get noise.
+    """Base of the samplers that make noisy copies of samples.
 
     Subclasses choose the rows, from the classes only.
     """
@@ -38,13 +38,13 @@ class BaseNoiseSampler(BaseSampler):
         "random_state": ["random_state"],
     }
 
-    # imbalanced-learn then leaves `sampling_strategy` to the subclass. It reads the
-    # attribute even of a sampler that has no such parameter.
+    # With "bypass" imbalanced-learn leaves `sampling_strategy` to the subclass. It
+    # reads the attribute even if the sampler has no such parameter.
     _sampling_type = "bypass"
     sampling_strategy: Any = None
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Check the input and count the samples that there will be of each class.
+        """Check the input and compute the number of samples of each class.
 
         Resampling needs `fit_resample` only.
 
@@ -80,9 +80,9 @@ class BaseNoiseSampler(BaseSampler):
         Returns
         -------
         X_resampled : array-like of shape (n_samples_new, ...)
-            The samples that were kept, unchanged and in their order, and then the
-            copies with noise. An array is float32 where `X` is, else float64; lists
-            and data frames come back as such.
+            The samples that were kept, unchanged and in their order, followed by the
+            copies with noise. An array is float32 if `X` is float32, otherwise float64.
+            Lists give a list, data frames a data frame.
 
         y_resampled : array-like of shape (n_samples_new,)
             Their classes.
@@ -91,13 +91,13 @@ class BaseNoiseSampler(BaseSampler):
 
     @abstractmethod
     def _count_per_class(self, y: np.ndarray) -> dict:
-        """Count the samples that there will be of each class."""
+        """Compute the number of samples of each class after resampling."""
 
     @abstractmethod
     def _choose(
         self, y: np.ndarray, random_state: np.random.RandomState
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows that are kept, and the rows of which copies are made."""
+        """Return the rows to keep and the rows to copy."""
 
     def _check_X_y(
         self, X: ArrayLike, y: ArrayLike
@@ -109,7 +109,7 @@ class BaseNoiseSampler(BaseSampler):
                 "augment=... of the estimator, which work on arrays on disk."
             )
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
-        # A data frame of sparse columns; others have no such attribute.
+        # Only a data frame with sparse columns has this attribute.
         values = X.sparse.to_dense() if hasattr(X, "sparse") else X
         values = check_array(
             plain_array(values),
@@ -145,7 +145,7 @@ class BaseNoiseSampler(BaseSampler):
             return X
         seed = random_state.randint(np.iinfo(np.int32).max)
         with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which seeds the generators of GPUs, too.
+            # torch.manual_seed would also seed the generators of GPUs.
             torch.default_generator.manual_seed(int(seed))
             return augment_array(noise, X)
 
@@ -158,7 +158,7 @@ class BaseNoiseSampler(BaseSampler):
 
 
 def _as_float_frame(X: Any) -> Any:
-    """Let columns of whole numbers take noise; the result has the columns' dtypes."""
+    """Convert integer columns to floats, so that noise can be added."""
     if hasattr(X, "iloc") and any(dtype.kind != "f" for dtype in X.dtypes):
         return X.astype(np.float64)
     return X
@@ -173,13 +173,13 @@ class NoiseAugmenter(BaseNoiseSampler):
     Parameters
     ----------
     n_copies : int, default=1
-        Copies of each sample. There will be ``n_copies + 1`` times as many samples.
+        Copies of each sample. The result has ``n_copies + 1`` times as many samples.
 
     noise : {"noise", "wang2020", "resclass"}, callable or None, default="noise"
         How copies are varied. ``"noise"`` is white noise of up to half the spectrum's
         standard deviation, in any units of the flux; ``"wang2020"`` that of a CCD,
         cosmic rays and bad pixels, on min-max normalized spectra [1]_; ``"resclass"``
-        that of the LAMOST 1-D ResNet-18, on standardised spectra. A callable takes a
+        that of the LAMOST 1-D ResNet-18, on standardized spectra. A callable takes a
         Tensor of shape (n_samples, ...) and returns one, see :ref:`noise`. None makes
         plain copies.
 
@@ -256,12 +256,12 @@ class NoiseAugmenter(BaseNoiseSampler):
 
 
 class NoiseResampler(BaseNoiseSampler):
-    """Bring classes to chosen numbers of samples: noisy copies, or a random choice.
+    """Resample classes to chosen numbers of samples, with noise on the copies.
 
-    A class that needs more samples gets copies of samples drawn with replacement, and
-    the copies get noise; the samples themselves stay as they are. A class that needs
-    fewer is reduced by a random choice without replacement. This is how [1]_ balanced
-    stars, galaxies and quasars.
+    A class that needs more samples gets noisy copies of samples that are drawn with
+    replacement; the samples themselves are not changed. A class that needs fewer
+    samples is reduced by a random choice without replacement. [1]_ balanced stars,
+    galaxies and quasars in this way.
 
     A sampler: in a :class:`~skastro.Pipeline` it acts in ``fit`` only, and in
     cross-validation on the training folds alone.
@@ -271,27 +271,27 @@ class NoiseResampler(BaseNoiseSampler):
     sampling_strategy : str, int, float, dict or callable, default="auto"
         Numbers of samples of the classes after resampling.
 
-        - ``"balanced"``: as many of each class, and no more samples in all than there
-          were: ``n_samples // n_classes``. Frequent classes shrink, rare ones grow, as
+        - ``"balanced"``: ``n_samples // n_classes`` of each class, so that the total
+          does not increase. Frequent classes shrink and rare classes grow, as
           ``class_weight="balanced"`` would weight them.
-        - int: that number of each class.
-        - dict: the number of each class by its label, more or fewer than there are.
-          Classes that are not named stay as they are.
-        - ``"auto"`` or ``"not majority"``: as many of each class as the largest has.
-          ``"all"`` is the same, ``"minority"`` and ``"not minority"`` bring the
+        - int: this number of each class.
+        - dict: the number for each label, more or fewer than there are. Classes that
+          are not in the dict do not change.
+        - ``"auto"`` or ``"not majority"``: each class gets as many as the largest has.
+          ``"all"`` is the same; ``"minority"`` and ``"not minority"`` bring the
           smallest class, or all but the smallest, to that number.
         - float, for two classes: the number of the smaller class as a fraction of
           that of the larger one.
         - callable: takes `y` and returns a dict.
 
-        The words and the float mean what they do in
+        The words and the float have the meaning that they have in
         :class:`~imblearn.over_sampling.RandomOverSampler`.
 
     noise : {"noise", "wang2020", "resclass"}, callable or None, default="noise"
         How copies are varied. ``"noise"`` is white noise of up to half the spectrum's
         standard deviation, in any units of the flux; ``"wang2020"`` that of a CCD,
         cosmic rays and bad pixels, on min-max normalized spectra [1]_; ``"resclass"``
-        that of the LAMOST 1-D ResNet-18, on standardised spectra. A callable takes a
+        that of the LAMOST 1-D ResNet-18, on standardized spectra. A callable takes a
         Tensor of shape (n_samples, ...) and returns one, see :ref:`noise`. None makes
         plain copies.
 

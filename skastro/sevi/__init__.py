@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Electron images of slow-electron velocity-map imaging (SEVI).
 
-An estimator of angular distributions, the fit of shells to counts, simulation, files
-and a display. Names are loaded on first use, so that files are read without PyTorch.
+The package contains an estimator of angular distributions, the fit of shells to counts,
+simulation, readers and a display. Names are loaded on first use, so that files can be
+read without PyTorch.
 """
 
 import lazy_loader

@@ -46,7 +46,7 @@ def even_legendre(c: torch.Tensor) -> torch.Tensor:
 def product_expansion() -> torch.Tensor:
     """Expand P_2l(u t) in the products P_2m(u) P_2k(t), at [l, m, k] of (13, 13, 13).
 
-    Powers of t would have coefficients of up to 10^8; none here exceeds 1.
+    Powers of t would have coefficients of up to 10^8; those of products are at most 1.
     """
     nodes, weights = legendre.leggauss(4 * N_BETAS)
     nodes, weights = torch.as_tensor(nodes), torch.as_tensor(weights)
@@ -59,10 +59,10 @@ def product_expansion() -> torch.Tensor:
     return coefficients * (allowed[:, :, None] & allowed[:, None, :])
 
 
-# Standard deviations of the radius beyond which a shell is taken to end.
+# Standard deviations of the radius at which a shell is cut off.
 REACH = 6.0
 
-# Points of the integral, which is exact to 1e-5 with them.
+# Points of the integral, for an accuracy of 1e-5.
 _N_DEPTHS = 24
 
 
@@ -75,28 +75,28 @@ def line_of_sight_moments(
     r"""Integrate shells along the line of sight.
 
     Electrons of a radius r whose density in cos θ is f have the density
-    f(cos θ) / (2π r²) on their sphere. Where the line of sight passes the centre at the
-    distance s, both halves of the sphere give f(z/r) / (π r y), with y² = r² - s². For
-    radii of the normal density N this is summed to
+    f(cos θ) / (2π r²) on their sphere. On a line of sight at the distance s from the
+    center, both halves of the sphere contribute f(z/r) / (π r y), with y² = r² - s².
+    For radii with the normal density N the sum is
 
     .. math:: \int_0^\infty N(r)\, f(z / r)\, \frac{dy}{\pi r^2},
 
-    whose integrand has no singularity at r = s, unlike that of the integral over r.
+    whose integrand, in contrast to the integral over r, has no singularity at r = s.
 
     Parameters
     ----------
     s : Tensor of shape (n, n_radii)
-        Distances from the centre in the image.
+        Distances from the center in the image.
     radius, radius_width : Tensors of shape (n,)
         Mean and standard deviation of the radii. Both may require gradients.
     derivatives : bool, default=False
-        Whether to give the derivatives with respect to `radius` and `radius_width` too.
+        Whether to return the derivatives with respect to `radius` and `radius_width`.
 
     Returns
     -------
     moments : Tensor of shape (n, n_radii, 13) or (3, n, n_radii, 13)
-        The integral with P_2k(s / r), k = 0 … 12, in place of f; with `derivatives`
-        followed by those by `radius` and by `radius_width`.
+        The integral with P_2k(s / r), k = 0 … 12, instead of f; with `derivatives`
+        followed by those with respect to `radius` and `radius_width`.
 
     Examples
     --------
@@ -112,13 +112,13 @@ def line_of_sight_moments(
     weights = torch.as_tensor(weights / 2).to(s)
     radius, radius_width = radius[:, None, None], radius_width[:, None, None]
     s = s[..., None]
-    # The integral depends on radius and width by the normal density alone: where its
-    # nodes lie is no matter of derivatives.
+    # Only the normal density depends on radius and width; the derivatives do not
+    # include the positions of the nodes.
     with torch.no_grad():
         reach = REACH * radius_width
         near = torch.maximum(radius - reach, s)
         far = radius + reach
-        # Products, since differences of squares would lose digits.
+        # Products, because differences of squares would lose digits.
         low = torch.sqrt((near - s) * (near + s))
         high = torch.sqrt(((far - s) * (far + s)).clamp(min=0))
         y = low + (high - low) * nodes
@@ -138,9 +138,9 @@ def line_of_sight_moments(
 def detector_matrix(tilt: torch.Tensor, ellipticity: torch.Tensor) -> torch.Tensor:
     """Compute matrices (n, 2, 2) from an upright, round image to the detector.
 
-    They act on (x, z), across the polarization axis and along it. The axis is turned by
-    `tilt`, in degrees from the detector's second axis to its first; then the image is
-    stretched along the second axis by `ellipticity` over the first, at equal area.
+    They act on (x, z), across the polarization axis and along it. The axis is rotated
+    by `tilt`, in degrees from the detector's second axis to its first. The image is
+    then stretched along the second axis by `ellipticity`, at equal area.
     """
     angle = torch.deg2rad(tilt)
     cosine, sine = torch.cos(angle), torch.sin(angle)
@@ -155,11 +155,11 @@ def detector_matrix(tilt: torch.Tensor, ellipticity: torch.Tensor) -> torch.Tens
 _N_RADII = 192
 _N_ANGLES = 257
 
-# From this many pixels inside the shell on, the value at the centre of a pixel is its
-# mean to 5e-4.
+# Further than this many pixels inside the shell, the value at the center of a pixel
+# equals its mean to 5e-4.
 _SMOOTH = 8.0
 
-# Numbers in a temporary array, so that it stays near the processor.
+# Size of a temporary array that stays in the processor's cache.
 _AT_ONCE = 2**19
 
 
@@ -174,7 +174,7 @@ class ShellBasis:
     shell are integrated with several points along each axis.
 
     Lengths are in the unit in which the image reaches from -1 to 1 for ``extent=1``.
-    Images have the polarisation along their second axis.
+    Images have the polarization along their second axis.
 
     Parameters
     ----------
@@ -183,12 +183,12 @@ class ShellBasis:
     extent : float, default=1
         Half the side of the image.
     finest_width : float, default=0.005
-        The smallest standard deviation for which pixels are to be integrated precisely.
+        The smallest standard deviation for which pixels are integrated precisely.
     quadrant : bool, default=False
-        Give the upper right quarter only: rows and columns from the middle on, of odd
-        sizes with the middle. It holds all there is, as shells are symmetric.
+        Return only the upper right quadrant: rows and columns from the middle, with the
+        middle for odd sizes. It is sufficient, because shells are symmetric.
     device : str or torch.device, default="cpu"
-        Where to compute.
+        Device of the computation.
     dtype : torch.dtype, default=torch.float32
         Precision of the images.
 
@@ -236,7 +236,7 @@ class ShellBasis:
         like: dict[str, Any] = {"device": self.device, "dtype": dtype}
         whole = (torch.arange(size, **like) - (size - 1) / 2) * self.pixel
         self._axes = {False: whole, True: whole[size // 2 :]}
-        # Row i of a whole image is this row of its quarter.
+        # Row of the quadrant for each row of a whole image.
         distance = (2 * torch.arange(size, device=self.device) - (size - 1)).abs()
         self._unfold = distance // 2
         nodes, weights = np.polynomial.legendre.leggauss(self.n_points)
@@ -263,20 +263,21 @@ class ShellBasis:
         Parameters
         ----------
         radius, radius_width : Tensors of shape (n,)
-            Mean and standard deviation of the radii. Images pass gradients on to both.
+            Mean and standard deviation of the radii. Gradients propagate to both.
         derivatives : bool, default=False
-            Whether to give the derivatives with respect to both too.
+            Whether to return the derivatives with respect to both too.
         tilt, ellipticity : Tensors of shape (n,), default=None
-            Turn of the polarisation axis, from the image's second axis to its first, in
-            degrees; stretch along the second axis over that along the first, minus one.
+            Rotation of the polarization axis, from the image's second axis to its
+            first, in degrees; ratio of the stretch along the second axis to that along
+            the first, minus one.
         center : Tensor of shape (n, 2), default=None
-            Displacement of the centre along both axes, in pixels.
+            Displacement of the center along both axes, in pixels.
 
         Returns
         -------
         images : Tensor of shape (n, 13, height, width) or (3, n, 13, height, width)
             Probabilities of the pixels for β_l = 1; with `derivatives` followed by
-            those by `radius` and by `radius_width`.
+            those with respect to `radius` and `radius_width`.
         """
         radius, radius_width = self._number(radius), self._number(radius_width)
         nodes = self._nodes(radius, radius_width)
@@ -299,7 +300,7 @@ class ShellBasis:
         ellipticity: torch.Tensor | None = None,
         center: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Compute basis images, and how the image of a shell changes with its radii.
+        """Compute basis images, and derivatives with respect to the radii.
 
         Parameters
         ----------
@@ -314,7 +315,7 @@ class ShellBasis:
         -------
         images : Tensor of shape (n, n_betas + 3, height, width)
             B_0 to the B_l of the last coefficient, then the derivatives of
-            1/2 B_0 + Σ β_l B_l by `radius` and by `radius_width`.
+            1/2 B_0 + Σ β_l B_l with respect to `radius` and `radius_width`.
         """
         beta, radius, radius_width = (
             self._number(value) for value in (beta, radius, radius_width)
@@ -331,12 +332,12 @@ class ShellBasis:
         return self._project(tables, radius, radius_width, frame)
 
     def quadrant_axes(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the distances of a quadrant's pixels from the axes of the image.
+        """Return the distances of the pixels of a quadrant from the axes of the image.
 
         Returns
         -------
         across, along : Tensors of shape (height, width)
-            Distance from the second axis and from the first, of the pixels' centres.
+            Distances of the pixel centers from the second axis and from the first.
         """
         axis = self._axes[True]
         across, along = torch.meshgrid(axis, axis, indexing="ij")
@@ -362,15 +363,15 @@ class ShellBasis:
         radius, radius_width : Tensors of shape (n, n_shells)
             Mean and standard deviation of the radii.
         n_electrons : Tensor of shape (n, n_shells)
-            Expected number of electrons of each shell, those that miss the image
-            included.
+            Expected number of electrons of each shell, including those that miss the
+            image.
         tilt, ellipticity, center : Tensors, default=None
             As in :meth:`images`, for each image.
 
         Returns
         -------
         expected : Tensor of shape (n, height, width)
-            Without background.
+            Expected counts without background.
         """
         beta, radius, radius_width, n_electrons = (
             self._number(value) for value in (beta, radius, radius_width, n_electrons)
@@ -405,7 +406,7 @@ class ShellBasis:
     def _table(
         self, beta: torch.Tensor, radius: torch.Tensor, radius_width: torch.Tensor
     ) -> torch.Tensor:
-        """Density of a shell in the image at the nodes of radius and angle."""
+        """Compute the density of a shell at the nodes of radius and angle."""
         nodes = self._nodes(radius, radius_width)
         moments = line_of_sight_moments(nodes, radius, radius_width)
         beta = torch.cat([torch.full_like(beta[:, :1], 0.5), beta], dim=1)
@@ -427,12 +428,12 @@ class ShellBasis:
         ellipticity: torch.Tensor | None,
         center: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Matrices from the detector to the upright image, and centres."""
+        """Matrices from the detector to the upright image, and centers."""
         if tilt is ellipticity is center is None:
             return None
         if self.quadrant:
             raise ValueError(
-                "An image that is tilted, elliptical or off centre has no symmetric "
+                "An image that is tilted, elliptical or off center has no symmetric "
                 "quadrants; make the basis with quadrant=False."
             )
         none = torch.zeros(n, device=self.device, dtype=self.dtype)
@@ -467,10 +468,10 @@ class ShellBasis:
         reach = REACH * radius_width[:, None] + self.pixel
         smooth = reach.clamp(min=_SMOOTH * self.pixel)
         near = (s < radius[:, None] + reach) & (s > radius[:, None] - smooth)
-        # About the centre the angle varies within a pixel.
+        # Near the center the angle varies within a pixel.
         near |= s < _SMOOTH * self.pixel
-        # The pixels of each image become a row, the end of which is filled up with
-        # pixels that stand elsewhere already.
+        # The pixels of each image form a row, which is padded with pixels that are
+        # computed elsewhere.
         count = int(near.sum(1).max())
         listed = near.to(torch.uint8).topk(count, dim=1, sorted=False).indices
         if frame is None:
@@ -490,7 +491,7 @@ class ShellBasis:
 
     @cached_property
     def _polar_grid(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pixels of the quadrant, and the points within each, which images share."""
+        """Compute the pixels of the quadrant and the points in each."""
         axis = self._axes[True]
         places = torch.cartesian_prod(axis, axis)
         return _polar(places[None]), _polar(places[:, None] + self._offsets)
@@ -504,7 +505,7 @@ def _node_range(
 
 
 def _polar(points: torch.Tensor) -> torch.Tensor:
-    """Radii of points (..., 2), and their angles in the units of the tables."""
+    """Compute radii of points (..., 2), and angles in the units of the tables."""
     across, along = points.abs().unbind(-1)
     angle = torch.atan2(across, along) * (4 / math.pi) - 1
     return torch.stack([torch.hypot(across, along), angle])
@@ -519,7 +520,7 @@ def _sample(
     """Interpolate tables (n, n_channels, n_radii, n_angles) at points (2, n, m)."""
     with torch.no_grad():
         distance = (polar[0] - radius[:, None]) / radius_width[:, None]
-        # asinh, which torch does not vectorise on the CPU.
+        # asinh, which torch does not vectorize on the CPU.
         size = distance.abs()
         step = torch.log1p(size + size**2 / (1 + torch.sqrt(1 + size**2)))
         low, high = _node_range(radius, radius_width)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A figure of an electron image and the shells that were fitted to it."""
+"""A figure of an electron image and the shells fitted to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class _FittedShells:
         if lacking:
             raise ValueError(
                 f"shells lacks {', '.join(lacking)}; it must have "
-                f"{', '.join(_NEEDED)}, as what predict_shells returns."
+                f"{', '.join(_NEEDED)}, as the result of predict_shells."
             )
         shape = np.shape(shells["radius"])
         several = len(shape) == 2
@@ -87,7 +87,7 @@ class _FittedShells:
                 )
         if not 1 <= arrays["beta"].shape[1] <= N_BETAS:
             raise ValueError(
-                f"beta must have 1 to {N_BETAS} coefficients a shell, but has "
+                f"beta must have 1 to {N_BETAS} coefficients per shell, but has "
                 f"{arrays['beta'].shape[1]}."
             )
         factor = FACTORS[convention]
@@ -103,7 +103,7 @@ class _FittedShells:
             covariance = np.apply_along_axis(np.diag, 1, arrays["beta_std"] ** 2)
         arrays["beta"] = arrays["beta"] / factor
         arrays["beta_std"] = arrays["beta_std"] / factor
-        numbers = {
+        numbers: dict[str, Any] = {
             name: type(default)(read(name, default))
             for name, default in _OPTIONAL.items()
         }
@@ -150,7 +150,7 @@ class _FittedShells:
             *(torch.as_tensor(part)[None] for part in parts), **distortion
         )[0].numpy()
         image = image if self.polarization_axis == 1 else image.T
-        # Interpolation may fall below a density of zero.
+        # Interpolated densities may be negative.
         return image.clip(min=0) + self.background * total / size**2
 
     def outline(self, radius: float, size: int, part: ArrayLike) -> np.ndarray:
@@ -179,7 +179,7 @@ class _FittedShells:
         return angular_density(self.beta, cosine), np.sqrt(variance.clip(min=0))
 
 
-# Residuals of a good fit stay within so many standard deviations.
+# Limit of the residuals of a good fit, in standard deviations.
 _RESIDUAL_LIMIT = 4.0
 # More shells have a color scale instead of a legend.
 _MOST_NAMES = 6
@@ -197,7 +197,7 @@ def _color_scale(radius: np.ndarray) -> ScalarMappable:
 
 
 def _shell_colors(radius: np.ndarray) -> list[Any]:
-    """Choose colors: different ones for a few shells, a scale by radius for many."""
+    """Choose colors: distinct ones for few shells, a scale by radius for many."""
     if len(radius) <= _MOST_NAMES:
         return [f"C{shell}" for shell in range(len(radius))]
     return list(_color_scale(radius).to_rgba(radius))
@@ -209,15 +209,15 @@ def _draw_image(
     """Draw counts, and rings with their widths on one side of the electrons' axis."""
     size, extent = len(counts), fitted.extent
     box = (-extent, extent, extent, -extent)
-    picture = ax.imshow(
+    drawn = ax.imshow(
         counts,
         cmap="gray_r",
         norm=PowerNorm(0.5, 0, np.percentile(counts, 99.8) or counts.max() or 1.0),
         extent=box,
         interpolation="nearest",
     )
-    ax.figure.colorbar(picture, ax=ax, label="Counts")
-    # The other half shows the image as it is.
+    ax.figure.colorbar(drawn, ax=ax, label="Counts")
+    # The other half shows the image without rings.
     turn = np.linspace(0, np.pi, 181)
     for radius, width, color in zip(
         fitted.radius, fitted.radius_width, colors, strict=True
@@ -238,10 +238,10 @@ def _draw_image(
 def _draw_residual(
     ax: Axes, residual: np.ndarray, rms: float, cell: float, extent: float
 ) -> None:
-    """Draw the residual, in cells of that side, within the limits of the image."""
+    """Draw the residual, in cells of side `cell`, within the limits of the image."""
     end = cell * len(residual) - extent
     limit = max(_RESIDUAL_LIMIT, np.percentile(np.abs(residual), 99.5))
-    picture = ax.imshow(
+    drawn = ax.imshow(
         residual,
         cmap="RdBu_r",
         vmin=-limit,
@@ -249,7 +249,7 @@ def _draw_residual(
         extent=(-extent, end, end, -extent),
         interpolation="nearest",
     )
-    ax.figure.colorbar(picture, ax=ax, label="Standard deviations")
+    ax.figure.colorbar(drawn, ax=ax, label="Standard deviations")
     ax.set(
         xlim=(-extent, extent),
         ylim=(extent, -extent),
@@ -266,7 +266,7 @@ def _draw_densities(
     width: float,
     beta_true: np.ndarray | None,
 ) -> None:
-    """Draw angular densities, with bands of so many standard deviations."""
+    """Draw angular densities, with bands of `width` standard deviations."""
     factor = FACTORS[convention]
     angle = np.linspace(0, 90, _N_ANGLES)
     cosine = np.cos(np.deg2rad(angle))
@@ -283,14 +283,14 @@ def _draw_densities(
     if beta_true is not None:
         true = factor * angular_density(np.divide(beta_true, factor), cosine)
         for shell, values in enumerate(true):
-            label = None if shell else "true"
-            ax.plot(angle, values, "--", color="k", linewidth=0.9, label=label)
+            name = None if shell else "true"
+            ax.plot(angle, values, "--", color="k", linewidth=0.9, label=name)
     if len(colors) <= _MOST_NAMES:
         ax.legend(fontsize="small")
     else:
         ax.figure.colorbar(_color_scale(fitted.radius), ax=ax, label="Radius")
     ax.set(
-        xlabel="Angle from the polarisation axis (degrees)",
+        xlabel="Angle from the polarization axis (degrees)",
         ylabel=_FORMULAS[convention],
         xlim=(0, 90),
         xticks=np.arange(0, 91, 15),
@@ -328,19 +328,19 @@ def _draw_profile(
         xlabel="Radius",
         ylabel="Counts per pixel",
         xlim=(0, extent),
-        # Room for the legend.
+        # Space for the legend.
         ylim=(0, 1.2 * np.nanmax(means) or 1.0),
         title="Radial profile",
     )
 
 
-# Electrons that a cell of the residual should have, and least cells along a side.
+# Electrons per cell of the residual, and minimum number of cells along a side.
 _ENOUGH = 10.0
 _LEAST_CELLS = 16
 
 
 class SEVIDisplay:
-    """An image of electrons, and the shells that were fitted to it.
+    """An image of electrons, and the shells fitted to it.
 
     Four axes: the image, with the fitted rings and their widths in the half on one side
     of the electrons' axis; the residual of the fit, in standard deviations; the
@@ -356,7 +356,7 @@ class SEVIDisplay:
     shells : dict or :class:`~sklearn.utils.Bunch`
         The shells of this image, as ``SEVIRegressor.predict_shells`` gives them:
         ``beta``, ``beta_std`` of shape (n_shells, n_betas), ``radius``,
-        ``radius_width``, ``n_electrons`` of shape (n_shells,) and, where there are any,
+        ``radius_width``, ``n_electrons`` of shape (n_shells,) and, if available,
         ``beta_cov`` of shape (n_shells, n_betas, n_betas), ``radius_std``,
         ``background``, ``tilt``, ``ellipticity``, ``center``, ``out_of_range``. A first
         axis of length 1 is allowed.
@@ -364,25 +364,25 @@ class SEVIDisplay:
         True coefficients.
     convention : {"density", "vmi"}, default="density"
         Meaning of the coefficients: β_l of 1/2 + Σ β_l P_2l(cos θ), or b_l of
-        1 + Σ b_l P_2l(cos θ). The densities are drawn so.
+        1 + Σ b_l P_2l(cos θ). It also applies to the drawn densities.
     polarization_axis : {0, 1}, default=1
-        Axis of the image along which the electrons are polarised.
+        Axis of the image along which the electrons are polarized.
     extent : float, default=1.0
         Half the side of the image, in the unit of the radii.
 
     Attributes
     ----------
     expected : ndarray of shape (size, size)
-        Counts that the fit expects.
+        Expected counts of the fit.
     block : int
         Side of the cells of `residual`, in pixels.
     residual : ndarray of shape (n_cells, n_cells)
-        Counts minus expected counts, over the square root of the latter, in cells that
-        are large enough for some ten counts within the largest shell. Where fewer than
-        one count is expected, the difference itself.
+        Counts minus expected counts, divided by the square root of the latter, in cells
+        that are large enough for about ten counts within the largest shell. If less
+        than one count is expected, the difference itself.
     residual_std : float
-        Root mean square of `residual` where five counts or more are expected; about 1
-        if the image shows such shells.
+        Root mean square of `residual` in cells with at least five expected counts;
+        about 1 if the fit is good.
     axes_ : ndarray of Axes of shape (2, 2)
         Image and residual, densities and radial profile.
     ax_ : matplotlib Axes
@@ -396,10 +396,10 @@ class SEVIDisplay:
 
     Notes
     -----
-    The bands of the densities follow from ``beta_cov``. Where `shells` has none, the
-    errors of the coefficients are taken as independent, which is an approximation: of
-    densities that are peaked along the axis the bands are then too narrow within some
-    15 degrees of it, and too wide elsewhere.
+    The bands of the densities follow from ``beta_cov``. If `shells` has none, the
+    errors of the coefficients are assumed to be independent, which is an approximation:
+    for densities that peak along the axis the bands are then too narrow within about 15
+    degrees of it, and too wide elsewhere.
 
     Examples
     --------
@@ -463,14 +463,14 @@ class SEVIDisplay:
         Parameters
         ----------
         estimator : SEVIRegressor or Pipeline
-            Fitted; a pipeline ends in a :class:`~skastro.SEVIRegressor`, and the image
-            is drawn as that gets it.
+            A fitted regressor, or a pipeline that ends in one. The image is drawn as
+            the regressor receives it.
         image : array-like of shape (size, size) or (1, size, size)
             One image, as ``estimator.predict`` takes it; with `image_shape` it may be a
             row of pixels.
         beta_true : array-like of shape (n_shells * n_coefficients,), default=None
             True coefficients, in the estimator's `convention`, those of the smallest
-            shell first. They may be more than the estimator's `n_betas`.
+            shell first. There may be more than the estimator's `n_betas`.
         coverage : float, default=0.9
             Probability with which a band holds the density at an angle.
         ax : array of 4 matplotlib Axes, default=None
@@ -484,16 +484,16 @@ class SEVIDisplay:
         Raises
         ------
         TypeError
-            If the estimator fits no shells.
+            If the estimator does not fit shells.
         ValueError
-            If `image` is none, or shells cannot be fitted to it.
+            If `image` is not an image, or shells cannot be fitted to it.
         """
         *before, regressor = prediction_steps(estimator)
         if not hasattr(regressor, "predict_shells"):
             raise TypeError(
                 "SEVIDisplay takes a SEVIRegressor, or a pipeline that ends in one, "
-                f"but got {type(regressor).__name__}. For shells that you have already "
-                "take from_predictions."
+                f"but got {type(regressor).__name__}. For given shells use "
+                "from_predictions."
             )
         X = _one_sample(image, regressor.image_shape)
         for step in before:
@@ -524,7 +524,7 @@ class SEVIDisplay:
         coverage: float = 0.9,
         ax: ArrayLike | None = None,
     ) -> Self:
-        """Draw shells that are there already.
+        """Draw given shells.
 
         Parameters
         ----------
@@ -537,7 +537,7 @@ class SEVIDisplay:
         convention : {"density", "vmi"}, default="density"
             Meaning of the coefficients.
         polarization_axis : {0, 1}, default=1
-            Axis of the image along which the electrons are polarised.
+            Axis of the image along which the electrons are polarized.
         extent : float, default=1.0
             Half the side of the image, in the unit of the radii.
         coverage : float, default=0.9
@@ -553,7 +553,7 @@ class SEVIDisplay:
         Raises
         ------
         ValueError
-            If something does not fit the image or the shells.
+            If an argument does not match the image or the shells.
         """
         check_option(convention, "convention", tuple(FACTORS))
         if polarization_axis not in (0, 1):
@@ -564,7 +564,7 @@ class SEVIDisplay:
         image = _one_sample(image, None)[0].astype(np.float64)
         if image.shape[0] != image.shape[1]:
             raise ValueError(
-                "image must be square, with the centre in its middle, but has the "
+                "image must be square, with the center in its middle, but has the "
                 f"shape {image.shape}."
             )
         if not np.isfinite(image).all():
@@ -605,7 +605,7 @@ class SEVIDisplay:
         Raises
         ------
         ValueError
-            If `coverage` is no probability, or `ax` does not hold four axes.
+            If `coverage` is not between 0 and 1, or `ax` does not hold four axes.
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must be between 0 and 1; got {coverage!r}.")
@@ -620,7 +620,7 @@ class SEVIDisplay:
         colors = _shell_colors(self._fitted.radius)
         fitted, expected = self._fitted, self.expected
         _draw_image(self.axes_[0, 0], fitted, np.asarray(self.image), colors)
-        # The last cells may be smaller than they are drawn.
+        # The last cells may be smaller than drawn.
         side = 2 * self.extent * self.block / len(self.image)
         _draw_residual(
             self.axes_[0, 1], self.residual, self.residual_std, side, self.extent

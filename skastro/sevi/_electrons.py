@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Images of electron shells, electron by electron."""
+"""Images of electron shells, simulated electron by electron."""
 
 import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import ArrayLike
 
-# Coefficients of a shell, those of P_2 to P_24, as in the published data.
+# Number of coefficients of a shell, P_2 to P_24, as in the published data.
 N_BETAS = 12
 
-# What the coefficients of 1/2 + Σ β_l P_2l are multiplied by in each convention: those
-# of "vmi" are b_l of 1 + Σ b_l P_2l.
+# Factor of the coefficients of 1/2 + Σ β_l P_2l in each convention: "vmi" has b_l of
+# 1 + Σ b_l P_2l.
 FACTORS = {"density": 1.0, "vmi": 2.0}
 
-# Cells of equal width in cos θ, within which the density is taken as constant. That
-# changes its P_24 by less than a millionth.
+# Cells of equal width in cos θ, with constant density in each. This changes P_24 by
+# less than a millionth.
 _N_CELLS = 20_000
 
 
@@ -25,7 +25,7 @@ def angular_density(beta: ArrayLike, cos_theta: ArrayLike) -> np.ndarray:
     beta : array-like of shape (..., n_betas)
         The coefficients β_1, β_2 …
     cos_theta : array-like of shape (n_angles,)
-        Cosines of the angle from the polarisation axis.
+        Cosines of the angle from the polarization axis.
 
     Returns
     -------
@@ -54,16 +54,16 @@ def throw_electrons(
 ) -> dict[str, np.ndarray]:
     """Draw electrons of a shell one by one.
 
-    Their distance from the centre is normally distributed, the cosine of their angle
-    from the polarisation axis has the density 1/2 + Σ β_l P_2l(cos θ), the azimuth is
-    uniform; the axis across the image is projected out.
+    Their distance from the center is normally distributed, the cosine of their angle
+    from the polarization axis has the density 1/2 + Σ β_l P_2l(cos θ), and the azimuth
+    is uniform. They are projected along the axis perpendicular to the image.
 
     Parameters
     ----------
     beta : array-like of shape (n_betas,)
-        Coefficients of any number. The density must not be negative.
+        Coefficients, any number of them. The density must not be negative.
     radius, radius_width : float
-        Mean and standard deviation of the distance from the centre.
+        Mean and standard deviation of the distance from the center.
     n_electrons : int
         Number of electrons.
     rng : numpy.random.Generator
@@ -73,7 +73,7 @@ def throw_electrons(
     -------
     electrons : dict of str to ndarray of shape (n_electrons,)
         Sorted by angle: ``r`` and ``cos_theta`` as generated; ``x``, across the
-        polarisation axis, and ``z``, along it, as detected.
+        polarization axis, and ``z``, along it, as detected.
 
     Raises
     ------
@@ -91,12 +91,12 @@ def throw_electrons(
     """
     edges = np.linspace(-1, 1, _N_CELLS + 1)
     density = angular_density(beta, (edges[1:] + edges[:-1]) / 2)
-    # Rounding may make a density negative that just touches zero.
+    # Rounding may give small negative values for a density of zero.
     if density.min() < -1e-6:
         raise ValueError(
             "The angular density 1/2 + Σ β_l P_2l(cos θ) of a shell must not be "
             f"negative; for beta={np.asarray(beta).tolist()} it falls to "
-            f"{density.min():.3g}. Coefficients b_l of 1 + Σ b_l P_2l are to be halved."
+            f"{density.min():.3g}. Divide coefficients b_l of 1 + Σ b_l P_2l by two."
         )
     density = np.maximum(density, 0)
     counts = rng.multinomial(n_electrons, density / density.sum())
@@ -116,7 +116,7 @@ def bin_electrons(
     Parameters
     ----------
     x, z : array-like of shape (n_electrons,)
-        Where they hit the detector: along the image's first axis and its second.
+        Positions on the detector, along the image's first axis and its second.
     size : int
         Height and width of the image, in pixels.
     extent : float, default=1

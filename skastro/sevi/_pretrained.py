@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Trained networks in files that the package carries."""
+"""Trained networks in files of the package."""
 
 import hashlib
 import json
@@ -25,11 +25,11 @@ _WEIGHTS, _LEARNED = "module_.", "learned."
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights of a network, what was learned besides, and how they were made.
+    """Weights of a network, further learned state, and the settings of the training.
 
-    `weights` are those of ``module_.state_dict()``, `learned` other numbers of a fitted
-    estimator. `settings` is what JSON can hold: ``parameters`` that the weights ask
-    for, the ``target_shape`` of a sample, and more.
+    `weights` are those of ``module_.state_dict()``, `learned` other arrays of a fitted
+    estimator. `settings` are plain values for JSON: the ``parameters`` that the weights
+    require, the ``target_shape`` of a sample, and more.
     """
 
     weights: dict[str, torch.Tensor]
@@ -37,7 +37,7 @@ class Pretrained:
     settings: dict[str, Any]
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a file of safetensors, which appears once it is complete."""
+        """Write a safetensors file, which appears when it is complete."""
         tensors = {
             prefix + name: value.detach().cpu().contiguous()
             for prefix, group in ((_WEIGHTS, self.weights), (_LEARNED, self.learned))
@@ -55,7 +55,7 @@ class Pretrained:
                 content = json.loads((file.metadata() or {})[_KEY])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
             damaged = _digest(tensors) != content["sha256"]
-            reason = "its content is not what was written"
+            reason = "its checksum is wrong"
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             damaged, reason = True, f"{type(error).__name__}: {error}"
         if damaged:
@@ -78,7 +78,7 @@ class Pretrained:
     ) -> Any:
         """Make an estimator with these weights for samples of this shape.
 
-        What was learned besides the weights has still to be set.
+        The caller sets the further learned state.
         """
         fixed = self.settings["parameters"]
         for name, value in parameters.items():
@@ -98,7 +98,7 @@ class Pretrained:
             **estimator._infer_sizes(shape),
             **estimator._infer_output_size(None),
         }
-        # The weights that are drawn here are thrown away.
+        # The random weights are replaced below.
         with torch_generator(torch.device(estimator.device or "cpu"), 0):
             estimator.initialize()
         estimator.module_.load_state_dict(self.weights)

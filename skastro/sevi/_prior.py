@@ -22,21 +22,20 @@ _LIMITS = (
 _MEANS = [1.0, 0.85, 0.55, 0.25, 0.1, 0.04, 0.015, 0.002, 0.004, 0.0, 0.0, 0.0]
 _SIGMAS = [0.65, 0.5, 0.5, 0.5, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.01]
 
-# Directions in which a density must not be negative: many to each of the 24 half waves.
+# Angles at which a density is checked: many for each of the 24 half waves.
 _N_DIRECTIONS = 385
 
-# Shells that reach the centre would have electrons of negative radius.
+# Shells that extend to the center would have electrons of negative radius.
 _LEAST_RADIUS_IN_WIDTHS = 6
 
 
 @dataclass(frozen=True)
 class SEVIPrior:
-    """Distribution of the shells on which networks for SEVI images are trained.
+    """Distribution of the shells in simulated SEVI images.
 
-    The coefficients β_l of the density 1/2 + Σ β_l P_2l(cos θ) have truncated normal
-    distributions, independent of each other, but for the densities that would be
-    negative somewhere: these are drawn again. Radii and their standard deviations are
-    uniform.
+    The coefficients β_l of the density 1/2 + Σ β_l P_2l(cos θ) have independent
+    truncated normal distributions; densities that are negative at some angle are
+    rejected and drawn again. Radii and their standard deviations are uniform.
 
     Parameters
     ----------
@@ -86,7 +85,7 @@ class SEVIPrior:
         n_shells : int
             Shells of an image.
         generator : torch.Generator
-            Source of randomness; tensors come to be on its device.
+            Source of randomness; tensors are on its device.
 
         Returns
         -------
@@ -107,8 +106,8 @@ class SEVIPrior:
             if not len(negative):
                 break
             beta[negative] = self._truncated_normal(len(negative), generator)
-        # Radii that are uniform under the condition that they lie apart: draw them as
-        # if the gaps were not, and put the gaps in.
+        # Radii are uniform with a minimum separation: draw them from a range that is
+        # shorter by the gaps, and add the gaps.
         gaps = self.min_separation * torch.arange(n_shells, dtype=torch.float64)
         low, high = pair(self.radius)
         high -= float(gaps[-1])
@@ -133,9 +132,9 @@ class SEVIPrior:
         Returns
         -------
         log_prob : Tensor of shape (...)
-            Minus infinity outside the limits and for densities that are negative
-            somewhere; elsewhere normalised before these were left out, which would add
-            0.04.
+            Minus infinity outside the limits and for densities that are negative at
+            some angle. The normalization includes the latter; without them the value
+            would be higher by 0.04.
         """
         beta = beta.to(torch.float64)
         lower, upper, mean, sigma = (
@@ -160,7 +159,7 @@ class SEVIPrior:
         high = torch.special.ndtr((upper - mean) / sigma)
         part = low + (high - low) * _uniform((n, N_BETAS), generator)
         beta = mean + sigma * torch.special.ndtri(part)
-        # Rounding may carry a value over a limit.
+        # Rounding may move a value over a limit.
         return torch.minimum(torch.maximum(beta, lower), upper)
 
 
@@ -185,7 +184,7 @@ def check_shells(prior: SEVIPrior, n_shells: int) -> None:
         )
     if (n_shells - 1) * prior.min_separation > high - low:
         raise ValueError(
-            f"{n_shells} shells that lie {prior.min_separation:g} apart do not fit "
+            f"{n_shells} shells that are {prior.min_separation:g} apart do not fit "
             f"between the radii {low:g} and {high:g}; lower min_separation."
         )
 
@@ -204,8 +203,9 @@ def check_ends(value: Any, name: str) -> tuple[float, float]:
 
 
 def pair(value: float | tuple[float, float]) -> tuple[float, float]:
-    """Return the ends of a range, which may be one number."""
-    return (value, value) if isinstance(value, Real) else value
+    """Return the ends of a range, which may be given as one number."""
+    # Type checkers do not know that int and float are Real.
+    return (value, value) if isinstance(value, int | float | Real) else value
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
@@ -214,9 +214,9 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor
     )
 
 
-# By how many mean gaps between neighbouring samples the limits are widened.
+# Widening of the limits, in mean gaps between neighboring samples.
 _MARGIN = 3.0
-# Least scatter, in units of the limits' distance.
+# Minimum scatter, in units of the distance of the limits.
 _LEAST_SCATTER = 0.02
 
 _COEFFICIENT_FIELDS = ("lower", "upper", "mean", "sigma")
@@ -224,15 +224,16 @@ _COEFFICIENT_FIELDS = ("lower", "upper", "mean", "sigma")
 
 @dataclass(frozen=True, eq=False)
 class ShellPrior:
-    """What a fit assumes of the shells: independent normal distributions within limits.
+    """Prior of a fit of shells: independent normal distributions within limits.
 
     Parameters
     ----------
     lower, upper, mean, sigma : Tensors of shape (n_betas,), float64
         Limits of the coefficients β_l of a shell, and mean and standard deviation of
-        the normal distributions before they are limited.
+        the normal distributions before truncation.
     radius, radius_width : tuple of (float, float)
-        Ranges of the mean radii and of their standard deviations, uniformly filled.
+        Ranges of the uniform distributions of the mean radii and of their standard
+        deviations.
 
     Raises
     ------
@@ -287,7 +288,8 @@ class ShellPrior:
             The prior.
         """
         parts = (getattr(SEVIPrior, name) for name in _COEFFICIENT_FIELDS)
-        return cls(*(part[:n_betas].clone() for part in parts), radius, radius_width)
+        lower, upper, mean, sigma = (part[:n_betas].clone() for part in parts)
+        return cls(lower, upper, mean, sigma, radius, radius_width)
 
     @classmethod
     def from_samples(
@@ -322,8 +324,14 @@ class ShellPrior:
         width = high - low
         scatter = np.maximum(beta.std(0) / width, _LEAST_SCATTER)
         mean, sigma = normals_within((beta.mean(0) - low) / width, scatter)
-        parts = (low, high, low + mean * width, sigma * width)
-        return cls(*(torch.as_tensor(part) for part in parts), radius, radius_width)
+        return cls(
+            torch.as_tensor(low),
+            torch.as_tensor(high),
+            torch.as_tensor(low + mean * width),
+            torch.as_tensor(sigma * width),
+            radius,
+            radius_width,
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -339,13 +347,14 @@ class ShellPrior:
         prior : ShellPrior
             The prior.
         """
+        coefficients = {
+            name: torch.tensor(np.asarray(values[name]), dtype=torch.float64)
+            for name in _COEFFICIENT_FIELDS
+        }
         return cls(
-            *(
-                torch.tensor(np.asarray(values[name]), dtype=torch.float64)
-                for name in _COEFFICIENT_FIELDS
-            ),
-            values["radius"],
-            values["radius_width"],
+            **coefficients,
+            radius=values["radius"],
+            radius_width=values["radius_width"],
         )
 
     def to_dict(self) -> dict[str, Any]:

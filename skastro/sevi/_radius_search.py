@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A first guess of the radii of electron shells, over all radii that there can be."""
+"""A first guess of the radii of electron shells, by a search over all radii."""
 
 import math
 
@@ -8,21 +8,21 @@ import torch
 from skastro.sevi._basis import ShellBasis
 from skastro.sevi._prior import ShellPrior
 
-# Cells of the histogram along the radius and the angle, and how far beyond the largest
-# radius it reaches.
+# Cells of the histogram along the radius and the angle, and its extent beyond the
+# largest radius.
 _N_RINGS = 96
 _N_ANGLES = 6
 _REACH = 1.06
-# The polynomials of higher degree say little about radii.
+# Polynomials of higher degree carry little information on radii.
 _N_BETAS = 6
-# Distance of the radii that are tried, in widths of the thinnest shell, and the largest
-# number of them.
+# Step of the grid of radii, in widths of the thinnest shell, and maximum number of
+# radii.
 _STEP = 1.0
 _MOST_RADII = 400
-# What the guess leaves out (widths, radii between the steps) in parts of the counts.
+# Error of the model (widths, radii between the steps), as a fraction of the counts.
 _MODEL_ERROR = 0.05
 _ERROR_EVERYWHERE = 0.02
-# A shell has at least this part of the electrons.
+# Minimum fraction of the electrons in a shell.
 _LEAST_SHARE = 0.02
 # Combinations of radii that are compared at once.
 _AT_ONCE = 4096
@@ -78,7 +78,7 @@ class RadiusSearch:
         return sums.index_add(-1, self.cells, images)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Guess the radii of folded images (n, n_pixels), as (n, n_shells), rising."""
+        """Guess ascending radii (n, n_shells) of folded images (n, n_pixels)."""
         counts = self.histogram(images)
         total = counts.sum(1, keepdim=True)
         share = counts / total
@@ -123,7 +123,7 @@ class RadiusSearch:
 
 
 def _evidence(products: dict[str, torch.Tensor], chosen: torch.Tensor) -> torch.Tensor:
-    """Logarithm of the probability of the counts given radii (n, m), up to a constant.
+    """Compute the log-probability of the counts given radii (n, m), up to a constant.
 
     The coefficients of all templates have independent standard normal distributions.
     """

@@ -59,13 +59,13 @@ class ImageColumn:
                 "shape (height, width)."
             )
         if not len(table):
-            raise ValueError(f"{table.where} has no rows; expected one an image.")
+            raise ValueError(f"{table.where} has no rows; expected one per image.")
         self.shape = (len(table), *stored.shape)
         self.dtype = stored.base
 
     @property
     def chunks(self) -> Any:
-        """The chunks of what is on disk."""
+        """The chunks of the array on disk."""
         return self.dataset.chunks
 
     def __getitem__(self, rows: slice) -> np.ndarray:
@@ -102,7 +102,7 @@ def sum_pixels(images: np.ndarray, size: int) -> np.ndarray:
         raise ValueError(
             f"size={size} does not divide images of {height} x {width} pixels: blocks "
             "of pixels are summed, so height and width must be the same multiple of "
-            "size. Leave size=None to get the images as they are."
+            "size. Set size=None to read the images unchanged."
         )
     blocks = images.reshape(n, size, block, size, block)
     return blocks.sum((2, 4), dtype=np.float64).astype(np.float32)
@@ -121,7 +121,7 @@ def read_plain_images(path: Path, lazy: bool) -> np.ndarray:
     if lazy and suffix != ".npy":
         raise ValueError(
             f"{path}: only images in tables FinalImage and in files .npy can be left "
-            "on disk; say lazy=False."
+            "on disk; set lazy=False."
         )
     if suffix == ".npy":
         images = _read_npy(path, lazy)
@@ -156,8 +156,8 @@ def _read_pages(path: Path) -> np.ndarray:
         raise OSError(f"Cannot read the image file {path}: {error}") from error
     if mode == "P" or pages[0].ndim != 2 or pages[0].dtype.kind not in "iuf":
         raise ValueError(
-            f"{path}: holds images of mode {mode!r}; expected grey levels (L, I;16, I "
-            "or F): counts of electrons have no colour."
+            f"{path}: holds images of mode {mode!r}; expected gray levels (L, I;16, I "
+            "or F): counts of electrons have no color."
         )
     if len({(page.shape, page.dtype) for page in pages}) > 1:
         shapes = sorted({f"{page.shape} {page.dtype}" for page in pages})
@@ -207,7 +207,7 @@ def read_electrons(
     return_electrons: bool,
     verbose: int,
 ) -> Bunch:
-    """Count electrons, a part of the table at a time.
+    """Count electrons, reading the table in parts.
 
     Returns ``images`` (n_images, size, size), polarized along axis 1; ``image_id``
     (n_images,); ``shells``, as given, or as the electrons name them, or None; ``place``
@@ -217,15 +217,12 @@ def read_electrons(
     detected, generated = tables["DetectedElectrons"], tables.get("GeneratedElectrons")
     detected.require("x", "z")
     if not len(detected):
-        raise ValueError(f"{detected.where} has no rows; expected one an electron.")
+        raise ValueError(f"{detected.where} has no rows; expected one per electron.")
     owner = _find_owner(detected, generated, shells)
     join = None
-    can_join = generated is not None and detected.has("electron_id")
-    if owner == "generated" or (return_electrons and can_join):
+    wanted = return_electrons and detected.has("electron_id")
+    if generated is not None and (owner == "generated" or wanted):
         join = Join(generated, detected)
-    if shells is None and owner != "image_id":
-        shells = Shells(detected.where, _shell_ids(owner, detected, join))
-
     place = column_of = None
     if owner == "image_id":
         ids = image_id = different_ids(detected, "image_id")
@@ -233,6 +230,8 @@ def read_electrons(
         if shells is not None:
             image_id, place = place_shells(shells, image_id, n_shells)
     else:
+        if shells is None:
+            shells = Shells(detected.where, _shell_ids(owner, detected, join))
         ids = shells.id
         image_id, place = place_shells(shells, None, n_shells)
         image_of, column_of = _image_and_column(place)
@@ -241,7 +240,7 @@ def read_electrons(
     def find_rows(rows: slice, partner: np.ndarray | None) -> np.ndarray:
         if owner is None:
             return np.zeros(rows.stop - rows.start, dtype=np.int64)
-        if owner == "generated":
+        if join is not None and owner == "generated":
             return lookup.find(join.shell_id[partner], join.generated.where)
         return lookup.find(detected.read(owner, rows), detected.where)
 
@@ -290,8 +289,8 @@ def _find_owner(
     if shells is None or len(shells.id) == 1:
         return None
     raise ValueError(
-        f"{detected.where} does not tell of which of the {len(shells.id)} shells an "
-        "electron is. Expected is a column ImageId or DistributionId, or ElectronId "
+        f"{detected.where} does not tell to which of the {len(shells.id)} shells an "
+        "electron belongs. Expected a column ImageId or DistributionId, or ElectronId "
         "and a table GeneratedElectrons with the column DistributionId; it has the "
         f"columns {list(detected.names)}."
     )
@@ -301,13 +300,13 @@ def _shell_ids(owner: str | None, detected: SEVITable, join: Join | None) -> np.
     """Return the ids of the shells that electrons refer to."""
     if owner is None:
         return np.zeros(1, dtype=np.int64)
-    if owner == "generated":
+    if join is not None and owner == "generated":
         return np.unique(join.shell_id)
     return different_ids(detected, owner)
 
 
 def _image_and_column(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image of each shell, and its place among the shells there."""
+    """Return the image of each shell, and its position among the shells there."""
     image, column = np.nonzero(place >= 0)
     order = np.argsort(place[image, column])
     return image[order], column[order]
@@ -340,14 +339,14 @@ def _electron_table(
     table = Table()
     for name in kept[0]:
         table[name] = np.concatenate([part[name] for part in kept])
-    if "generated_row" in table.colnames:
+    if generated is not None and "generated_row" in table.colnames:
         for column, name in (("radius", "r"), ("cos_theta", "cos_theta")):
             if generated.has(column):
                 table[name] = generated.read(column)[table["generated_row"]]
     return table
 
 
-# As of make_sevi.
+# As in make_sevi.
 _DEFAULT_SIZE = 256
 
 # Tables of shells, those that belong to the images first.
@@ -372,16 +371,16 @@ def read_sevi(
 ) -> Bunch:
     """Read images of slow-electron velocity-map imaging, and the shells in them.
 
-    Files are of three kinds; what a file holds decides how it is read. HDF5 files of
+    There are three kinds of files, which are recognized by their content. HDF5 files of
     images have a table ``FinalImage`` (ImageId, Image), and tables ``Truth`` (SphereId,
     R, sigma_R, beta) or ``Answer`` (SphereId, R, beta) of the shells. HDF5 files of
     electrons have the tables ``DistributionParameters`` (DistributionId, R, sigma_R,
     beta), ``GeneratedElectrons`` (r, cosθ) and ``DetectedElectrons`` (ElectronId, x,
-    z); the detected ones are counted in pixels. Other files are images alone: plain
-    text, TIFF with one page or several, other formats of images, and arrays of numpy.
+    z); the detected electrons are counted in pixels. Other files contain only images:
+    plain text, TIFF with one page or several, other image formats, and numpy arrays.
     Read more in the :ref:`User Guide <sevi>`.
 
-    Case, underscores and spaces in the names of tables and columns do not matter, Greek
+    Case, underscores and spaces in the names of tables and columns are ignored, Greek
     letters may be spelled out, and beta may be a column of 12 numbers or the columns
     beta1 to beta12.
 
@@ -391,72 +390,71 @@ def read_sevi(
         The file. Text may be compressed (``.gz``, ``.bz2``, ``.xz``), its numbers
         separated by blanks, commas or semicolons.
     source : {"auto", "images", "electrons"}, default="auto"
-        What the images are made of in a file that has both: the table of images, which
-        "auto" prefers, or the detected electrons.
+        Source of the images in a file that has both: the table of images, which "auto"
+        prefers, or the detected electrons.
     n_shells : int, default=None
-        Shells of an image. None means what the file tells, by these rules in this
-        order: a column ImageId in the table of shells; shells that share their
-        SphereId are in the image of that id; as many shells as images have the same
-        ids; twice (three times …) as many shells with consecutive ids are divided, in
-        their order, among the images in theirs. With a number the last rule is taken
-        whatever the ids are. Without images, it is the number of shells whose electrons
-        are counted in one image; None means 1.
+        Shells per image. None stands for the first of these rules that applies: a
+        column ImageId in the table of shells; shells with the same SphereId are in the
+        image of that id; if there are as many shells as images, they have the same ids;
+        twice (three times …) as many shells with consecutive ids are divided, in their
+        order, among the images in their order. With a number the last rule is used for
+        all ids. Without images, it is the number of shells whose electrons are counted
+        in one image; None means 1.
     size : int, default=None
-        Height and width of the images. Electrons are counted in so many pixels; None
-        means 256. Images that are stored are summed over square blocks of pixels, so
-        that counts stay counts; None leaves them as they are.
+        Height and width of the images. Electrons are counted in this many pixels; None
+        means 256. Stored images are summed over square blocks of pixels, so that counts
+        remain counts; None leaves them unchanged.
     extent : float, default=1
         Half the side of the images of tables and electrons, in the unit of the radii.
         Electrons beyond are not counted.
     polarization_axis : {0, 1} or None, default=None
-        Axis of the images along which the electrons are polarised. Those of HDF5 files
-        are image[x, z], polarised along axis 1, which is what None means there, and are
-        transposed for 0. Other files do not tell: their images are left as they are,
-        and what is given here is noted in the result.
+        Axis of the images along which the electrons are polarized. Images in HDF5 files
+        are image[x, z], polarized along axis 1, which is the meaning of None; for 0
+        they are transposed. Images in other files are not transposed, and this value is
+        stored in the result.
     convention : {"density", "vmi"}, default="density"
-        Meaning of the coefficients that are returned: "density" is β_l of the density
+        Meaning of the returned coefficients: "density" is β_l of the density
         1/2 + Σ β_l P_2l(cos θ), as stored; "vmi" is b_l = 2 β_l of the density
         1 + Σ b_l P_2l(cos θ).
     return_electrons : bool, default=False
-        Whether to give the electrons one by one, too, which takes memory: some 60 bytes
-        for each.
+        Whether to return the single electrons too, which takes about 60 bytes for each.
     lazy : bool, default=False
-        Leave the images of a table ``FinalImage`` or of an array of numpy on disk, from
-        where estimators read them batch by batch. The file stays open as long as they
-        are used.
+        Leave the images of a table ``FinalImage`` or of a numpy array on disk;
+        estimators read them batch by batch. The file stays open as long as they are
+        used.
     verbose : int, default=1
-        Whether to show a progress bar where reading takes more than two seconds; 0 is
+        Whether to show a progress bar if reading takes more than two seconds; 0 is
         silent.
 
     Returns
     -------
     sevi : :class:`~sklearn.utils.Bunch`
         Dictionary-like object with the following attributes, named as those of
-        :func:`make_sevi`. None stands for what the file does not tell.
+        :func:`make_sevi`. None stands for unknown values.
 
         images : ndarray or :class:`LazyArray` of shape (n_images, height, width)
-            Numbers of electrons, float32, where electrons were counted, blocks of
-            pixels summed, or text read; otherwise as stored. None for a file of shells
-            alone.
+            Numbers of electrons, float32, if electrons were counted, blocks of pixels
+            summed, or text read; otherwise as stored. None for a file that only has
+            shells.
         beta : ndarray of shape (n_images, 12 * n_shells), float64, or None
             The coefficients, those of the smallest shell first.
         radius, radius_width : ndarray of shape (n_images, n_shells), float64, or None
             Mean, ascending, and standard deviation of the distance of a shell's
-            electrons from the centre. Where images have unequal numbers of shells,
-            missing ones are NaN, here and in `beta`.
+            electrons from the center. If images have unequal numbers of shells, missing
+            ones are NaN, here and in `beta`.
         n_electrons : ndarray of shape (n_images, n_shells), float64, or None
-            Numbers of detected electrons, with those that miss the image, where
-            electrons tell of their shells.
+            Numbers of detected electrons, including those that miss the image, if the
+            shells of electrons are known.
         image_id : ndarray of shape (n_images,), int64, or None
-            Names of the images; where only shells have names, and are alone in their
-            image, theirs.
+            Ids of the images, or those of their shells if only shells have ids and each
+            image has one shell.
         shell_id : ndarray of shape (n_images, n_shells), int64, or None
-            SphereId or DistributionId, -1 of a missing shell.
+            SphereId or DistributionId; -1 for a missing shell.
         electrons : :class:`astropy.table.Table` or None
             With `return_electrons` the detected electrons in the order of the file:
-            the row of `images` (column "image"), the place in `radius` ("shell") and
-            ElectronId where they are known; "x" and "z" as stored, across and along
-            the polarisation; and, of the electron that was generated, the row in
+            the row of `images` (column "image"), the column of `radius` ("shell") and
+            ElectronId if they are known; "x" and "z" as stored, across and along the
+            polarization; and, for the generated electron, the row in
             ``GeneratedElectrons`` ("generated_row"), "r" and "cos_theta".
         pixel_size : float or None
             Side of a pixel in the unit of the radii.
@@ -465,9 +463,9 @@ def read_sevi(
         polarization_axis : int or None
             Axis of the images.
         kind : {"images", "electrons", "shells", "plain"}
-            What the file was read as.
+            Kind of the file.
         DESCR : str
-            What is known of the file.
+            Description of the file.
         path : :class:`pathlib.Path`
             The file.
 
@@ -478,9 +476,9 @@ def read_sevi(
     OSError
         If the file is empty, truncated or damaged.
     TypeError, ValueError
-        If it is no SEVI file (the message lists what it holds, and what is expected);
+        If it is not a SEVI file (the message lists its content and what is expected);
         if a table lacks a column, or has one of a wrong length; if images, shells or
-        electrons have no partner, or it is not clear which; or if a parameter is wrong.
+        electrons cannot be matched unambiguously; or if a parameter is wrong.
 
     See Also
     --------
@@ -488,8 +486,8 @@ def read_sevi(
 
     Notes
     -----
-    Electrons are read a million at a time. Where their shells are to be looked up in
-    ``GeneratedElectrons``, the ids of all that were generated are held in memory, 24
+    Electrons are read a million at a time. If their shells are looked up in
+    ``GeneratedElectrons``, the ids of all generated electrons are held in memory, 24
     bytes each.
 
     ElectronId is looked up in the column of that name of ``GeneratedElectrons``, within
@@ -497,9 +495,8 @@ def read_sevi(
     from zero, or from one if the largest id is the number of rows and zero does not
     occur.
 
-    Published images are divided by their total and multiplied by 255, or are those of a
-    camera: they are no counts, and error bars that are derived from them have no
-    meaning.
+    Published images are divided by their total and multiplied by 255, or were taken by
+    a camera. They are not counts, and error bars derived from them are meaningless.
 
     Examples
     --------
@@ -529,8 +526,8 @@ def read_sevi(
         size = check_count(size, "size", 1)
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
-            f"path must be that of one file; got {path!r}. Read several files one by "
-            "one, and join their images by numpy.concatenate."
+            f"path must be the path of one file; got {path!r}. Read several files one "
+            "by one, and join their images by numpy.concatenate."
         )
     path = Path(path)
     sevi = Bunch(
@@ -582,13 +579,13 @@ def _read_tables(
         if sevi.kind != "electrons" and return_electrons:
             raise ValueError(
                 f"{sevi.path}: return_electrons=True is for the detected electrons of "
-                "a file; say source='electrons' where it has them beside images. It "
-                f"has the tables {list(tables)}."
+                "a file; set source='electrons' if it has both images and electrons. "
+                f"It has the tables {list(tables)}."
             )
         if sevi.kind != "images" and lazy:
             raise ValueError(
                 f"{sevi.path}: only images can be left on disk, but this reads "
-                f"{sevi.kind}; say lazy=False."
+                f"{sevi.kind}; set lazy=False."
             )
         first = _TABLES_OF_SHELLS.get(sevi.kind, _TABLES_OF_SHELLS["images"])
         table = next((tables[name] for name in first if name in tables), None)
@@ -612,22 +609,22 @@ def _read_tables(
             if sevi.polarization_axis == 0:
                 found.images = np.ascontiguousarray(found.images.swapaxes(1, 2))
             sevi.update(found)
-        else:
+        elif shells is not None:
             sevi.image_id, place = place_shells(shells, None, n_shells)
     if lazy:
-        # A handle of its own, which closes when the array is forgotten.
+        # A separate handle, which closes when the array is deleted.
         column = ImageColumn(SEVITable(open_hdf5(sevi.path)[name]))
         sevi.images = arrange(LazyArray(column), sevi.polarization_axis == 0, size)
     if sevi.images is not None:
         sevi.pixel_size = 2 * extent / sevi.images.shape[1]
-    if place is not None:
+    if shells is not None and place is not None:
         _arrange_shells(sevi, shells, place)
 
 
 def _read_image_table(
     sevi: Bunch, table: SEVITable, shells: Shells | None, n_shells: int | None
 ) -> np.ndarray | None:
-    """Open the images, and find the shells that are in them."""
+    """Open the images, and find their shells."""
     sevi.images = LazyArray(ImageColumn(table))
     has_id = table.has("image_id")
     sevi.image_id = table.read("image_id") if has_id else np.arange(len(table))
@@ -644,7 +641,7 @@ def _arrange_shells(sevi: Bunch, shells: Shells, place: np.ndarray) -> None:
 
 
 def _choose_kind(tables: dict[str, SEVITable], source: str, path: Path) -> str:
-    """Decide what to make images of."""
+    """Choose the source of the images."""
     needed = {"images": "FinalImage", "electrons": "DetectedElectrons"}
     for kind, name in needed.items():
         if source in ("auto", kind) and name in tables:
@@ -666,5 +663,5 @@ def _describe(sevi: Bunch) -> str:
     if sevi.radius is not None:
         n, most = sevi.radius.shape
         absent = np.isnan(sevi.radius).any()
-        lines.append(f"{'Up to ' if absent else ''}{most} shell(s) an image.")
+        lines.append(f"{'Up to ' if absent else ''}{most} shell(s) per image.")
     return "\n".join(lines)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Angular distributions of photoelectrons, measured in their images."""
+"""Regressor of the angular distributions of photoelectrons in images."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -26,9 +26,9 @@ from skastro.sevi._simulation import SEVISimulator, SimulatedImages
 from skastro.training import BatchIterator, find_source
 from skastro.utils import check_count
 
-# Published networks take images with this total.
+# Total of an image for published networks.
 _PUBLISHED_TOTAL = 255.0
-# Samples from which the scale of the targets is taken, if not from all.
+# Maximum number of samples for the scale of the targets.
 _N_TARGETS = 4096
 # Size of images for pretrained weights, if none is given.
 _DEFAULT_SIZE = 256
@@ -58,17 +58,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 class SEVIRegressor(BaseRegressor):
     """Measure the angular distributions of electrons in velocity-map images.
 
-    An image shows electrons of one or several shells, projected along an axis across
-    the polarisation. The estimator predicts the coefficients β_l of the density
-    1/2 + Σ β_l P_2l(cos θ) of each shell.
+    An image shows electrons of one or several shells, projected along an axis
+    perpendicular to the polarization. The estimator predicts the coefficients β_l of
+    the density 1/2 + Σ β_l P_2l(cos θ) of each shell.
 
-    A network proposes an answer; the default one sees the image's rings and their
-    angular moments. For images of whole counts the answer is then refined: shells, with
-    their radii, widths, numbers of electrons and a background, are fitted to the counts
-    by their Poisson likelihood and a prior of the coefficients, learned from y. The
-    refined coefficients are the means of the posterior and come with standard
-    deviations. The fit finds the radii by itself, and its coefficients do not depend on
-    the network's weights, so that few training images, or few epochs, will do for it.
+    A network predicts the coefficients; the default network reads angular moments of
+    rings. For images of counts this prediction is then refined: shells, with their
+    radii, widths, numbers of electrons and a background, are fitted to the counts by
+    their Poisson likelihood and a prior of the coefficients, learned from y. The
+    refined coefficients are the means of the posterior and have standard deviations.
+    The fit finds the radii by itself, and its coefficients do not depend on the weights
+    of the network, so that few training images, or few epochs, are enough.
 
     The estimator is at the same time a scikit-learn regressor and a
     :class:`skorch.NeuralNetRegressor`: parameters of its parts are reached as
@@ -88,24 +88,24 @@ class SEVIRegressor(BaseRegressor):
         it was given.
 
     n_betas : int, default=12
-        Coefficients of a shell. y has that many columns for each shell; the number of
-        shells follows.
+        Coefficients per shell. y has this many columns for each shell, which determines
+        the number of shells.
 
     convention : {"density", "vmi"}, default="density"
         Meaning of the coefficients in y and in predictions: "density" is β_l of
         1/2 + Σ β_l P_2l(cos θ), "vmi" is b_l = 2 β_l of 1 + Σ b_l P_2l(cos θ).
 
     polarization_axis : {0, 1}, default=1
-        Axis of an image along which the electrons are polarised.
+        Axis of an image along which the electrons are polarized.
 
     refine : bool, default=True
         Whether predictions for images are refined by
-        :func:`~skastro.sevi.fit_shells`. The fit has at most 12 coefficients; images of
-        one row, as 2-D X has without `image_shape`, are not fitted.
+        :func:`~skastro.sevi.fit_shells`. The fit has at most 12 coefficients. Images of
+        one row (2-D X without `image_shape`) are not fitted.
 
     distortion : bool, default=False
-        Whether the fit also looks for a tilt of the polarisation axis, an ellipticity
-        and a displacement of the centre, of a few degrees, per cent and pixels. It
+        Whether the fit also looks for a tilt of the polarization axis, an ellipticity
+        and a displacement of the center, of a few degrees, per cent and pixels. It
         then takes about ten times as long.
 
     prior : {"training", "published"}, default="training"
@@ -128,12 +128,12 @@ class SEVIRegressor(BaseRegressor):
         written out. With None a row of 2-D X is an image of height 1.
 
     normalization : {"auto", "counts", "total"}, default="auto"
-        What the network sees: ``"counts"`` as they are, or, ``"total"``, divided by
-        their total and multiplied by 255, as published. ``"auto"``: counts for
-        ``"polar"``, which takes their total into account, the latter for others.
+        Input of the network: ``"counts"``, or ``"total"``: counts divided by their
+        total and multiplied by 255, as published. ``"auto"``: ``"counts"`` for
+        ``"polar"``, which uses the total, ``"total"`` for other networks.
 
     criterion : class, default=LegendreLoss
-        The loss, of coefficients of densities;
+        The loss, a function of coefficients of densities;
         :class:`~skastro.sevi.LegendreLoss` is the squared distance of the angular
         densities.
 
@@ -171,21 +171,21 @@ class SEVIRegressor(BaseRegressor):
         and its kin choose otherwise.
 
     scale_target : bool, default=True
-        Whether the network's outputs are in units of the scatter of each coefficient,
-        from its mean, over the training samples. The loss is that of the coefficients
-        in any case.
+        Whether the outputs of the network are standardized: deviations of each
+        coefficient from its mean, in units of its scatter over the training samples.
+        The loss is that of the coefficients in any case.
 
     augment : callable, default=None
         How training batches are varied before the network sees them. It takes a Tensor
-        of shape ``(batch, 1, height, width)``, polarised along the last axis, and gives
+        of shape ``(batch, 1, height, width)``, polarized along the last axis, and gives
         one of the same shape. The targets stay as they are.
 
     n_simulated : int, default=4096
-        Images of an epoch of ``fit_simulator``.
+        Images per epoch of ``fit_simulator``.
 
     n_replaced : int, default=None
-        Images that ``fit_simulator`` replaces by new ones every `replace_every` epochs,
-        while the others stay. None: all images are new at every epoch.
+        Number of images that ``fit_simulator`` replaces by new ones every
+        `replace_every` epochs. None: all images are new at every epoch.
 
     replace_every : int, default=5
         Epochs between these replacements.
@@ -248,7 +248,7 @@ class SEVIRegressor(BaseRegressor):
     Attributes
     ----------
     prior_ : ShellPrior
-        Prior of the fit. Only with at most 12 coefficients a shell.
+        Prior of the fit. Only with at most 12 coefficients per shell.
 
     residual_std_ : ndarray of shape (n_outputs,)
         Root mean square error of the network on the validation samples, or, without
@@ -280,20 +280,20 @@ class SEVIRegressor(BaseRegressor):
 
     See Also
     --------
-    skastro.sevi.fit_shells : The fit alone.
-    skastro.sevi.make_sevi : Images to try it on.
+    skastro.sevi.fit_shells : The fit without a network.
+    skastro.sevi.make_sevi : Simulated images.
     skastro.sevi.SEVISimulator : A source of images, for ``fit_simulator``.
 
     Notes
     -----
-    Recipes of ``from_recipe``: ``"published"``, a ResNet-18 trained on simulated images
-    of which some are replaced every few epochs. Weights of ``from_pretrained``:
+    Recipes of ``from_recipe``: ``"published"``, a ResNet-18 trained on simulated
+    images, some of which are replaced every few epochs. Weights of ``from_pretrained``:
     ``"sevi-1shell"`` and ``"sevi-2shell"``.
 
-    Without `distortion` the fit assumes round images whose centre is in their middle,
-    with the polarisation along an axis. ``out_of_range`` of ``predict_shells`` marks
-    images that do not show such shells. Images with pixels much finer than the shells'
-    widths are rebinned.
+    Without `distortion` the fit assumes round, centered images with the polarization
+    along an axis. ``out_of_range`` of ``predict_shells`` marks images that do not show
+    such shells. Images with pixels much finer than the widths of the shells are
+    rebinned.
 
     ``fit`` takes ``sample_weight`` as a further argument.
 
@@ -381,13 +381,13 @@ class SEVIRegressor(BaseRegressor):
         self._set_init_params(locals())
 
     def fit_simulator(self, simulator: SEVISimulator) -> Self:
-        """Fit the network to images that are simulated while it is trained.
+        """Fit the network to images that are simulated during the training.
 
         Parameters
         ----------
         simulator : skastro.sevi.SEVISimulator
-            The source of images; `n_simulated`, `n_replaced` and `replace_every` say
-            how many are drawn when. A part of them, `train_split`, is for validation.
+            The source of images; `n_simulated`, `n_replaced` and `replace_every` set
+            how many are drawn. The fraction `train_split` is for validation.
 
         Returns
         -------
@@ -399,7 +399,7 @@ class SEVIRegressor(BaseRegressor):
         TypeError
             If `simulator` is of another kind.
         ValueError
-            If its coefficients, its axis or its ranges are others than the estimator's.
+            If its coefficients, axis or ranges differ from those of the estimator.
 
         Examples
         --------
@@ -421,7 +421,7 @@ class SEVIRegressor(BaseRegressor):
     def from_pretrained(
         cls, name: str, *, size: int | None = None, **parameters: Any
     ) -> Self:
-        """Make an estimator that is fitted already.
+        """Make a fitted estimator from pretrained weights.
 
         Parameters
         ----------
@@ -444,23 +444,22 @@ class SEVIRegressor(BaseRegressor):
         Raises
         ------
         ValueError
-            If there are no such weights or their file is damaged, if `parameters`
+            If the weights do not exist or their file is damaged, if `parameters`
             contradict them, or if the images are too small; with ``refine=False`` also
             if `radius` or `radius_width` is out of the range of the training.
         TypeError
-            If there is no such parameter, or `size` is no integer.
+            If a parameter does not exist, or `size` is not an integer.
 
         Notes
         -----
         The networks were trained on images of a
-        :class:`~skastro.sevi.SEVISimulator`. A card beside each file of weights, in
-        ``skastro/sevi/pretrained``, tells how they were made, for which images they
-        are, and how good they are. With `refine` the answers depend on the weights only
-        where the fit fails. ``partial_fit`` trains them on.
+        :class:`~skastro.sevi.SEVISimulator`. A card for each file of weights, in
+        ``skastro/sevi/pretrained``, describes how they were made, for which images they
+        are, and how good they are. With `refine` predictions depend on the weights only
+        if the fit fails. ``partial_fit`` continues their training.
 
-        The shells sought are those of :class:`~skastro.sevi.SEVIPrior`, from
-        which the training images were drawn, unless `radius` and `radius_width` say
-        otherwise.
+        The default ranges of `radius` and `radius_width` are those of
+        :class:`~skastro.sevi.SEVIPrior`, from which the training images were drawn.
 
         Examples
         --------
@@ -509,17 +508,17 @@ class SEVIRegressor(BaseRegressor):
         X : array-like of shape (n_samples, height, width)
             Numbers of electrons, in the shape they had in ``fit``.
         return_std : bool, default=False
-            Whether to give standard deviations too.
+            Whether to return standard deviations too.
 
         Returns
         -------
         y : ndarray of shape (n_samples, n_shells * n_betas)
-            The coefficients, those of the smallest shell first. With `refine` the means
-            of the posterior. The network answers for images whose fit fails, for data
-            sets, and during training.
+            The coefficients, those of the smallest shell first; with `refine` the means
+            of the posterior. Predictions for images whose fit fails, for data sets, and
+            during training are those of the network.
         y_std : ndarray of the same shape
-            Standard deviations, of the posterior, or else the network's root mean
-            square error on the validation samples. Only with `return_std`.
+            Standard deviations of the posterior, or the root mean square error of the
+            network on the validation samples. Only with `return_std`.
         """
         self.check_is_fitted()
         self._check_state_is_complete()
@@ -555,8 +554,8 @@ class SEVIRegressor(BaseRegressor):
         Returns
         -------
         interval : ndarray of shape (n_samples, n_shells * n_betas, 2)
-            Ends of the central interval of each coefficient. Where the network answers,
-            those of a normal distribution with its root mean square error.
+            Ends of the central interval of each coefficient. For predictions of the
+            network, those of a normal distribution with its root mean square error.
 
         Raises
         ------
@@ -578,7 +577,7 @@ class SEVIRegressor(BaseRegressor):
         return interval
 
     def predict_shells(self, X: Any) -> Bunch:
-        """Fit shells to images, and return all that is known of them.
+        """Fit shells to images, and return all their parameters.
 
         Parameters
         ----------
@@ -588,8 +587,8 @@ class SEVIRegressor(BaseRegressor):
         Returns
         -------
         shells : :class:`~sklearn.utils.Bunch`
-            What :func:`~skastro.sevi.fit_shells` returns, by the prior of the
-            estimator and in its `convention`: ``beta``, ``beta_cov``, ``radius``,
+            The result of :func:`~skastro.sevi.fit_shells`, with the prior and the
+            `convention` of the estimator: ``beta``, ``beta_cov``, ``radius``,
             ``radius_width``, ``n_electrons``, ``background``, ``tilt``,
             ``ellipticity``, ``center``, ``misfit``, ``out_of_range`` and standard
             deviations.
@@ -616,7 +615,7 @@ class SEVIRegressor(BaseRegressor):
             raise ValueError(
                 f"{type(self).__name__} fits shells to images (n_samples, size, size), "
                 f"or to rows of pixels with image_shape, with at most {N_BETAS} "
-                f"coefficients a shell; but it was fitted on samples of shape "
+                f"coefficients per shell; but it was fitted on samples of shape "
                 f"{self.sample_shape_} with n_betas={self.n_betas}."
             )
         X, _ = check_X_y(self, X, reset=False)
@@ -665,7 +664,7 @@ class SEVIRegressor(BaseRegressor):
             return (1, *sample_shape)
         shape = tuple(self.image_shape)
         if (
-            not all(isinstance(n, Integral) and n > 0 for n in shape)
+            not all(isinstance(n, Integral) and int(n) > 0 for n in shape)
             or math.prod(shape) != sample_shape[0]
         ):
             raise ValueError(
@@ -712,8 +711,8 @@ class SEVIRegressor(BaseRegressor):
                 )
         if self.n_betas != N_BETAS:
             raise ValueError(
-                f"Simulated images have {N_BETAS} coefficients a shell, but n_betas is "
-                f"{self.n_betas}."
+                f"Simulated images have {N_BETAS} coefficients per shell, but n_betas "
+                f"is {self.n_betas}."
             )
         for name in ("radius", "radius_width") if self.refine else ():
             theirs = np.broadcast_to(getattr(simulator.prior, name), 2)
@@ -745,7 +744,7 @@ class SEVIRegressor(BaseRegressor):
             raise ValueError(
                 f"y has {n_columns} columns, but {type(self).__name__} expects "
                 f"{self.n_betas} coefficients for each shell, those of the smallest "
-                "shell first: a multiple of that. Set n_betas if there are fewer."
+                "shell first: a multiple of this. Set n_betas if there are fewer."
             )
         return y
 
@@ -777,7 +776,7 @@ class SEVIRegressor(BaseRegressor):
     # The loss -------------------------------------------------------------------
 
     def get_params_for(self, prefix: str) -> dict[str, Any]:
-        """Collect the parameters of a part; the loss is told the number of betas.
+        """Collect the parameters of a part; pass the number of betas to the loss.
 
         Parameters
         ----------
@@ -800,7 +799,7 @@ class SEVIRegressor(BaseRegressor):
         return params
 
     def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
-        # The loss is one of coefficients of densities as they are.
+        # The loss takes coefficients of densities, without scaling.
         return y / self._factor
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
@@ -825,7 +824,7 @@ class SEVIRegressor(BaseRegressor):
         return super().get_loss(self._to_betas(y_pred), y_true, X=X, **kwargs)
 
     def _to_betas(self, output: Any) -> torch.Tensor:
-        """Turn outputs into coefficients of densities."""
+        """Convert outputs to coefficients of densities."""
         output = output[0] if isinstance(output, tuple) else output
         if self.scale_target and output.numel() == len(output) * len(self.target_mean_):
             output = output.reshape(len(output), -1)
@@ -833,7 +832,7 @@ class SEVIRegressor(BaseRegressor):
             output = output + torch.as_tensor(self.target_mean_).to(output)
         return output / self._factor
 
-    # State that is learned besides the weights ------------------------------------
+    # Learned state besides the weights --------------------------------------------
 
     def _learn_from_training_data(self, dataset: Any) -> None:
         """Learn the distribution of the coefficients from the training targets."""
@@ -901,7 +900,7 @@ class SEVIRegressor(BaseRegressor):
 
 
 def _simulated_images(dataset: Any) -> SimulatedImages | None:
-    """Return the simulated images behind a data set, or None."""
+    """Return the simulated images of a data set, or None."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     return dataset if isinstance(dataset, SimulatedImages) else None
@@ -939,8 +938,8 @@ def _sample_shape(
         raise ValueError(
             f"The pretrained weights are for images of at least {least_size} x "
             f"{least_size} pixels, but size is {size}. For smaller ones fit anew, by "
-            f"SEVIRegressor().fit_simulator(SEVISimulator(size={size})) or by fit; few "
-            "images will do, as with refine=True the answers do not depend on weights."
+            f"SEVIRegressor().fit_simulator(SEVISimulator(size={size})) or by fit. Few "
+            "images are enough: with refine=True weights have no effect."
         )
     return (size, size) if image_shape is None else (size * size,)
 
@@ -958,6 +957,6 @@ def _check_trained(
             raise ValueError(
                 f"In images from -{extent:g} to {extent:g} the network knows {name} "
                 f"from {least * extent:g} to {most * extent:g}, but {name} is "
-                f"({low * extent:g}, {high * extent:g}). Give a range within, or let "
-                "the fit answer (refine=True)."
+                f"({low * extent:g}, {high * extent:g}). Give a range within, or use "
+                "the fit (refine=True)."
             )

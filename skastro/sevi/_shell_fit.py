@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Electron shells fitted to images: the posterior of all that describes them."""
+"""Fit of electron shells to images: the posterior of their parameters."""
 
 import math
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class ShellPosterior:
     """Fitted shells of images; tensors with the images along the first axis.
 
     `free_mean` and `free_sd` describe the normal distribution of each coefficient
-    before its own limits cut it off. `distortion` (n, 4) is tilt in degrees,
+    before truncation by its own limits. `distortion` (n, 4) is tilt in degrees,
     ellipticity and displacement of the center along both axes in pixels.
     """
 
@@ -142,8 +142,8 @@ class ShellPosterior:
 # Samples that are checked, and fitted, at once.
 _CHECKED_AT_ONCE = 256
 _FITTED_AT_ONCE = 64
-# Standard deviations by which χ² is too large, or halves of an image differ; and those
-# by which χ² is too small.
+# Thresholds in standard deviations: for χ² that is too large and for halves of an image
+# that differ; and for χ² that is too small.
 _MISFIT = 6.0
 _UNIFORM = 4.5
 # Cells with fewer expected electrons are not compared, and relative deviations below
@@ -161,8 +161,8 @@ def compare_cells(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compare counts in large cells (n, n_cells) with those expected.
 
-    Returns by how many standard deviations χ² exceeds its expectation, where small
-    deviations of many counts do not matter, and whether it is far too large, or the
+    Returns by how many standard deviations χ² exceeds its expectation (small relative
+    deviations of many counts are ignored), and whether it is far too large or the
     counts are too uniform to be counts of electrons.
     """
     used = expected > _LEAST_EXPECTED
@@ -195,7 +195,7 @@ def is_asymmetric(
 ) -> torch.Tensor:
     """Find images (n, size, size) whose halves differ otherwise than expected.
 
-    Without `expected` counts, both halves should have equally many.
+    Without `expected` counts, both halves should have equal counts.
     """
     total = images.sum((1, 2), dtype=torch.float64)
     rest = images.double() if expected is None else images.double() - expected
@@ -212,13 +212,13 @@ def is_asymmetric(
 _EDGES = (0.0, 0.4, 1.0, 1.7, 2.5)
 # The first cells, of shells that nearly coincide.
 _N_COINCIDING = 2
-# Shells that lie closer than so many widths are fitted cell by cell.
+# Shells that are closer than this many widths are fitted cell by cell.
 _CLOSE = _EDGES[-1]
 # Fits whose log-probability is lower by more than this are left out.
 _NEGLIGIBLE = 15.0
 # The same after the first steps.
 _HOPELESS = 40.0
-# Fits that differ by less, in standard deviations, are the same.
+# Fits that differ by less than this many standard deviations are the same.
 _SAME = 0.5
 
 
@@ -315,8 +315,8 @@ def mixture_weights(
     return chosen, torch.tensor(list(best.values())).to(chosen), weight
 
 
-# Pixels are joined as long as they stay smaller than so many widths of the thinnest
-# shell: larger ones say as much about the coefficients.
+# Pixels are joined up to this size, in widths of the thinnest shell, without loss of
+# information on the coefficients.
 _COARSEST_PIXEL = 1.6
 # Pixels, times shells, of the images that are fitted at once.
 _PIXELS_AT_ONCE = 2**17
@@ -325,8 +325,8 @@ _PIXELS_AT_ONCE = 2**17
 # of a number of electrons.
 _LONGEST_RADIUS = 2.4
 _LONGEST_LOG_NUMBER = 1.0
-# A step is taken if the logarithm of the probability does not fall by more: the mean of
-# the posterior is a little less probable than its mode.
+# A step is accepted if the log-probability does not fall by more than this: the mean of
+# the posterior is slightly less probable than its mode.
 _ALLOWED_FALL = 5.0
 # In standard deviations.
 _TOLERANCE = 0.05
@@ -378,13 +378,13 @@ class _Fit:
 class ShellFit:
     """Fit shells to images of one size by their Poisson likelihood and a prior.
 
-    About the current parameters the likelihood is taken as normal, with its Fisher
-    information; its product with the prior and its limits has a mean, which gives the
-    next parameters (Fisher scoring from posterior mean to posterior mean, with
-    Levenberg's damping where the probability falls). The four quadrants are folded onto
+    The likelihood is approximated by a normal distribution about the current
+    parameters, with its Fisher information. The mean of its product with the prior and
+    its limits gives the next parameters (Fisher scoring of the posterior mean, with
+    Levenberg's damping if the probability falls). The four quadrants are folded onto
     each other, unless the image may be `distorted`: tilted, elliptical or off center.
-    Then the upright fit is the start of one to the whole image, which takes several
-    times as long. `device` must support float64.
+    In this case the upright fit is the start of a fit to the whole image, which takes
+    several times as long. `device` must support float64.
     """
 
     def __init__(
@@ -415,13 +415,13 @@ class ShellFit:
         self._fold_to = (2 * torch.arange(side, device=device) - (side - 1)).abs() // 2
         self.parameters = ShellParameters(n_shells, prior, device, distorted=distorted)
         whole = torch.ones(1, side, side, device=device)
-        self.upright = None
+        self.upright: ShellFit | None = None
         if distorted:
             self.upright = ShellFit(
                 size, n_shells, prior, extent=extent, device=device, max_iter=max_iter
             )
             self.multiplicity = whole.flatten()
-            self.search = self.upright.search
+            self.search: RadiusSearch = self.upright.search
         else:
             self.multiplicity = self._fold(whole)[0]
             self.search = RadiusSearch(self.basis, self.multiplicity, n_shells, prior)
@@ -458,23 +458,25 @@ class ShellFit:
     def _fit(self, images: torch.Tensor) -> ShellPosterior:
         images = self._join(images)
         if self.upright is not None:
-            return self._fit_distorted(images)
+            return self._fit_distorted(images, self.upright)
         counts = self._fold(images)
         fit, mixture = self.solve(counts)
         posterior = self._posterior(counts, fit)
         posterior.is_outlier |= is_asymmetric(images)
         if mixture is not None:
             rows, weight, parts = mixture
-            parts = self._posterior(counts[rows], parts)
-            posterior.put_mixture(parts, rows, weight, self.prior)
+            posterior_of_parts = self._posterior(counts[rows], parts)
+            posterior.put_mixture(posterior_of_parts, rows, weight, self.prior)
         return posterior
 
-    def _fit_distorted(self, images: torch.Tensor) -> ShellPosterior:
-        upright, _ = self.upright.solve(self._fold(images))
+    def _fit_distorted(
+        self, images: torch.Tensor, upright: "ShellFit"
+    ) -> ShellPosterior:
+        start, _ = upright.solve(self._fold(images))
         counts = images.flatten(1)
-        fit = self._refine(counts, self.parameters.distort(upright.theta))
+        fit = self._refine(counts, self.parameters.distort(start.theta))
         posterior = self._posterior(counts, fit)
-        # The halves of images off center differ, as the fit expects.
+        # The halves of images that are off center differ, as expected by the fit.
         expected, _ = self.parameters.expected(
             fit.theta, counts.sum(1), self.basis, self.multiplicity
         )
@@ -527,7 +529,7 @@ class ShellFit:
         expected, slopes = self.parameters.expected(
             theta, total, self.basis, self.multiplicity
         )
-        # This avoids a division by zero where no counts are expected.
+        # This avoids a division by zero in pixels without expected counts.
         mean = total[:, None].to(expected) / expected.shape[1]
         expected = expected + 1e-12 * mean
         value = (torch.xlogy(counts, expected / mean) - expected).double().sum(1)
@@ -733,7 +735,7 @@ def fit_shells(
         n_electrons, n_electrons_std : ndarray of shape (n_images, n_shells)
             Expected numbers of electrons, including those that miss the image.
         tilt, ellipticity : ndarray of shape (n_images,)
-            Angle from `polarization_axis` to the axis of the electrons, towards the
+            Angle from `polarization_axis` to the axis of the electrons, toward the
             other axis, in degrees; stretch along `polarization_axis` over that along
             the other axis, minus one. Zero without `distortion`.
         center : ndarray of shape (n_images, 2)
@@ -753,8 +755,8 @@ def fit_shells(
     Raises
     ------
     TypeError, ValueError
-        If a parameter is of the wrong kind or out of its range, or `images` are no
-        counts of square images.
+        If a parameter is of the wrong kind or out of its range, or `images` are not
+        counts in square images.
 
     See Also
     --------
@@ -811,8 +813,7 @@ def check_counts(
 ) -> None:
     """Check that arrays can be numbers of electrons.
 
-    Unless `image_shape` is None they are in the pixels of square images, which hold at
-    least one electron.
+    Unless `image_shape` is None, they must be square images with at least one electron.
     """
     if image_shape is not None and image_shape[0] != image_shape[1]:
         raise ValueError(
@@ -851,14 +852,14 @@ def fit_posterior(
     device: torch.device,
     verbose: int,
 ) -> ShellPosterior:
-    """Fit samples in batches; `to_images` turns them into (n, size, size), upright."""
+    """Fit samples in batches; `to_images` converts them to upright images."""
     # Apple's devices do not support float64.
     device = torch.device("cpu") if device.type == "mps" else device
     fit = _cached_fit(size, n_shells, prior, extent, distorted, device)
     parts = []
     with tqdm(total=len(X), disable=not verbose, unit="image") as progress:
         for first in range(0, len(X), _FITTED_AT_ONCE):
-            # A copy, as torch warns of read-only arrays.
+            # A copy, because torch warns about read-only arrays.
             part = torch.tensor(np.asarray(X[first : first + _FITTED_AT_ONCE]))
             with torch.no_grad():
                 parts.append(fit(to_images(part.to(device))))

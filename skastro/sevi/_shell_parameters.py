@@ -7,16 +7,16 @@ from skastro.sevi._basis import ShellBasis
 from skastro.sevi._electrons import N_BETAS
 from skastro.sevi._prior import ShellPrior
 
-# Scatter of the logarithm of a shell's number of electrons about the mean of all.
+# Scatter of the logarithm of the number of electrons of a shell about their mean.
 _LOG_NUMBER_SD = 2.0
-# Distance of the first radii from their limits, in parts of the range.
+# Distance of the initial radii from their limits, as a fraction of the range.
 _EDGE = 0.003
-# Narrower shells are computed as this part of the narrowest.
+# Lower limit of computed widths, as a fraction of the narrowest.
 _LEAST_WIDTH = 0.4
 _FIRST_BACKGROUND = 0.01
 
-# How the image lies on the detector: name, scatter, and step of its derivative. The
-# centre is in pixels.
+# Distortion of the image on the detector: name, scatter, and step of the derivative.
+# The center is in pixels.
 _DISTORTION_SD = (3.0, 0.02, 2.0, 2.0)
 _DISTORTION_STEP = (0.1, 0.002, 0.05, 0.05)
 
@@ -27,7 +27,7 @@ class ShellParameters:
     For each shell the vector holds the logarithm of the number of electrons, the
     coefficients, the mean of the radii and their standard deviation. If `distorted`,
     tilt in degrees, ellipticity and the displacement of the center along both axes in
-    pixels follow. The last entry is the background as a part of all electrons.
+    pixels follow. The last entry is the background as a fraction of all electrons.
     `directions` (n_limits, n_parameters) are the linear combinations with limits, `low`
     and `high` the limits; `of_shells` is all but the background.
     """
@@ -55,7 +55,7 @@ class ShellParameters:
             *[each] * n_shells
         )
         for shell in range(1, n_shells):
-            # Radii rise.
+            # Radii ascend.
             row = directions[n_shells * len(each) + shell - 1, self._of_all_shells]
             row.view(n_shells, -1)[shell, -2] = 1
             row.view(n_shells, -1)[shell - 1, -2] = -1

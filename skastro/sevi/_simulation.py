@@ -23,11 +23,11 @@ from skastro.utils import check_count, check_number, check_option, check_range
 class SEVISimulator:
     """A source of images of slow-electron velocity-map imaging.
 
-    Called with a number of images and a generator it draws new shells, their images
-    with Poisson noise and the coefficients to be found in them.
+    Call it with a number of images and a generator. It draws new shells and returns
+    their images, with Poisson noise, and their coefficients.
 
-    Where a range is asked for, a pair (lowest, highest) is one from which each image
-    draws evenly, and a number is the same for all.
+    From a range, a pair (lowest, highest), each image draws uniformly. A number is the
+    same for all images.
 
     Parameters
     ----------
@@ -36,35 +36,34 @@ class SEVISimulator:
     size : int, default=256
         Height and width of the images, in pixels.
     n_electrons : float or tuple of (float, float), default=2e6
-        Range of the expected number of electrons of a shell, drawn evenly in its
-        logarithm; those that miss the image count too.
+        Range of the expected number of electrons of a shell, drawn uniformly in its
+        logarithm, including those that miss the image.
     contrast : float, default=1
-        Largest ratio of the electrons of two shells of an image. Their relative numbers
-        are drawn evenly in their logarithm, `n_electrons` is their mean.
+        Largest ratio of the electrons of two shells of an image. The logarithms of
+        their relative numbers are drawn uniformly; their mean is `n_electrons`.
     background : float or tuple of (float, float), default=0
-        Range of the number of electrons that are spread evenly over the image, as a
-        part of that of all shells; 0.3 is 30 %.
+        Range of the number of electrons of a uniform background, as a fraction of those
+        of all shells; 0.3 is 30 %.
     tilt : float or tuple of (float, float), default=0
         Range of the angle from `polarization_axis` to the axis of the electrons,
-        towards the other axis of the image, in degrees.
+        toward the other axis of the image, in degrees.
     ellipticity : float or tuple of (float, float), default=0
-        Range of the stretch of the image along `polarization_axis` over that along the
-        other axis, minus one; areas stay the same. 0.01 is 1 %.
+        Range of the ratio of the stretch along `polarization_axis` to that along the
+        other axis, minus one, at constant area. 0.01 is 1 %.
     center_offset : float, default=0
-        Largest displacement of the centre in pixels, along each axis. It is drawn
-        evenly.
+        Largest displacement of the center in pixels along each axis, drawn uniformly.
     prior : SEVIPrior, default=SEVIPrior()
         Distribution of the shells.
     extent : float, default=1
         Half the side of the image, in the unit of the radii. Pixels have the side
         ``2 * extent / size``.
     polarization_axis : {0, 1}, default=1
-        Axis of the images along which the electrons are polarised.
+        Axis of the images along which the electrons are polarized.
     convention : {"density", "vmi"}, default="density"
         Meaning of the coefficients that a call returns: β_l of the density
         1/2 + Σ β_l P_2l, or b_l = 2 β_l of 1 + Σ b_l P_2l.
     device : str, default="cpu"
-        Where images are computed and returned.
+        Device on which images are computed and returned.
 
     Raises
     ------
@@ -154,7 +153,7 @@ class SEVISimulator:
         return self.count(scenes, generator), beta
 
     def draw(self, n: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Draw what is to be seen in images.
+        """Draw the parameters of images.
 
         Parameters
         ----------
@@ -183,7 +182,7 @@ class SEVISimulator:
 
         share = self.contrast ** even(0, 1, self.n_shells)
         share = share / share.mean(dim=1, keepdim=True)
-        # By powers, since those of one give a fixed number exactly.
+        # By powers, so that a fixed number is exact.
         fewest, most = pair(self.n_electrons)
         mean = fewest * (most / fewest) ** even(0, 1, 1)
         scenes["n_electrons"] = mean * share
@@ -193,7 +192,7 @@ class SEVISimulator:
         return {name: part.to(self.device) for name, part in scenes.items()}
 
     def coefficients(self, scenes: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the coefficients that are to be found in images.
+        """Return the coefficients of images.
 
         Parameters
         ----------
@@ -203,7 +202,7 @@ class SEVISimulator:
         Returns
         -------
         beta : Tensor of shape (n, 12 * n_shells), float64
-            By the simulator's convention.
+            Coefficients in the simulator's convention.
         """
         return scenes["beta"].flatten(1) * FACTORS[self.convention]
 
@@ -231,7 +230,7 @@ class SEVISimulator:
         )
         images = self.basis.expected(*shells, **distortion)
         background = scenes["background"] * scenes["n_electrons"].sum(1) / self.size**2
-        # Interpolation may fall below a density of zero.
+        # Interpolated densities may be negative.
         images = images.clamp_(min=0) + background.to(images)[:, None, None]
         return images if self.polarization_axis == 1 else images.mT.contiguous()
 
@@ -255,8 +254,8 @@ class SEVISimulator:
         expected = self.expected(scenes)
         if generator.device.type == expected.device.type != "cpu":
             return torch.poisson(expected, generator=generator)
-        # A generator for each image, so that several threads can draw, and that images
-        # do not depend on how many are drawn at once.
+        # One generator per image, so that several threads can draw, and images do not
+        # depend on the number of images.
         seeds = torch.randint(
             2**62, (len(expected),), generator=generator, device=generator.device
         )
@@ -277,7 +276,7 @@ class SEVISimulator:
     def throw(
         self, scenes: Mapping[str, torch.Tensor], rng: np.random.Generator
     ) -> np.ndarray:
-        """Draw images electron by electron: slow, and without any approximation.
+        """Draw images electron by electron, which is slow and exact.
 
         Parameters
         ----------
@@ -320,11 +319,11 @@ class SEVISimulator:
 
 
 class SimulatedImages(Dataset):
-    """Images of a simulator: all new at each epoch, or a few new ones now and then.
+    """Images of a simulator that are replaced, all or some of them, during a training.
 
-    With `n_replaced`, so many of the `n_images` are replaced every `replace_every`
-    epochs. Seeds represent the images, so that any number takes little memory. All
-    draws come from torch's global generator.
+    With `n_replaced`, this many of the `n_images` are replaced every `replace_every`
+    epochs, otherwise all at each epoch. Images are represented by seeds, which take
+    little memory. All draws come from torch's global generator.
     """
 
     def __init__(
@@ -356,7 +355,7 @@ class SimulatedImages(Dataset):
 
     @property
     def seeds(self) -> torch.Tensor:
-        """Seeds of the images; drawn when first needed, in the course of a fit."""
+        """Seeds of the images, drawn on first use during a fit."""
         if self._seeds is None:
             self._seeds = _draw_seeds(self.n_images)
         return self._seeds
@@ -368,14 +367,14 @@ class SimulatedImages(Dataset):
     def __getitems__(self, indices: list[int]) -> list[tuple[Any, Any]]:
         """Simulate a batch of images."""
         if self.n_replaced is None:
-            # All images are new, so that their order does not matter.
+            # All images are new, so their order does not matter.
             batch = self.simulator(len(indices), _generator(_draw_seeds(1)[0]))
             return list(zip(*batch, strict=True))
         singles = (self.simulator(1, _generator(self.seeds[i])) for i in indices)
         return [(images[0], beta[0]) for images, beta in singles]
 
     def some_targets(self, n: int) -> torch.Tensor:
-        """Draw coefficients alone, which is quick."""
+        """Draw coefficients without images, which is fast."""
         generator = _generator(_draw_seeds(1)[0])
         return self.simulator.coefficients(self.simulator.draw(n, generator))
 
@@ -396,13 +395,13 @@ Simulated images of slow-electron velocity-map imaging
 ------------------------------------------------------
 Number of images: {n_images}, of {n_shells} shell(s) each
 Images: {size} x {size} pixels, from -{extent:g} to {extent:g}
-Polarisation along axis {polarization_axis}
+Polarization along axis {polarization_axis}
 Coefficients: {formula}
 Electrons of a shell: {n_electrons}
 Background: {background} of the electrons
-Tilt: {tilt} degrees; ellipticity: {ellipticity}; centre within {center_offset:g} pixels
+Tilt: {tilt} degrees; ellipticity: {ellipticity}; center within {center_offset:g} pixels
 
-Made by skastro.sevi.make_sevi; its documentation says what is simulated.
+Made by skastro.sevi.make_sevi; its documentation describes the simulation.
 """
 
 _FORMULAS = {
@@ -434,19 +433,19 @@ def make_sevi(
 ) -> Bunch:
     """Simulate images of slow-electron velocity-map imaging.
 
-    Electrons fly out on one or several shells. On each their distance from the centre
+    Electrons are on one or several shells. In each shell their distance from the center
     is normally distributed with mean R and standard deviation w, the cosine of their
-    angle from the polarisation axis has the density 1/2 + Σ β_l P_2l(cos θ),
-    l = 1 … 12, and the azimuth is uniform. The detector, in which the polarisation
-    axis lies, counts them in its pixels.
+    angle from the polarization axis has the density 1/2 + Σ β_l P_2l(cos θ),
+    l = 1 … 12, and the azimuth is uniform. The detector is parallel to the polarization
+    axis and counts electrons in its pixels.
 
-    The coefficients β_l have truncated normal distributions that fall with l; those
-    that would give a negative density at some angle are drawn again. Radii are
-    uniform. Shells are sorted by radius.
-    :class:`~skastro.sevi.SEVIPrior` holds all of this.
+    The coefficients β_l have truncated normal distributions whose width decreases with
+    l; coefficients with a negative density at some angle are drawn again. Radii are
+    uniform. Shells are sorted by radius. :class:`~skastro.sevi.SEVIPrior` defines these
+    distributions.
 
-    Where a range is asked for, a pair (lowest, highest) is one from which each image
-    draws evenly, and a number is the same for all.
+    From a range, a pair (lowest, highest), each image draws uniformly. A number is the
+    same for all images.
 
     Parameters
     ----------
@@ -457,45 +456,43 @@ def make_sevi(
     size : int, default=256
         Height and width of the images, in pixels; at least 8.
     n_electrons : float or tuple of (float, float), default=2e6
-        Range of the expected number of electrons of a shell, drawn evenly in its
-        logarithm, such as ``(3e2, 3e6)``. The number thrown has Poisson's distribution.
+        Range of the expected number of electrons of a shell, drawn uniformly in its
+        logarithm, such as ``(3e2, 3e6)``. The number itself has a Poisson distribution.
     contrast : float, default=1
-        Largest ratio of the electrons of two shells of an image. Their relative numbers
-        are drawn evenly in their logarithm; `n_electrons` is then their mean.
+        Largest ratio of the electrons of two shells of an image. The logarithms of
+        their relative numbers are drawn uniformly; their mean is `n_electrons`.
     radius : float or tuple of (float, float), default=(0.3, 0.9)
         Range of R, in units in which the image of ``extent=1`` reaches from -1 to 1.
     radius_width : float or tuple of (float, float), default=(0.005, 0.009)
-        Range of w. R is to be at least 6 times as large.
+        Range of w. R must be at least 6 times as large.
     min_separation : float, default=0
         Least distance of the radii R of the shells of an image.
     background : float or tuple of (float, float), default=0
-        Range of the number of electrons that are spread evenly over the image, as a
-        part of that of all shells; 0.3 is 30 %.
+        Range of the number of electrons of a uniform background, as a fraction of those
+        of all shells; 0.3 is 30 %.
     tilt : float or tuple of (float, float), default=0
         Range of the angle from `polarization_axis` to the axis of the electrons,
-        towards the other axis of the image, in degrees.
+        toward the other axis of the image, in degrees.
     ellipticity : float or tuple of (float, float), default=0
-        Range of the stretch of the image along `polarization_axis` over that along the
-        other axis, minus one; areas stay the same. 0.01 is 1 %.
+        Range of the ratio of the stretch along `polarization_axis` to that along the
+        other axis, minus one, at constant area. 0.01 is 1 %.
     center_offset : float, default=0
-        Largest displacement of the centre in pixels, along each axis. It is drawn
-        evenly.
+        Largest displacement of the center in pixels along each axis, drawn uniformly.
     extent : float, default=1
         Half the side of the image. Pixels have the side ``2 * extent / size``;
         electrons beyond are lost.
     polarization_axis : {0, 1}, default=1
-        Axis of the images along which the electrons are polarised.
+        Axis of the images along which the electrons are polarized.
     convention : {"density", "vmi"}, default="density"
-        Meaning of the coefficients that are returned: "density" is β_l as above, "vmi"
-        is b_l = 2 β_l of the density 1 + Σ b_l P_2l(cos θ), as is usual in velocity-map
+        Meaning of the returned coefficients: "density" is β_l as above, "vmi" is
+        b_l = 2 β_l of the density 1 + Σ b_l P_2l(cos θ), as is usual in velocity-map
         imaging.
     method : {"poisson", "electrons"}, default="poisson"
         "poisson" computes the expected images and draws counts from them. "electrons"
-        throws each electron, for reference: as exact as can be, and much slower for
-        many electrons. Both have the same distribution and, for the same
-        `random_state`, show the same shells.
+        draws each electron: an exact reference, much slower for many electrons. Both
+        have the same distribution and, for the same `random_state`, the same shells.
     random_state : int, RandomState instance or None, default=None
-        Determines all that is random; pass an int for the same images every time.
+        Seed of all random numbers; pass an int for the same images every time.
     verbose : int, default=0
         1 shows a progress bar, 0 is silent.
 
@@ -511,13 +508,12 @@ def make_sevi(
         radius, radius_width : ndarray of shape (n_images, n_shells), float64
             R, ascending, and w.
         n_electrons : ndarray of shape (n_images, n_shells), float64
-            Expected numbers of electrons, with those that miss the image and without
+            Expected numbers of electrons, including those that miss the image, without
             the background.
         background, tilt, ellipticity : ndarray of shape (n_images,), float64
             As above.
         center : ndarray of shape (n_images, 2), float64
-            Where the centre is: row and column, in pixels from the centre of the first
-            pixel.
+            Row and column of the center, in pixels from the center of the first pixel.
         pixel_size : float
             Side of a pixel.
         convention : str
@@ -525,7 +521,7 @@ def make_sevi(
         polarization_axis : int
             Axis of the images.
         DESCR : str
-            What this is.
+            Description of the data set.
 
     Raises
     ------

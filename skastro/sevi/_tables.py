@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The tables of SEVI files: their columns, and which rows belong together."""
+"""The tables of SEVI files: their columns, and the matching of their rows."""
 
 import re
 import unicodedata
@@ -47,8 +47,8 @@ class SEVITable:
         self.where = f"{dataset.file.filename}: table {dataset.name.strip('/')!r}"
         if not isinstance(dataset, h5py.Dataset) or dataset.dtype.names is None:
             raise ValueError(
-                f"{self.where} is no table: expected a data set of a compound type, "
-                "each record a row."
+                f"{self.where} is not a table: expected a data set of a compound type, "
+                "with one record per row."
             )
         if dataset.ndim != 1:
             raise ValueError(f"{self.where} has {dataset.ndim} axes; expected one.")
@@ -105,20 +105,20 @@ class SEVITable:
         if values.shape[1:] != (N_BETAS,) or values.dtype.kind not in "iuf":
             raise ValueError(
                 f"{self.where} has coefficients of shape {values.shape[1:]} and type "
-                f"{values.dtype} a row; expected {N_BETAS} numbers, those of P_2 to "
+                f"{values.dtype} per row; expected {N_BETAS} numbers, those of P_2 to "
                 f"P_{2 * N_BETAS}, in a column 'beta' or in columns 'beta1' to "
                 f"'beta{N_BETAS}'."
             )
         return values.astype(np.float64)
 
     def _checked(self, column: str, values: np.ndarray) -> np.ndarray:
-        """Return int64 or float64, after checking for one number a row."""
+        """Return int64 or float64, after checking for one number per row."""
         is_id = column.endswith("_id")
         if values.ndim != 1 or values.dtype.kind not in ("iu" if is_id else "iuf"):
             raise ValueError(
                 f"{self.where}: column {self.name_of(column)!r} holds values of shape "
                 f"{values.shape[1:]} and type {values.dtype}; expected one "
-                f"{'integer' if is_id else 'number'} a row."
+                f"{'integer' if is_id else 'number'} per row."
             )
         return values.astype(np.int64 if is_id else np.float64)
 
@@ -143,7 +143,7 @@ def find_tables(file: h5py.File) -> dict[str, SEVITable]:
         expected = "; ".join(f"{name} ({has})" for name, has in SEVI_TABLES.items())
         raise ValueError(
             f"{file.filename}: not a SEVI file: it holds {describe_datasets(file)}; "
-            f"expected are tables among {expected}."
+            f"expected tables out of {expected}."
         )
     return {name: SEVITable(item) for name, item in found.items()}
 
@@ -173,7 +173,7 @@ def _unique_by_spelling(names: tuple[str, ...], where: str) -> Mapping[str, str]
 
 @dataclass(frozen=True)
 class Shells:
-    """A table of shells, one a row; None for missing columns.
+    """A table of shells, one per row; None for missing columns.
 
     `where` names file and table, and `image_id` the image of each shell.
     """
@@ -190,7 +190,7 @@ def read_shells(table: SEVITable) -> Shells:
     """Read the table of shells, in its order."""
     table.require("radius")
     if not len(table):
-        raise ValueError(f"{table.where} has no rows; expected one a shell.")
+        raise ValueError(f"{table.where} has no rows; expected one per shell.")
     columns: dict[str, np.ndarray | None] = {"beta": table.read_beta()}
     for name in ("radius", "radius_width"):
         columns[name] = table.read(name) if table.has(name) else None
@@ -209,18 +209,18 @@ def read_shells(table: SEVITable) -> Shells:
 def place_shells(
     shells: Shells, image_id: np.ndarray | None, n_shells: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find out which shells are in which image.
+    """Match shells to images.
 
-    In this order: a column of image ids decides; shells that share their id are in the
-    image of that id; otherwise the shells, sorted by id, are divided evenly among the
-    images, sorted by id. Without `image_id` the shells decide how many images there
-    are. Returns the ids of the images, and the rows of the shells of each (n_images,
-    most_shells), smallest radius first, -1 where an image has fewer shells than others.
+    The first of these rules that applies is used: a column of image ids; shells with
+    the same id are in the image of that id; the shells, sorted by id, are divided
+    evenly among the images, sorted by id. Without `image_id` the shells determine the
+    number of images. Returns the ids of the images, and the rows of the shells of each
+    (n_images, most_shells), smallest radius first, -1 for missing shells.
     """
     if image_id is not None and len(np.unique(image_id)) < len(image_id):
         names, counts = np.unique(image_id, return_counts=True)
         raise ValueError(
-            f"{shells.where} cannot be matched to images of which several have one id: "
+            f"{shells.where} cannot be matched to images, because several have one id: "
             f"{name_rows(names[counts > 1])}."
         )
     owner = _owners(shells, image_id, n_shells)
@@ -234,8 +234,8 @@ def place_shells(
     counts = np.bincount(image, minlength=len(image_id))
     if n_shells is not None and (counts != n_shells).any():
         raise ValueError(
-            f"{shells.where} has {counts.min()} to {counts.max()} shells an image, but "
-            f"n_shells={n_shells}; leave n_shells=None to read what there is."
+            f"{shells.where} has {counts.min()} to {counts.max()} shells per image, "
+            f"but n_shells={n_shells}; set n_shells=None to read all shells."
         )
     place = np.full((len(image_id), counts.max()), -1)
     first = np.repeat(np.cumsum(counts) - counts, counts)
@@ -244,7 +244,7 @@ def place_shells(
 
 
 def in_place(values: np.ndarray | None, place: np.ndarray) -> np.ndarray | None:
-    """Arrange values of shells by images; NaN, or -1 of integers, where one lacks."""
+    """Arrange values of shells by images; NaN, or -1 for integers, if missing."""
     if values is None:
         return None
     absent = np.full((1, *values.shape[1:]), -1 if values.dtype.kind == "i" else np.nan)
@@ -261,15 +261,15 @@ def _owners(
     if len(np.unique(ids)) < n:
         return ids
     if n_shells is None:
-        each, rest = divmod(n, len(image_id)) if image_id is not None else (1, 0)
-        if each == 1 and rest == 0:
+        if image_id is None or len(image_id) == n:
             return ids
+        each, rest = divmod(n, len(image_id))
         if rest or np.ptp(ids) != n - 1:
             raise ValueError(
                 f"{shells.where} does not tell in which image a shell is: it has no "
                 f"column ImageId, and {n} different ids for {len(image_id)} images. "
-                "Where the shells, in the order of their ids, fill the images one "
-                "after the other, say how many shells an image has by n_shells=...."
+                "If the shells, in the order of their ids, fill the images one after "
+                "the other, set the number of shells per image by n_shells=...."
             )
     else:
         each = n_shells
@@ -304,8 +304,7 @@ def _check_partners(
     by_their_ids = shells.image_id is None and n_shells is None
     if by_their_ids and len(np.unique(owner)) == len(owner):
         advice = (
-            " To match shells and images in the order of their ids, whatever these "
-            "are, say n_shells=1."
+            " To match shells and images in the order of their ids, set n_shells=1."
         )
     raise ValueError(
         f"{shells.where} and the images do not belong together: there is "
@@ -333,7 +332,7 @@ class Lookup:
 
     def find(self, wanted: np.ndarray, whose: str) -> np.ndarray:
         """Return the row of each id; `whose` names the ids in messages."""
-        # Sorted ids are found much faster, since neighbours are close in memory.
+        # Sorted ids are found much faster, because neighbors are close in memory.
         order = np.argsort(wanted)
         place = np.empty(len(wanted), dtype=np.intp)
         place[order] = np.searchsorted(self.ids, wanted[order])
@@ -341,7 +340,7 @@ class Lookup:
         unknown[~unknown] = self.ids[place[~unknown]] != wanted[~unknown]
         if unknown.any():
             raise ValueError(
-                f"{whose}: there is no partner in {self.where} for the id "
+                f"{whose}: there is no matching row in {self.where} for the id "
                 f"{name_rows(np.unique(wanted[unknown]))}."
             )
         return self.order[place]
@@ -351,14 +350,14 @@ class Join:
     """The rows of generated electrons for detected ones.
 
     ``ElectronId`` of the detected electrons is looked up in the column of that name of
-    the generated ones; where ids start again in each shell, together with the id of the
+    the generated ones; if ids start again in each shell, together with the id of the
     shell. Without the column it is the number of the row, counted from zero; or from
     one, if the largest id is the number of rows and the smallest is not zero.
     """
 
     def __init__(self, generated: SEVITable, detected: SEVITable) -> None:
         self.generated, self.detected = generated, detected
-        self.shell_id = None
+        self.shell_id: Any = None  # An array, where the table has the column.
         if generated.has("shell_id"):
             self.shell_id = generated.read("shell_id")
         self.by_shell = False

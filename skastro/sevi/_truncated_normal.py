@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Normal distributions that are cut off: moments, and means in many dimensions."""
+"""Truncated normal distributions: moments, and means in many dimensions."""
 
 import math
 from typing import NamedTuple
@@ -18,7 +18,7 @@ _N_FINE_NODES = 200
 _N_STEPS = 60
 _REACH = 12.0
 
-# Part of each correction that is applied at once, as corrections oscillate.
+# Fraction of each correction that is applied, because corrections oscillate.
 _DAMPING = 0.7
 # In standard deviations.
 _TOLERANCE = 1e-3
@@ -48,7 +48,7 @@ def truncated_moments(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute mean and variance of normal distributions (float64) within limits.
 
-    The limits may lie far from the mean, or close to each other.
+    The limits may be far from the mean, or close to each other.
     """
     nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
     nodes = torch.as_tensor((nodes + 1) / 2).to(mean)
@@ -110,7 +110,7 @@ def truncated_posterior(
         limited_mean, variance = truncated_moments(free_mean, free_sd, low, high)
         new = (1 / variance - free_weight).clamp(min=0)
         new_pull = limited_mean * (new + free_weight) - free_mean * free_weight
-        # Each by itself, so that the others of a batch do not matter.
+        # Each one separately, so that results do not depend on the batch.
         done |= ((limited_mean - m).abs() * variance.rsqrt() < _TOLERANCE).all(1)
         if done.all():
             break
@@ -133,8 +133,8 @@ def normals_within(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the normal distributions of these means and scatters between 0 and 1.
 
-    Returns means and standard deviations before the limits. Where the scatter is that
-    of a uniform distribution or larger, only the mean is reproduced.
+    Returns means and standard deviations before truncation. If the scatter is that of a
+    uniform distribution or larger, only the mean is reproduced.
     """
     nodes, weights = np.polynomial.legendre.leggauss(_N_FINE_NODES)
     x = (nodes + 1) / 2
@@ -150,7 +150,7 @@ def normals_within(
         have = density @ terms.T
         spread = np.einsum("np,ip,jp->nij", density, terms, terms)
         spread -= have[:, :, None] * have[:, None, :]
-        # Parameters that are held fixed take no part in the step.
+        # Fixed parameters are not changed by the step.
         spread = spread * free[:, :, None] * free[:, None, :]
         spread += np.eye(2) * (1e-12 + (1 - free)[:, None, :])
         step = np.linalg.solve(spread, ((wanted - have) * free)[..., None])[..., 0]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Forward models of what instruments record.
 
-Spectra: stars, galaxies, quasars and the spectrograph that observes them; images:
+Spectra: stars, galaxies, quasars and the spectrograph that observes them. Images:
 galaxies and the camera that takes them. The functions for users are
 :func:`skastro.datasets.make_spectra` and :func:`skastro.datasets.make_galaxies`.
 """

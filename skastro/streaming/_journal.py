@@ -24,18 +24,18 @@ from skastro.streaming._output import (
 
 try:
     import fcntl
-except ImportError:  # Windows, where simultaneous runs go unnoticed.
-    fcntl = None
+except ImportError:  # Windows, where simultaneous runs are not detected.
+    fcntl = None  # type: ignore[assignment]  # a module, elsewhere
 
 _START = b'{"skastro_journal": '
 _FORMAT = 1
 _CHECKSUM_BYTES = 4
-# In the order of how well they tell models apart: labels often agree.
+# Sorted by how well they distinguish models; labels often agree.
 _PROBE_METHODS = ("predict_proba", "decision_function", "transform", "predict")
 _N_PROBES = 16
 _VALUES_PER_PROBE = 1000
-# The same computation on another number of threads differs by some 1e-6 in float32;
-# another model by far more in one of the values at least.
+# The same computation on another number of threads differs by about 1e-6 in float32;
+# another model differs by far more in at least one of the values.
 _RELATIVE_TOLERANCE = 1e-3
 _TOLERANCE_OF_LARGEST = 1e-6
 # Names of the entries for messages, in the order of comparison.
@@ -53,21 +53,21 @@ _ENTRIES = {
 
 
 class Journal:
-    """Finished chunks of a run, in a file that survives the run at any byte.
+    """Finished chunks of a run, in a file that remains valid after any interruption.
 
     The file holds a line of JSON, which describes the run, then the chunks in their
     order: the rows' bytes and a CRC-32 of them. Chunks are only appended. The last
     chunk of an interrupted run may be incomplete; the next run cuts it off.
 
     The file is locked until it is closed, by the operating system, which unlocks it
-    when a process dies. ``entries`` describe the run that wrote the journal (None: no
+    when a process dies. ``entries`` describe the run that wrote the journal (empty: no
     run yet); ``n_done`` rows are in complete chunks.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.n_done = 0
-        self.entries = None
+        self.entries: dict[str, Any] = {}
         self._file = _open_locked(path)
         try:
             self._recover()
@@ -80,17 +80,17 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the journal; one that keeps nothing is removed."""
+        """Close the journal; delete it if it is empty."""
         if self._file.closed:
             return
         if not self.n_done:
             self.remove()
-        # All was written before; what a full disk did not take is not tried again.
+        # All data were written before; a write that failed is not repeated.
         with suppress(OSError):
             self._file.close()
 
     def start(self, entries: dict[str, Any]) -> None:
-        """Begin a run, described by `entries`, and drop what the journal held."""
+        """Begin a run that `entries` describe; discard the content of the journal."""
         self._file.truncate(0)
         line = json.dumps({"skastro_journal": _FORMAT, **entries}) + "\n"
         self._write(line.encode())
@@ -115,8 +115,8 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the journal."""
-        # Deleted before it is unlocked, so that no other run can take it up; an open
-        # file cannot be deleted where there is no fcntl.
+        # Delete the file before it is unlocked, so that no other run can continue it.
+        # An open file cannot be deleted on systems without fcntl.
         if fcntl is None:
             self._file.close()
         self.path.unlink(missing_ok=True)
@@ -141,7 +141,7 @@ class Journal:
         return np.frombuffer(content, dtype).reshape(shape)
 
     def _recover(self) -> None:
-        """Find out what the journal keeps, and cut off an incomplete chunk."""
+        """Read what the journal holds, and cut off an incomplete chunk."""
         self._file.seek(0)
         if not _START.startswith(self._file.read(len(_START))):
             raise ValueError(
@@ -155,7 +155,7 @@ class Journal:
         entries = json.loads(line)
         if entries.pop("skastro_journal") != _FORMAT:
             raise ValueError(
-                f"{self.path} was written by another version of skastro; go on with "
+                f"{self.path} was written by another version of skastro; continue with "
                 "that version, or delete the journal to start anew."
             )
         self.entries = entries
@@ -186,9 +186,9 @@ def _open_locked(path: Path) -> BinaryIO:
                 "file; wait for it to end, or choose another name."
             ) from None
         except OSError:
-            # Some file systems of computing centres cannot lock.
+            # Some file systems of computing centers cannot lock.
             return file
-        # The run that held the lock may have deleted the file meanwhile.
+        # The run that held the lock may have deleted the file in the meantime.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
@@ -271,7 +271,7 @@ def _digest(rows: Any) -> str:
 
 
 def _identity(value: Any) -> str:
-    """Write a value as text, and an object that may print its address as its type."""
+    """Write a value as text; write the type of an object that may print its address."""
     known = str | bytes | numbers.Number | os.PathLike
     return str(value) if isinstance(value, known) else type(value).__name__
 

@@ -8,7 +8,7 @@ import numbers
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ Chunks = Iterable[tuple[slice, np.ndarray]]
 
 
 def choose_method(estimator: Any, method: str) -> str:
-    """Resolve "auto", or check that the estimator has the method."""
+    """Return the method that "auto" stands for, or check that the estimator has it."""
     if method not in ("auto", *METHODS):
         names = ", ".join(repr(name) for name in ("auto", *METHODS))
         raise ValueError(f"method must be one of {names}; got {method!r}.")
@@ -66,13 +66,13 @@ def call(estimator: Any, method: str, rows: Any, n_rows: int) -> np.ndarray:
     name = f"{type(estimator).__name__}.{method}"
     if sparse.issparse(values):
         raise TypeError(
-            f"{name} gives a sparse matrix; let it give a dense one, by "
-            "sparse_output=False where the estimator has that parameter."
+            f"{name} returns a sparse matrix, and predict_stream needs a dense array; "
+            "set sparse_output=False if the estimator has that parameter."
         )
     if isinstance(values, list | tuple):
         raise TypeError(
-            f"{name} gives {len(values)} arrays instead of one, as estimators of "
-            "several targets do; take method='predict'."
+            f"{name} returns {len(values)} arrays instead of one, as estimators of "
+            "several targets do; use method='predict'."
         )
     values = np.asarray(values)
     if values.shape[:1] != (n_rows,):
@@ -84,7 +84,7 @@ def call(estimator: Any, method: str, rows: Any, n_rows: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Output:
-    """Type, shape and names of what a method gives."""
+    """Type, shape and names of what a method returns."""
 
     estimator: str
     method: str
@@ -102,7 +102,7 @@ class Output:
         name = f"{type(estimator).__name__}.{method}"
         shape = sample.shape[1:]
         if 0 in shape:
-            raise ValueError(f"{name} gives rows of shape {shape}: without values.")
+            raise ValueError(f"{name} returns rows of shape {shape}, without values.")
         dtype = plain_values(sample, name).dtype
         labels = None if method == "transform" else _all_labels(estimator)
         if dtype.kind == "S":
@@ -113,7 +113,7 @@ class Output:
                 )
             # A classifier may return labels beyond its classes, such as "UNKNOWN".
             dtype = np.promote_types(labels.dtype, dtype)
-        # The classes of several targets in one list would be of no use to a reader.
+        # The classes of several targets, joined to one list, would be of no use.
         several = isinstance(getattr(estimator, "classes_", None), list | tuple)
         names = _feature_names(estimator, shape) if method == "transform" else None
         classes = None if several else labels
@@ -161,7 +161,7 @@ def _all_labels(estimator: Any) -> np.ndarray | None:
 
 
 def _feature_names(estimator: Any, shape: tuple[int, ...]) -> list[str] | None:
-    """Ask a transformer for names; pipelines offer them without always having them."""
+    """Ask a transformer for names; a pipeline may have the method without names."""
     try:
         names = [str(name) for name in estimator.get_feature_names_out()]
     except (AttributeError, ValueError):
@@ -170,11 +170,13 @@ def _feature_names(estimator: Any, shape: tuple[int, ...]) -> list[str] | None:
 
 
 def plain_values(values: Any, name: str) -> np.ndarray:
-    """Convert values to what a file can hold: numbers, or UTF-8 of fixed width."""
+    """Convert values to numbers or to UTF-8 of fixed width, which a file can hold."""
     values = np.asarray(values)
     if values.dtype.kind in "biuf":
         return values.astype(values.dtype.newbyteorder("="), copy=False)
-    objects = values.ravel().tolist() if values.dtype.kind in "OSTU" else [None]
+    objects: list[Any] = (
+        values.ravel().tolist() if values.dtype.kind in "OSTU" else [None]
+    )
     if all(isinstance(value, numbers.Real) for value in objects):
         plain = np.array(objects)
     elif all(isinstance(value, str) for value in objects):
@@ -234,14 +236,14 @@ class IdColumn:
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a path beside the target that takes the target's name at the end.
 
-    Unlike that of :func:`skastro.utils.atomic_write`, the path is always the same: the
-    next run overwrites what a killed run left. The journal keeps two runs from writing
-    the same target.
+    :func:`skastro.utils.atomic_write` uses a random path; this path is always the same,
+    so that the next run overwrites what a killed run left. The journal prevents two
+    runs from writing the same target.
     """
     temporary = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
         yield temporary
-        # The journal is deleted next: after a power cut one of the two must be there.
+        # The journal is deleted next; after a power cut one of the two must exist.
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         if target.exists():
@@ -269,7 +271,7 @@ def write_hdf5(
         names = None if ids is None else _create(file, "id", (n_rows,), ids.dtype)
         for rows, chunk in chunks:
             values[rows] = chunk.view(values.dtype)
-            if names is not None:
+            if ids is not None and names is not None:
                 names[rows] = ids[rows].view(names.dtype)
 
 
@@ -298,7 +300,7 @@ def write_csv(
             for batch in row_batches(table.shape):
                 part = slice(rows.start + batch.start, rows.start + batch.stop)
                 if ids is None:
-                    names = range(part.start, part.stop)
+                    names: Sequence = range(part.start, part.stop)
                 else:
                     names = as_text(ids[part])
                 lines = zip(names, as_text(table[batch]), strict=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Prediction chunk by chunk into a file, which goes on after an interruption."""
+"""Prediction chunk by chunk into a file, which resumes after an interruption."""
 
 import math
 import os
@@ -27,7 +27,7 @@ from skastro.streaming._output import (
 
 # A chunk of this size is large enough for any device and small for any memory.
 _CHUNK_BYTES = 2**26
-# Rows of a chunk where their size is not known, as that of images behind their paths.
+# Rows of a chunk if their size is not known, such as the size of images given by paths.
 _ROWS_OF_UNKNOWN_SIZE = 1024
 _WRITERS = {".h5": write_hdf5, ".hdf5": write_hdf5, ".csv": write_csv}
 
@@ -43,7 +43,7 @@ def predict_stream(
     resume: bool = True,
     verbose: int = 1,
 ) -> Path:
-    """Predict a catalogue that is larger than memory into a file.
+    """Predict a catalog that is larger than memory into a file.
 
     X is read, and the file written, a chunk of rows at a time. After an interruption of
     any kind, the same call continues with the first unfinished chunk, and the file is
@@ -187,8 +187,8 @@ def predict_stream(
 
 
 def _check_out(out: str | os.PathLike, X: Any, ids: Any) -> tuple[Path, Any]:
-    """Find out where to write and how, or say why it cannot be done."""
-    # A link keeps pointing where it did: the file behind it is replaced.
+    """Return the path to write and the writer, or raise if it cannot be written."""
+    # A symbolic link is kept; the file that it points to is replaced.
     target = Path(os.path.realpath(out))
     writer = _WRITERS.get(Path(out).suffix.lower())
     if writer is None:
@@ -227,7 +227,7 @@ def _hint_at_resuming(journal: Journal, n_rows: int) -> Iterator[None]:
         if journal.n_done:
             error.add_note(
                 f"{journal.n_done} of {n_rows} rows are finished and kept in "
-                f"{journal.path}; the same call goes on from there."
+                f"{journal.path}; the same call continues from there."
             )
         raise
 
@@ -252,7 +252,7 @@ def default_chunk_size(X: Any) -> int:
     shape = getattr(X, "shape", None)
     if not shape:
         return _ROWS_OF_UNKNOWN_SIZE
-    # A table has a type for each column, of eight bytes mostly.
+    # A table has a type for each column, most of them of eight bytes.
     value_bytes = getattr(getattr(X, "dtype", None), "itemsize", 8)
     row_bytes = value_bytes * math.prod(shape[1:])
     return max(1, _CHUNK_BYTES // max(1, row_bytes))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Batches by index from arrays, in place of one Python call a sample."""
+"""Batches indexed from arrays, instead of one Python call per sample."""
 
 import math
 import warnings
@@ -23,8 +23,8 @@ from skastro.utils import as_lazy, is_lazy
 
 Batch = tuple[Any, torch.Tensor]
 
-# After this many steps the optimizer's state and the largest activations have been in
-# the device's memory, so that what is free then is free for the data.
+# After this many steps the optimizer's state and the largest activations have been
+# allocated on the device, so that the free memory is available for the data.
 _STEPS_BEFORE_PLACING = 2
 # The entry of a batch that holds the samples' weights, beside the entry "X".
 SAMPLE_WEIGHT = "_sample_weight"
@@ -52,7 +52,7 @@ def separate_weight(X: Any) -> tuple[Any, Any]:
 class Source:
     """The arrays of a data set."""
 
-    # The data set whose arrays these are; behind a ``Subset``, the whole.
+    # The data set that owns the arrays; the whole data set for a ``Subset``.
     owner: Any
     # Tensor or LazyArray, or a dict of them, in which only the entry "X" may be lazy.
     X: Any
@@ -83,9 +83,9 @@ class Source:
         return sum(array.nbytes for array in arrays)
 
     def take(self, index: Any, X: torch.Tensor | None = None) -> tuple:
-        """Fetch X and y of some rows; zeros for y where there is no target.
+        """Fetch X and y of some rows; y is zero if there is no target.
 
-        ``X`` is the batch of the main array, where it has been read already.
+        ``X`` is the batch of the main array if it has been read already.
         """
         if isinstance(self.X, dict):
             batch = {
@@ -138,9 +138,9 @@ def _first(X: Any) -> Any:
 
 
 def find_source(dataset: Any) -> Source | None:
-    """Find what stands behind a data set; tensors share its memory.
+    """Find the arrays of a data set; tensors share their memory.
 
-    Returns None where the data set is not made of plain arrays: a user's own, or one
+    Returns None if the data set does not consist of plain arrays: a user's own, or one
     whose ``transform`` or ``__getitem__`` does more than indexing.
     """
     rows = None
@@ -177,10 +177,10 @@ def _as_source(array: Any) -> Any:
 
 
 def _as_tensor(array: np.ndarray) -> torch.Tensor:
-    # joblib hands large arrays to its workers as read-only memory maps. Batches are
-    # never written to, so that torch's warning about them would be noise.
+    # joblib passes large arrays to its workers as read-only memory maps. Batches are
+    # never written to, so torch's warning about them does not apply.
     if any(stride < 0 for stride in array.strides):
-        # torch knows no steps backwards, as in X[:, ::-1].
+        # torch does not support negative strides, as of X[:, ::-1].
         array = np.ascontiguousarray(array)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
@@ -190,39 +190,38 @@ def _as_tensor(array: np.ndarray) -> torch.Tensor:
 class BatchIterator:
     """Iterate over a data set in batches, each fetched by one indexing operation.
 
-    It takes the place of :class:`torch.utils.data.DataLoader` in skorch's
-    ``iterator_train`` and ``iterator_valid``. What it does depends on the data:
+    It replaces :class:`torch.utils.data.DataLoader` in skorch's ``iterator_train`` and
+    ``iterator_valid``. What it does depends on the data:
 
     - arrays in memory are indexed as tensors that share their memory;
     - arrays on disk (see :class:`skastro.datasets.LazyArray`) are read in contiguous
       chunks;
-    - on a CUDA device both are moved there once, in their own dtype, if they fit into
-      what is free after the first steps (arrays on disk: after the first epoch) of
-      the training, and are indexed there. Else batches are copied from pinned memory
-      while the network computes;
+    - both are copied to a CUDA device once, in their own dtype, and indexed there, if
+      they fit into the memory that is free after the first steps of the training
+      (arrays on disk: after the first epoch). Otherwise batches are copied from pinned
+      memory while the network computes;
     - any other data set goes through a ``DataLoader``.
 
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
-        The data: arrays behind :class:`skorch.dataset.Dataset` or a ``Subset`` of it,
-        which costs an index and no copy; or any other data set.
+        The data: arrays in a :class:`skorch.dataset.Dataset` or in a ``Subset`` of it,
+        which is not copied; or any other data set.
     batch_size : int, default=1
-        Samples in a batch. The last batch holds what is left.
+        Samples in a batch. The last batch may be smaller.
     shuffle : bool, default=False
-        Draw a new order, without replacement, at each iteration, from torch's
-        generator. Arrays on disk are shuffled chunk by chunk, and row by row within
-        `buffer_size`.
+        Draw a new order from torch's generator, without replacement, at each iteration.
+        Arrays on disk are shuffled chunk by chunk, and row by row within `buffer_size`.
     sampling_weights : array of shape (len(dataset),), default=None
-        Where given, each iteration draws ``len(dataset)`` samples with replacement and
-        with probabilities in proportion to these weights; ``shuffle`` has no effect.
+        If given, each iteration draws ``len(dataset)`` samples with replacement, with
+        probabilities proportional to these weights; ``shuffle`` then has no effect.
     device : torch.device, default=None
-        Where the network runs. None leaves the batches where the data are.
+        Device of the network. None leaves the batches on the device of the data.
     buffer_size : int, default=134217728
         Bytes in each of the two buffers through which arrays on disk are read.
     placed : dict, default=None
-        Where the copies of data sets on the device are kept; iterators that are given
-        the same dict share them. None keeps them with the iterator.
+        Storage for the copies of data sets on the device; iterators with the same dict
+        share them. None keeps them with the iterator.
     **loader_options
         Further parameters of ``DataLoader``, for data sets that need one
         (``num_workers``, ``collate_fn``, ...).
@@ -230,9 +229,9 @@ class BatchIterator:
     Attributes
     ----------
     checks_finite : bool
-        Set to True, a batch with NaN or infinity raises ``NotFiniteError`` after it
-        was used, when it is in the processor's cache. This costs less than looking
-        through all of X beforehand.
+        If True, a batch with NaN or infinity raises ``NotFiniteError`` after its use,
+        when it is in the processor's cache. This costs less than a check of all of X
+        beforehand.
 
     Examples
     --------
@@ -292,10 +291,9 @@ class BatchIterator:
     def _indexed(
         self, source: Source, order: torch.Tensor | None = None
     ) -> Iterator[Batch]:
-        """Index tensors, wherever they are, in an order that is drawn if not given."""
-        if order is None:
-            order = self._draw_order()
-            order = None if order is None else order.to(source.device)
+        """Index tensors on any device; draw the order if it is not given."""
+        if order is None and self._is_shuffled:
+            order = self._draw_order().to(source.device)
         if source.rows is not None:
             order = source.rows if order is None else source.rows[order]
         n_samples = len(self.dataset) if order is None else len(order)
@@ -327,16 +325,16 @@ class BatchIterator:
             yield source.take(index, X)
 
     def _through_device(self, source: Source) -> Iterator[Batch]:
-        """Take batches from the device's memory, as soon as the data are there."""
+        """Take batches from the device's memory once the data are on the device."""
         device = self.device
-        # What is seen once, as in prediction, is not worth keeping.
-        seen_again = self.shuffle or self.sampling_weights is not None
+        # Data that are read once, as in prediction, are not copied.
+        seen_again = self._is_shuffled
         placed = placed_on_device(source, device, self.placed)
         if placed is None and seen_again:
             if self._was_read:
                 placed = place_on_device(source, device, self.placed)
             else:
-                # What the coming steps need is measured by its peak.
+                # The peak measures the memory that later steps need.
                 torch.cuda.reset_peak_memory_stats(device)
         if placed is not None:
             yield from self._indexed(placed)
@@ -354,19 +352,21 @@ class BatchIterator:
                 yield from self._indexed(placed, rest.to(device))
         self._was_read = True
 
-    def _draw_order(self) -> torch.Tensor | None:
-        # On the CPU in any case: results are not to depend on what fits on a device.
+    @property
+    def _is_shuffled(self) -> bool:
+        return self.shuffle or self.sampling_weights is not None
+
+    def _draw_order(self) -> torch.Tensor:
+        # Always on the CPU: results must not depend on what fits on a device.
         n_samples = len(self.dataset)
-        if self.sampling_weights is not None:
-            # torch.multinomial stops at 2**24 samples.
-            weights = torch.as_tensor(self.sampling_weights, dtype=torch.float64)
-            edges = weights.cumsum(0)
-            draws = torch.rand(n_samples, dtype=torch.float64)
-            drawn = torch.searchsorted(edges, draws * edges[-1], right=True)
-            return drawn.clamp_(max=n_samples - 1)
-        if self.shuffle:
+        if self.sampling_weights is None:
             return torch.randperm(n_samples)
-        return None
+        # torch.multinomial stops at 2**24 samples.
+        weights = torch.as_tensor(self.sampling_weights, dtype=torch.float64)
+        edges = weights.cumsum(0)
+        draws = torch.rand(n_samples, dtype=torch.float64)
+        drawn = torch.searchsorted(edges, draws * edges[-1], right=True)
+        return drawn.clamp_(max=n_samples - 1)
 
     def _loader_sampler(self) -> torch.utils.data.Sampler | None:
         if self.sampling_weights is not None:
@@ -381,10 +381,9 @@ class BatchIterator:
 
 
 def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Pass batches on, and look at each when it comes to the next.
+    """Yield batches, and check each one when the next is asked for.
 
-    The network has brought the batch into the processor's cache by then, where looking
-    at it costs little.
+    The batch is in the processor's cache by then, which makes the check cheap.
     """
     for batch in batches:
         yield batch
@@ -392,10 +391,10 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
         X, _ = separate_weight(X)
         if not (isinstance(X, torch.Tensor) and X.is_floating_point()):
             continue
-        # As the network sees it: float32 ends before float64 does.
+        # In the dtype of the network: float32 overflows before float64 does.
         X = X.float()
-        # The sum is quick to compute and not finite if a term is not. It may overflow
-        # all the same.
+        # The sum is fast to compute and not finite if a term is not. It may also
+        # overflow.
         if not math.isfinite(X.sum().item()) and not X.isfinite().all():
             raise NotFiniteError("X has NaN or infinity.")
 

@@ -9,23 +9,23 @@ from tqdm.auto import tqdm
 
 
 class BestWeights(Callback):
-    """Restore the weights of the epoch that did best in validation.
+    """Restore the weights of the epoch with the best validation score.
 
-    Without a validation split the last weights stay. An interrupted training ends with
-    the best weights seen until then.
+    Without a validation split the last weights are kept. An interrupted training ends
+    with the best weights up to then.
 
     Parameters
     ----------
     monitor : str, default="valid_loss"
-        The column of the history to follow. Of equal epochs the later one counts.
+        The column of the history to follow. Ties go to the later epoch.
     lower_is_better : bool, default=True
         Whether the best value is the lowest.
     start : float, default=0.0
-        Epochs in this first part of the training do not count, from 0 to 1. While the
-        learning rate is high the weights jump about, and on a small validation split
-        one of these jumps can look best by chance.
+        Fraction of the training, from 0 to 1, whose epochs do not count. The weights
+        fluctuate while the learning rate is high, and on a small validation split one
+        of these epochs can look best by chance.
     restore : bool, default=True
-        Whether to restore at all; False only notes the best epoch.
+        Whether to restore the weights; False only records the best epoch.
 
     Attributes
     ----------
@@ -53,16 +53,16 @@ class BestWeights(Callback):
         self.restore = restore
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
-        """Forget what earlier calls kept."""
+        """Forget the weights of earlier calls."""
         self.best_epoch_ = None
         self._epochs_done = 0
         self._best = math.inf
-        self._weights = None
+        self._weights: dict[str, Any] | None = None
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
-        """Copy the weights where the epoch was the best one so far."""
+        """Copy the weights if the epoch is the best one so far."""
         if self._epochs_done == math.ceil(self.start * net.max_epochs):
-            # From here on epochs count, and those before are forgotten.
+            # Epochs count from here on; earlier ones are forgotten.
             self._best = math.inf
         self._epochs_done += 1
         record = net.history[-1]
@@ -93,7 +93,7 @@ class EpochProgress(Callback):
     Parameters
     ----------
     columns : tuple of str, default=("train_loss", "valid_loss", "valid_acc")
-        Columns of the history that stand behind the bar.
+        Columns of the history that are shown after the bar.
 
     Examples
     --------
@@ -101,22 +101,24 @@ class EpochProgress(Callback):
     >>> clf = SpectrumClassifier(callbacks__progress__columns=("train_loss",))
     """
 
+    _bar: Any = None
+
     def __init__(
         self, columns: tuple[str, ...] = ("train_loss", "valid_loss", "valid_acc")
     ) -> None:
         self.columns = columns
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the bar behind: it belongs to a terminal, not to a file."""
+        """Drop the bar, which belongs to a terminal and cannot be pickled."""
         return {name: v for name, v in vars(self).items() if name != "_bar"}
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
-        """Make no bar yet: the number of batches is not known."""
+        """Do nothing yet, because the number of batches is not known."""
         self._bar = None
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
         """Open the bar at the first epoch."""
-        if not net.verbose or getattr(self, "_bar", None) is not None:
+        if not net.verbose or self._bar is not None:
             return
         n_batches = len(net.get_iterator(dataset_train, training=True))
         self._bar = tqdm(
@@ -130,12 +132,12 @@ class EpochProgress(Callback):
 
     def on_batch_end(self, net: Any, training: bool = False, **_: Any) -> None:
         """Move on by a batch."""
-        if training and getattr(self, "_bar", None) is not None:
+        if training and self._bar is not None:
             self._bar.update()
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
-        """Write the epoch's losses behind the bar."""
-        if getattr(self, "_bar", None) is None:
+        """Write the epoch's losses after the bar."""
+        if self._bar is None:
             return
         record = net.history[-1]
         self._bar.set_postfix(
@@ -144,7 +146,7 @@ class EpochProgress(Callback):
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Close the bar."""
-        if getattr(self, "_bar", None) is not None:
+        if self._bar is not None:
             self._bar.close()
             self._bar = None
 

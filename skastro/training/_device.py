@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Data on a CUDA device: kept there where they fit, sent ahead where they do not."""
+"""Data on a CUDA device: kept there if they fit, otherwise copied in advance."""
 
 import queue
 import threading
@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-# Left free beside the data, as a part of what the network has needed so far: later
-# batches can need more, where the memory is cut into unfortunate pieces.
+# Memory that is left free, as a fraction of what the network has needed so far: later
+# batches can need more if the memory is fragmented.
 _HEADROOM = 0.25
 _LEAST_HEADROOM = 2**28
 _BATCHES_AHEAD = 3
@@ -27,11 +27,11 @@ def placed_on_device(source: Any, device: torch.device, placed: dict) -> Any:
 
 
 def place_on_device(source: Any, device: torch.device, placed: dict) -> Any:
-    """Copy the arrays of a source to a CUDA device; None where they do not fit.
+    """Copy the arrays of a source to a CUDA device; None if they do not fit.
 
-    To be called after the first steps of a training: what is free then, less a part of
-    what the network was seen to need, is available for data. ``placed`` keeps the whole
-    arrays of a data set, which its training and its validation part share.
+    Call it after the first steps of a training: the memory that is free then, less a
+    fraction of what the network has needed, is available for data. ``placed`` keeps the
+    whole arrays of a data set, which its training and its validation part share.
     """
     if source.nbytes > free_for_data(device):
         return None
@@ -44,7 +44,7 @@ def place_on_device(source: Any, device: torch.device, placed: dict) -> Any:
 
 
 def free_for_data(device: torch.device) -> int:
-    """Measure how many bytes the network leaves to the data; may be negative."""
+    """Return how many bytes the network leaves for the data; may be negative."""
     held = torch.cuda.memory_allocated(device)
     steps = torch.cuda.max_memory_allocated(device) - held
     headroom = max(int(_HEADROOM * steps), _LEAST_HEADROOM)
@@ -52,7 +52,7 @@ def free_for_data(device: torch.device) -> int:
 
 
 def available_memory(device: torch.device) -> int:
-    """Count the bytes that torch has to itself or could get."""
+    """Return the number of bytes that torch has reserved or could reserve."""
     free, _ = torch.cuda.mem_get_info(device)
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return free + cached
@@ -63,7 +63,7 @@ def on_device(batches: Iterator[tuple], device: torch.device) -> Iterator[tuple]
     stream = _copy_stream(device)
 
     def send(tensor: torch.Tensor) -> torch.Tensor:
-        # A part of a strided array would be pinned with all that lies between.
+        # A part of a strided array would be pinned with everything in between.
         pinned = tensor if tensor.is_pinned() else tensor.contiguous().pin_memory()
         return pinned.to(device, non_blocking=True)
 
@@ -74,7 +74,7 @@ def on_device(batches: Iterator[tuple], device: torch.device) -> Iterator[tuple]
                     sent = _each_tensor(send, batch)
                     event = stream.record_event()
             except torch.OutOfMemoryError:
-                # The step sends it itself, where it is halved if need be.
+                # The training step copies it, and halves it if necessary.
                 sent, event = batch, None
             yield sent, event
 
@@ -84,14 +84,14 @@ def on_device(batches: Iterator[tuple], device: torch.device) -> Iterator[tuple]
             continue
         current = torch.cuda.current_stream(device)
         current.wait_event(sent)
-        # Else the allocator could hand the memory out again while it is being read.
+        # Otherwise the allocator could reuse the memory while it is being read.
         _each_tensor(partial(_record_stream, stream=current), batch)
         yield batch
 
 
 @cache
 def _copy_stream(device: torch.device) -> torch.cuda.Stream:
-    # One for good: the memory that a stream has used is kept for that stream.
+    # One stream for all calls: torch keeps the memory that a stream has used for it.
     return torch.cuda.Stream(device)
 
 
@@ -109,7 +109,7 @@ def _each_tensor(function: Callable[[torch.Tensor], Any], batch: tuple) -> tuple
 def ahead(items: Iterator[Any], n_ahead: int) -> Iterator[Any]:
     """Draw from an iterator in a thread, up to ``n_ahead`` items ahead of the consumer.
 
-    Its exceptions are raised in the consumer.
+    Exceptions of the iterator are raised in the consumer.
     """
     waiting: queue.Queue = queue.Queue(n_ahead)
     stopped = threading.Event()
@@ -144,6 +144,6 @@ def ahead(items: Iterator[Any], n_ahead: int) -> Iterator[Any]:
             yield item
     finally:
         stopped.set()
-        # Who collects garbage may close this in the thread itself.
+        # The garbage collector may close this in the thread itself.
         if thread is not threading.current_thread():
             thread.join()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Batches that are too large for the device's memory, halved."""
+"""Halving of batches that are too large for the device's memory."""
 
 import math
 import warnings
@@ -18,8 +18,6 @@ def n_samples_in(batch: Any) -> int:
 def split_batch(batch: Any, limit: int | None) -> list[Any]:
     """Split a batch, in any nesting that skorch knows, into parts of at most ``limit``.
 
-    Examples
-    --------
     >>> import torch
     >>> from skastro.training import split_batch
     >>> [part.tolist() for part in split_batch(torch.arange(5), 3)]
@@ -43,14 +41,12 @@ def _rows_of(batch: Any, rows: slice) -> Any:
 
 
 class BatchHalving:
-    """Run a function on batches, on halves of those that are too large.
+    """Run a function on batches; halve those that are too large for the memory.
 
-    Where the device's memory runs out, the batch is halved and a warning says to what.
-    Later batches are cut to that size at once. ``setting`` is the parameter that the
-    warning advises to set.
+    When the device's memory runs out, the batch is halved and a warning names the new
+    size. Later batches are split to that size at once. ``setting`` is the parameter
+    that the warning advises to set.
 
-    Examples
-    --------
     >>> import torch
     >>> from skastro.training import BatchHalving
     >>> halving = BatchHalving()
@@ -66,9 +62,9 @@ class BatchHalving:
     def run(
         self, function: Callable[[Any], Any], batch: Any
     ) -> Iterator[tuple[Any, Any]]:
-        """Yield what the function was run on, and what it returned.
+        """Yield each part of the batch with the result of the function.
 
-        Where the memory is too small for one sample, torch.OutOfMemoryError is raised.
+        Raises torch.OutOfMemoryError if the memory is too small for one sample.
         """
         todo = split_batch(batch, self._limit)[::-1]
         while todo:
@@ -83,13 +79,13 @@ class BatchHalving:
 
 
 def _attempt(function: Callable[[Any], Any], batch: Any) -> tuple[Any, bool]:
-    """Call a function; False where the device's memory was too small."""
+    """Call a function; False if the device's memory was too small."""
     try:
         return function(batch), True
     except torch.OutOfMemoryError:
         if n_samples_in(batch) == 1:
             raise
-    # Outside of the handler, whose traceback holds the tensors of the failed call.
+    # Outside of the handler, whose traceback keeps the tensors of the failed call.
     return None, False
 
 
@@ -97,8 +93,8 @@ def _halve(batch: Any, setting: str) -> int:
     n_samples = n_samples_in(batch)
     limit = math.ceil(n_samples / 2)
     warnings.warn(
-        f"The device's memory is too small for a batch of {n_samples} samples; going "
-        f"on with batches of {limit}. Set {setting}={limit} to start with that.",
+        f"The device's memory is too small for a batch of {n_samples} samples; "
+        f"continuing with batches of {limit}. Set {setting}={limit} to start with it.",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -16,13 +16,12 @@ PRECISIONS = {
     "float16": torch.float16,
 }
 
-# Below these sizes converting to and fro costs more than the short format saves
-# (benchmarks/bench_precision.py).
+# Below these sizes converting between formats costs more than the short format saves.
 _LEAST_INPUT = 512
 _LEAST_WEIGHTS = 2**15
 
-# The settings are the process's. Of blocks that overlap, in threads, the first to open
-# notes them and the last to close puts them back.
+# The settings belong to the process. If blocks overlap in several threads, the first to
+# start stores the settings and the last to end restores them.
 _LOCK = RLock()
 _OPEN: list[torch.device] = []
 _BEFORE: list[tuple[bool, str]] = []
@@ -31,29 +30,12 @@ _BEFORE: list[tuple[bool, str]] = []
 def resolve_precision(
     precision: str, device: torch.device, input_size: int, n_weights: int
 ) -> torch.dtype | None:
-    """Choose the format for autocast.
+    """Choose the format for autocast; None stands for float32 throughout.
 
-    Parameters
-    ----------
-    precision : {"auto", "float32", "bfloat16", "float16"}
-        What the user asks for.
-    device : torch.device
-        Where the network runs.
-    input_size : int
-        Numbers in one sample.
-    n_weights : int
-        Weights of the network.
+    ``"auto"`` takes bfloat16 where the hardware computes in it, float16 on CUDA devices
+    that have fast units for that format only, and float32 elsewhere, and for samples of
+    few numbers (`input_size`) and networks of few weights, where nothing is gained.
 
-    Returns
-    -------
-    dtype : torch.dtype or None
-        None stands for float32 throughout. ``"auto"`` takes bfloat16 where the
-        hardware computes in it, float16 on CUDA devices that have fast units for that
-        format only, and float32 elsewhere, and for samples and networks so small that
-        nothing is gained.
-
-    Examples
-    --------
     >>> import torch
     >>> from skastro.training import resolve_precision
     >>> resolve_precision("bfloat16", torch.device("cpu"), 3000, 100_000)
@@ -90,17 +72,9 @@ def fast_kernels(
 
     Where the precision was left open (``"auto"``), what is still computed in float32
     may use the TensorFloat format, of 10 bits behind the point; ``"float32"`` leaves
-    torch's setting alone. Elsewhere than on CUDA devices nothing is changed.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the network runs.
-    precision : str
-        What the user asked for.
-    search : bool, default=False
-        Whether cuDNN tries its algorithms for each shape and keeps the fastest. Another
-        run may keep another one, so that results agree to rounding only.
+    torch's setting alone. With `search`, cuDNN tries its algorithms for each shape and
+    keeps the fastest; another run may keep another one, so that results agree to
+    rounding only. Elsewhere than on CUDA devices nothing is changed.
     """
     if device.type != "cuda":
         yield
@@ -111,7 +85,7 @@ def fast_kernels(
                 (torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision())
             )
         _OPEN.append(device)
-        # Who asked torch for deterministic results gets them.
+        # Respect a request for deterministic results.
         if search and not torch.backends.cudnn.deterministic:
             torch.backends.cudnn.benchmark = True
         if precision == "auto":
@@ -127,6 +101,6 @@ def fast_kernels(
 
 
 def _set_matmul_precision(precision: str) -> None:
-    # torch refuses where the user has chosen by its newer settings, which then hold.
+    # torch raises if the user has chosen by its newer settings, which then apply.
     with suppress(RuntimeError):
         torch.set_float32_matmul_precision(precision)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Greedy pretraining, which makes a deep belief network of a perceptron."""
+"""Greedy pretraining, which turns a perceptron into a deep belief network."""
 
 from typing import Any
 
@@ -12,22 +12,22 @@ from tqdm.auto import tqdm
 
 from skastro.training._batches import separate_weight
 
-# What the hidden part of a perceptron may hold: a Boltzmann machine's units are
-# sigmoids of a linear map.
+# Layers that the hidden part of a perceptron may have: the units of a Boltzmann machine
+# are sigmoids of a linear map.
 _UNDERSTOOD = (nn.Flatten, nn.Linear, nn.Sigmoid, nn.Dropout)
 
 
 class GreedyPretraining(Callback):
     """Start the hidden layers from restricted Boltzmann machines, layer by layer.
 
-    Before the first epoch each hidden layer in turn learns, as a
-    :class:`sklearn.neural_network.BernoulliRBM` and without labels, what the layers
-    below make of the training samples. The epochs that follow fine-tune all layers
-    together. That is a deep belief network [1]_.
+    Before the first epoch each hidden layer in turn is trained, without labels, as a
+    :class:`sklearn.neural_network.BernoulliRBM` on the output of the layers below. The
+    epochs that follow fine-tune all layers together. The result is a deep belief
+    network [1]_.
 
-    The machines read the same batches as the network: training samples only, class by
-    class as ``sampler`` asks, in the streamed blocks of data on disk. They are not
-    varied by ``augment``.
+    The machines read the same batches as the network: training samples only, sampled as
+    ``sampler`` asks, in streamed blocks if the data are on disk. ``augment`` does not
+    apply to them.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class GreedyPretraining(Callback):
         self.learning_rate = learning_rate
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
-        """Pretrain before the first epoch of a network that starts anew."""
+        """Pretrain before the first epoch of a new network."""
         if len(net.history) > 1:
             return
         hidden = getattr(net.module_, "hidden", None)
@@ -90,10 +90,10 @@ class GreedyPretraining(Callback):
         ) as bar:
             for depth, layer in enumerate(layers):
                 machine = self._machine(net, layer, len(dataset_train))
-                for _ in range(self.n_iter):
+                for _step in range(self.n_iter):
                     for batch in net.get_iterator(dataset_train, training=True):
                         units = _units(unpack_data(batch)[0], layers[:depth])
-                        # Its chains are as many as the samples of a full batch.
+                        # The number of its chains is that of samples in a full batch.
                         if len(units) == machine.batch_size:
                             machine.partial_fit(units.cpu().numpy())
                     bar.update()
@@ -112,13 +112,13 @@ class GreedyPretraining(Callback):
 
 @torch.no_grad()
 def _units(X: Any, layers: list[nn.Linear]) -> torch.Tensor:
-    """Give what the layers below make of a batch."""
+    """Compute the output of the layers below for a batch."""
     units = separate_weight(X)[0].flatten(1)
     if not layers and not (0 <= units.min() and units.max() <= 1):
         raise ValueError(
             "The visible units of a Boltzmann machine lie between 0 and 1, but X has "
             f"values from {units.min():.3g} to {units.max():.3g}; put MinMaxSpectra() "
-            "in front."
+            "before the network in a pipeline."
         )
     for layer in layers:
         units = torch.sigmoid(layer(units.to(layer.weight)))

@@ -1,49 +1,50 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Learning-rate schedules that know how long the training will be."""
+"""Learning-rate schedules over the length of the training."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 from skorch.callbacks import Callback
 
 from skastro.training._halving import n_samples_in
+from skastro.utils import check_count, check_number, check_real
 
 
 @dataclass(frozen=True)
 class CosineCycles:
-    """A warm-up, then one or several cosines from a height down to a floor [1]_.
+    """A warm-up, then one or several cosine decays of the learning rate [1]_.
 
-    An object of this class takes the progress of a training, from 0 to 1, and gives a
-    factor on the learning rate. All parameters are in these units: 4 epochs of 50 are
-    ``4 / 50``.
+    An object of this class takes the progress of a training, from 0 to 1, and returns a
+    factor for the learning rate. Durations are fractions of the training: 4 epochs of
+    50 are ``4 / 50``.
 
     Parameters
     ----------
     n_cycles : int, default=1
-        Number of cosines, each of which starts at its height anew.
+        Number of cosine cycles.
     decay : float, default=1.0
-        Height of a cycle over the height of the one before; the first has 1.
+        Ratio of the initial factor of a cycle to that of the previous cycle; the first
+        starts at 1.
     warm_up : float, default=0.0
-        Part of the training in which the factor rises from `start` in a straight line,
-        to where the cosine is by then.
+        Fraction of the training in which the factor rises linearly from `start` to the
+        value of the cosine at the end of the warm-up.
     overlap : bool, default=False
-        Whether the warm-up takes the place of the first cycle's beginning. Else the
-        cycles begin behind it.
+        Whether the warm-up replaces the beginning of the first cycle. Otherwise the
+        cycles begin after it.
     length : float, default=None
-        Length of a cycle. What is left behind the last one stays at `end`. None: the
+        Length of a cycle. After the last cycle the factor stays at `end`. None: the
         cycles fill the training.
     start : float, default=0.0
-        The factor that the warm-up rises from.
+        The factor at the start of the warm-up.
     end : float, default=0.0
-        The floor that every cycle comes down to.
+        The factor at the end of every cycle.
 
     Raises
     ------
     TypeError
-        If a parameter is no number.
+        If a parameter is not a number.
     ValueError
         If a parameter is out of its range, or if the cycles last longer than the
         training.
@@ -73,15 +74,11 @@ class CosineCycles:
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no schedule."""
-        if not isinstance(self.n_cycles, Integral):
-            raise TypeError(f"n_cycles must be an integer, but got {self.n_cycles!r}.")
-        if self.n_cycles < 1:
-            raise ValueError(f"n_cycles must be at least 1, but got {self.n_cycles}.")
-        _check_factor("decay", self.decay)
+        """Check the parameters."""
+        check_count(self.n_cycles, "n_cycles")
+        for name in ("decay", "start", "end"):
+            check_number(getattr(self, name), name, 0)
         _check_part("warm_up", self.warm_up)
-        _check_factor("start", self.start)
-        _check_factor("end", self.end)
         if self.length is not None:
             _check_part("length", self.length)
             last = self._begin + self.n_cycles * self.length
@@ -96,17 +93,17 @@ class CosineCycles:
         return 0.0 if self.overlap else self.warm_up
 
     def __call__(self, progress: float) -> float:
-        """Give the factor on the learning rate.
+        """Return the factor for the learning rate.
 
         Parameters
         ----------
         progress : float
-            The part of the training that is done, from 0 to 1.
+            Fraction of the training that is done, from 0 to 1.
 
         Returns
         -------
         factor : float
-            What to multiply the learning rate by.
+            Factor for the learning rate.
         """
         if progress < self.warm_up:
             rise = self._cosine(self.warm_up) - self.start
@@ -128,21 +125,21 @@ class CosineCycles:
 class Steps:
     """A factor on the learning rate that changes in steps.
 
-    An object of this class takes the progress of a training, from 0 to 1, and gives a
-    factor on the learning rate.
+    An object of this class takes the progress of a training, from 0 to 1, and returns a
+    factor for the learning rate.
 
     Parameters
     ----------
     at : sequence of float
-        The moments of change, ascending, as parts of the training: epoch 10 of 60 is
-        ``10 / 60``. Epochs up to this one are trained at the old rate.
+        Where the factor changes, ascending, as fractions of the training: epoch 10 of
+        60 is ``10 / 60``. Epochs up to this one are trained at the old rate.
     factor : float, default=0.1
-        What the rate is multiplied by at each of them.
+        Factor by which the rate is multiplied at each of them.
 
     Raises
     ------
     TypeError
-        If a parameter is no number.
+        If a parameter is not a number.
     ValueError
         If `at` is not ascending from 0 to 1, or if `factor` is negative.
 
@@ -158,49 +155,38 @@ class Steps:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what is no schedule."""
+        """Check the parameters."""
         # A tuple can be compared and hashed, whatever sequence was given.
         object.__setattr__(self, "at", tuple(self.at))
         for moment in self.at:
             _check_part("each of at", moment)
         if list(self.at) != sorted(self.at):
             raise ValueError(f"at must be ascending, but got {self.at}.")
-        _check_factor("factor", self.factor)
+        check_number(self.factor, "factor", 0)
 
     def __call__(self, progress: float) -> float:
-        """Give the factor on the learning rate.
+        """Return the factor for the learning rate.
 
         Parameters
         ----------
         progress : float
-            The part of the training that is done, from 0 to 1.
+            Fraction of the training that is done, from 0 to 1.
 
         Returns
         -------
         factor : float
-            What to multiply the learning rate by.
+            Factor for the learning rate.
         """
         return float(self.factor ** sum(progress > moment for moment in self.at))
 
 
-def _check_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, but got {value!r}.")
-
-
-def _check_part(name: str, value: object) -> None:
-    _check_number(name, value)
+def _check_part(name: str, value: float) -> None:
+    check_real(value, name)
     if not 0 <= value <= 1:
         raise ValueError(
             f"{name} must be a part of the training, from 0 to 1, but got {value}; "
             "divide epochs by max_epochs."
         )
-
-
-def _check_factor(name: str, value: object) -> None:
-    _check_number(name, value)
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be zero or more, but got {value}.")
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -213,9 +199,8 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 class Schedule(Callback):
     """Scale the learning rate at every step by a function of the training's progress.
 
-    The progress of a step is that of its middle, so that neither the first step of a
-    warm-up from zero nor the last one of a schedule that ends at zero, or the only one,
-    is lost.
+    The progress of a step is that of its middle. The first step of a warm-up from zero,
+    and the last step of a schedule that ends at zero, therefore have a rate above zero.
 
     Parameters
     ----------
@@ -229,7 +214,7 @@ class Schedule(Callback):
     >>> clf = SpectrumClassifier(schedule=None)  # a constant learning rate
     """
 
-    # Those to scale, and what they were scaled to, of a training that has not ended.
+    # The initial and the scaled rates of a training that has not ended.
     _rates: Sequence[float] = ()
     _scaled: Sequence[float] = ()
 
@@ -237,27 +222,27 @@ class Schedule(Callback):
         self.schedule = schedule
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
-        """Note the rates to start from."""
+        """Store the initial rates."""
         if self.schedule is None:
             return
         groups = net.optimizer_.param_groups
-        # An error has ended the training before. The optimizer may be another one.
+        # An error ended the previous training. The optimizer may be another one.
         for group, rate, scaled in zip(groups, self._rates, self._scaled, strict=False):
             if group["lr"] == scaled:
                 group["lr"] = rate
         self._rates = [group["lr"] for group in groups]
-        self._n_samples = None
+        self._n_samples = 0  # Not known before the first epoch.
         self._done = 0
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
-        """Count the samples of the whole training, as soon as that is possible."""
-        if self.schedule is not None and self._n_samples is None:
+        """Count the samples of the whole training."""
+        if self.schedule is not None and not self._n_samples:
             self._n_samples = net.max_epochs * len(dataset_train)
 
     def on_batch_begin(
         self, net: Any, batch: Any = None, training: bool = False, **_: Any
     ) -> None:
-        """Set the rate of the coming step."""
+        """Set the rate of the next step."""
         if training and self.schedule is not None:
             done = self._done + n_samples_in(batch) / 2
             function = self.schedule
@@ -270,7 +255,7 @@ class Schedule(Callback):
     def on_batch_end(
         self, net: Any, batch: Any = None, training: bool = False, **_: Any
     ) -> None:
-        """Count the batch; one that was too large for the memory does not count."""
+        """Count the batch, unless it was too large for the memory."""
         if training and self.schedule is not None:
             self._done += n_samples_in(batch)
 
@@ -281,12 +266,12 @@ class Schedule(Callback):
             net.history.record("lr", groups[0]["lr"])
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
-        """Give the optimizer its own rates back, for the next call."""
+        """Restore the initial rates of the optimizer for the next call."""
         if self.schedule is not None:
             self._set_rates(net, self._rates)
         self._scaled = ()
 
     @staticmethod
-    def _set_rates(net: Any, rates: list[float]) -> None:
+    def _set_rates(net: Any, rates: Sequence[float]) -> None:
         for group, rate in zip(net.optimizer_.param_groups, rates, strict=True):
             group["lr"] = rate

@@ -20,8 +20,8 @@ class ValidationSplit:
         Keep the proportions of the classes. Classes with one sample stay in the
         training part.
     min_samples : int, default=20
-        With fewer samples than this none is set aside: a loss on one or two samples
-        would choose the weights by chance.
+        With fewer samples than this no samples are set aside: a loss on one or two
+        samples would choose the weights by chance.
     random_state : int, RandomState instance or None, default=None
         Seed of the split.
 
@@ -62,7 +62,7 @@ class ValidationSplit:
         Returns
         -------
         dataset_train : Subset
-            The training part; ``dataset`` itself where nothing is set aside.
+            The training part; ``dataset`` itself if nothing is set aside.
         dataset_valid : Subset or None
             The validation part.
         """
@@ -78,8 +78,7 @@ class ValidationSplit:
             candidates = rows[np.bincount(labels)[labels] > 1]
             n_classes = len(np.unique(labels[candidates]))
             n_valid = max(round(self.fraction * len(candidates)), n_classes)
-            # One sample of each class on either side is the least that can be
-            # stratified.
+            # Stratification needs at least one sample of each class on either side.
             if n_valid > len(candidates) - n_classes or not n_classes:
                 return dataset, None
             labels = labels[candidates]

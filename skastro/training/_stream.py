@@ -13,13 +13,13 @@ import torch
 
 from skastro.utils import LazyArray
 
-# Rows that a shuffle keeps together on their way into the buffer.
+# Rows that a shuffle reads together into the buffer.
 _BLOCK_BYTES = 2**22
-# A buffer is filled from this many places at least, so that it mixes distant rows.
+# A buffer is filled from at least this many places, so that it mixes distant rows.
 _MIN_BLOCKS = 16
-# torch gathers rows of the wider unsigned integers in part of the cases only.
+# torch supports gathering rows of the wider unsigned integers only in some cases.
 _GATHERED_AS = {"uint16": "int16", "uint32": "int32", "uint64": "int64"}
-# In order, nothing is gained by more than this in one go.
+# Sequential reading gains nothing from larger blocks.
 _IN_ORDER_BYTES = 2**25
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -38,50 +38,16 @@ def stream_batches(
 ) -> Iterator[Batch]:
     """Iterate over an array on disk in batches, reading ahead in a thread.
 
-    Parameters
-    ----------
-    array : LazyArray of shape (n_rows, ...)
-        The data.
-    rows : array of int of shape (n_samples,) or None
-        The rows of ``array`` that make up the data set, in its order; None for all.
-    batch_size : int
-        Samples in a batch. The last batch holds what is left.
-    shuffle : bool, default=False
-        Whether to draw the samples in random order. Blocks of neighbouring rows are
-        read in random order, as many as fill a buffer, whose rows are then shuffled; a
-        data set that fits into one buffer is shuffled exactly. Otherwise samples come
-        in the data set's order.
-    repeats : array of int of shape (n_samples,), default=None
-        How many times each sample is drawn; None for once. Samples that are not drawn
-        are not read.
-    seed : int, default=0
-        Seed of the shuffle.
-    buffer_bytes : int, default=2**27
-        Size of a buffer. There are two, one of which is filled while the other is
-        used.
-    pin_memory : bool, default=False
-        Whether to yield tensors in page-locked memory, from which copies to a CUDA
-        device run beside the computation. No effect where there is no CUDA device.
+    Yields the positions (n_batch,) of samples in the data set, which `rows` of `array`
+    make up in their order (None: all), and the samples, in the stored data type. With
+    `shuffle`, blocks of neighboring rows are read in random order, as many as fill a
+    buffer, whose rows are then shuffled; a data set that fits into one buffer is
+    shuffled exactly. `repeats` (n_samples,) says how many times each sample is drawn;
+    samples that are not drawn are not read. There are two buffers of `buffer_bytes`:
+    one is filled while the other is used. With `pin_memory`, tensors are in page-locked
+    memory, from which copies to a CUDA device run beside the computation; it has no
+    effect where there is no CUDA device.
 
-    Yields
-    ------
-    positions : torch.Tensor of shape (n_batch,)
-        Where in the data set the samples stand, from zero on.
-    X : torch.Tensor of shape (n_batch, ...)
-        The samples, in the stored data type.
-
-    Raises
-    ------
-    IndexError
-        If ``rows`` are not rows of ``array``.
-    ValueError
-        If ``batch_size`` or ``buffer_bytes`` is not positive, or if ``repeats`` does
-        not fit the rows.
-    TypeError
-        If torch has no such data type.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from skastro.training._stream import stream_batches
     >>> from skastro.utils import LazyArray
@@ -101,7 +67,7 @@ def stream_batches(
         repeats = np.asarray(repeats)
         if repeats.shape != entries.shape or repeats.dtype.kind not in "iu":
             raise ValueError(
-                f"repeats must be {len(view)} whole numbers, one a sample, but got an "
+                f"repeats must be {len(view)} whole numbers, one per sample, got an "
                 f"array of shape {repeats.shape} and dtype {repeats.dtype}."
             )
         if (repeats < 0).any():
@@ -109,7 +75,7 @@ def stream_batches(
         entries = np.repeat(entries, repeats)
     pin_memory = pin_memory and torch.cuda.is_available()
     if len(entries) == 0:
-        loads = iter(())
+        loads: Iterator[_Load] = iter(())
     elif shuffle:
         loads = _shuffled_loads(view, entries, buffer_bytes, seed)
     else:
@@ -119,11 +85,11 @@ def stream_batches(
 
 @dataclass
 class _Load:
-    """Samples that are in memory at a time, in the order in which they are served."""
+    """Samples that are in memory at the same time, in the order of the batches."""
 
     # Rows of the source to read, ascending, each once.
     rows: np.ndarray
-    # For each sample: its place in the data set, and that of its row among the rows.
+    # For each sample: its position in the data set, and that of its row in `rows`.
     positions: np.ndarray
     index: np.ndarray
     # The most rows of any load.
@@ -136,7 +102,7 @@ def _torch_dtype(dtype: np.dtype) -> torch.dtype:
     except TypeError as error:
         raise TypeError(
             f"torch has no data type for {dtype}; store the data as float32 or another "
-            "type that it knows."
+            "type that torch supports."
         ) from error
 
 
@@ -172,7 +138,7 @@ def _shuffled_loads(
         order = np.argsort(rows, kind="stable")
         entries, rows = entries[order], rows[order]
     block_rows = view.block_rows(min(_BLOCK_BYTES, buffer_bytes // _MIN_BLOCKS))
-    # Where among the samples the blocks of the source begin and end.
+    # Positions among the samples at which the blocks of the source begin and end.
     starts = np.flatnonzero(np.diff(rows // block_rows, prepend=-1))
     stops = np.append(starts[1:], len(rows))
     n_distinct = np.add.reduceat(np.diff(rows, prepend=-1) > 0, starts, dtype=np.intp)
@@ -192,7 +158,7 @@ def _shuffled_loads(
 def _cuts(counts: np.ndarray, capacity: int) -> list[int]:
     """Cut a sequence of blocks into parts of about equal size, up to a capacity.
 
-    Equal parts, so that the last samples are mixed as well as the first.
+    Equal parts mix the last samples as well as the first.
     """
     total = int(counts.sum())
     n_parts = 1
@@ -269,7 +235,7 @@ def _read_loads(
 ) -> None:
     """Fill buffers, in a thread, until the loads are read or the event is set.
 
-    What comes out of ``spare`` is a buffer to fill, or None to make one.
+    ``spare`` yields a buffer to fill, or None to allocate one.
     """
     try:
         array = LazyArray(source)

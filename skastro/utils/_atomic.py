@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files that appear under their name only once they are complete."""
+"""Files that appear under their name only when they are complete."""
 
 import os
 import secrets
@@ -18,33 +18,19 @@ def atomic_write(
     encoding: str | None = None,
     newline: str | None = None,
 ) -> Iterator[IO]:
-    """Open a file that takes its name only when it has been written to the end.
+    """Open a file that gets its name only when it has been written to the end.
 
     The content goes to a temporary file in the same folder, with the same suffix,
     which is renamed to `path` when the block ends, and removed when the block raises.
     So a reader never sees half a file, and an interrupted run leaves an older file of
-    that name as it was. The permissions of a file that is replaced are kept.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file to write.
-    mode : {"w", "wb"}, default="w"
-        Text or binary.
-    encoding : str, default=None
-        Encoding of text; None means UTF-8.
-    newline : str, default=None
-        Line ends in text, as in :func:`open`; use ``""`` with :mod:`csv`.
-
-    Yields
-    ------
-    file : file object
-        The open temporary file. Its ``name`` is the temporary path, for writers that
-        want a path instead of a file object.
+    that name as it was. The permissions of a file that is replaced are kept. `mode` is
+    "w" or "wb"; text is UTF-8 unless `encoding` says otherwise, and `newline` is that
+    of :func:`open`. The file's ``name`` is the temporary path, for writers that want a
+    path instead of a file object.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}.")
-    # A link keeps pointing where it did: the file behind it is replaced.
+    # A symbolic link is kept; the file that it points to is replaced.
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file.")

@@ -8,10 +8,10 @@ from importlib.metadata import entry_points
 
 @functools.cache
 def load_entry_points(group: str) -> None:
-    """Import what the entry points of a group name, once per process.
+    """Import the objects that the entry points of a group name, once per process.
 
-    Importing is expected to register something, as decorators do. An entry point that
-    cannot be imported gives a warning, so that skastro works beside a broken package.
+    The import is expected to register something, as decorators do. An entry point that
+    cannot be imported causes a warning, so that a broken package does not stop skastro.
     """
     for entry_point in entry_points(group=group):
         try:

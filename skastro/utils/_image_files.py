@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Images in files: one array of many files, lists of paths, layout of images in X."""
+"""Image files as one array, lists of paths, and the layout of images in X."""
 
 import math
 import os
@@ -28,28 +28,28 @@ _LAYOUT_OF_MODE = {
     "I": ("int32", None),
     "F": ("float32", None),
 }
-# What Pillow raises on damaged files, depending on their format.
+# Exceptions that Pillow raises on damaged files, depending on their format.
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
-# Names of files need not be UTF-8; these bytes pass through unchanged.
+# Names of files need not be UTF-8; other bytes are kept unchanged.
 _ERRORS = "surrogateescape"
-# More threads than this wait for each other rather than decode.
+# More threads than this do not decode faster.
 _MAX_THREADS = 8
 
 
 class ImageFiles(LazyArray):
-    """Images in files of their own as one array, decoded when they are asked for.
+    """Image files as one array; images are decoded when they are indexed.
 
-    It is a :class:`LazyArray`: integers and slices read images, a list, an array or a
-    mask of rows gives a view and reads nothing. The first file's header tells the
-    shape; the others are held against it when they are read.
+    It is a :class:`LazyArray`: integers and slices read images; a list, an array or a
+    mask of rows gives a view and reads nothing. The header of the first file gives the
+    shape; the other files are compared with it when they are read.
 
     Parameters
     ----------
     paths : sequence of path-like, or path-like
         The files, in order: JPEG, PNG, TIFF or any other format that Pillow reads. A
-        single path is that of a text file that lists them, one a line, such as
-        :func:`~skastro.datasets.select_images` writes; relative paths in it count
-        from the working folder, as everywhere.
+        single path is that of a text file that lists them, one per line, such as
+        :func:`~skastro.datasets.select_images` writes; relative paths in it are
+        relative to the working folder.
     channel_axis : {-1, 3, 1, -3}, default=-1
         Axis of the channels in the array of all images: the last, as in scikit-image,
         for ``(n, H, W, C)``, or the second for ``(n, C, H, W)``.
@@ -59,11 +59,11 @@ class ImageFiles(LazyArray):
     paths : list of str
         The files.
     shape : tuple of int
-        ``(n, H, W)`` for grey images, ``(n, H, W, C)`` for others: three channels for
-        RGB, four for RGBA, whose alpha channel is the last, and two for grey with
+        ``(n, H, W)`` for gray images, ``(n, H, W, C)`` for others: three channels for
+        RGB, four for RGBA, whose alpha channel is the last, and two for gray with
         alpha.
     dtype : numpy.dtype
-        uint8 for 8-bit images; uint16, int32 or float32 for deeper grey images.
+        uint8 for 8-bit images; uint16, int32 or float32 for deeper gray images.
 
     Raises
     ------
@@ -124,7 +124,7 @@ class ImageFiles(LazyArray):
 
 
 class _FileRows:
-    """The source of rows behind ``ImageFiles``."""
+    """The source of rows of ``ImageFiles``."""
 
     def __init__(
         self, paths: Sequence[str | os.PathLike], channel_axis: int = -1
@@ -166,7 +166,7 @@ class _FileRows:
                 self._decode_into(image, path)
             return
         with ThreadPoolExecutor(n_threads) as pool:
-            # The list makes the first error known.
+            # list() raises the first error.
             list(pool.map(self._decode_into, out, jobs))
 
     def _decode_into(self, out: np.ndarray, path: str) -> None:
@@ -187,7 +187,7 @@ def read_image_header(path: str | os.PathLike) -> tuple[tuple[int, ...], np.dtyp
 
 
 def _listed_paths(path: str | os.PathLike) -> list[str]:
-    """Read a text file of paths, and refuse what is likely meant otherwise."""
+    """Read a text file of paths; raise if the argument is a folder or an image."""
     if os.path.isdir(path):
         raise IsADirectoryError(
             f"{os.fspath(path)!r} is a folder; give its files, as in "
@@ -220,7 +220,7 @@ def _open_image(path: str, read: Any) -> Any:
             f"{path!r} holds {n_frames} images; save each in a file of its own."
         )
     raise ValueError(
-        f"{path!r} is an image of mode {mode!r}, but expected grey levels or RGB "
+        f"{path!r} is an image of mode {mode!r}, but expected gray levels or RGB "
         f"({', '.join(_LAYOUT_OF_MODE)}); convert it with Pillow's "
         "Image.convert('RGB') and save it again."
     )
@@ -247,15 +247,19 @@ class ImageLayout:
     rows of pixels whose order is that of `image_shape`.
     """
 
+    channel_axis: int
+    image_shape: int | tuple[int, ...] | None
+
     _layout_constraints: ClassVar[dict] = {
         "channel_axis": [Options(Integral, {-3, -2, -1, 1, 2, 3})],
         "image_shape": [None, tuple, list, Interval(Integral, 1, None, closed="left")],
     }
 
-    def _image_shape_of(
-        self, sample_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        """Return the shape of one image, from X or from ``image_shape``."""
+    def _image_shape_of(self, sample_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape of one image, from X or from ``image_shape``.
+
+        Lengths are int, or None where those of several images differ.
+        """
         if len(sample_shape) > 1:
             return tuple(sample_shape)
         if self.image_shape is None:
@@ -263,14 +267,14 @@ class ImageLayout:
         shape = tuple(np.atleast_1d(self.image_shape).tolist())
         fits = (
             len(shape) in (2, 3)
-            and all(isinstance(n, Integral) and n > 0 for n in shape)
+            and all(isinstance(n, int) and n > 0 for n in shape)
             and math.prod(shape) == sample_shape[0]
         )
         if not fits:
             raise ValueError(
                 f"image_shape={shape} does not fit X: its rows have {sample_shape[0]} "
-                "numbers. Give (height, width), or (height, width, channels) with the "
-                "channels where channel_axis says, whose product that is."
+                "numbers. Give (height, width), or three numbers with the channels on "
+                f"channel_axis, whose product is {sample_shape[0]}."
             )
         return shape
 
@@ -281,14 +285,14 @@ class ImageLayout:
 
 
 def read_path_list(path: str | os.PathLike) -> list[str]:
-    r"""Read a text file of paths, one a line; relative paths stay relative.
+    r"""Read a text file of paths, one per line; relative paths stay relative.
 
-    Such a file is UTF-8, and empty lines have no meaning.
+    The file is UTF-8, and empty lines are ignored.
     """
     content = Path(path).read_bytes()
     if b"\0" in content:
         raise ValueError(
-            f"{os.fspath(path)!r} is not a text file of paths, one a line. Give a "
+            f"{os.fspath(path)!r} is not a text file of paths, one per line. Give a "
             "single file as a list of one: [path]."
         )
     lines = content.decode("utf-8-sig", _ERRORS).split("\n")
@@ -306,6 +310,6 @@ def format_path_list(paths: Iterable[str]) -> bytes:
         if "\n" in line[:-1] or "\r" in line:
             raise ValueError(
                 f"{line[:-1]!r} has the end of a line in its name, so a text file "
-                "of one path a line cannot list it; rename the file."
+                "of one path per line cannot list it; rename the file."
             )
     return "".join(lines).encode("utf-8", _ERRORS)

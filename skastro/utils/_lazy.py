@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Arrays that are read a few rows at a time, as those on disk larger than memory."""
+"""Arrays that are read a few rows at a time, such as arrays larger than memory."""
 
 import math
 import os
@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-# Read at once: enough for a disk's full speed, little beside the data that a fit holds.
+# Bytes to read at once: enough for a disk's full speed, and little memory.
 _BLOCK_BYTES = 2**23
-# Chunks up to this size are read whole, since a part of a compressed one costs as much.
+# Chunks up to this size are read whole, since part of a compressed one costs as much.
 _WHOLE_CHUNK_BYTES = 2**26
-# Reading this much more takes about as long as a call of its own (0.1 ms).
+# Reading this many more bytes takes about as long as a separate call (0.1 ms).
 _GAP_BYTES = 2**18
-# Values in a batch: small enough that a double-precision copy of it stays in the
-# processor's cache, large enough that numpy's overhead per call does not count.
+# Values in a batch: a double-precision copy of it stays in the processor's cache, and
+# numpy's overhead per call is negligible.
 _BATCH_VALUES = 2**18
-# The endings, in lower case, of files that are taken for images.
+# Suffixes, in lower case, of files that are taken for images.
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
@@ -38,29 +38,29 @@ def row_batches(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 class LazyArray:
-    """Rows of an array on disk that are read when they are asked for.
+    """Rows of an array on disk that are read when they are indexed.
 
     Integers and slices read rows and give an array; a list, an array or a mask of rows
-    gives another ``LazyArray`` and reads nothing. So scikit-learn's
-    ``cross_val_score`` and ``train_test_split`` split an array that is larger than
-    memory without reading it.
+    gives another ``LazyArray`` and reads nothing. scikit-learn's ``cross_val_score``
+    and ``train_test_split`` therefore split an array that is larger than memory without
+    reading it.
 
     Parameters
     ----------
     source : array-like of shape (n_rows, ...)
         Anything with ``shape``, ``dtype`` and slicing by rows: an ``h5py.Dataset``,
         a ``numpy.memmap``, a ``zarr.Array``, a dask array, another ``LazyArray``. It
-        has to stay open while the array is used.
+        must stay open while the array is used.
     rows : array-like of int of shape (n_samples,), default=None
-        The rows of ``source`` that this array shows, in any order and with repeats
-        allowed. None shows all rows in order.
+        The rows of ``source`` that this array contains, in any order; repeats are
+        allowed. None stands for all rows in order.
 
     Attributes
     ----------
     source : object
-        What the rows are read from.
+        The array that the rows are read from.
     rows : ndarray of shape (n_samples,) or None
-        Their numbers in ``source``, from zero on; None where they are all rows.
+        Their numbers in ``source``, counted from zero; None for all rows.
     shape : tuple of int
         Shape of the array.
     dtype : numpy.dtype
@@ -69,18 +69,18 @@ class LazyArray:
     Raises
     ------
     TypeError
-        If ``source`` is not such an array, or not one of numbers.
+        If ``source`` is not such an array, or does not hold numbers.
     IndexError
         If ``rows`` are not row numbers of ``source``.
 
     See Also
     --------
-    ImageFiles : The same for images in files of their own.
+    ImageFiles : The same for image files.
 
     Notes
     -----
-    Pickling keeps the data where they are: HDF5 data sets and memory maps are stored as
-    the path of their file, and opened again, for reading, by whoever unpickles. The
+    A pickle does not contain the data: HDF5 data sets and memory maps are stored as the
+    path of their file, which is opened for reading when the array is unpickled. The
     workers of joblib thus read the file themselves.
 
     Examples
@@ -105,7 +105,7 @@ class LazyArray:
             rows = source._rows_of(rows)
             source = source.source
         n_rows = int(source.shape[0]) if rows is None else len(rows)
-        self.source = source
+        self.source: Any = source
         self.rows = rows
         self.shape = (n_rows, *(int(length) for length in source.shape[1:]))
         self.dtype = np.dtype(source.dtype).newbyteorder("=")
@@ -128,7 +128,7 @@ class LazyArray:
         return f"LazyArray({origin}, shape={self.shape}, dtype={self.dtype})"
 
     def __getitem__(self, key: Any) -> Any:
-        # scikit-learn asks for array[key, ...].
+        # scikit-learn indexes by array[key, ...].
         if isinstance(key, tuple) and len(key) in (1, 2) and key[1:] in ((), (...,)):
             key = key[0]
         if key is Ellipsis:
@@ -147,7 +147,7 @@ class LazyArray:
     def __array__(
         self, dtype: np.dtype | None = None, copy: bool | None = None
     ) -> np.ndarray:
-        """Read all rows into memory; a catalogue larger than memory does not fit."""
+        """Read all rows into memory; a catalog larger than memory does not fit."""
         if copy is False:
             raise ValueError(
                 "The rows of a lazy array are read from disk, which takes a copy; "
@@ -157,26 +157,26 @@ class LazyArray:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def read_rows(self, rows: Any, out: np.ndarray | None = None) -> np.ndarray:
-        """Read rows in any order, neighbours on disk by one call.
+        """Read rows in any order; neighboring rows are read by one call.
 
         Parameters
         ----------
         rows : array-like of int of shape (n,)
-            Row numbers in this array; repeats are allowed, negative ones count from
+            Row numbers in this array. Repeats are allowed; negative numbers count from
             the end.
         out : ndarray of shape (n, ...), default=None
-            Where to write the rows; C-contiguous and of this array's dtype. None
-            allocates an array.
+            Array for the rows, C-contiguous and of this array's dtype. None allocates
+            an array.
 
         Returns
         -------
         out : ndarray of shape (n, ...)
-            The rows in the order asked for, in the machine's byte order.
+            The rows in the order of `rows`, in the machine's byte order.
 
         Raises
         ------
         IndexError
-            If there are no such rows.
+            If a row does not exist.
         """
         rows = _row_numbers(rows, len(self))
         if out is None:
@@ -186,14 +186,14 @@ class LazyArray:
         return out
 
     def read_steps(self, rows: np.ndarray, out: np.ndarray) -> Iterator[None]:
-        """Do the work of ``read_rows`` in steps, between which the caller may stop.
+        """Read rows as ``read_rows`` does, in steps between which the caller may stop.
 
         Parameters
         ----------
         rows : ndarray of int of shape (n,)
-            Row numbers in this array, from zero on.
+            Row numbers in this array, counted from zero.
         out : ndarray of shape (n, ...)
-            Where to write the rows; C-contiguous and of this array's dtype.
+            Array for the rows, C-contiguous and of this array's dtype.
 
         Yields
         ------
@@ -228,7 +228,7 @@ class LazyArray:
                 last = min(first + block, hi)
                 index = rows[first:last] - start
                 if order is None:
-                    # The other modes of take make a copy first.
+                    # Other modes of take make a copy first.
                     np.take(scratch, index, 0, out=out[first:last], mode="clip")
                 else:
                     out[order[first:last]] = scratch[index]
@@ -240,14 +240,14 @@ class LazyArray:
         Parameters
         ----------
         max_bytes : int, default=2**23
-            The most that a range takes in memory. A range has one row at least, and
-            the chunks of HDF5 and zarr arrays, up to 64 MiB, are not cut in two.
+            Maximum size of a range in memory. A range has at least one row, and chunks
+            of HDF5 and zarr arrays, up to 64 MiB, are not split.
 
         Returns
         -------
         blocks : list of slice
-            The ranges, which together cover all rows in order. Where the source is
-            stored in chunks and all its rows are shown, they begin at a chunk's edge.
+            The ranges, which cover all rows in order. If the source is stored in chunks
+            and the array contains all its rows, the ranges begin at chunk boundaries.
         """
         block = self.block_rows(max_bytes)
         n_rows = len(self)
@@ -262,12 +262,12 @@ class LazyArray:
         Parameters
         ----------
         max_bytes : int, default=2**23
-            The most that a block takes in memory.
+            Maximum size of a block in memory.
 
         Returns
         -------
         n_rows : int
-            Number of rows, a multiple of the chunks' length where there are chunks.
+            Number of rows, a multiple of the length of chunks if there are any.
         """
         block = max(1, max_bytes // self._row_bytes)
         chunk = self._chunk_rows
@@ -276,7 +276,7 @@ class LazyArray:
         return chunk if chunk * self._row_bytes <= _WHOLE_CHUNK_BYTES else block
 
     def _rows_of(self, rows: np.ndarray | None) -> np.ndarray | None:
-        """Give the source's numbers of rows that are numbered as in this array."""
+        """Convert row numbers of this array to those of the source."""
         if self.rows is None:
             return rows
         return self.rows if rows is None else self.rows[rows]
@@ -305,7 +305,7 @@ class LazyArray:
             # h5py 3.11 divides by the size.
             return
         if hasattr(source, "read_direct"):
-            # The bytes as they are stored: numpy swaps them faster than HDF5.
+            # Read the bytes as they are stored; numpy swaps them faster than HDF5.
             try:
                 source.read_direct(out.view(source.dtype), np.s_[start:stop])
             except (OSError, RuntimeError) as error:
@@ -364,7 +364,7 @@ def _check_source(source: Any) -> None:
 
 
 def _row_numbers(rows: Any, n_rows: int) -> np.ndarray:
-    """Turn row numbers, or a mask of rows, into row numbers from zero on."""
+    """Convert row numbers, or a mask of rows, to row numbers counted from zero."""
     rows = np.asarray(rows)
     if rows.size == 0 and rows.ndim == 1 and rows.dtype.kind == "f":
         rows = rows.astype(np.intp)
@@ -388,9 +388,9 @@ def _row_numbers(rows: Any, n_rows: int) -> np.ndarray:
 
 
 def is_lazy(X: Any) -> bool:
-    """Tell arrays that are read a few rows at a time from those in memory.
+    """Return whether an array is read a few rows at a time.
 
-    The former are a ``LazyArray`` (also ``ImageFiles``), an ``h5py.Dataset``, a
+    True for a ``LazyArray`` (also ``ImageFiles``), an ``h5py.Dataset``, a
     ``zarr.Array``, a dask array, a ``numpy.memmap`` larger than half of the machine's
     memory, and a list or tuple of paths of image files.
 
@@ -400,8 +400,8 @@ def is_lazy(X: Any) -> bool:
     if isinstance(X, LazyArray):
         return True
     if isinstance(X, np.memmap):
-        # joblib hands large arrays in memory to its workers as memory maps. They count
-        # as arrays in memory, or else results would depend on n_jobs.
+        # joblib passes large arrays in memory to its workers as memory maps. They count
+        # as arrays in memory, so that results do not depend on n_jobs.
         return X.nbytes > _physical_memory() / 2
     if isinstance(X, list | tuple):
         return _are_image_paths(X)
@@ -423,11 +423,11 @@ def as_lazy(X: Any) -> LazyArray:
 
 
 class RowwiseSource:
-    """An array on disk whose rows pass through a function when they are read.
+    """An array on disk whose rows a function transforms when they are read.
 
-    The function takes some rows and returns as many, each computed from the row in its
-    place; `row_shape` and `dtype` are those of a row that it returns. All rows of the
-    array's source are behind this one.
+    The function takes some rows and returns as many, each computed from the row at the
+    same position; `row_shape` and `dtype` are those of a row that it returns. The array
+    contains all rows of its source.
     """
 
     def __init__(
@@ -444,7 +444,7 @@ class RowwiseSource:
 
     @property
     def chunks(self) -> Any:
-        """The chunks of what is on disk."""
+        """The chunks of the array on disk."""
         return getattr(self.array.source, "chunks", None)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
@@ -464,7 +464,7 @@ def _are_image_paths(items: list | tuple) -> bool:
 
 
 def _physical_memory() -> float:
-    """Return the machine's memory in bytes; infinity where the system does not say."""
+    """Return the machine's memory in bytes; infinity if it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -519,8 +519,8 @@ class _StoredMemmap:
             )
         self.filename = os.path.abspath(array.filename)
         self.shape, self.dtype = array.shape, array.dtype
-        # numpy gives views the offset of the map that they were cut from, and maps
-        # files from a multiple of the page size on.
+        # numpy gives views the offset of the map that they are part of, and maps files
+        # from a multiple of the page size.
         address = np.frombuffer(mapped, np.uint8).ctypes.data
         map_offset = array.offset - array.offset % ALLOCATIONGRANULARITY
         self.offset = map_offset + array.ctypes.data - address

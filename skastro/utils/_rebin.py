@@ -9,17 +9,16 @@ from scipy.sparse import csr_array
 
 from skastro.utils._lazy import row_batches
 
-# Overlaps below this fraction of the narrower bin are round-off of edges that were
-# meant to coincide; kept, they would let a NaN pixel spoil its neighbor's bin.
+# Overlaps below this fraction of the narrower bin are round-off errors of edges that
+# coincide. They are dropped, because a NaN pixel would spread to a neighboring bin.
 _SLIVER = 1e-9
 
 
 def bin_edges(centers: ArrayLike) -> np.ndarray:
     """Return edges of the bins around the given centers, ``(n_bins + 1,)`` float64.
 
-    Inner edges lie midway between neighboring centers; each end bin reaches as far
-    beyond its center as its inner edge lies before it. A single bin is taken to be
-    one unit wide.
+    Inner edges are midway between neighboring centers. The end bins are symmetric about
+    their centers. A single bin has a width of one unit.
 
     >>> bin_edges([1.0, 2.0, 4.0])
     array([0.5, 1.5, 3. , 5. ])
@@ -34,33 +33,15 @@ def bin_edges(centers: ArrayLike) -> np.ndarray:
 
 
 def rebin_matrix(edges: ArrayLike, new_edges: ArrayLike) -> csr_array:
-    """Matrix that rebins a flux density from one set of bins to another.
+    """Compute the matrix that rebins a flux density from one set of bins to another.
 
-    Row ``i`` holds the part that each old bin has in the new bin ``i``, as a fraction
-    of the width of the new bin that the old bins cover. So every row sums to 1, or to
-    0 where less than half of the new bin is covered. The variance of the rebinned
-    flux, where the pixels are independent, is ``matrix.power(2) @ variance``.
+    Row ``i`` of the csr_array of shape (n_new_bins, n_bins), float64, holds the part
+    that each old bin has in the new bin ``i``, as a fraction of the width of the new
+    bin that the old bins cover. So every row sums to 1, or to 0 where less than half of
+    the new bin is covered. The variance of the rebinned flux, where the pixels are
+    independent, is ``matrix.power(2) @ variance``. Edges are strictly ascending, in one
+    unit.
 
-    Parameters
-    ----------
-    edges : array-like of shape (n_bins + 1,)
-        Edges of the old bins, strictly ascending.
-    new_edges : array-like of shape (n_new_bins + 1,)
-        Edges of the new bins, strictly ascending, in the unit of `edges`.
-
-    Returns
-    -------
-    matrix : scipy.sparse.csr_array of shape (n_new_bins, n_bins), float64
-        The weights; only overlapping pairs of bins are stored.
-
-    Raises
-    ------
-    ValueError
-        If either set of edges is not one-dimensional, finite and strictly ascending,
-        or holds fewer than two edges.
-
-    Examples
-    --------
     >>> from skastro.utils import rebin_matrix
     >>> rebin_matrix([0, 1, 2, 3, 4], [0, 2, 4]).toarray()
     array([[0.5, 0.5, 0. , 0. ],
@@ -70,8 +51,8 @@ def rebin_matrix(edges: ArrayLike, new_edges: ArrayLike) -> csr_array:
     new_edges = _check_ascending(new_edges, "new_edges", minimum=2)
     shape = (new_edges.size - 1, edges.size - 1)
 
-    # Every interval between neighbors in the union of both sets of edges lies in one
-    # old bin and one new bin at most.
+    # Every interval between neighboring edges of the union of both sets lies in at most
+    # one old bin and one new bin.
     union = np.union1d(edges, new_edges)
     overlap = np.diff(union)
     middle = union[:-1] + 0.5 * overlap
@@ -94,10 +75,10 @@ def rebin_matrix(edges: ArrayLike, new_edges: ArrayLike) -> csr_array:
 def apply_rebin_matrix(
     matrix: csr_array, flux: np.ndarray, *, fill_value: float = np.nan
 ) -> np.ndarray:
-    """Multiply spectra by a matrix of :func:`rebin_matrix`, a batch at a time.
+    """Multiply spectra by a matrix of :func:`rebin_matrix`, batch by batch.
 
-    The result has the precision of `flux`, which must be of a real floating-point
-    dtype, and native byte order; `fill_value` goes to bins whose row is empty.
+    The result has the precision of `flux`, which must have a real floating-point dtype,
+    and native byte order. Bins with an empty row get `fill_value`.
     """
     spectra = flux.reshape(-1, flux.shape[-1])
     rebinned = np.empty(
@@ -119,40 +100,19 @@ def rebin(
 ) -> np.ndarray:
     """Rebin spectra to another wavelength grid, conserving the flux.
 
-    A new bin takes the mean of the flux density over its width: each old pixel counts
-    by the length of its overlap with the new bin. So the integral of the flux over
-    fully covered bins is the same before and after. A new bin that reaches beyond the
-    old grid takes the mean over its covered part if that is at least half of the bin,
-    else `fill_value`.
+    The value of a new bin is the mean of the flux density over its width: each old
+    pixel is weighted by the length of its overlap with the new bin. The integral of the
+    flux over fully covered bins is therefore conserved. A new bin that extends beyond
+    the old grid gets the mean over its covered part if that is at least half of the
+    bin, otherwise `fill_value`.
 
-    Parameters
-    ----------
-    flux : array-like of shape (..., n_pixels)
-        Flux densities per unit of wavelength (not counts per pixel). NaN pixels make
-        those new bins NaN that they touch, and no others.
-    wavelength : array-like or Quantity of shape (n_pixels,)
-        Centers of the pixels, strictly ascending, evenly spaced or not. Pixels are
-        taken to meet midway between their centers, see :func:`bin_edges`.
-    new_wavelength : array-like or Quantity of shape (n_new_pixels,)
-        Centers of the new pixels, strictly ascending. Plain numbers are in the unit
-        of `wavelength`; quantities are converted to it.
-    fill_value : float, default=nan
-        Value of new pixels of which less than half is covered by `wavelength`.
+    `flux` (..., n_pixels) is a density per unit of wavelength, not counts per pixel.
+    NaN pixels make those new bins NaN that they touch, and no others. The wavelengths
+    are centers of pixels, strictly ascending, evenly spaced or not; pixels are taken to
+    meet midway between them, see :func:`bin_edges`. Plain new wavelengths are in the
+    unit of `wavelength`; quantities are converted to it. The result is float32 or
+    float64 as `flux`; other dtypes give float64.
 
-    Returns
-    -------
-    rebinned : ndarray of shape (..., n_new_pixels)
-        float32 or float64 as `flux`; other dtypes give float64.
-
-    Raises
-    ------
-    ValueError
-        If the length of the last axis of `flux` is not that of `wavelength`, a grid
-        is not one-dimensional, finite and strictly ascending, or only one of the
-        grids has a unit.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from skastro.utils import rebin
     >>> rebin([1.0, 3.0, 5.0, 7.0], [0.5, 1.5, 2.5, 3.5], [1.0, 3.0])
@@ -191,7 +151,7 @@ def to_unit_of(wavelength: Any, new_wavelength: Any) -> Any:
 
 
 def _check_ascending(values: ArrayLike, name: str, minimum: int = 1) -> np.ndarray:
-    """Return a grid as float64 after checking that it is a grid."""
+    """Check a grid and return it as float64."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or values.size < minimum:
         raise ValueError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checks of arrays, numbers and names, with messages that say what to do."""
+"""Checks of arrays, numbers and names, with messages that tell what to do."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from difflib import get_close_matches
@@ -14,11 +14,11 @@ _ROWS_NAMED = 10
 
 
 def plain_array(X: Any) -> Any:
-    """Give an array the machine's byte order, and write masked values as NaN.
+    """Convert an array to the machine's byte order, and masked values to NaN.
 
-    Arrays read from FITS files are big-endian, which torch refuses and numpy is slow
-    with, and scikit-learn's validation would drop the mask of a masked array. Objects
-    other than numpy arrays, and arrays that need no change, are returned as they are.
+    Arrays read from FITS files are big-endian: torch refuses them, and numpy is slow
+    with them. scikit-learn's validation would drop the mask of a masked array. Objects
+    other than numpy arrays, and arrays that need no change, are returned unchanged.
 
     >>> plain_array(np.ma.masked_equal([1.0, -99.0], -99.0))
     array([ 1., nan])
@@ -37,11 +37,11 @@ def plain_array(X: Any) -> Any:
 def check_finite(
     X: Any, *, input_name: str = "X", allow_nan: bool = False, advice: str = ""
 ) -> None:
-    """Refuse NaN and infinite values, and say how many there are and where.
+    """Refuse NaN and infinite values, and report their number and rows.
 
-    `X` is any array with ``shape``, ``dtype`` and slices of rows; it is read a few rows
-    at a time, and not at all where its dtype holds finite values only. `allow_nan`
-    refuses infinity only; `advice` is the last sentence of the message.
+    `X` is any array with ``shape``, ``dtype`` and slices of rows. It is read a few rows
+    at a time, and not at all if its dtype holds finite values only. With `allow_nan`
+    only infinity is refused. `advice` is the last sentence of the message.
 
     >>> check_finite(np.array([[0.0, 1.0], [np.nan, np.nan], [2.0, np.inf]]))
     Traceback (most recent call last):
@@ -53,7 +53,7 @@ def check_finite(
         return
     n_nan = n_infinite = 0
     bad_rows = []
-    # What is on disk is read in its own blocks.
+    # Arrays on disk are read in their own blocks.
     blocks = X.blocks() if hasattr(X, "blocks") else row_batches(X.shape)
     for rows, block in _small_blocks(X, blocks):
         block = block.reshape(len(block), -1)
@@ -102,10 +102,10 @@ def name_rows(rows: Iterable[int]) -> str:
 
 
 def suggest_name(name: Any, known: Iterable[str], *, list_all: bool = True) -> str:
-    """Say which known name was probably meant, and which names there are.
+    """Suggest the closest known name, and list the known names.
 
-    Without `list_all` the known names are listed only if none of them is close. Upper
-    and lower case count as equal.
+    Without `list_all` the known names are listed only if none of them is close. Case is
+    ignored.
 
     >>> suggest_name("ResNet-18", ["mlp", "resnet18"])
     "Did you mean 'resnet18'? Known: 'mlp', 'resnet18'."
@@ -119,13 +119,13 @@ def suggest_name(name: Any, known: Iterable[str], *, list_all: bool = True) -> s
     return " ".join(sentences)
 
 
-def check_real(value: float, name: str) -> None:
+def check_real(value: object, name: str) -> None:
     """Refuse what is not a real number."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number; got {value!r}.")
 
 
-def check_count(value: int, name: str, least: int = 1) -> int:
+def check_count(value: object, name: str, least: int = 1) -> int:
     """Return an integer of at least `least` as Python's int, or refuse the value.
 
     >>> check_count(0, "n_images")
@@ -137,7 +137,7 @@ def check_count(value: int, name: str, least: int = 1) -> int:
         raise TypeError(
             f"{name} must be an integer; got {value!r} of type {type(value).__name__}."
         )
-    if value < least:
+    if int(value) < least:
         raise ValueError(f"{name} must be at least {least}; got {value}.")
     return int(value)
 
@@ -190,7 +190,8 @@ def check_range(
     >>> check_range(3, "tilt"), check_range((0, 5), "tilt")
     ((3.0, 3.0), (0.0, 5.0))
     """
-    pair = (value, value) if isinstance(value, Real) else value
+    # Type checkers do not know that int and float are Real.
+    pair = (value, value) if isinstance(value, int | float | Real) else value
     try:
         low, high = pair
     except (TypeError, ValueError):
@@ -209,7 +210,7 @@ def check_range(
 
 
 def check_option(value: Any, name: str, options: Collection) -> Any:
-    """Return a value that is among the options, or refuse it."""
+    """Return a value if it is one of the options, or refuse it."""
     if value not in tuple(options):
         raise ValueError(f"{name} must be one of {list(options)}; got {value!r}.")
     return value

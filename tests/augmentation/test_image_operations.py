@@ -116,8 +116,8 @@ def test_each_image_is_varied_by_itself_and_its_channels_together(
     kinds = {RandomFlip: 4, RandomDihedral: 8 if vars(operation).get("flips") else 4}
     assert len(varied.unique(dim=0)) == kinds.get(type(operation), 60)
     if isinstance(operation, RandomFlip | RandomDihedral | RandomAffine):
-        grey = operation(image[:, :1].expand(60, 3, -1, -1), generator=0)
-        assert torch.equal(grey[:, 0], grey[:, 2])
+        gray = operation(image[:, :1].expand(60, 3, -1, -1), generator=0)
+        assert torch.equal(gray[:, 0], gray[:, 2])
 
 
 @every

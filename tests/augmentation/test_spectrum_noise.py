@@ -37,8 +37,8 @@ def test_ccd_noise_is_white_gaussian_noise_of_its_scale(shape, relative):
     if relative:
         noise /= flux.std(axis=-1, keepdims=True)
     assert stats.kstest(noise.ravel() / 0.3, "norm").pvalue > 0.01
-    neighbours = np.corrcoef(noise[..., 1:].ravel(), noise[..., :-1].ravel())[0, 1]
-    assert abs(neighbours) < 0.02
+    neighbors = np.corrcoef(noise[..., 1:].ravel(), noise[..., :-1].ravel())[0, 1]
+    assert abs(neighbors) < 0.02
     if len(shape) == 3:
         channels = np.corrcoef(noise[:, 0].ravel(), noise[:, 1].ravel())[0, 1]
         assert abs(channels) < 0.02
@@ -203,7 +203,7 @@ GRIDS = {
     "linear": np.linspace(3900.0, 9000.0, 800),
     "logarithmic": np.geomspace(3700.0, 9100.0, 800),
     "uneven": np.cumsum(np.random.default_rng(0).uniform(1, 3, 800)) + 5000,
-    "micrometres": np.linspace(0.37, 0.9, 800),
+    "micrometers": np.linspace(0.37, 0.9, 800),
 }
 
 
@@ -231,8 +231,8 @@ def test_single_precision_places_lines_to_a_hundredth_of_a_pixel():
     shift = ShiftSpectra(max_velocity=500.0, wavelength=grid)
     shifted = shift(flux.astype(np.float32), generator=0).astype(float)
     stretch = grid[1500] / shifted[:, 0, 1500]
-    centre = (shifted[:, 1] * grid).sum(axis=1) / shifted[:, 1].sum(axis=1)
-    assert_allclose(centre, 6564.6 * stretch, atol=0.017)
+    center = (shifted[:, 1] * grid).sum(axis=1) / shifted[:, 1].sum(axis=1)
+    assert_allclose(center, 6564.6 * stretch, atol=0.017)
 
 
 def test_no_velocity_is_no_change():

@@ -38,7 +38,7 @@ def test_batches_are_halved_until_they_fit(tiny, spectra):
     assert [sum(epoch) for epoch in sizes] == [120] * 6
     assert {size for epoch in sizes for size in epoch} == {8}
     assert clf.history[-1]["train_loss"] < clf.history[0]["train_loss"]
-    with pytest.warns(RuntimeWarning, match="going on with batches of"):
+    with pytest.warns(RuntimeWarning, match="continuing with batches of"):
         probability = clf.predict_proba(X)
     one_by_one = np.concatenate([clf.predict_proba(X[i : i + 5]) for i in (0, 5)])
     np.testing.assert_allclose(probability[:10], one_by_one, atol=1e-6)
@@ -58,7 +58,7 @@ def test_training_goes_on_from_the_same_weights(tiny, spectra):
 def test_memory_too_small_for_one_sample(tiny, spectra):
     clf = tiny(module=Hungry, module__most=0, batch_size=4)
     with (
-        pytest.warns(RuntimeWarning, match="going on with batches of"),
+        pytest.warns(RuntimeWarning, match="continuing with batches of"),
         pytest.raises(torch.OutOfMemoryError, match="out of memory"),
     ):
         clf.fit(*spectra)

@@ -98,7 +98,7 @@ def test_spectra_vary_alike_one_by_one_and_in_batches():
 def test_images_vary_alike_one_by_one_and_in_batches():
     from benchmarks.variations import vary_image, vary_images
 
-    # A blot of one color away from the centre on a dark ground.
+    # A blot of one color away from the center on a dark ground.
     image = np.zeros((33, 33, 3), np.uint8)
     image[14:19, 24:29] = (120, 60, 40)
     rng = np.random.default_rng(0)

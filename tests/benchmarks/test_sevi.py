@@ -32,11 +32,11 @@ def test_all_methods_get_the_same_electrons():
     batch = throw(CASES["two-5e2"], 3, 2, seed=8)
     totals = batch.images.sum((1, 2))
     assert (totals > 800).all()
-    for size, images in batch.centred.items():
+    for size, images in batch.centered.items():
         assert images.shape == (2, size, size)
         np.testing.assert_array_equal(images.sum((1, 2)), totals)
     # Twice the moment of inertia, but for the side of the pixels.
-    for images, side in ((batch.images, 2 / 256), (batch.centred[511], 1 / 256)):
+    for images, side in ((batch.images, 2 / 256), (batch.centered[511], 1 / 256)):
         axis = (np.arange(images.shape[1]) - (images.shape[1] - 1) / 2) * side
         squares = np.einsum("nij,ij->n", images, axis[:, None] ** 2 + axis**2) / totals
         expected = np.mean(batch.scenes["radius"].numpy() ** 2, axis=1)
@@ -232,6 +232,6 @@ def test_from_the_command_line(tmp_path, capsys):
     # Images that are not round have no such bound here.
     assert ("one-1e5-tilt2", "crlb") not in losses
     assert (
-        "order 16, unregularised" in rows.settings[rows.method == "pyabel-16"].iloc[0]
+        "order 16, unregularized" in rows.settings[rows.method == "pyabel-16"].iloc[0]
     )
     assert "PyAbel rBasex, order 16" in capsys.readouterr().out

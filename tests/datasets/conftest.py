@@ -133,7 +133,7 @@ def _sdss_spec(
     ]
     for column in coadd if upper else []:
         column.name = column.name.upper()
-    catalogue = [
+    catalog = [
         fits.Column(key, form, array=[value])
         for key, (form, value) in row.items()
         if value is not None
@@ -142,7 +142,7 @@ def _sdss_spec(
         [
             fits.PrimaryHDU(header=header),
             fits.BinTableHDU.from_columns(coadd, name=None if upper else "COADD"),
-            fits.BinTableHDU.from_columns(catalogue, name=None if upper else "SPECOBJ"),
+            fits.BinTableHDU.from_columns(catalog, name=None if upper else "SPECOBJ"),
         ]
     )
 

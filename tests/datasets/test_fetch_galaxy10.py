@@ -242,7 +242,7 @@ def test_damaged_downloads_are_deleted(server, content, tmp_path):
 def test_a_file_that_was_there_is_never_overwritten(server, tmp_path):
     path = tmp_path / "Galaxy10.h5"
     path.write_bytes(b"precious")
-    message = "is damaged, not complete or another version.*left as it is; move it away"
+    message = "is damaged, incomplete or another version.*was not changed; move it away"
     with pytest.raises(OSError, match=message):
         fetch(tmp_path)
     assert path.read_bytes() == b"precious"

@@ -152,7 +152,7 @@ def test_datasets_in_a_group(tmp_path, images):
 
 
 @pytest.mark.parametrize(("variant", "length"), [("sdss", 69), ("decals", 256)])
-def test_the_published_data_sets_are_recognised(write, variant, length):
+def test_the_published_data_sets_are_recognized(write, variant, length):
     images = np.zeros((12, length, length, 3), np.uint8)
     labels = [*range(10), 3, 3]
     galaxies = read_galaxy10(write(images=images, ans=labels))

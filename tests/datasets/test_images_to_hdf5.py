@@ -74,7 +74,7 @@ def test_channels_first(paths, out, axis):
     assert_array_equal(packed.images[:], np.moveaxis(PIXELS, -1, 1))
 
 
-def test_deep_grey_images(tmp_path, out):
+def test_deep_gray_images(tmp_path, out):
     deep = PIXELS[..., 0].astype(np.uint16) * 256
     packed = images_to_hdf5(save(tmp_path, deep), out, verbose=0)
     assert packed.images.dtype == np.uint16
@@ -277,7 +277,7 @@ def test_progress(paths, out, capsys):
     [
         ({"on_error": "ignore"}, "on_error must be 'raise' or 'skip'; got 'ignore'"),
         ({"compression": "zip"}, "compression must be 'gzip', 'lzf' or None"),
-        ({"dataset": "ans"}, "another name than 'ans' and 'paths'"),
+        ({"dataset": "ans"}, "not be 'ans' or 'paths'"),
         ({"dataset": "a/b"}, "name without slashes"),
         ({"dataset": "."}, "name without slashes"),
         ({"dataset": None}, "name without slashes"),

@@ -108,11 +108,11 @@ def test_images_belong_to_their_parameters(galaxies):
     bright = galaxies.parameters["snr"] > 50
     # Light outside of the image is missing.
     assert 0 < np.median(difference[bright]) < 0.15
-    # The centre is where the table says.
+    # The center is where the table says.
     compact = bright & (galaxies.parameters["half_light_radius"] < 0.7)
     columns = np.arange(32)
-    centre = (galaxies.images.sum(axis=1) * columns).sum(axis=1) / flux
-    error = (centre - galaxies.parameters["x"])[compact]
+    center = (galaxies.images.sum(axis=1) * columns).sum(axis=1) / flux
+    error = (center - galaxies.parameters["x"])[compact]
     assert np.abs(error).mean() < 0.15
 
 
@@ -169,7 +169,7 @@ def test_bands(bands, shape):
     assert make(4, bands=bands).images.shape == shape
 
 
-def test_colours():
+def test_colors():
     galaxies = make(
         8, bands=("g", "r", "z"), profile="both", zero_point={"g": 32, "r": 31, "z": 30}
     )
@@ -178,8 +178,8 @@ def test_colours():
     assert galaxies.zero_points.tolist() == [32, 31, 30]
     np.testing.assert_allclose(table["magnitude_g"], table["magnitude"])
     assert (table["magnitude_r"] < table["magnitude_g"]).all()
-    assert set(table["profile"]) == {"sersic", "bulge+disc"}
-    both = np.asarray(table["profile"]) == "bulge+disc"
+    assert set(table["profile"]) == {"sersic", "bulge+disk"}
+    both = np.asarray(table["profile"]) == "bulge+disk"
     np.testing.assert_array_equal(np.isnan(table["bulge_fraction"]), ~both)
     np.testing.assert_array_equal(np.isnan(table["sersic_index"]), both)
     assert (table["redshift"] <= 0.3).all()
@@ -285,7 +285,7 @@ def test_damaged_parameters(tmp_path):
         read_galaxies(path)
 
 
-@pytest.mark.parametrize("profile", ["sersic", "bulge+disc"])
+@pytest.mark.parametrize("profile", ["sersic", "bulge+disk"])
 def test_galaxies_that_memory_cannot_hold(profile):
     settings = {"profile": profile, "half_light_radius": (1, 20), "sersic_index": 4}
     make(1, **settings)

@@ -22,9 +22,9 @@ def spectra():
     return make_spectra(1200, random_state=0)
 
 
-def standardised(flux):
-    centre, spread = flux.mean(axis=1), flux.std(axis=1)
-    return (flux - centre[:, None]) / spread[:, None]
+def standardized(flux):
+    center, spread = flux.mean(axis=1), flux.std(axis=1)
+    return (flux - center[:, None]) / spread[:, None]
 
 
 def test_fields(spectra):
@@ -77,7 +77,7 @@ def test_signal_to_noise():
     np.testing.assert_allclose(reached[good], spectra.snr[good], rtol=1e-5)
 
 
-def test_noise_without_artefacts_is_gaussian():
+def test_noise_without_artifacts_is_gaussian():
     spectra = make_spectra(
         200,
         wavelength=SMALL,
@@ -93,7 +93,7 @@ def test_noise_without_artefacts_is_gaussian():
     assert (np.abs(pull) > 3).mean() == pytest.approx(0.0027, abs=0.001)
 
 
-def test_artefacts_are_outliers():
+def test_artifacts_are_outliers():
     spectra = make_spectra(
         200, cosmic_rays=2, bad_pixels=1, return_truth=True, random_state=0
     )
@@ -236,7 +236,7 @@ def test_units_must_be_lengths():
 
 def test_difficulty(spectra):
     """A linear model finds it hard, a flexible one does well, worse at low S/N."""
-    features = PCA(40, random_state=0).fit_transform(standardised(spectra.flux))
+    features = PCA(40, random_state=0).fit_transform(standardized(spectra.flux))
     parts = train_test_split(
         features,
         spectra.target,
@@ -291,12 +291,12 @@ def test_lines_of_real_stars(data_dir, letter, least):
     assert np.corrcoef(*pair)[0, 1] > least
     assert 0.75 < pair[0].std() / pair[1].std() < 1.4
     # Bluer stars are bluer in both.
-    colour = [
+    color = [
         median_filter(spectrum, 101)[[300, 2700]] for spectrum in (observed, expected)
     ]
     np.testing.assert_allclose(
-        np.log(colour[0][0] / colour[0][1]),
-        np.log(colour[1][0] / colour[1][1]),
+        np.log(color[0][0] / color[0][1]),
+        np.log(color[1][0] / color[1][1]),
         atol=0.4,
     )
 

@@ -37,7 +37,7 @@ def competition(tmp_path, flux):
 
 
 @pytest.fixture
-def labelled(tmp_path, flux):
+def labeled(tmp_path, flux):
     table = {
         "label": [0, 1, 0, 2, 0, 0],
         "class": ["STAR", "GALAXY", "STAR", "QSO", "STAR", "Unknown"],
@@ -47,7 +47,7 @@ def labelled(tmp_path, flux):
         "survey": ["LAMOST DR1", "BOSS", "LAMOST DR5", "BOSS", "LAMOST DR1", "BOSS"],
         "id": [f"s{k}" for k in range(6)],
     }
-    path = tmp_path / "labelled.fits"
+    path = tmp_path / "labeled.fits"
     wavelength = np.linspace(3900.0, 9000.0, 1000)
     return write_matrix(path, flux[:, :1000], table, wavelength, name="LABELS")
 
@@ -107,9 +107,9 @@ def test_integer_labels_as_target(competition):
     assert spectra.target_names.tolist() == [0, 1, 2]
 
 
-def test_labelled_matrix(labelled, flux):
-    spectra = read_spectra(labelled)
-    assert spectra.layout == "labelled-matrix"
+def test_labeled_matrix(labeled, flux):
+    spectra = read_spectra(labeled)
+    assert spectra.layout == "labeled-matrix"
     np.testing.assert_array_equal(spectra.flux, flux[:, :1000])
     np.testing.assert_array_equal(spectra.wavelength, np.linspace(3900, 9000, 1000))
     # Here 0 is a star: the column of names decides, not the competition's order.
@@ -124,15 +124,15 @@ def test_labelled_matrix(labelled, flux):
     assert spectra.table.colnames[:3] == ["label", "class", "subclass"]
 
 
-def test_label_column(labelled):
-    by_type = read_spectra(labelled, label_column="subclass")
+def test_label_column(labeled):
+    by_type = read_spectra(labeled, label_column="subclass")
     assert by_type.target_names.tolist() == ["A5", "F0", "K7"]
-    assert read_spectra(labelled, label_column="SUBCLASS").target[0] == "F0"
-    by_redshift = read_spectra(labelled, label_column="z")
+    assert read_spectra(labeled, label_column="SUBCLASS").target[0] == "F0"
+    by_redshift = read_spectra(labeled, label_column="z")
     assert by_redshift.target_names is None
     assert by_redshift.target[3] == 2.5
     with pytest.raises(ValueError, match=r"'subclas'.*one of: label, class, subclass"):
-        read_spectra(labelled, label_column="subclas")
+        read_spectra(labeled, label_column="subclas")
 
 
 def test_labels_without_names_stay_integers(tmp_path, flux):
@@ -141,36 +141,36 @@ def test_labels_without_names_stay_integers(tmp_path, flux):
     write_matrix(path, flux, table, np.arange(4000.0, 7000.0), name="LABELS")
     assert read_spectra(path).target.tolist() == [0, 1, 0, 2, 0, 0]
     assert read_spectra(path, class_names=["S", "G", "Q"]).target[3] == "Q"
-    unlabelled = tmp_path / "u.fits"
-    write_matrix(unlabelled, flux, None, np.arange(4000.0, 7000.0))
-    spectra = read_spectra(unlabelled)
+    unlabeled = tmp_path / "u.fits"
+    write_matrix(unlabeled, flux, None, np.arange(4000.0, 7000.0))
+    spectra = read_spectra(unlabeled)
     assert spectra.target is None
     assert spectra.flux.shape == (6, 3000)
     with pytest.raises(ValueError, match="no column 'label' of integers"):
-        read_spectra(unlabelled, class_names=["S", "G", "Q"])
+        read_spectra(unlabeled, class_names=["S", "G", "Q"])
 
 
-def test_matrices_are_rebinned_to_a_given_grid(labelled, competition, flux):
-    spectra = read_spectra(labelled, wavelength=GRID)
+def test_matrices_are_rebinned_to_a_given_grid(labeled, competition, flux):
+    spectra = read_spectra(labeled, wavelength=GRID)
     old = np.linspace(3900, 9000, 1000)
     np.testing.assert_array_equal(spectra.flux, rebin(flux[:, :1000], old, GRID))
     np.testing.assert_array_equal(spectra.wavelength, GRID)
     assert read_spectra(competition, wavelength=GRID).flux.shape == (6, 300)
 
 
-def test_units_of_wavelengths(labelled):
-    spectra = read_spectra(labelled, wavelength=GRID / 10 * units.nm)
+def test_units_of_wavelengths(labeled):
+    spectra = read_spectra(labeled, wavelength=GRID / 10 * units.nm)
     np.testing.assert_allclose(spectra.wavelength, GRID)
     assert spectra.wavelength_unit == units.Angstrom
     for unit, factor in [("nm", 10), ("Angstroms", 1), ("", 1)]:
-        with fits.open(labelled, "update") as hdul:
+        with fits.open(labeled, "update") as hdul:
             hdul["WAVELENGTH"].header["BUNIT"] = unit
         expected = np.linspace(3900, 9000, 1000) * factor
-        np.testing.assert_allclose(read_spectra(labelled).wavelength, expected)
-    with fits.open(labelled, "update") as hdul:
+        np.testing.assert_allclose(read_spectra(labeled).wavelength, expected)
+    with fits.open(labeled, "update") as hdul:
         hdul["WAVELENGTH"].header["BUNIT"] = "s"
-    with pytest.raises(ValueError, match=r"labelled.fits: 's' .*not convertible"):
-        read_spectra(labelled)
+    with pytest.raises(ValueError, match=r"labeled.fits: 's' .*not convertible"):
+        read_spectra(labeled)
 
 
 def test_wavelengths_of_a_matrix_that_carries_none(tmp_path, flux):
@@ -203,7 +203,7 @@ def test_truncated_matrix(competition):
 
 @pytest.fixture
 def folder(write_spectrum, tmp_path):
-    """Write a folder of seven good files, a sky fibre and a template, and bad ones."""
+    """Write a folder of seven good files, a sky fiber and a template, and bad ones."""
     for layout in ["lamost-image", "lamost-log-image", "lamost-coadd", "sdss-spec"]:
         write_spectrum(layout, f"files/{layout}.fits")
     write_spectrum("sdss-spec-upper", "files/UPPER.FITS", CLASS="QSO", SUBCLASS="")
@@ -280,7 +280,7 @@ def test_pattern_and_recursion(folder):
     deep = read_spectra(folder, recursive=True, verbose=0)
     assert len(deep.flux) == 8
     assert len(read_spectra(folder, pattern="LAMOST*", verbose=0).flux) == 3
-    with pytest.raises(ValueError, match="no file in this folder fits the pattern"):
+    with pytest.raises(ValueError, match="no file in this folder matches the pattern"):
         read_spectra(folder, pattern="*.csv")
 
 
@@ -339,7 +339,7 @@ def test_failures_are_reported_together(folder, write_spectrum):
     assert [path.rpartition("/")[2][0] for path in paths] == list("abcdef")
     for reason, part in zip(
         reasons,
-        ["empty", "SIMPLE", "truncated", "(3, 4, 5)", "do not reach", "on its own"],
+        ["empty", "SIMPLE", "truncated", "(3, 4, 5)", "do not overlap", "read_spectra"],
         strict=True,
     ):
         assert part in reason

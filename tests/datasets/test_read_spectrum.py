@@ -134,7 +134,7 @@ def test_sdss_survey_of_the_boss_pipeline(write_spectrum):
     assert read_spectrum(made.path).survey == "BOSS"
 
 
-def test_sdss_coadd_without_catalogue(write_spectrum):
+def test_sdss_coadd_without_catalog(write_spectrum):
     made = write_spectrum("sdss-spec")
     with fits.open(made.path) as hdul:
         hdul[:2].writeto(made.path.with_name("coadd.fits"))
@@ -156,7 +156,7 @@ def test_sdss_coadd_without_catalogue(write_spectrum):
         ("lamost-coadd", {"FIBERTYP": "Sky"}),
     ],
 )
-def test_sky_fibres_have_no_class(write_spectrum, layout, cards):
+def test_sky_fibers_have_no_class(write_spectrum, layout, cards):
     spectrum = read_spectrum(write_spectrum(layout, **cards).path)
     assert spectrum.kind == "sky"
     assert spectrum.class_name == spectrum.subclass == ""
@@ -211,7 +211,7 @@ def test_missing_file_and_folder(tmp_path):
     [
         (b"", r"empty \(0 bytes\)"),
         (b"id,class\n1,STAR\n" * 500, "does not begin with the keyword SIMPLE"),
-        (gzip.compress(b"hello" * 1000, mtime=0), "what it holds is not FITS"),
+        (gzip.compress(b"hello" * 1000, mtime=0), "its content is not FITS"),
         (gzip.compress(b"SIMPLE" * 1000, mtime=0)[:-20], "end-of-stream"),
         (b"SIMPLE  =                    T" + b" " * 4000, "not a readable FITS file"),
     ],
@@ -250,7 +250,7 @@ def test_truncation_says_what_is_missing(write_spectrum):
     expected = f"truncated: {size - 1} bytes where its headers announce {size}"
     with pytest.raises(OSError, match=expected):
         read_spectrum(path)
-    # Cut inside the header of the catalogue, where astropy drops the HDU.
+    # Cut inside the header of the catalog, where astropy drops the HDU.
     path.write_bytes(path.read_bytes()[: header_start + 300])
     with pytest.raises(OSError, match="ends inside the header of HDU 2"):
         read_spectrum(path)
@@ -297,7 +297,7 @@ def test_table_without_spectra_and_empty_primary(tmp_path):
 
 def test_matrix_of_spectra_is_sent_to_the_other_reader(tmp_path):
     write_image(tmp_path / "test.fits", (5, 3000))
-    with pytest.raises(ValueError, match="give the file to read_spectra, on its own"):
+    with pytest.raises(ValueError, match="read this file with read_spectra"):
         read_spectrum(tmp_path / "test.fits")
 
 

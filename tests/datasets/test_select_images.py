@@ -114,21 +114,21 @@ def test_default_shape_is_the_published(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(12, 10), (1, 12, 10), [np.int64(12), 10]], ids=str)
-def test_grey_images(folder, shape):
-    grey = save(folder / "grey.png", mode="L")
+def test_gray_images(folder, shape):
+    gray = save(folder / "gray.png", mode="L")
     deep = save(folder / "deep.png", mode="I;16")
-    colour = save(folder / "colour.png")
+    color = save(folder / "color.png")
     selection = select_images(folder, shape, None, verbose=0)
-    assert selection.paths == [grey]
+    assert selection.paths == [gray]
     assert selection.shape == (12, 10)
     assert selection.rejected == [
-        (colour, (3, 12, 10), "uint8"),
+        (color, (3, 12, 10), "uint8"),
         (deep, (12, 10), "uint16"),
     ]
     selection = select_images(folder, shape, None, dtype=np.uint16, verbose=0)
     assert selection.paths == [deep]
     selection = select_images(folder, shape, None, dtype=None, verbose=0)
-    assert selection.paths == [deep, grey]
+    assert selection.paths == [deep, gray]
 
 
 def test_alpha_channel(folder):
@@ -316,7 +316,10 @@ def test_bad_shape(three, shape):
 
 
 def test_channels_last(three):
-    with pytest.raises(ValueError, match=r"first; .* Did you mean \(3, 12, 10\)\?"):
+    with pytest.raises(
+        ValueError,
+        match=r"begin with the number of channels.* Did you mean \(3, 12, 10\)\?",
+    ):
         select_images(three, (12, 10, 3), None)
 
 

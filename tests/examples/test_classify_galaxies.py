@@ -103,7 +103,7 @@ def test_the_first_images_are_kept_apart(job, survey, tmp_path):
     job.main([*QUICK, "--train", str(survey), "--keep-apart", "10", *out])
     table = Table.read(tmp_path / "out" / "probabilities.csv")
     assert list(table["row"]) == list(range(10))
-    # All of one class, of which not all are recognised.
+    # All of one class, of which not all are recognized.
     with h5py.File(survey, "r+") as file:
         file["ans"][:10] = 0
         file["images"][:5] = 0
@@ -134,7 +134,7 @@ def test_another_file_without_labels(job, survey, tmp_path, capsys):
     capsys.readouterr()
     add_class(survey, 3)
     job.main(["--model", model, "--test", str(survey), "--out", str(again)])
-    assert "Not scored, of classes that were not learnt: 3" in capsys.readouterr().out
+    assert "Not scored, of classes that were not learned: 3" in capsys.readouterr().out
     assert len(Table.read(again / "results.csv")) == 97
     with h5py.File(survey, "r+") as file:
         file["ans"][:] = 2
@@ -161,10 +161,10 @@ def test_options_reach_the_classifier(job):
 def test_rare_classes_are_left_out(job, survey, capsys):
     add_class(survey, 3)
     options = job.parse_arguments(["--train", str(survey)])
-    learnt, test = job.split(job.load(str(survey), options), options)
+    learned, test = job.split(job.load(str(survey), options), options)
     assert "Left out, fewer than 4 images: merger 3" in capsys.readouterr().out
-    assert len(learnt.row) + len(test.row) == 97
-    assert not set(learnt.row) & set(test.row)
+    assert len(learned.row) + len(test.row) == 97
+    assert not set(learned.row) & set(test.row)
 
 
 @pytest.mark.parametrize(

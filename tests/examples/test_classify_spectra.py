@@ -33,13 +33,13 @@ def test_simulated_spectra(job, tmp_path, capsys):
         "pipeline.joblib",
         "predictions.csv",
     }
-    catalogue = Table.read(tmp_path / "predictions.csv")
-    assert len(catalogue) == 30
+    catalog = Table.read(tmp_path / "predictions.csv")
+    assert len(catalog) == 30
     columns = [f"probability_{name}" for name in ("GALAXY", "QSO", "STAR")]
-    assert catalogue.colnames == ["id", "predicted", *columns, "truth"]
-    probability = np.stack([catalogue[name] for name in columns], axis=1)
+    assert catalog.colnames == ["id", "predicted", *columns, "truth"]
+    probability = np.stack([catalog[name] for name in columns], axis=1)
     np.testing.assert_allclose(probability.sum(axis=1), 1, atol=1e-5)
-    score = f1_score(catalogue["truth"], catalogue["predicted"], average="macro")
+    score = f1_score(catalog["truth"], catalog["predicted"], average="macro")
     row = next(line for line in printed.splitlines() if "macro avg" in line)
     assert float(row.split()[4]) == pytest.approx(score, abs=6e-4)
     history = Table.read(tmp_path / "history.csv")

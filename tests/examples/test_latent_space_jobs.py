@@ -32,7 +32,7 @@ def load(name):
 
 @pytest.fixture(scope="module")
 def images():
-    """Return discs of two sizes in sky, in random colors."""
+    """Return disks of two sizes in sky, in random colors."""
     rng = np.random.default_rng(0)
     radius = np.hypot(*np.indices((18, 16)) - np.array([9, 8])[:, None, None])
     size = np.where(np.arange(N_IMAGES) % 2, 3.0, 6.0)[:, None, None]
@@ -58,20 +58,20 @@ def test_clusters(galaxy_file, tmp_path, capsys):
     load("cluster_galaxies").main(
         [*QUICK, *options, "--galaxies", str(galaxy_file), "--out", str(out)]
     )
-    figures = ["between", "clusters", "history", "map", "neighbours", "outliers"]
+    figures = ["between", "clusters", "history", "map", "neighbors", "outliers"]
     figures += ["reconstructions", "thumbnails"]
     written = [f"{name}.png" for name in figures]
     written += ["clusters.csv", "pipeline.joblib"]
     assert sorted(item.name for item in out.iterdir()) == sorted(written)
-    catalogue = Table.read(out / "clusters.csv")
-    assert len(catalogue) == N_IMAGES - 6
+    catalog = Table.read(out / "clusters.csv")
+    assert len(catalog) == N_IMAGES - 6
     images = read_galaxy10(galaxy_file, verbose=0).images
     pipe = joblib.load(out / "pipeline.joblib")
-    predicted = pipe.predict(images[catalogue["row"]])
-    np.testing.assert_array_equal(catalogue["cluster"], predicted)
+    predicted = pipe.predict(images[catalog["row"]])
+    np.testing.assert_array_equal(catalog["cluster"], predicted)
     np.testing.assert_allclose(
-        catalogue["vaetransformer3"],
-        pipe[0].transform(images[catalogue["row"]])[:, 3],
+        catalog["vaetransformer3"],
+        pipe[0].transform(images[catalog["row"]])[:, 3],
         rtol=1e-4,
         atol=1e-5,
     )

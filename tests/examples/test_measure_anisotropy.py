@@ -27,7 +27,7 @@ def script():
 
 @pytest.fixture
 def rings(script):
-    """Return three rings whose centre is the pixel (67, 61) of 128 x 130 pixels."""
+    """Return three rings whose center is the pixel (67, 61) of 128 x 130 pixels."""
     simulator = script.SEVISimulator(n_shells=3, size=121)
     generator = torch.Generator().manual_seed(0)
     scenes = simulator.draw(1, generator)
@@ -73,7 +73,7 @@ def test_quadrants_hold_a_quarter_each(script):
 def test_rings_that_do_not_fit(script, rings, tmp_path):
     np.save(tmp_path / "rings.npy", rings)
     for options in (["--radius", "20", "80"], ["--radius", "20", "58", "--block", "2"]):
-        with pytest.raises(SystemExit, match="do not fit about the centre"):
+        with pytest.raises(SystemExit, match="do not fit about the center"):
             script.main(["--image", str(tmp_path / "rings.npy"), *options])
 
 

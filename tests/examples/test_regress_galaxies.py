@@ -39,9 +39,9 @@ def test_file_of_galaxies(job, tmp_path, capsys, bands, splits, apart):
     out = tmp_path / "results"
     job.main([*QUICK, "--galaxies", str(path), "--out", str(out)])
     assert sorted(item.name for item in out.iterdir()) == FILES
-    catalogue = Table.read(out / "predictions.csv")
+    catalog = Table.read(out / "predictions.csv")
     if apart:
-        assert list(catalogue["row"]) == list(range(180, 200))
+        assert list(catalog["row"]) == list(range(180, 200))
     scores = Table.read(out / "scores.csv")
     scores = scores[scores["magnitudes"] == "all"]
     assert set(scores["parameter"]) == {
@@ -53,8 +53,8 @@ def test_file_of_galaxies(job, tmp_path, capsys, bands, splits, apart):
     }
     for row in scores:
         name, way = row["parameter"], row["measured by"]
-        truth, values = catalogue[name], catalogue[f"{name} by {way}"]
-        assert row["galaxies"] == len(catalogue)
+        truth, values = catalog[name], catalog[f"{name} by {way}"]
+        assert row["galaxies"] == len(catalog)
         assert row["scatter"] == pytest.approx(np.std(values - truth), abs=1e-4)
         if name != "sersic_index":
             assert row["R2"] == pytest.approx(r2_score(truth, values), abs=1e-4)
@@ -114,6 +114,6 @@ def test_orientations_turn_the_ellipticity(job):
 
 def test_unknown_parameters(job, tmp_path):
     path = tmp_path / "galaxies.h5"
-    make_galaxies(20, size=16, profile="bulge+disc", out=path, verbose=0)
+    make_galaxies(20, size=16, profile="bulge+disk", out=path, verbose=0)
     with pytest.raises(SystemExit, match="no known sersic_index"):
         job.main(["--galaxies", str(path), "--out", str(tmp_path)])

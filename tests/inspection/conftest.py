@@ -25,7 +25,7 @@ def _close_figures() -> Iterator[None]:
 
 @pytest.fixture
 def groups() -> tuple[np.ndarray, np.ndarray]:
-    """Return points around three centres, in a random order, and their groups."""
+    """Return points around three centers, in a random order, and their groups."""
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.repeat([0, 1, 2], [30, 20, 10]))
     return CENTERS[labels] + rng.normal(size=(60, 2)), labels

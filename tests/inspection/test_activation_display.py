@@ -82,6 +82,17 @@ def test_lines_stand_at_their_observed_wavelengths(classifier, spectra):
         assert all(line.get_xdata()[0] <= 9000 for line in ax.lines)
 
 
+def test_no_lines_without_a_redshift(spectra):
+    display = ActivationMapDisplay(
+        spectra[:1],
+        np.ones((1, 300)),
+        wavelength=WAVELENGTH,
+        marks=[[("H alpha", 6564.6)]],
+    ).plot()
+    assert not list(display.ax_.texts)
+    plt.close(display.figure_)
+
+
 @pytest.mark.parametrize(
     ("lines", "labels"),
     [

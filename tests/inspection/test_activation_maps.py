@@ -66,9 +66,9 @@ def test_map_of_images_is_the_weighted_sum_of_feature_maps(untrained, images):
     )
 
 
-@pytest.mark.parametrize("layout", ["channels first", "rows", "grey", "one row"])
+@pytest.mark.parametrize("layout", ["channels first", "rows", "gray", "one row"])
 def test_layouts_of_images(untrained, images, layout):
-    X = images(n_channels=1 if layout in ("grey", "one row") else 3)
+    X = images(n_channels=1 if layout in ("gray", "one row") else 3)
     network = {"module__width": 4}
     same = untrained(X, GalaxyClassifier, **network)
     expected = class_activation_map(same, X)
@@ -76,7 +76,7 @@ def test_layouts_of_images(untrained, images, layout):
         X, params = X.transpose(0, 3, 1, 2), {"channel_axis": 1}
     elif layout == "rows":
         X, params = X.reshape(len(X), -1), {"image_shape": (23, 31, 3)}
-    elif layout == "grey":
+    elif layout == "gray":
         X, params = X[..., 0], {}
     else:
         X, params = X.reshape(len(X), -1), {}
@@ -123,7 +123,7 @@ def test_maps_are_placed_by_the_layers(network, length, step, start):
     np.testing.assert_allclose(spread[0].numpy(), expected, atol=1e-9)
 
 
-def test_receptive_field_is_centred_where_the_map_says():
+def test_receptive_field_is_centered_where_the_map_says():
     # The gradient of a pixel of the maps is not zero in its receptive field, for one
     # input or another.
     generator = torch.Generator().manual_seed(0)

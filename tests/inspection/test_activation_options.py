@@ -125,7 +125,7 @@ def test_training_mode_and_predictions_are_left_alone(untrained, flux):
         ({"method": "cam", "layer": "layer4"}, ValueError, "leave out layer"),
         ({"layer": 4}, TypeError, "name of a layer"),
         ({"layer": "layer9"}, ValueError, "no layer 'layer9'; it has 'conv1'"),
-        ({"layer": "fc"}, ValueError, "gives no feature maps"),
+        ({"layer": "fc"}, ValueError, "does not return feature maps"),
         # It runs twice.
         ({"layer": "layer1.0.relu"}, ValueError, "once for each input"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1; got 0"),

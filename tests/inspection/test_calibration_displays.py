@@ -82,8 +82,8 @@ def test_by_hand():
             "2 columns, but labels names",
         ),
         ([0, 7], [[1, 0], [0, 1]], {"labels": [0, 1]}, r"not among \[0, 1\]: \[7\]"),
-        ([0, 1], [[5.0, -2], [0, 1]], {}, "add up to one"),
-        ([0, 1], [[5.0, 2], [0, 1]], {}, "add up to one"),
+        ([0, 1], [[5.0, -2], [0, 1]], {}, "with the sum one"),
+        ([0, 1], [[5.0, 2], [0, 1]], {}, "with the sum one"),
         ([0, 1], [[1, 0]], {}, "inconsistent numbers"),
         ([0, 1], [0.1, 0.7], {"n_bins": 0}, "n_bins must be at least 1; got 0"),
         (

@@ -17,7 +17,7 @@ from skastro.inspection import (
 
 
 @pytest.mark.parametrize("name", ["kmeans", "mixture", "agglomerative", "hdbscan"])
-def test_members_nearest_to_the_centres(groups, name):
+def test_members_nearest_to_the_centers(groups, name):
     Z, _ = groups
     clustering = {
         "kmeans": KMeans(3, n_init=3, random_state=0),
@@ -120,7 +120,7 @@ def test_mosaic_of_spectra_on_given_axes(groups):
         ),
         (np.arange(60) % 3, {"n_columns": 0}, "n_columns == 0"),
     ],
-    ids=["labels", "noise", "many", "unknown", "latent", "alone", "centres", "columns"],
+    ids=["labels", "noise", "many", "unknown", "latent", "alone", "centers", "columns"],
 )
 def test_mosaics_that_do_not_fit(pictures, labels, options, message):
     with pytest.raises(ValueError, match=message):

@@ -76,7 +76,7 @@ def test_clusters_of_hdbscan_and_mixtures(groups):
     assert texts == ["0", "1", "2", "none"]
     colors = display.ax_.collections[0].get_facecolors()
     assert tuple(colors[-1]) == pytest.approx(to_rgba("0.75"))
-    with pytest.raises(ValueError, match="61 samples of its fit alone, but X has 60"):
+    with pytest.raises(ValueError, match="61 samples of its fit, but X has 60"):
         LatentSpaceDisplay.from_estimator(pipe, Z[1:])
     mixture = make_pipeline(PCA(2), GaussianMixture(3, random_state=0)).fit(Z[:-1])
     display = LatentSpaceDisplay.from_estimator(mixture, Z[:5])
@@ -99,7 +99,7 @@ def test_other_methods(groups, monkeypatch):
     np.testing.assert_array_equal(display.embedding, Z)
     display = LatentSpaceDisplay.from_predictions(Z, method=TruncatedSVD(2))
     assert display.ax_.get_xlabel() == "TruncatedSVD 1"
-    with pytest.raises(ValueError, match=r"TruncatedSVD gave shape \(60, 1\)"):
+    with pytest.raises(ValueError, match=r"TruncatedSVD returned shape \(60, 1\)"):
         LatentSpaceDisplay.from_predictions(Z, method=TruncatedSVD(1))
     with pytest.raises(TypeError, match=r"'umap'.* but got 'mds'"):
         LatentSpaceDisplay.from_predictions(Z, method="mds")
@@ -143,7 +143,7 @@ def test_thumbnails_do_not_overlap_and_keep_their_proportions(groups, pictures):
                 abs(box.x0 - other.x0) / box.width, abs(box.y0 - other.y0) / box.height
             )
             assert apart > 0.999
-    # All that would have found room are there.
+    # All thumbnails that fit are drawn.
     extent = np.array([ax.patches[0].get_width(), ax.patches[0].get_height()])
     for place in Z:
         near = np.abs(Z[display.thumbnails_] - place) < extent

@@ -194,7 +194,7 @@ def test_reconstructions_that_do_not_fit(X, restored, options, message):
 
 def test_what_cannot_reconstruct():
     X = np.random.default_rng(0).uniform(size=(20, 5))
-    with pytest.raises(TypeError, match=r"can undo .* Isomap"):
+    with pytest.raises(TypeError, match=r"reconstruct or inverse_transform.* Isomap"):
         ReconstructionDisplay.from_estimator(Isomap().fit(X), X)
     with pytest.raises(TypeError, match=r"takes a transformer.*LogisticRegression"):
         ReconstructionDisplay.from_estimator(

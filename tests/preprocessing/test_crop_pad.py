@@ -34,7 +34,7 @@ def images():
 
 
 def by_hand(length, new_length):
-    """Give the place of each old pixel on the new axis, counted from the centre."""
+    """Give the place of each old pixel on the new axis, counted from the center."""
     places = np.arange(length) - length // 2 + new_length // 2
     return {old: int(new) for old, new in enumerate(places) if 0 <= new < new_length}
 
@@ -84,9 +84,9 @@ def test_written_out_images(images):
     assert len(crop.get_feature_names_out()) == 4 * 8 * 3
     with pytest.raises(ValueError, match="162 features as input"):
         crop.transform(flat[:, :-3])
-    grey = CropPadImages(4, image_shape=[9, 18]).transform(flat)
+    gray = CropPadImages(4, image_shape=[9, 18]).transform(flat)
     assert_array_equal(
-        grey.reshape(5, 4, 4), CropPadImages(4).transform(flat.reshape(5, 9, 18))
+        gray.reshape(5, 4, 4), CropPadImages(4).transform(flat.reshape(5, 9, 18))
     )
     # Without a shape a row is an image of height 1.
     row = CropPadImages((1, 5)).fit_transform(flat)
@@ -136,8 +136,8 @@ def test_images_of_unequal_size(as_object_array):
         assert_array_equal(new[row], alone[0])
     assert crop.sample_shape_ == (None, None, 2)
     assert not hasattr(crop, "n_features_in_")
-    grey = [image[..., 0] for image in images]
-    assert_array_equal(CropPadImages((6, 7), fill_value=1).transform(grey), new[..., 0])
+    gray = [image[..., 0] for image in images]
+    assert_array_equal(CropPadImages((6, 7), fill_value=1).transform(gray), new[..., 0])
     # Fitted on images of another size.
     assert_array_equal(crop.transform(new), new)
     assert clone(crop).fit(list(new)).sample_shape_ == (6, 7, 2)

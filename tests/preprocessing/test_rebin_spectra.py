@@ -67,7 +67,7 @@ def test_channels(flux):
 
 def test_fill_value(flux):
     grid = np.linspace(3000, 9000, 120)
-    # Less than half of a new pixel is covered where its centre is beyond the old edge.
+    # Less than half of a new pixel is covered where its center is beyond the old edge.
     outside = grid < bin_edges(WAVELENGTH)[0]
     assert 0 < outside.sum() < 120
     rebinned = RebinSpectra(WAVELENGTH, grid).transform(flux)

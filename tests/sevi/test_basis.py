@@ -111,13 +111,13 @@ def test_pixels(size, radius, width):
     basis = ShellBasis(size)
     shell = torch.tensor([[radius]]), torch.tensor([[width]])
     image = basis.expected(BETA[None, None], *shell, torch.ones(1, 1))[0].double()
-    centre = (np.arange(size) - (size - 1) / 2) * 2 / size
-    s = np.hypot(*np.meshgrid(centre, centre, indexing="ij"))
+    center = (np.arange(size) - (size - 1) / 2) * 2 / size
+    s = np.hypot(*np.meshgrid(center, center, indexing="ij"))
     chosen = np.argwhere(s < radius + 5 * width)
     chosen = chosen[np.random.default_rng(0).permutation(len(chosen))[:200]]
     nodes, weights = np.polynomial.legendre.leggauss(14)
-    x = torch.tensor(centre[chosen[:, 0], None, None] + nodes[:, None] / size)
-    z = torch.tensor(centre[chosen[:, 1], None, None] + nodes / size)
+    x = torch.tensor(center[chosen[:, 0], None, None] + nodes[:, None] / size)
+    z = torch.tensor(center[chosen[:, 1], None, None] + nodes / size)
     s = torch.hypot(x, z)
     moments = line_of_sight_moments(s.reshape(1, -1), numbers(radius), numbers(width))[
         0
@@ -134,7 +134,7 @@ def test_pixels(size, radius, width):
 
 
 @pytest.mark.parametrize("size", [64, 129, 256])
-def test_normalisation_and_moments(size):
+def test_normalization_and_moments(size):
     basis = ShellBasis(size, finest_width=0.006, dtype=torch.float64)
     radius, width = numbers(0.4, 0.85), numbers(0.006, 0.02)
     images = basis.images(radius, width)

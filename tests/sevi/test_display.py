@@ -158,7 +158,7 @@ def test_distorted_rings(axis):
     middle = (sevi.center[0] - (SIZE - 1) / 2) * sevi.pixel_size
     ends = np.array(direction.get_data())
     np.testing.assert_allclose(ends.mean(axis=1), middle[::-1])
-    # From the polarisation axis towards the other.
+    # From the polarization axis toward the other.
     columns, rows = ends[:, 0] - ends.mean(axis=1)
     along, across = (columns, rows) if axis == 1 else (rows, columns)
     tilt = np.rad2deg(np.arctan2(across * 1.2, along))
@@ -349,7 +349,7 @@ def test_what_are_no_shells(sevi):
     ):
         SEVIDisplay.from_predictions(image, shells | {"n_electrons": np.ones(3)})
     wide = {name: np.ones((2, 13)) for name in ("beta", "beta_std")}
-    with pytest.raises(ValueError, match="1 to 12 coefficients a shell, but has 13"):
+    with pytest.raises(ValueError, match="1 to 12 coefficients per shell, but has 13"):
         SEVIDisplay.from_predictions(image, shells | wide)
     with pytest.raises(ValueError, match="fit of shells has failed: radius is"):
         SEVIDisplay.from_predictions(image, shells | {"radius": np.full(2, np.nan)})

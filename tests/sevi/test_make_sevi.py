@@ -14,7 +14,7 @@ def make(n_images=6, **settings):
 
 
 def second_moments(sevi, i=0):
-    """Centre, and covariance of the electrons, in pixels."""
+    """Center, and covariance of the electrons, in pixels."""
     image = sevi.images[i].astype(float)
     places = np.indices(image.shape).reshape(2, -1)
     center = (places * image.ravel()).sum(1) / image.sum()

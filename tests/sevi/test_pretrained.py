@@ -290,7 +290,7 @@ def test_saved_and_read(tmp_path):
 def test_script(tmp_path):
     script = Path(__file__).parents[2] / "tools" / "train_pretrained_sevi.py"
     few = "--n-images 40 --n-valid 20 --max-epochs 1 --n-test 2".split()
-    # The script finds its neighbour by the folder that it lies in.
+    # The script finds its neighbor by the folder that it lies in.
     env = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
     subprocess.run(
         [sys.executable, script, "sevi-1shell", "--output", tmp_path, *few],

@@ -94,7 +94,7 @@ def test_one_radius_for_all():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"min_separation": 0.7}, "2 shells that lie 0.7 apart do not fit"),
+        ({"min_separation": 0.7}, "2 shells that are 0.7 apart do not fit"),
         ({"radius": 0.5, "min_separation": 0.1}, "between the radii 0.5 and 0.5"),
         ({"radius": (0.02, 0.5)}, "at least 6 times as large"),
     ],

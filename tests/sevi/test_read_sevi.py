@@ -202,7 +202,7 @@ def test_electron_ids_that_start_again_in_each_shell(tmp_path):
         rows = file["DetectedElectrons"][:]
         rows["ElectronId"] = 3
         file["DetectedElectrons"][:] = rows
-    with pytest.raises(ValueError, match=r"no partner in .*GeneratedElectrons"):
+    with pytest.raises(ValueError, match=r"no matching row in .*GeneratedElectrons"):
         read_sevi(path, size=8, return_electrons=True)
 
 
@@ -452,7 +452,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
     ("tables", "settings", "message"),
     [
         ({"spectra": np.zeros(3)}, {}, r"not a SEVI file: it holds 'spectra'.*Final"),
-        ({"FinalImage": np.zeros((3, 8, 8))}, {}, "'FinalImage' is no table"),
+        ({"FinalImage": np.zeros((3, 8, 8))}, {}, "'FinalImage' is not a table"),
         ({"Truth": PARAMETERS, "truth": PARAMETERS}, {}, "both .* tables 'Truth'"),
         ({"FinalImage": ONE}, {}, "no column 'image'; it has the columns .'Electron"),
         ({"Truth": PARAMETERS[["R", "SphereId"]]}, {}, "no column 'beta'"),
@@ -469,7 +469,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
             r"shape \(2,\).*'beta1' to 'beta12'",
         ),
         ({"Truth": shell_table([np.nan], [0])}, {}, "column 'beta' contains NaN"),
-        ({"Truth": records(R=[b"a"], beta=[BETA])}, {}, "expected one number a row"),
+        ({"Truth": records(R=[b"a"], beta=[BETA])}, {}, "expected one number per row"),
         ({"Truth": records(R=[0.1], r=[0.2], beta=[BETA])}, {}, "'R' and 'r' differ"),
         (
             {"FinalImage": IMAGES, "Truth": PARAMETERS},
@@ -494,7 +494,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
         (
             {"FinalImage": IMAGES[:2], "Truth": shell_table([0.3] * 4, [0, 0, 1, 1])},
             {"n_shells": 1},
-            "2 to 2 shells an image, but n_shells=1",
+            "2 to 2 shells per image, but n_shells=1",
         ),
         (
             {"FinalImage": IMAGES[[0, 0]], "Truth": PARAMETERS},
@@ -504,7 +504,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
         (
             {"DistributionParameters": PARAMETERS, "DetectedElectrons": ONE},
             {},
-            "of which of the 2 shells an electron is",
+            "to which of the 2 shells an electron belongs",
         ),
         (
             {
@@ -512,7 +512,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
                 "DetectedElectrons": records(SphereId=[0, 4], x=[0.0, 1], z=[0.0, 1]),
             },
             {},
-            "no partner in .*'DistributionParameters' for the id 4",
+            "no matching row in .*'DistributionParameters' for the id 4",
         ),
         (
             {
@@ -561,7 +561,7 @@ def test_errors_in_files(tmp_path):
         read_sevi(tmp_path / "none.txt")
     with pytest.raises(IsADirectoryError, match="is a folder"):
         read_sevi(tmp_path)
-    with pytest.raises(TypeError, match="path must be that of one file"):
+    with pytest.raises(TypeError, match="path must be the path of one file"):
         read_sevi([tmp_path / "a.txt"])
     with pytest.raises(OSError, match="not a readable HDF5 file"):
         read_sevi(write_bytes("a.h5", b"1 2 3"))
@@ -578,9 +578,9 @@ def test_errors_in_files(tmp_path):
         read_sevi(write_bytes("a.tif", b"no image"))
     with pytest.raises(OSError, match="not a readable file of numpy"):
         read_sevi(write_bytes("a.npy", b"no array"))
-    Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
-    with pytest.raises(ValueError, match="images of mode 'RGB'; expected grey"):
-        read_sevi(tmp_path / "colour.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "color.png")
+    with pytest.raises(ValueError, match="images of mode 'RGB'; expected gray"):
+        read_sevi(tmp_path / "color.png")
     first, second = Image.new("L", (4, 4)), Image.new("L", (4, 5))
     first.save(tmp_path / "b.tif", save_all=True, append_images=[second])
     with pytest.raises(ValueError, match="pages must all have one shape"):

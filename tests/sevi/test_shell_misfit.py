@@ -68,7 +68,7 @@ def test_other_images_are_out_of_range(fitted, name):
     assert (interval[..., 0] < interval[..., 1]).all()
 
 
-def test_shells_off_centre_are_shells_to_a_fit_of_the_centre():
+def test_shells_off_center_are_shells_to_a_fit_of_the_center():
     simulator = SEVISimulator(size=SIZE, n_electrons=1e5)
     generator = torch.Generator().manual_seed(3)
     scenes = simulator.draw(2, generator)

@@ -31,7 +31,7 @@ def test_moments():
         error = values.std() / np.sqrt(n)
         assert values.mean() == pytest.approx(float(expected), abs=4.5 * error)
     assert np.abs(electrons["z"] - r * c).max() == 0
-    # Half of what lies across the axis of polarisation is projected out.
+    # Half of what lies across the axis of polarization is projected out.
     across = (electrons["x"] ** 2).mean() / (r**2 * (1 - c**2)).mean()
     assert across == pytest.approx(0.5, abs=0.005)
 

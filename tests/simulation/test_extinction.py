@@ -24,7 +24,7 @@ def test_published_bands():
 
 
 @pytest.mark.parametrize("r_v", [2.1, 3.1, 5.5])
-def test_colour_excess_is_that_of_r_v(r_v):
+def test_color_excess_is_that_of_r_v(r_v):
     blue, visual = extinction_curve([1e4 / 2.27, 1e4 / 1.82], r_v)
     assert r_v * (blue - visual) == pytest.approx(1.0, abs=0.01)
 

@@ -109,12 +109,12 @@ def test_types_and_redshifts(galaxies):
     assert set(distant) <= {"PASSIVE", "INTERMEDIATE"}
 
 
-def line_flux(wavelength, flux, centre, half=14.0):
+def line_flux(wavelength, flux, center, half=14.0):
     """Flux of an emission line over a straight continuum."""
-    line = np.abs(wavelength - centre) < half
-    side = (np.abs(wavelength - centre) < 3 * half) & ~line
-    slope, level = np.polyfit(wavelength[side] - centre, flux[side], 1)
-    excess = flux[line] - level - slope * (wavelength[line] - centre)
+    line = np.abs(wavelength - center) < half
+    side = (np.abs(wavelength - center) < 3 * half) & ~line
+    slope, level = np.polyfit(wavelength[side] - center, flux[side], 1)
+    excess = flux[line] - level - slope * (wavelength[line] - center)
     return (excess * np.gradient(wavelength)[line]).sum()
 
 
@@ -161,8 +161,8 @@ def test_line_width_is_instrument_and_gas(galaxies, model):
     (row,) = np.flatnonzero(galaxies["subclass"] == "STARBURST")[:1]
     sigma = GRID.sigma(100.0)
     flux = np.zeros((1, GRID.size))
-    centre = 5008.24 * (1 + galaxies["redshift"][[row]])
-    GRID.add_lines(flux, centre, sigma[None], np.ones(1))
+    center = 5008.24 * (1 + galaxies["redshift"][[row]])
+    GRID.add_lines(flux, center, sigma[None], np.ones(1))
     mean = (flux[0] @ GRID.ln_wavelength) / flux.sum()
     variance = flux[0] @ (GRID.ln_wavelength - mean) ** 2 / flux.sum()
     expected = SIGMA**2 + (100 / LIGHT_SPEED) ** 2

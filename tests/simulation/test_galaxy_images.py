@@ -19,7 +19,7 @@ from skastro.simulation import (
 )
 from skastro.simulation.galaxies._population import (
     _open_catalog,
-    bulge_and_disc_radii,
+    bulge_and_disk_radii,
     flux_ratios,
 )
 
@@ -103,10 +103,10 @@ def test_bulge_and_disc_have_half_of_the_light_in_the_given_radius():
     rng = np.random.default_rng(0)
     radius, fraction = rng.uniform(0.3, 3, 50), rng.uniform(0, 1, 50)
     ratio = rng.uniform(0.1, 2, 50)
-    bulge, disc = bulge_and_disc_radii(radius, fraction, ratio)
-    np.testing.assert_allclose(bulge / disc, ratio)
+    bulge, disk = bulge_and_disk_radii(radius, fraction, ratio)
+    np.testing.assert_allclose(bulge / disk, ratio)
     light = fraction * sersic_flux_fraction(radius / bulge, 4)
-    light += (1 - fraction) * sersic_flux_fraction(radius / disc, 1)
+    light += (1 - fraction) * sersic_flux_fraction(radius / disk, 1)
     np.testing.assert_allclose(light, 0.5)
 
 
@@ -114,14 +114,14 @@ def test_bulge_and_disc_have_half_of_the_light_in_the_given_radius():
 
 
 @pytest.mark.parametrize("psf", GalaxyCamera.PSFS)
-@pytest.mark.parametrize("profile", ["sersic", "bulge+disc"])
+@pytest.mark.parametrize("profile", ["sersic", "bulge+disk"])
 def test_flux_is_that_of_the_magnitude(psf, profile):
     galaxies = population(
         profile=profile, magnitude=(17.0, 19.0), half_light_radius=(0.5, 0.5)
     )
     drawn, images, _ = simulate(galaxies, 256, n=2, fwhm=0.8, psf=psf)
     expected = 10 ** (-0.4 * (drawn["magnitude"] - 30))
-    # What is missing is far from the centre: wings of the bulge and of the PSF.
+    # What is missing is far from the center: wings of the bulge and of the PSF.
     np.testing.assert_allclose(images.sum(axis=(1, 2, 3)), expected, rtol=0.012)
 
 
@@ -180,15 +180,15 @@ def test_position_angle_turns_from_columns_to_rows():
 
 def test_bulge_fraction():
     galaxies = population(
-        profile="bulge+disc", bulge_fraction=(0.3, 0.3), half_light_radius=(5.0, 5.0)
+        profile="bulge+disk", bulge_fraction=(0.3, 0.3), half_light_radius=(5.0, 5.0)
     )
     drawn, images, _ = simulate(galaxies, 256, zero_points=(20.0,))
     ratio = drawn["bulge_radius_ratio"]
-    bulge, disc = bulge_and_disc_radii(5.0, 0.3, ratio)
+    bulge, disk = bulge_and_disk_radii(5.0, 0.3, ratio)
     apart = radii(256) * 0.2
     for radius in (2.0, 5.0, 12.0):
         expected = 0.3 * sersic_flux_fraction(radius / bulge, 4)
-        expected += 0.7 * sersic_flux_fraction(radius / disc, 1)
+        expected += 0.7 * sersic_flux_fraction(radius / disk, 1)
         inside = images[0, ..., 0][apart < radius].sum()
         assert inside == pytest.approx(expected[0], abs=0.008)
 
@@ -203,17 +203,17 @@ def test_width_of_the_point_spread_function(psf):
     assert half == pytest.approx(across.max() / 2, rel=0.01)
 
 
-# Colours.
+# Colors.
 
 
 def test_old_light_is_red():
     old, young = flux_ratios(("g", "r", "z"), np.full(2, 0.1), np.array([0.0, 1.0]))
     np.testing.assert_allclose(old[:, 0], 1)
     np.testing.assert_allclose(young[:, 0], 1)
-    colours = 2.5 * np.log10([old[0, 1], *young[:, 1]])
+    colors = 2.5 * np.log10([old[0, 1], *young[:, 1]])
     # g - r of ellipticals at this redshift, of spirals and irregulars.
-    assert colours[0] == pytest.approx(0.95, abs=0.15)
-    assert colours[0] > colours[1] + 0.2 > colours[2] + 0.2
+    assert colors[0] == pytest.approx(0.95, abs=0.15)
+    assert colors[0] > colors[1] + 0.2 > colors[2] + 0.2
     assert (old[:, 2] > old[:, 1]).all()
 
 
@@ -224,7 +224,7 @@ def test_bands_have_their_magnitudes():
     drawn, images, _ = simulate(
         galaxies, 128, n=4, zero_points=(30.0, 31.0, 29.0), sky_brightness=(21.0,) * 3
     )
-    assert set(drawn["profile"]) == {"sersic", "bulge+disc"}
+    assert set(drawn["profile"]) == {"sersic", "bulge+disk"}
     np.testing.assert_allclose(drawn["magnitude_g"], drawn["magnitude"])
     for i, (band, zero) in enumerate(zip("grz", (30, 31, 29), strict=True)):
         expected = 10 ** (-0.4 * (drawn[f"magnitude_{band}"] - zero))
@@ -233,7 +233,7 @@ def test_bands_have_their_magnitudes():
 
 def test_bulges_are_redder_than_their_discs():
     galaxies = population(
-        profile="bulge+disc",
+        profile="bulge+disk",
         bands=("g", "z"),
         half_light_radius=(2.0, 2.0),
         bulge_fraction=(0.5, 0.5),
@@ -241,11 +241,9 @@ def test_bulges_are_redder_than_their_discs():
     _, images, _ = simulate(
         galaxies, 96, n=3, zero_points=(30.0, 30.0), sky_brightness=(21.0,) * 2
     )
-    colour = images[..., 1] / images[..., 0]
+    color = images[..., 1] / images[..., 0]
     apart = radii(96)
-    assert (
-        colour[:, apart < 3].mean(axis=1) > colour[:, apart > 25].mean(axis=1)
-    ).all()
+    assert (color[:, apart < 3].mean(axis=1) > color[:, apart > 25].mean(axis=1)).all()
 
 
 # Noise.
@@ -285,10 +283,10 @@ def test_signal_to_noise():
     assert result["snr"][0] == pytest.approx(1 / measured.std(), rel=0.08)
 
 
-# Neighbours.
+# Neighbors.
 
 
-def test_neighbours_add_light_and_leave_the_galaxy():
+def test_neighbors_add_light_and_leave_the_galaxy():
     galaxies = population(half_light_radius=(0.5, 0.5))
     _, alone, _ = simulate(galaxies, 96, n=6)
     _, images, result = simulate(galaxies, 96, n=6, n_neighbors=2.0)
@@ -301,7 +299,7 @@ def test_neighbours_add_light_and_leave_the_galaxy():
 
 
 @pytest.mark.parametrize("settings", [{"psf": "moffat"}, {"psf": "gaussian"}], ids=str)
-@pytest.mark.parametrize("profile", ["sersic", "bulge+disc"])
+@pytest.mark.parametrize("profile", ["sersic", "bulge+disk"])
 def test_transforms_are_no_longer_than_estimated(profile, settings):
     galaxies = population(
         profile=profile, half_light_radius=(0.5, 2.0), ellipticity=(0.0, 0.8)
@@ -320,10 +318,10 @@ def test_transforms_are_no_longer_than_estimated(profile, settings):
     assert longest / 5 < max(lengths) <= longest
 
 
-# Real galaxies: a catalogue in the format that GalSim documents, with two Gaussians.
+# Real galaxies: a catalog in the format that GalSim documents, with two Gaussians.
 
 
-def real_catalogue(folder, sigmas=(5.0, 8.0), magnitudes=(19.0, 21.0)):
+def real_catalog(folder, sigmas=(5.0, 8.0), magnitudes=(19.0, 21.0)):
     rows, columns = np.indices((101, 101)) - 50
 
     def gaussian(width):
@@ -348,12 +346,12 @@ def real_catalogue(folder, sigmas=(5.0, 8.0), magnitudes=(19.0, 21.0)):
             "BAND": ["F814W"] * n,
             "WEIGHT": np.ones(n),
         }
-    ).write(folder / "catalogue.fits")
-    return folder / "catalogue.fits"
+    ).write(folder / "catalog.fits")
+    return folder / "catalog.fits"
 
 
 def test_real_galaxies(tmp_path):
-    path = real_catalogue(tmp_path)
+    path = real_catalog(tmp_path)
     galaxies = RealGalaxyPopulation(path, (18.0, 22.0))
     drawn, images, _ = simulate(galaxies, 64, n=6, fwhm=0.6)
     assert set(drawn["catalog_index"]) == {0, 1}
@@ -367,7 +365,7 @@ def test_real_galaxies(tmp_path):
 
 
 def test_data_set_of_real_galaxies(tmp_path):
-    path = real_catalogue(tmp_path)
+    path = real_catalog(tmp_path)
     settings = {"size": 32, "real_catalog": path, "random_state": 0, "verbose": 0}
     one, two = (
         make_galaxies(12, n_neighbors=0.5, n_jobs=n_jobs, **settings)
@@ -382,33 +380,33 @@ def test_data_set_of_real_galaxies(tmp_path):
 
 
 def test_real_galaxies_of_a_range_of_magnitudes(tmp_path):
-    path = real_catalogue(tmp_path)
+    path = real_catalog(tmp_path)
     drawn = RealGalaxyPopulation(path, (20, 22)).draw(5, np.random.default_rng(0))
     np.testing.assert_array_equal(drawn["magnitude"], 21)
     with pytest.raises(ValueError, match=r"none of the 2 galaxies.*19 to 21"):
         RealGalaxyPopulation(path, (10, 12))
 
 
-def test_catalogue_of_a_relative_path(tmp_path, monkeypatch):
-    real_catalogue(tmp_path)
+def test_catalog_of_a_relative_path(tmp_path, monkeypatch):
+    real_catalog(tmp_path)
     monkeypatch.chdir(tmp_path)
-    galaxies = RealGalaxyPopulation("catalogue.fits", (18.0, 22.0))
+    galaxies = RealGalaxyPopulation("catalog.fits", (18.0, 22.0))
     # As in another process, which works elsewhere and has not opened it yet.
     monkeypatch.chdir("/")
     _open_catalog.cache_clear()
     assert simulate(galaxies, 16)[1].shape == (1, 16, 16, 1)
 
 
-def test_not_a_catalogue(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such catalogue"):
+def test_not_a_catalog(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such catalog"):
         RealGalaxyPopulation(tmp_path / "none.fits", (18, 22))
     path = tmp_path / "table.fits"
     Table({"name": ["a"]}).write(path)
-    with pytest.raises(ValueError, match="not a catalogue"):
+    with pytest.raises(ValueError, match="not a catalog"):
         RealGalaxyPopulation(path, (18, 22))
     path = tmp_path / "text.fits"
     path.write_text("not a FITS file")
-    with pytest.raises(ValueError, match="not a catalogue"):
+    with pytest.raises(ValueError, match="not a catalog"):
         RealGalaxyPopulation(path, (18, 22))
 
 

@@ -7,8 +7,8 @@ import pytest
 from skastro.simulation.spectra._grid import LIGHT_SPEED, LogGrid, mix
 
 
-def gaussian(grid, centre, sigma):
-    return np.exp(-0.5 * ((grid.ln_wavelength - np.log(centre)) / sigma) ** 2)
+def gaussian(grid, center, sigma):
+    return np.exp(-0.5 * ((grid.ln_wavelength - np.log(center)) / sigma) ** 2)
 
 
 def test_covers_the_range():
@@ -55,21 +55,21 @@ def test_blur_keeps_single_precision():
 def test_lines_conserve_flux_whatever_their_width(sigma):
     grid = LogGrid(4000.0, 6000.0, 1e-4)
     flux = np.zeros((2, grid.size))
-    centres = np.array([4700.3, 5200.7])
-    grid.add_lines(flux, centres, np.full(2, sigma), np.array([3.0, -2.0]))
+    centers = np.array([4700.3, 5200.7])
+    grid.add_lines(flux, centers, np.full(2, sigma), np.array([3.0, -2.0]))
     total = flux @ np.diff(grid.edges)
     np.testing.assert_allclose(total, [3.0, -2.0], rtol=5e-4)
     mean = (flux @ grid.ln_wavelength) / flux.sum(axis=1)
     # A line much narrower than a pixel can be no better placed than the pixel.
     tolerance = 0.01 if sigma > grid.step else 0.5 * grid.step * 5000
-    np.testing.assert_allclose(np.exp(mean), centres, atol=tolerance)
+    np.testing.assert_allclose(np.exp(mean), centers, atol=tolerance)
 
 
 def test_lines_beyond_the_ends():
     grid = LogGrid(4000.0, 6000.0, 1e-4)
     flux = np.zeros((3, grid.size))
-    centres = np.array([1000.0, grid.edges[0], 9000.0])
-    grid.add_lines(flux, centres, np.full(3, 1e-3), np.ones(3))
+    centers = np.array([1000.0, grid.edges[0], 9000.0])
+    grid.add_lines(flux, centers, np.full(3, 1e-3), np.ones(3))
     # Half of the line at the very edge lies on the grid.
     np.testing.assert_allclose(flux @ np.diff(grid.edges), [0.0, 0.5, 0.0], atol=1e-3)
 

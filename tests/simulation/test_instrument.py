@@ -27,21 +27,21 @@ def fwhm(wavelength, profile):
 @pytest.mark.parametrize("resolution", [300.0, 1800.0, 10000.0])
 @pytest.mark.parametrize("how", ["added line", "blurred spike"])
 def test_unresolved_line_has_the_instrument_s_width(resolution, how):
-    centre = 6000.0
-    width = centre / resolution
-    wavelength = np.arange(centre - 4 * width, centre + 4 * width, width / 60)
+    center = 6000.0
+    width = center / resolution
+    wavelength = np.arange(center - 4 * width, center + 4 * width, width / 60)
     spectrograph = Spectrograph(wavelength, resolution)
     grid = spectrograph.grid
     flux = np.zeros((1, grid.size))
     if how == "added line":
-        grid.add_lines(flux, np.array([centre]), grid.sigma()[None], np.ones(1))
+        grid.add_lines(flux, np.array([center]), grid.sigma()[None], np.ones(1))
     else:
-        flux[0, np.searchsorted(grid.edges, centre) - 1] = 1.0
+        flux[0, np.searchsorted(grid.edges, center) - 1] = 1.0
         flux = grid.blur(flux, grid.sigma())
     profile = spectrograph.to_pixels(flux)[0]
     assert fwhm(wavelength, profile) == pytest.approx(width, rel=0.02)
     peak = wavelength[profile.argmax()]
-    assert peak == pytest.approx(centre, abs=0.6 * grid.step * centre + width / 60)
+    assert peak == pytest.approx(center, abs=0.6 * grid.step * center + width / 60)
 
 
 def test_pixels_conserve_flux(spectrograph):

@@ -29,9 +29,9 @@ def spectra(library, temperature):
     return GRID.blur(flux, GRID.sigma())
 
 
-def equivalent_width(flux, centre, half, gap=5.0, side=20.0):
+def equivalent_width(flux, center, half, gap=5.0, side=20.0):
     """Equivalent width (Å) over side bands on both sides, one a spectrum."""
-    offset = GRID.wavelength - centre
+    offset = GRID.wavelength - center
     line = np.abs(offset) <= half
     left = (offset < -half - gap) & (offset > -half - gap - side)
     right = (offset > half + gap) & (offset < half + gap + side)
@@ -72,10 +72,10 @@ def test_continuum_between_the_lines_is_a_black_body(library):
         np.testing.assert_allclose(flux[rows], expected[rows], rtol=0.02)
 
 
-@pytest.mark.parametrize("centre", [4862.7, 4341.7, 6564.6])
-def test_balmer_lines_are_strongest_near_a0(library, centre):
+@pytest.mark.parametrize("center", [4862.7, 4341.7, 6564.6])
+def test_balmer_lines_are_strongest_near_a0(library, center):
     temperature = np.array([6800, 7500, 8500, 9500, 11000, 15000, 25000, 40000])
-    width = equivalent_width(spectra(library, temperature), centre, 60.0)
+    width = equivalent_width(spectra(library, temperature), center, 60.0)
     assert 8500 <= temperature[width.argmax()] <= 11000
     assert 7 < width.max() < 20  # Å, A0 dwarfs: about 13 in Hβ
     rising, falling = np.split(width, [width.argmax()])
@@ -150,8 +150,8 @@ def test_lines_lie_at_the_doppler_shifted_wavelength():
     for row in a_stars:
         depth = stars["flux"][row, window].max() - stars["flux"][row, window]
         weight = np.where(depth > 0.6 * depth.max(), depth, 0.0)
-        centre = (weight * GRID.wavelength[window]).sum() / weight.sum()
-        assert centre == pytest.approx(4862.7 * (1 + stars["redshift"][row]), abs=1.0)
+        center = (weight * GRID.wavelength[window]).sum() / weight.sum()
+        assert center == pytest.approx(4862.7 * (1 + stars["redshift"][row]), abs=1.0)
 
 
 def test_white_dwarfs_have_broader_lines_than_a_stars(library):

@@ -93,7 +93,7 @@ def test_note_says_how_to_go_on(model, X, tmp_path):
         predict_stream(model, X, CHUNK, out=tmp_path / "a.h5", verbose=0)
     (note,) = caught.value.__notes__
     assert note.startswith("40 of 95 rows are finished and kept in ")
-    assert note.endswith("the same call goes on from there.")
+    assert note.endswith("the same call continues from there.")
 
 
 def test_progress_goes_on_too(model, X, tmp_path, capsys):

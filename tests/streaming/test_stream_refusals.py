@@ -49,14 +49,14 @@ def test_places_that_cannot_be_written(model, X, tmp_path):
 
 
 def test_input_is_not_overwritten(model, X, tmp_path):
-    out = tmp_path / "catalogue.h5"
+    out = tmp_path / "catalog.h5"
     with h5py.File(out, "w") as file:
         data = file.create_dataset("X", data=X)
         for rows in (data, LazyArray(data)):
-            with pytest.raises(ValueError, match=r"X is read from .*catalogue\.h5"):
+            with pytest.raises(ValueError, match=r"X is read from .*catalog\.h5"):
                 predict_stream(model, rows, out=out, verbose=0)
         ids = file.create_dataset("id", data=np.arange(103))
-        with pytest.raises(ValueError, match=r"ids is read from .*catalogue\.h5"):
+        with pytest.raises(ValueError, match=r"ids is read from .*catalog\.h5"):
             predict_stream(model, X, out=out, ids=ids, verbose=0)
     X.tofile(tmp_path / "X.csv")
     data = np.memmap(tmp_path / "X.csv", np.float32, mode="r", shape=X.shape)
@@ -90,7 +90,7 @@ def test_methods_that_are_not_there(X, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "rows", [iter([1, 2]), {"a": 1}, "catalogue.h5", np.float32(1), None]
+    "rows", [iter([1, 2]), {"a": 1}, "catalog.h5", np.float32(1), None]
 )
 def test_what_has_no_rows_is_refused(model, rows, tmp_path):
     with pytest.raises(TypeError, match="must have a length and slices"):

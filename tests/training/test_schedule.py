@@ -170,8 +170,16 @@ def test_any_callable_is_a_schedule():
         (lambda: CosineCycles(1.5), TypeError, "n_cycles must be an integer"),
         (lambda: CosineCycles(warm_up=4), ValueError, "warm_up .* divide epochs by"),
         (lambda: CosineCycles(warm_up="4"), TypeError, "warm_up must be a number"),
-        (lambda: CosineCycles(decay=-1), ValueError, "decay must be zero or more"),
-        (lambda: CosineCycles(end=math.inf), ValueError, "end must be zero or more"),
+        (
+            lambda: CosineCycles(decay=-1),
+            ValueError,
+            "decay must be at least 0; got",
+        ),
+        (
+            lambda: CosineCycles(end=math.inf),
+            ValueError,
+            "end must be at least 0 and finite",
+        ),
         (
             lambda: CosineCycles(2, warm_up=0.2, length=0.5),
             ValueError,

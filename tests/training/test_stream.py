@@ -224,7 +224,7 @@ def test_one_buffer_is_shuffled_uniformly(rows):
     orders = np.stack(
         [collect(X, rows, 8, shuffle=True, seed=seed)[0] for seed in range(400)]
     )
-    # Each sample is as often at each place, and each pair as often neighbours.
+    # Each sample is as often at each place, and each pair as often neighbors.
     counts = np.stack([np.bincount(places, None, 8) for places in orders.T])
     assert chisquare(counts.ravel()).pvalue > 0.01
     pairs = np.bincount((orders[:, :-1] * 8 + orders[:, 1:]).ravel(), None, 64)
@@ -248,7 +248,7 @@ def test_many_buffers_mix_distant_rows(array):
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_chunks_are_read_once(array, shuffle, monkeypatch):
-    # Rows as small as these would be read along with their neighbours.
+    # Rows as small as these would be read along with their neighbors.
     monkeypatch.setattr("skastro.utils._lazy._GAP_BYTES", 0)
     source = Source(array)
     source.chunks = (9, 2, 3)

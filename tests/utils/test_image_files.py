@@ -13,11 +13,11 @@ from skastro.utils import ImageFiles, LazyArray, as_lazy, is_lazy, read_image_he
 
 GENERATOR = np.random.default_rng(0)
 STACKS = {
-    "grey": GENERATOR.integers(0, 256, (7, 5, 6), dtype="u1"),
-    "grey 16 bits": GENERATOR.integers(0, 2**16, (7, 5, 6), dtype="u2"),
+    "gray": GENERATOR.integers(0, 256, (7, 5, 6), dtype="u1"),
+    "gray 16 bits": GENERATOR.integers(0, 2**16, (7, 5, 6), dtype="u2"),
     "RGB": GENERATOR.integers(0, 256, (7, 5, 6, 3), dtype="u1"),
     "RGBA": GENERATOR.integers(0, 256, (7, 5, 6, 4), dtype="u1"),
-    "grey with alpha": GENERATOR.integers(0, 256, (7, 5, 6, 2), dtype="u1"),
+    "gray with alpha": GENERATOR.integers(0, 256, (7, 5, 6, 2), dtype="u1"),
 }
 
 
@@ -86,9 +86,9 @@ def test_channels_first(paths, channel_axis):
     np.testing.assert_array_equal(images[2], np.moveaxis(STACKS["RGB"][2], -1, 0))
 
 
-def test_channels_first_of_grey_images(tmp_path):
-    images = ImageFiles(save(tmp_path, STACKS["grey"]), channel_axis=1)
-    np.testing.assert_array_equal(images[:], STACKS["grey"])
+def test_channels_first_of_gray_images(tmp_path):
+    images = ImageFiles(save(tmp_path, STACKS["gray"]), channel_axis=1)
+    np.testing.assert_array_equal(images[:], STACKS["gray"])
 
 
 def test_one_thread(paths, monkeypatch):
@@ -117,7 +117,7 @@ def test_relative_paths_in_a_text_file(tmp_path, paths, monkeypatch):
 
 def test_header(paths, tmp_path):
     assert read_image_header(paths[0]) == ((5, 6, 3), np.uint8)
-    (deep,) = save(tmp_path, STACKS["grey 16 bits"][:1])
+    (deep,) = save(tmp_path, STACKS["gray 16 bits"][:1])
     assert read_image_header(str(deep)) == ((5, 6), np.uint16)
 
 
@@ -134,7 +134,7 @@ def test_pickled(paths):
     np.testing.assert_array_equal(again[:], images[:])
 
 
-def test_door(paths):
+def test_estimators_take_paths(paths):
     assert is_lazy(paths)
     assert is_lazy([str(path).upper() for path in paths])
     assert not is_lazy([*paths, 1])
@@ -185,8 +185,8 @@ def test_bad_channel_axis(paths, channel_axis):
     ("image", "seen"),
     [
         (STACKS["RGB"][0, :4], r"image_3.png' is \(4, 6, 3\) uint8"),
-        (STACKS["grey"][0], r"image_3.png' is \(5, 6\) uint8"),
-        (STACKS["grey 16 bits"][0], r"image_3.png' is \(5, 6\) uint16"),
+        (STACKS["gray"][0], r"image_3.png' is \(5, 6\) uint8"),
+        (STACKS["gray 16 bits"][0], r"image_3.png' is \(5, 6\) uint16"),
     ],
 )
 def test_images_of_different_shapes(paths, image, seen):
@@ -227,7 +227,7 @@ def test_palette_is_refused(tmp_path):
 
 
 def test_several_frames_are_refused(tmp_path):
-    first, *others = (Image.fromarray(image) for image in STACKS["grey"])
+    first, *others = (Image.fromarray(image) for image in STACKS["gray"])
     first.save(tmp_path / "a.tif", save_all=True, append_images=others)
     with pytest.raises(ValueError, match=r"a.tif' holds 7 images"):
         ImageFiles([tmp_path / "a.tif"])

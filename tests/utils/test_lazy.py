@@ -223,7 +223,7 @@ def test_closed_file(tmp_path, array):
         pickle.dumps(X)
 
 
-def test_neighbours_are_read_by_one_call():
+def test_neighbors_are_read_by_one_call():
     source = CountedReads(np.zeros((10**5, 1000), "u1"))
     X = LazyArray(source)
     # A block is 8 MiB, 8388 rows; a gap of up to 262 rows is read along.
@@ -395,7 +395,7 @@ def test_cross_validation(tmp_path, n_jobs):
     np.testing.assert_array_equal(scores["memory"], scores["disk"])
 
 
-# The door
+# Validation of input
 
 
 def test_what_is_lazy(source):

@@ -66,8 +66,8 @@ def test_integral_is_conserved(name):
 
 
 @pytest.mark.parametrize("factor", [2, 3, 10])
-def test_linear_flux_is_kept_at_the_centres_when_pixels_are_joined(factor):
-    # The mean of a linear function over a bin is its value at the centre, also where
+def test_linear_flux_is_kept_at_the_centers_when_pixels_are_joined(factor):
+    # The mean of a linear function over a bin is its value at the center, also where
     # it is sampled, as long as bins hold whole pixels.
     wavelength = 4000 + 2.0 * np.arange(60)
     new_wavelength = wavelength.reshape(-1, factor).mean(axis=1)
@@ -86,16 +86,16 @@ def test_same_grid_is_the_identity(make):
     assert_array_equal(rebin(flux, wavelength, moved), flux)
 
 
-def test_gaussian_line_keeps_flux_centre_and_broadens_as_it_should():
+def test_gaussian_line_keeps_flux_center_and_broadens_as_it_should():
     wavelength = np.arange(5000, 5200, 0.5)
-    sigma, centre = 8.0, 5101.3
-    flux = np.exp(-0.5 * ((wavelength - centre) / sigma) ** 2)
+    sigma, center = 8.0, 5101.3
+    flux = np.exp(-0.5 * ((wavelength - center) / sigma) ** 2)
     new_wavelength = np.arange(5001.75, 5198, 4.0)
     rebinned = rebin(flux, wavelength, new_wavelength)
     total = rebinned.sum()
     assert_allclose(total * 4, sigma * np.sqrt(2 * np.pi), rtol=1e-9)
     mean = np.sum(rebinned * new_wavelength) / total
-    assert_allclose(mean, centre, atol=1e-6)
+    assert_allclose(mean, center, atol=1e-6)
     # Joining eight pixels adds the variance of eight evenly spaced points.
     variance = np.sum(rebinned * (new_wavelength - mean) ** 2) / total
     assert_allclose(variance, sigma**2 + 0.5**2 * (8**2 - 1) / 12, rtol=1e-6)
@@ -166,17 +166,17 @@ def test_input_is_not_changed():
 def test_units_are_converted():
     flux = np.arange(6.0)
     angstrom = np.arange(4000, 4060, 10) * units.AA
-    nanometre = units.Quantity([400.5, 402.5, 404.5], "nm")
-    assert_allclose(rebin(flux, angstrom, nanometre), [0.5, 2.5, 4.5], rtol=1e-9)
+    nanometer = units.Quantity([400.5, 402.5, 404.5], "nm")
+    assert_allclose(rebin(flux, angstrom, nanometer), [0.5, 2.5, 4.5], rtol=1e-9)
     with pytest.raises(ValueError, match="unit Angstrom, but new_wavelength has none"):
         rebin(flux, angstrom, [4005, 4025])
     with pytest.raises(ValueError, match="no unit, but new_wavelength has the unit nm"):
-        rebin(flux, np.arange(6), nanometre)
+        rebin(flux, np.arange(6), nanometer)
 
 
 def test_bin_edges():
-    centres = np.array([1.0, 2.0, 4.0, 8.0])
-    assert_allclose(bin_edges(centres), [0.5, 1.5, 3.0, 6.0, 10.0])
+    centers = np.array([1.0, 2.0, 4.0, 8.0])
+    assert_allclose(bin_edges(centers), [0.5, 1.5, 3.0, 6.0, 10.0])
     assert_allclose(bin_edges([5.0]), [4.5, 5.5])
 
 

@@ -69,7 +69,7 @@ CREDITS = {
         "Walmsley et al. 2022, MNRAS 509, 3966)."
     ),
 }
-# Attribute of the result: column of the table that it shows.
+# Attribute of the result: column of the table.
 _ATTRIBUTES = {
     "id": "id",
     "ra": "ra",
@@ -80,9 +80,9 @@ _ATTRIBUTES = {
 _UNITS = {"ra": "deg", "dec": "deg", "pxscale": "arcsec"}
 _UNEQUAL = (
     "It looks like images of unequal size, but the images of one data set must all "
-    "have one. Read them one by one with h5py, bring them to one size, by cutting and "
-    "padding with skastro.CropPadImages(size).transform(list_of_images) or by "
-    "resizing, and store the array that results."
+    "have the same size. Read them one by one with h5py, bring them to one size, by "
+    "skastro.CropPadImages(size).transform(list_of_images) or by resizing, and store "
+    "the resulting array."
 )
 
 
@@ -117,7 +117,7 @@ def fetch_galaxy10(
     n_retries: int = 3,
     verbose: int = 1,
 ) -> Bunch | tuple[np.ndarray | LazyArray, np.ndarray]:
-    """Download a Galaxy10 data set, once, and read it.
+    """Download a Galaxy10 data set once, and read it.
 
     ========== ======== ============== ==================================
     `variant`  images   size           in memory
@@ -126,49 +126,49 @@ def fetch_galaxy10(
     "decals"   17 736   256 x 256 x 3  3.5 GB, or on disk by ``lazy=True``
     ========== ======== ============== ==================================
 
-    Both have ten classes, which are named as in the data sets' description. The file
-    is compared with its checksum whenever it is read. Read more in the
-    :ref:`User Guide <reading_images>`.
+    Both have ten classes, named as in the description of the data sets. The checksum of
+    the file is checked whenever it is read. Read more in the :ref:`User Guide
+    <reading_images>`.
 
     Parameters
     ----------
     variant : {"sdss", "decals"}, default="sdss"
         Which data set.
     data_home : path-like, default=None
-        Folder in which to keep the file. None means what the environment variable
-        ``SKASTRO_HOME`` says, or else the folder ``skastro`` where the operating
-        system keeps caches, such as ``~/.cache/skastro``.
+        Folder for the file. None means the environment variable ``SKASTRO_HOME`` or, if
+        it is not set, the folder ``skastro`` in the operating system's folder for
+        caches, such as ``~/.cache/skastro``.
     download_if_missing : bool, default=True
-        If False, a file that is not there is an error.
+        If False, a missing file is an error.
     return_X_y : bool, default=False
-        Return ``(images, target)`` alone.
+        Return only ``(images, target)``.
     lazy : bool, default=False
-        Leave the images on disk, from where estimators read them batch by batch.
+        Leave the images on disk; estimators read them batch by batch.
     url : str, default=None
-        Where to download from, such as a mirror. None means zenodo.org, records
-        10844811 and 10845026.
+        URL to download from, such as a mirror. None means zenodo.org, records 10844811
+        and 10845026.
     n_retries : int, default=3
-        How often to go on by itself when the connection breaks off in the middle. What
-        has arrived is kept in any case, also if the process is killed, and the next
-        call goes on from there.
+        Number of retries after the connection is lost during the download. Received
+        data are kept in any case, also if the process is killed, and the next call
+        continues from there.
     verbose : int, default=1
         Whether to show a progress bar; 0 is silent.
 
     Returns
     -------
     galaxies : :class:`~sklearn.utils.Bunch` or tuple (images, target)
-        What :func:`read_galaxy10` returns.
+        The result of :func:`read_galaxy10`.
 
     Raises
     ------
     FileNotFoundError
         If the file is absent and `download_if_missing` is False.
     ConnectionError
-        If the server cannot be reached. The message says where to put a file that was
+        If the server cannot be reached. The message tells where to put a file that was
         downloaded by other means.
     OSError
-        If the server refuses, or if the file's checksum is wrong. What was downloaded
-        is then deleted; a file that was there before is left as it is.
+        If the server refuses, or if the checksum of the file is wrong. A downloaded
+        file is then deleted; a file that existed before is not changed.
     ValueError
         If `variant` is unknown.
 
@@ -212,9 +212,9 @@ def read_galaxy10(
 ) -> Bunch:
     """Read images of galaxies and their classes from an HDF5 file.
 
-    The layout is that of the Galaxy10 data sets: an array of images, integer labels
-    beside it, and any further data sets with one entry a galaxy. Pixels are left as
-    they are. Read more in the :ref:`User Guide <reading_images>`.
+    The layout is that of the Galaxy10 data sets: an array of images, an array of
+    integer labels, and any further data sets with one entry per galaxy. Pixels are not
+    changed. Read more in the :ref:`User Guide <reading_images>`.
 
     Parameters
     ----------
@@ -226,18 +226,18 @@ def read_galaxy10(
         Data set of the labels: integers, or names of classes. None reads images
         without labels.
     class_names : sequence of str or dict of int to str, default=None
-        Names of the integer labels. None means those of `variant`, or else those in
-        the file's attribute ``class_names`` (for another target than "ans"
-        ``<target>_names``): a list of texts, or one as JSON.
+        Names of the integer labels. None means those of `variant` or, without it, those
+        in the file's attribute ``class_names`` (``<target>_names`` for another target
+        than "ans"): a list of strings, or one as JSON.
     variant : {"sdss", "decals"} or None, default=None
-        Which of the two published data sets the labels are those of. None recognizes
-        them, where the file names no classes, by images of shape (69, 69, 3) or (256,
-        256, 3) and all labels from 0 to 9.
+        The published data set whose class names apply. With None, and if the file names
+        no classes, a published data set is recognized by images of shape (69, 69, 3) or
+        (256, 256, 3) and all labels from 0 to 9.
     lazy : bool, default=False
-        Leave the images on disk, from where estimators read them batch by batch. The
-        file stays open as long as they are used.
+        Leave the images on disk; estimators read them batch by batch. The file stays
+        open as long as they are used.
     verbose : int, default=1
-        Whether to show a progress bar where reading takes more than two seconds; 0 is
+        Whether to show a progress bar if reading takes more than two seconds; 0 is
         silent.
 
     Returns
@@ -249,29 +249,29 @@ def read_galaxy10(
                 (n_galaxies, height, width[, n_channels])
             Images with the file's data type, uint8 in the published data sets.
         target : ndarray of shape (n_galaxies,), or None
-            Names of classes; the integers where their names are not known. None
-            without labels.
+            Names of classes; the integers if their names are not known. None without
+            labels.
         target_names : ndarray, or None
             The different values of `target`, sorted as in an estimator's ``classes_``.
         label : ndarray of shape (n_galaxies,), or None
             Integer labels as stored in the file.
         class_names : dict of int to str, or None
-            The name of each label, those that do not occur included.
+            The name of each label, including labels that do not occur.
         id, ra, dec, redshift, pixel_scale : ndarray or None
-            Columns of `table` in brief, of shape (n_galaxies,), each None where the
-            table has no such column: name, coordinates in degrees, redshift, and
-            arcseconds a pixel (column "pxscale").
+            Columns of `table`, of shape (n_galaxies,), each None if the table has no
+            such column: name, coordinates in degrees, redshift, and arcseconds per
+            pixel (column "pxscale").
         table : :class:`astropy.table.Table`
-            One row a galaxy with all other data sets beside the images that have one
-            number, text or vector a galaxy, the labels included.
+            One row per galaxy with all other data sets that have one number, string or
+            vector per galaxy, including the labels.
         left_out : list of (name, shape)
-            Data sets beside the images that have another length or more axes.
+            Data sets that have another length or more axes.
         variant : {"sdss", "decals"} or None
-            Which published data set it was taken for.
+            The published data set whose class names were used.
         attributes : dict
             Attributes of the file, such as its source.
         DESCR : str
-            What is known of the file, and whom to credit.
+            Description of the file, with the references to cite.
         path : :class:`pathlib.Path`
             The file.
 
@@ -282,15 +282,16 @@ def read_galaxy10(
     OSError
         If the file is empty, truncated, damaged or not HDF5.
     ValueError
-        If a data set is absent (the message lists those present), holds no images, or
-        images of unequal size; if labels are not as many as the images, no integers,
-        negative or without a name; or if a parameter is wrong.
+        If a data set is absent (the message lists those present), or holds no images or
+        images of unequal size; if the number of labels differs from that of images, or
+        labels are not integers, are negative or have no name; or if a parameter is
+        wrong.
 
     See Also
     --------
     fetch_galaxy10 : Download one of the published data sets and read it.
-    ImageFiles : Images in files of their own.
-    skastro.GalaxyClassifier : What they are for.
+    ImageFiles : One file per image.
+    skastro.GalaxyClassifier : Classifier of such images.
 
     References
     ----------
@@ -329,8 +330,8 @@ def read_galaxy10(
         )
     if variant is not None and class_names is not None:
         raise ValueError(
-            "class_names and variant both say what the labels mean: set one of them to "
-            "None."
+            "class_names and variant both define the meaning of the labels: set one of "
+            "them to None."
         )
     path = Path(path)
     with reading_hdf5(path) as file:
@@ -350,7 +351,7 @@ def read_galaxy10(
             galaxies.images = read_images(dataset, verbose)
         name = dataset.name
     if lazy:
-        # A handle of its own, which closes when the array is forgotten.
+        # A separate handle, which closes when the array is deleted.
         galaxies.images = LazyArray(open_hdf5(path)[name])
     galaxies.path = path
     galaxies.DESCR = _describe(galaxies)
@@ -358,7 +359,7 @@ def read_galaxy10(
 
 
 def _find_images(file: h5py.File, name: str) -> h5py.Dataset:
-    """Look up the images, and refuse what estimators could not take."""
+    """Look up the images, and check their shape and type."""
     dataset = find_dataset(file, name, "Name the images by images=....")
     where = f"{file.filename}: data set {name!r}"
     if isinstance(dataset, h5py.Group):
@@ -388,7 +389,7 @@ def _read_labels(
     name: str,
     class_names: ClassNames | None,
 ) -> None:
-    """Read the labels and give them their names."""
+    """Read the labels and their names."""
     advice = "Name the labels by target=..., or read images alone by target=None."
     dataset = find_dataset(file, name, advice)
     values = None if isinstance(dataset, h5py.Group) else read_column(dataset)
@@ -411,7 +412,7 @@ def _read_labels(
 
 
 def _read_table(images: h5py.Dataset) -> tuple[Table, list[tuple[str, tuple]]]:
-    """Read what stands beside the images with one entry a galaxy."""
+    """Read the other data sets that have one entry per galaxy."""
     table, left_out = Table(), []
     for name, item in images.parent.items():
         if not isinstance(item, h5py.Dataset) or item.name == images.name:
@@ -426,7 +427,7 @@ def _read_table(images: h5py.Dataset) -> tuple[Table, list[tuple[str, tuple]]]:
 
 
 def _describe(galaxies: Bunch) -> str:
-    """Say what is known of the file in a few lines."""
+    """Describe the file in a few lines."""
     shape = " x ".join(map(str, galaxies.images.shape[1:]))
     lines = [f"{len(galaxies.images)} images of {shape} pixels, {galaxies.path.name}."]
     if galaxies.variant is not None:
@@ -443,12 +444,11 @@ def check_labels(values: np.ndarray | None, n_images: int, where: str) -> np.nda
     """Check that there is one integer or text for each image; whole floats pass."""
     if values is not None and values.shape == (n_images, 1):
         values = values[:, 0]
-    shape = None if values is None else values.shape
-    if shape is None or len(shape) != 1:
-        found = "is a group" if shape is None else f"has shape {shape}"
+    if values is None or values.ndim != 1:
+        found = "is a group" if values is None else f"has shape {values.shape}"
         raise ValueError(
-            f"{where} {found}, but labels are one number or text a galaxy, of shape "
-            f"({n_images},). Take numpy.argmax(..., axis=1) of one column a class."
+            f"{where} {found}, but labels are one number or text per galaxy, of shape "
+            f"({n_images},). Use numpy.argmax(..., axis=1) for one column per class."
         )
     if len(values) != n_images:
         raise ValueError(
@@ -475,7 +475,7 @@ def check_labels(values: np.ndarray | None, n_images: int, where: str) -> np.nda
 def _find_class_names(
     attributes: Mapping[str, Any], target: str, path: str
 ) -> list[str] | None:
-    """Find the names of classes in a file's attributes; None where there are none."""
+    """Find the names of classes in a file's attributes; None if there are none."""
     key = f"{target}_names"
     if key not in attributes and target == "ans":
         key = "class_names"
@@ -498,7 +498,7 @@ def _find_class_names(
 
 
 def _recognize_variant(shape: tuple[int, ...], labels: np.ndarray) -> str | None:
-    """Tell the published data sets from others by their images and labels."""
+    """Recognize the published data sets by their images and labels."""
     if not np.array_equal(np.unique(labels), np.arange(10)):
         return None
     for variant, image_shape in _IMAGE_SHAPES.items():
@@ -510,7 +510,7 @@ def _recognize_variant(shape: tuple[int, ...], labels: np.ndarray) -> str | None
 def _name_labels(
     labels: np.ndarray, class_names: ClassNames | None, where: str
 ) -> tuple[np.ndarray, dict[int, str] | None]:
-    """Put the names of classes in the place of integer labels; give both."""
+    """Replace integer labels by the names of classes; return both."""
     if isinstance(class_names, str):
         raise ValueError(
             f"class_names must be a list of names, but got the text {class_names!r}."
@@ -540,13 +540,12 @@ def _text(name: Any) -> str:
 
 
 def _refuse(labels: np.ndarray, bad: np.ndarray, what: str, where: str) -> None:
-    """Raise an error that names the labels that are wrong, and where they are."""
+    """Raise an error that names the wrong labels and their rows."""
     if not bad.any():
         return
     rows = np.flatnonzero(bad)
     raise ValueError(
         f"{where} holds {what}: {name_rows(np.unique(labels[rows]).tolist())}, in "
-        f"{len(rows)} of {len(labels)} rows ({name_rows(rows.tolist())}). Say what "
-        "each label means by class_names={0: ..., 1: ...}, or leave these rows out of "
-        "the file."
+        f"{len(rows)} of {len(labels)} rows ({name_rows(rows.tolist())}). Name each "
+        "label by class_names={0: ..., 1: ...}, or leave these rows out of the file."
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Simulated images of galaxies: making them, and the files that keep them."""
+"""Simulated images of galaxies, and files that hold them."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -32,7 +32,7 @@ from skastro.utils import (
 # AB magnitudes of a square arcsecond of a dark sky, about those of Ivezić et al. 2019.
 _SKY_BRIGHTNESS = {"u": 23.0, "g": 22.3, "r": 21.2, "i": 20.5, "z": 19.6, "y": 18.6}
 
-# In pixels. Beyond, the transforms of galaxies of high index do not fit into memory.
+# In pixels. Transforms of larger galaxies with a high index do not fit into memory.
 _LARGEST_RADIUS = 100
 
 _DESCRIPTION = """\
@@ -47,11 +47,11 @@ Noise: {noise}
 Point spread function: {psf}, FWHM {fwhm[0]:g} to {fwhm[1]:g} arcsec
 Mean number of neighbors: {n_neighbors:g}
 
-Made by skastro.datasets.make_galaxies with GalSim; its documentation says what is
-simulated.
+Made by skastro.datasets.make_galaxies with GalSim; its documentation describes the
+simulation.
 """
 _SPLIT_NAMES = {2: ("train", "test"), 3: ("train", "valid", "test")}
-# Galaxies in one task: enough to hide the cost of handing it to another process.
+# Galaxies in one task: enough to make the overhead of a process negligible.
 _TASK = 32
 
 _UNITS = {
@@ -63,7 +63,7 @@ _UNITS = {
     "y": "pix",
     "stamp_size": "pix",
 }
-# Bytes that are read at once at least: few enough for random rows.
+# Minimum number of bytes to read at once: few enough for random rows.
 _CHUNK_BYTES = 2**20
 _ADVICE = "Files of simulated galaxies are made by make_galaxies(out=...)."
 
@@ -95,19 +95,17 @@ def make_galaxies(
     n_jobs: int | None = None,
     verbose: int = 1,
 ) -> Bunch:
-    """Simulate images of galaxies as a survey's camera takes them, with GalSim.
+    """Simulate images of galaxies as a survey camera takes them, with GalSim.
 
-    Galaxies have the profile of Sérsic, or a bulge (de Vaucouleurs) and an exponential
-    disc, or they are those that the Hubble Space Telescope has seen. They stand within
-    half a pixel of the center, are blurred by a point spread function and by the
-    pixels, and recorded with the noise of photons, sky and electronics. The parameters
-    of each are known. GalSim [1]_ draws them; it comes with
-    ``pip install "skastro[sim]"``. Read more in the :ref:`User Guide
-    <simulated_galaxies>`.
+    Galaxies have a Sérsic profile, or a bulge (de Vaucouleurs) and an exponential disk,
+    or they are images by the Hubble Space Telescope. They are within half a pixel of
+    the center, are convolved with a point spread function and the pixel, and have the
+    noise of photons, sky and electronics. The parameters of each galaxy are known.
+    GalSim [1]_ draws the images; install it with ``pip install "skastro[sim]"``. Read
+    more in the :ref:`User Guide <simulated_galaxies>`.
 
-    Where a range is asked for, values are drawn evenly from it (radii evenly in their
-    logarithm), each parameter by itself; a number stands for the same value in all
-    galaxies.
+    From a range, values are drawn uniformly (radii: in the logarithm), independently
+    for each parameter. A number stands for the same value in all galaxies.
 
     Parameters
     ----------
@@ -121,37 +119,37 @@ def make_galaxies(
         means `size`.
     bands : str or sequence of str, default="r"
         Filters of LSST, "u", "g", "r", "i", "z" or "y". A single name gives images
-        without an axis of channels, a sequence one channel a band.
-    profile : {"sersic", "bulge+disc", "both"}, default="sersic"
-        Which galaxies to make; "both" means either kind, half and half.
+        without a channel axis, a sequence one channel per band.
+    profile : {"sersic", "bulge+disk", "both"}, default="sersic"
+        Profile of the galaxies; "both" means half of each kind.
     magnitude : float or tuple of (float, float), default=(18, 22)
-        Range of the total AB magnitude in the first band, of light that falls outside
-        the image too.
+        Range of the total AB magnitude in the first band, including the light outside
+        the image.
     half_light_radius : float or tuple of (float, float), default=(0.4, 2.5)
         Range of the radius with half of the light in the first band before blurring, in
-        arcsec: the geometric mean of the ellipse's half axes. At most 100 pixels, and
-        less where an index above 4 and a high ellipticity would need Fourier transforms
-        of more than 16384 x 16384 pixels.
+        arcsec: the geometric mean of the semi-axes of the ellipse. At most 100 pixels,
+        and less if an index above 4 and a high ellipticity would need Fourier
+        transforms of more than 16384 x 16384 pixels.
     sersic_index : float or tuple of (float, float), default=(0.5, 6)
-        Range of the index of Sérsic's profile, within 0.3 to 6.2. Drawn values are
-        rounded to 0.1, since GalSim prepares each anew.
+        Range of the Sérsic index, within 0.3 to 6.2. Drawn values are rounded to 0.1,
+        because GalSim prepares each index separately.
     ellipticity : float or tuple of (float, float), default=(0, 0.7)
-        Range of 1 - b/a, with the half axes a and b; at most 0.95. Bulge and disc have
-        the same.
+        Range of 1 - b/a, with the semi-axes a and b; at most 0.95. It is the same for
+        bulge and disk.
     bulge_fraction : float or tuple of (float, float), default=(0, 1)
-        Range of the bulge's part of the light in the first band. Its half-light radius
-        is 0.1 to 0.6 of the disc's.
+        Range of the bulge's fraction of the light in the first band. The half-light
+        radius of the bulge is 0.1 to 0.6 of that of the disk.
     n_neighbors : float, default=0
-        Mean number of neighbors, drawn from the same ranges and spread evenly between
-        the galaxy's half-light radius and the corners of its stamp.
+        Mean number of neighbors. They are drawn from the same ranges and distributed
+        uniformly between the galaxy's half-light radius and the corners of its stamp.
     real_catalog : str or path-like, default=None
-        Catalogue of images of real galaxies in the format of
+        Catalog of images of real galaxies in the format of
         ``galsim.RealGalaxyCatalog``, such as that of COSMOS which
-        ``galsim_download_cosmos`` fetches. Its galaxies of the given range of
-        magnitudes are then used, at their own magnitudes and sizes, randomly rotated;
-        `profile` and the ranges of radius, index, ellipticity and bulge have no effect.
-        Their images hold their own noise too. One band only, and a PSF that is wider
-        than the telescope's.
+        ``galsim_download_cosmos`` fetches. Its galaxies in the range of magnitudes are
+        then used, with their own magnitudes and sizes, randomly rotated; `profile` and
+        the ranges of radius, index, ellipticity and bulge have no effect. Their images
+        contain the noise of the original images. Needs one band, and a PSF wider than
+        that of the telescope.
     pixel_scale : float, default=0.2
         Side of a pixel, in arcsec.
     psf : {"moffat", "kolmogorov", "gaussian"}, default="moffat"
@@ -160,28 +158,29 @@ def make_galaxies(
     psf_fwhm : float or tuple of (float, float), default=(0.6, 1)
         Range of its full width at half maximum, in arcsec; at least one pixel.
     noise : {"poisson", "gaussian"} or None, default="poisson"
-        "poisson": counts of galaxy and sky have Poisson's distribution, to which
-        Gaussian `read_noise` comes. "gaussian": the noise of the sky and the
-        electronics alone, with the same variance. None: no noise; all else stays the
-        same for the same `random_state`.
+        "poisson": counts of galaxy and sky have a Poisson distribution, and Gaussian
+        `read_noise` is added. "gaussian": only the noise of the sky and the
+        electronics, with the same variance. None: no noise; everything else is the same
+        for the same `random_state`.
     zero_point : float or mapping of str to float, default=32
         AB magnitude that gives one electron in the whole exposure, for all bands or by
-        the band's name. 32 is about what 30 s with an 8 m telescope give.
+        the name of the band. 32 is typical of 30 s with an 8 m telescope.
     sky_brightness : float or mapping of str to float, default=None
         AB magnitude of a square arcsecond of the sky. None means dark skies: u 23.0,
-        g 22.3, r 21.2, i 20.5, z 19.6, y 18.6, about those of [2]_. Infinity is no sky.
+        g 22.3, r 21.2, i 20.5, z 19.6, y 18.6, about those of [2]_. Infinity means no
+        sky.
     read_noise : float, default=9
-        Standard deviation of the noise of the electronics, in electrons a pixel.
+        Standard deviation of the noise of the electronics, in electrons per pixel.
     splits : sequence of two or three floats, default=None
-        Parts for training and test, or for training, validation and test, such as
+        Fractions for training and test, or for training, validation and test, such as
         ``(0.8, 0.1, 0.1)``. They become a column ``split`` of "train", "valid" and
-        "test". Galaxies are in random order as they are, so each part is a run of rows.
+        "test". Galaxies are in random order, so each part is a range of rows.
     out : str or path-like, default=None
         HDF5 file to write the images into while they are made, so that they need not
-        fit into memory. An existing file is replaced once all is done. See
-        :func:`read_galaxies` for what it holds.
+        fit into memory. An existing file is replaced when the new one is complete. See
+        :func:`read_galaxies` for its content.
     random_state : int, RandomState instance or None, default=None
-        Determines all that is random, whatever `n_jobs` is; pass an int for the same
+        Seed of all random numbers, independent of `n_jobs`; pass an int for the same
         images every time.
     n_jobs : int, default=None
         Number of processes. None means 1 unless in a
@@ -196,23 +195,22 @@ def make_galaxies(
 
         images : ndarray or LazyArray of shape (n, size, size) or (n, size, size, \
 n_bands), float32
-            Electrons, the mean of the sky subtracted. A
-            :class:`~skastro.datasets.LazyArray`, which reads rows when they are asked
-            for, where `out` is given.
+            Electrons, with the mean of the sky subtracted. A
+            :class:`~skastro.datasets.LazyArray`, which reads rows when they are
+            indexed, if `out` is given.
         parameters : :class:`~astropy.table.Table` of n rows
-            ``magnitude``; ``half_light_radius`` (arcsec); ``sersic_index`` (NaN where
-            there are bulge and disc); ``bulge_fraction`` and ``bulge_radius_ratio``, of
-            the radii of bulge and disc (NaN for Sérsic's profile); ``ellipticity``,
+            ``magnitude``; ``half_light_radius`` (arcsec); ``sersic_index`` (NaN for
+            bulge and disk); ``bulge_fraction`` and ``bulge_radius_ratio``, of
+            the radii of bulge and disk (NaN for Sérsic's profile); ``ellipticity``,
             1 - b/a; ``position_angle`` of the long axis, in degrees from the direction
             of growing columns (+x) to that of growing rows (+y), 0 to 180; ``g1`` and
             ``g2``, the ellipticity (a - b)/(a + b) times cosine and sine of twice the
-            position angle; ``profile``, "sersic" or "bulge+disc"; with several bands
-            ``magnitude_g`` and so on, and the ``redshift`` at which the colors are
-            seen; ``psf_fwhm`` (arcsec); ``x`` and ``y``, the center in pixels from
-            that of the first column and row; ``stamp_size`` (pixels);
-            ``n_neighbors``; ``snr`` in the first band, with the best weights;
-            ``split`` where asked for. Of real galaxies ``catalog_index`` and
-            ``rotation`` (degrees) are known instead of their shapes.
+            position angle; ``profile``, "sersic" or "bulge+disk"; with several bands
+            ``magnitude_g`` and so on, and the ``redshift`` of the colors; ``psf_fwhm``
+            (arcsec); ``x`` and ``y``, the center in pixels from that of the first
+            column and row; ``stamp_size`` (pixels); ``n_neighbors``; ``snr`` in the
+            first band, with optimal weights; ``split`` if given. Real galaxies have
+            ``catalog_index`` and ``rotation`` (degrees) instead of shapes.
         bands : tuple of str
             The bands, in the order of the channels.
         zero_points : ndarray of shape (n_bands,)
@@ -222,9 +220,9 @@ n_bands), float32
         pixel_scale : float
             Side of a pixel, in arcsec.
         filename : str or None
-            The file, where `out` is given.
+            The file, if `out` is given.
         DESCR : str
-            What this is.
+            Description of the data set.
 
     Raises
     ------
@@ -233,7 +231,7 @@ n_bands), float32
     TypeError, ValueError
         If a parameter is of the wrong kind or out of its range.
     FileNotFoundError
-        If there is no such catalogue, or no such folder for `out`.
+        If the catalog, or the folder of `out`, does not exist.
 
     See Also
     --------
@@ -259,7 +257,7 @@ n_bands), float32
     """
     n_galaxies = check_count(n_galaxies, "n_galaxies", 1)
     size = check_count(size, "size", 8)
-    stamps = (size, size)
+    stamps: tuple[float, float] = (size, size)
     if stamp_size is not None:
         stamps = check_range(stamp_size, "stamp_size", 8, np.inf, integer=True)
     names = _check_bands(bands)
@@ -282,7 +280,7 @@ n_bands), float32
         read_noise=read_noise,
     )
     longest = _LARGEST_RADIUS * pixel_scale
-    modelled = {
+    modeled = {
         "profile": check_option(profile, "profile", GalaxyPopulation.PROFILES),
         "half_light_radius": check_range(
             half_light_radius, "half_light_radius", np.nextafter(0, 1), longest
@@ -293,8 +291,9 @@ n_bands), float32
     }
     split = _check_splits(splits, n_galaxies)
     if real_catalog is None:
-        population = GalaxyPopulation(bands=names, magnitude=magnitude, **modelled)
-        _check_extent(population, camera, fwhm[0])
+        models = GalaxyPopulation(bands=names, magnitude=magnitude, **modeled)
+        _check_extent(models, camera, fwhm[0])
+        population: GalaxyPopulation | RealGalaxyPopulation = models
     else:
         if len(names) > 1:
             raise ValueError(
@@ -328,13 +327,13 @@ n_bands), float32
         fwhm=fwhm,
         n_neighbors=n_neighbors,
     )
-    shape = (n_galaxies, size, size)
+    shape: tuple[int, ...] = (n_galaxies, size, size)
     if not isinstance(bands, str):
         shape += (len(names),)
     batches = _simulate_all(drawn, n_jobs, n_neighbors, population, camera, seed)
 
     def fill(images: Any) -> Table:
-        """Make the images, and give the table of the parameters."""
+        """Make the images, and return the table of parameters."""
         return _fill_images(images, batches, drawn, size, split, verbose)
 
     if out is not None:
@@ -360,17 +359,17 @@ def read_galaxies(path: str | os.PathLike) -> Bunch:
     Returns
     -------
     galaxies : :class:`~sklearn.utils.Bunch`
-        What :func:`make_galaxies` returns; ``images`` is a
-        :class:`~skastro.datasets.LazyArray`, of which ``images[:]`` reads all.
+        The result of :func:`make_galaxies`; ``images`` is a
+        :class:`~skastro.datasets.LazyArray`, and ``images[:]`` reads all of it.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     OSError
-        If it is no HDF5 file, or damaged.
+        If it is not an HDF5 file, or damaged.
     ValueError
-        If it is an HDF5 file of something else.
+        If it is an HDF5 file with other content.
 
     See Also
     --------
@@ -407,17 +406,15 @@ def read_galaxies(path: str | os.PathLike) -> Bunch:
             filename=os.fspath(path),
             DESCR=str(hdf5.attrs.get("DESCR", "")),
         )
-    # A handle of its own, which closes when the array is forgotten.
+    # A separate handle, which closes when the array is deleted.
     galaxies.images = LazyArray(open_hdf5(path)["images"])
     return galaxies
 
 
 def _check_bands(bands: str | Sequence[str]) -> tuple[str, ...]:
     """Check the names of one or several bands."""
-    try:
-        names = (bands,) if isinstance(bands, str) else tuple(bands)
-    except TypeError:
-        names = (bands,)
+    one = isinstance(bands, str) or not isinstance(bands, Iterable)
+    names: tuple[Any, ...] = (bands,) if one else tuple(bands)
     unknown = [name for name in names if name not in GalaxyPopulation.BANDS]
     if unknown or not names or len(set(names)) < len(names):
         raise ValueError(
@@ -462,7 +459,7 @@ def _check_extent(
     if length > camera.LONGEST_TRANSFORM:
         raise ValueError(
             "half_light_radius, sersic_index and ellipticity (or bulge_fraction) are "
-            "too large together, for pixels and a point spread function so small: "
+            "too large together for the pixel scale and the point spread function: "
             f"GalSim would compute with {length} x {length} pixels, more than "
             f"{camera.LONGEST_TRANSFORM} x {camera.LONGEST_TRANSFORM}. Lower the upper "
             "limit of one of them."
@@ -470,7 +467,7 @@ def _check_extent(
 
 
 def _check_splits(splits: Sequence[float] | None, n_galaxies: int) -> np.ndarray | None:
-    """Check the parts of a split, and name the part of each row."""
+    """Check the fractions of a split, and return the name of the part of each row."""
     if splits is None:
         return None
     parts = np.asarray(splits)
@@ -537,7 +534,7 @@ def _fill_images(
     split: np.ndarray | None,
     verbose: int,
 ) -> Table:
-    """Put the images where they belong, and collect the parameters in a table."""
+    """Write the images into the array, and collect the parameters in a table."""
     n_galaxies = len(images)
     snr = np.empty(n_galaxies)
     n_neighbors = np.empty(n_galaxies, dtype=np.int64)
@@ -558,7 +555,7 @@ def _fill_images(
     table = Table(
         {name: values for name, values in drawn.items() if name not in hidden}
     )
-    # A stamp with an odd rest of pixels around it has one more after it than before.
+    # If the number of padding pixels is odd, there is one more after than before.
     side = np.minimum(drawn["stamp_size"], size)
     center = (size - side) // 2 + (side - 1) / 2
     table["x"] = center + drawn["offset_x"]
@@ -578,7 +575,7 @@ def _write_galaxies(
     fill: Callable[[h5py.Dataset], Table],
     about: Bunch,
 ) -> None:
-    """Write a file while `fill` makes its images and gives their table."""
+    """Write a file while `fill` makes its images and returns their table."""
     rows = max(1, min(shape[0], _CHUNK_BYTES // (4 * int(np.prod(shape[1:])))))
     with atomic_write(path, "wb") as file, h5py.File(file.name, "w") as hdf5:
         images = hdf5.create_dataset(

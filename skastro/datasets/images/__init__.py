@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Image files: choosing those of one shape, packing them into one file."""
+"""Image files: selection by shape, and packing into one file."""
 
 from skastro.datasets.images._images_to_hdf5 import images_to_hdf5
 from skastro.datasets.images._select_images import select_images

@@ -29,7 +29,7 @@ from skastro.datasets.images._select_images import (
 )
 from skastro.utils import ImageFiles, LazyArray, atomic_write, read_path_list
 
-# One image of 256 x 256 pixels a chunk: random rows are then read without others, and
+# One image of 256 x 256 pixels per chunk: random rows are then read without others, and
 # ranges of rows as fast as with larger chunks.
 _CHUNK_BYTES = 2**18
 # Pixels decoded before they are written.
@@ -50,40 +50,40 @@ def images_to_hdf5(
     n_jobs: int | None = None,
     verbose: int = 1,
 ) -> Bunch:
-    """Pack image files of one shape into an HDF5 file, decoded once and for all.
+    """Pack image files of one shape into an HDF5 file.
 
-    Training on the file's data set reads pixels instead of decoding them in each epoch
-    anew. The layout is that of Galaxy10, which :func:`read_galaxy10` reads. Images are
-    written while others are still being read, so that they need not fit into memory.
+    Training on this file reads pixels instead of decoding files in each epoch. The
+    layout is that of Galaxy10, which :func:`read_galaxy10` reads. Images are written
+    while others are still being read, so that they need not fit into memory.
 
     Parameters
     ----------
     paths : iterable of path-like, or path-like
-        The image files, in order; or a text file that lists them, one a line, such as
+        The image files, in order; or a text file that lists them, one per line, such as
         :func:`select_images` writes. All must have one shape and data type.
     out : path-like
-        HDF5 file to write. It appears once it is complete, and replaces an existing
-        one then.
+        HDF5 file to write. It appears when it is complete, and then replaces an
+        existing one.
     channel_axis : {-1, 3, 1, -3}, default=-1
         Axis of the channels in the array of all images: the last, ``(n, H, W, C)``, or
-        the second, ``(n, C, H, W)``. Grey images have no such axis.
+        the second, ``(n, C, H, W)``. Gray images have no such axis.
     dataset : str, default="images"
         Name of the data set of the images.
     labels : array-like of shape (n_files,), default=None
-        Class of each file, an integer or a text. Stored as integers under "ans"; the
-        texts, sorted, in the file's attribute ``class_names``.
+        Class of each file, an integer or a string. Stored as integers in "ans"; the
+        strings are stored, sorted, in the file's attribute ``class_names``.
     chunk_rows : int, default=None
-        Images a chunk, which HDF5 reads and compresses as a whole. None means as many
-        as take 256 KiB, and at least one.
+        Images per chunk, which HDF5 reads and compresses as a whole. None means 256
+        KiB, and at least one image.
     compression : {"gzip", "lzf"} or None, default=None
-        Filter of HDF5. "gzip" makes images of galaxies smaller at the cost of the
-        speed of reading; "lzf" does little for noise.
+        Filter of HDF5. "gzip" makes images of galaxies smaller and reading slower;
+        "lzf" does little for noise.
     on_error : {"raise", "skip"}, default="raise"
-        What to do with files that cannot be read or have another shape or data type
-        than the most frequent: raise an error, or leave them out, with their labels,
-        and list them.
+        How to treat files that cannot be read, or whose shape or data type is not the
+        most frequent one: raise an error, or leave them out, with their labels, and
+        list them.
     n_jobs : int, default=None
-        Number of threads that decode; None means 8, -1 one a processor.
+        Number of threads that decode; None means 8, -1 one per processor.
     verbose : int, default=1
         Whether to show progress bars; 0 is silent.
 
@@ -93,26 +93,26 @@ def images_to_hdf5(
         Dictionary-like object with the following attributes.
 
         images : :class:`LazyArray` of shape (n_images, height, width[, n_channels])
-            The images in the file, in the data type of the files, as a rule uint8.
+            The images in the file, in the data type of the image files, usually uint8.
         paths : list of str
-            The files that they come from; the data set "paths" of the file.
+            The image files; the data set "paths" of the file.
         label : ndarray of int of shape (n_images,), or None
             The data set "ans" of the file.
         class_names : list of str or None
-            What these integers mean, where `labels` are texts.
+            The names of these integers, if `labels` are strings.
         skipped : list of (path, reason) or (path, shape, dtype)
-            What ``on_error="skip"`` has left out.
+            Files that ``on_error="skip"`` has left out.
         filename : str
             The file.
 
     Raises
     ------
     ValueError
-        If files have other shapes or data types than the most frequent, all images
-        are left out, `labels` are not as many as the files, or a parameter is wrong.
+        If files differ in shape or data type, if all images are left out, if the number
+        of `labels` differs from that of files, or if a parameter is wrong.
     OSError
-        If a file cannot be read, or `out` not be written. An older file of that name
-        is left as it was.
+        If a file cannot be read, or `out` cannot be written. An older file of that name
+        is not changed.
 
     See Also
     --------
@@ -122,8 +122,8 @@ def images_to_hdf5(
 
     Notes
     -----
-    All headers are read before the first image is, so that a file of another shape is
-    found at the beginning. Data sets of further columns can be added with h5py.
+    All headers are read first, so that a file of another shape is found at the
+    beginning. Data sets of further columns can be added with h5py.
 
     Examples
     --------
@@ -146,14 +146,14 @@ def images_to_hdf5(
     _check_options(dataset, chunk_rows, compression, on_error)
     if isinstance(paths, str | os.PathLike):
         paths = read_path_list(paths)
-    paths = [os.fspath(path) for path in paths]
-    if not paths:
+    files = [os.fspath(path) for path in paths]
+    if not files:
         raise ValueError("paths holds no files; give at least one.")
-    label, class_names = _encode(labels, len(paths))
+    label, class_names = _encode(labels, len(files))
 
     with atomic_write(out, "wb") as file, h5py.File(file.name, "w") as hdf5:
-        rows, skipped = _check_headers(paths, on_error, n_jobs, verbose)
-        images = ImageFiles([paths[row] for row in rows], channel_axis=channel_axis)
+        rows, skipped = _check_headers(files, on_error, n_jobs, verbose)
+        images = ImageFiles([files[row] for row in rows], channel_axis=channel_axis)
         if chunk_rows is None:
             chunk_rows = max(1, _CHUNK_BYTES * len(images) // images.nbytes)
         stored = hdf5.create_dataset(
@@ -172,8 +172,8 @@ def images_to_hdf5(
                 f"No image could be read:\n{name_failures(skipped)}\n"
                 f"{os.fspath(out)!r} is not written."
             )
-        kept = [paths[row] for row in rows]
-        # As bytes, since names of files need not be UTF-8.
+        kept = [files[row] for row in rows]
+        # As bytes, because names of files need not be UTF-8.
         names = [path.encode("utf-8", "surrogateescape") for path in kept]
         hdf5.create_dataset(_PATHS, data=names, dtype=h5py.string_dtype())
         if label is not None:
@@ -181,7 +181,7 @@ def images_to_hdf5(
             hdf5[_LABELS] = label
         if class_names is not None:
             hdf5.attrs["class_names"] = json.dumps(class_names)
-    # A handle of its own, which closes when the array is forgotten.
+    # A separate handle, which closes when the array is deleted.
     return Bunch(
         images=LazyArray(open_hdf5(out)[dataset]),
         paths=kept,
@@ -206,8 +206,8 @@ def _check_options(
         raise ValueError(f"dataset must be a name without slashes; got {dataset!r}.")
     if dataset in reserved:
         raise ValueError(
-            f"dataset must be another name than {' and '.join(map(repr, reserved))}, "
-            f"which are those of the labels and of the paths; got {dataset!r}."
+            f"dataset must not be {' or '.join(map(repr, reserved))}, the names of the "
+            f"labels and of the paths; got {dataset!r}."
         )
     if chunk_rows is not None and not (
         isinstance(chunk_rows, Integral) and chunk_rows > 0
@@ -220,12 +220,12 @@ def _check_options(
 def _encode(
     labels: ArrayLike | None, n_files: int
 ) -> tuple[np.ndarray | None, list[str] | None]:
-    """Check labels, and turn texts into integers and the list of the texts."""
+    """Check labels, and convert strings to integers and the list of strings."""
     if labels is None:
         return None, None
     labels = np.asarray(labels)
     if labels.dtype.kind == "O":
-        # Texts of pandas, for one.
+        # For example strings of pandas.
         labels = np.array(labels.tolist())
     label = check_labels(labels, n_files, "labels")
     if label.dtype.kind != "U":
@@ -237,7 +237,7 @@ def _encode(
 def _check_headers(
     paths: list[str], on_error: str, n_jobs: int | None, verbose: int
 ) -> tuple[np.ndarray, list[Failure | OtherShape]]:
-    """Give the rows of the images of the most frequent shape, and the other files."""
+    """Return the rows of images of the most frequent shape, and the other files."""
     found = read_headers(paths, n_jobs, verbose)
     headers = [header for header in found if isinstance(header, Header)]
     failures = [header for header in found if isinstance(header, Failure)]
@@ -255,7 +255,7 @@ def _check_headers(
     if others and on_error == "raise":
         raise ValueError(
             "The images must all have one shape and data type, but there are (channels "
-            f"first) {describe(headers)}. Of another shape than most are:\n"
+            f"first) {describe(headers)}. These differ from most:\n"
             f"{name_failures(others)}\nChoose those of one shape by select_images, or "
             "leave the others out by on_error='skip'."
         )
@@ -270,9 +270,9 @@ def _copy(
     n_jobs: int | None,
     verbose: int,
 ) -> tuple[np.ndarray, list[Failure]]:
-    """Decode the images into a data set; give the rows that could be, and failures."""
+    """Decode the images into a data set; return the decoded rows and the failures."""
     n_images = len(images)
-    # Whole chunks, since one that is written in parts is compressed as often.
+    # Whole chunks, because a chunk is compressed each time that a part is written.
     row_bytes = math.prod(images.shape[1:]) * images.dtype.itemsize
     n_block = max(1, _BLOCK_BYTES // (row_bytes * stored.chunks[0])) * stored.chunks[0]
     buffer = np.empty((min(n_block, n_images), *images.shape[1:]), images.dtype)
@@ -283,7 +283,7 @@ def _copy(
     def decode(row: int, out: np.ndarray) -> Failure | None:
         try:
             images.read_rows([row], out=out)
-        # As with headers, Pillow raises errors of many kinds.
+        # Pillow raises errors of many kinds.
         except Exception as error:
             if on_error == "raise":
                 raise

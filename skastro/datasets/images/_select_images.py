@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Choosing the images of one shape among many files, by their headers."""
+"""Selecting image files of one shape by their headers."""
 
 import os
 import warnings
@@ -24,9 +24,9 @@ from skastro.utils import (
 )
 
 _MOST_CHANNELS = 4
-# Headers read by one task: enough to hide the cost of handing it to a thread.
+# Headers read by one task: enough to make the overhead of a thread negligible.
 _TASK = 64
-# Threads mostly wait for the disk or for Pillow's decoders; more wait for each other.
+# Threads mostly wait for the disk or for Pillow's decoders; more are not faster.
 N_THREADS = 8
 _MOST_NAMED = 5
 
@@ -40,7 +40,7 @@ class OtherShape(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What the header of an image file says; the attributes are OtherShape's."""
+    """Content of the header of an image file; attributes as those of OtherShape."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -50,14 +50,14 @@ class Header(NamedTuple):
 
 
 def list_images(folder: str | os.PathLike) -> tuple[list[str], list[Failure]]:
-    """List the image files in a folder and below it, sorted, and what cannot be read.
+    """List the image files in a folder and below it, sorted, and unreadable folders.
 
     Hidden files are left out. Links to files count; links to folders are not followed,
-    because they can lead in a circle.
+    because they can form a cycle.
     """
     paths: list[str] = []
     errors: list[OSError] = []
-    for parent, folders, names in os.walk(folder, onerror=errors.append):
+    for parent, folders, names in os.walk(os.fspath(folder), onerror=errors.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths += [
             os.path.join(parent, name)
@@ -75,11 +75,11 @@ def list_images(folder: str | os.PathLike) -> tuple[list[str], list[Failure]]:
 def read_headers(
     paths: Sequence[str], n_jobs: int | None, verbose: int
 ) -> list[Header | Failure]:
-    """Read the headers of many image files in threads, or why that failed."""
+    """Read the headers of many image files in threads; return failures too."""
     from PIL import Image
 
-    # Pillow loads its plugins when it meets a format that it does not know yet, and a
-    # second thread that comes by in the meantime would take the file for damaged.
+    # Pillow loads its plugins at the first unknown format. A second thread that opens
+    # a file in the meantime would take it for damaged.
     Image.init()
     tasks = (
         delayed(_read_task)(paths[start : start + _TASK])
@@ -92,8 +92,8 @@ def read_headers(
         total=len(paths), desc="Reading headers", unit="file", disable=not verbose
     )
     with warnings.catch_warnings(), progress as bar:
-        # Pillow warns of large images, which are no harm here, and of damaged ones,
-        # which are reported with their names.
+        # Pillow warns about large images, which are harmless here, and about damaged
+        # ones, which are reported with their names.
         warnings.filterwarnings("ignore", module="PIL")
         for found in parallel(tasks):
             headers += found
@@ -102,7 +102,7 @@ def read_headers(
 
 
 def describe(headers: Iterable[Header]) -> str:
-    """Say which shapes there are and how many of each, the most frequent first."""
+    """Describe the shapes and their numbers, the most frequent first."""
     counts = Counter(headers).most_common()
     named = [f"{header}: {count}" for header, count in counts[:_MOST_NAMED]]
     hidden = len(counts) - _MOST_NAMED
@@ -116,15 +116,15 @@ def _read_task(paths: Sequence[str]) -> list[Header | Failure]:
 def _read_one(path: str) -> Header | Failure:
     try:
         shape, dtype = read_image_header(path)
-    # Pillow raises errors of many kinds for damaged files, and no one file of hundreds
-    # of thousands may end the work on the others.
+    # Pillow raises errors of many kinds for damaged files. One bad file must not stop
+    # the work on hundreds of thousands of others.
     except Exception as error:
         return Failure(path, reason_of(path, error))
     return Header((*shape[2:], *shape[:2]), np.dtype(dtype).name)
 
 
 def reason_of(path: str, error: Exception) -> str:
-    """Say what is wrong with a file, without its name."""
+    """Return the reason of an error without the name of the file."""
     cause = error.__cause__ or error
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
@@ -141,39 +141,39 @@ def select_images(
     n_jobs: int | None = None,
     verbose: int = 1,
 ) -> Bunch:
-    """List the image files of one shape, of which an estimator can make one array.
+    """List the image files of one shape, so that they can form one array.
 
-    Only the files' headers are read, not their pixels. The list is written to a text
-    file, which :class:`ImageFiles` reads.
+    Only the headers of the files are read, not their pixels. The list is written to a
+    text file, which :class:`ImageFiles` reads.
 
     Parameters
     ----------
     paths_or_folder : path-like, or iterable of path-like
         One of
 
-        - a folder, which is searched with all folders below it for the endings .bmp,
+        - a folder, which is searched with all folders below it for the suffixes .bmp,
           .gif, .jpeg, .jpg, .png, .tif, .tiff and .webp, in upper or lower case.
           Names that begin with a dot are left out, and links to folders are not
           followed;
-        - the files themselves, whatever their endings;
-        - a text file that lists them, one a line.
+        - the files themselves, with any suffix;
+        - a text file that lists them, one per line.
     shape : tuple of int, default=(3, 256, 256)
         ``(n_channels, height, width)`` of the images to keep: three channels for RGB,
         four with an alpha channel. ``(height, width)`` or ``(1, height, width)`` are
-        grey images.
+        gray images.
     out : path-like or None, default="train.txt"
-        Text file to write the paths to, one a line in UTF-8. An existing file is
-        replaced once all is known. None writes nothing.
+        Text file to write the paths to, one per line in UTF-8. An existing file is
+        replaced at the end. None writes nothing.
     dtype : dtype or None, default="uint8"
-        Data type of the images to keep; grey images can also be uint16, int32 or
-        float32. None keeps all, of which one array can be made only if they agree.
+        Data type of the images to keep; gray images can also be uint16, int32 or
+        float32. None keeps all; they can form one array only if their types agree.
     n_jobs : int, default=None
-        Number of threads, which mostly wait for the disk; None means 8, -1 one a
-        processor. In a :obj:`joblib.parallel_config` context that names a backend of
-        processes, the number of these.
+        Number of threads, which mostly wait for the disk; None means 8, -1 one per
+        processor. In a :obj:`joblib.parallel_config` context with a backend of
+        processes, the number of processes.
     verbose : int, default=1
-        Whether to show a progress bar and say how many images have another shape; 0 is
-        silent.
+        Whether to show a progress bar and print how many images have another shape; 0
+        is silent.
 
     Returns
     -------
@@ -181,27 +181,27 @@ def select_images(
         Dictionary-like object with the following attributes.
 
         paths : list of str
-            The files that fit, absolute, so that the list can be read from anywhere.
-            Those of a folder are sorted, others in the order given.
+            Absolute paths of the selected files, so that the list can be read from any
+            folder. Those of a folder are sorted; others keep the given order.
         rejected : list of (path, shape, dtype)
-            Images of another shape or data type, with those that they have.
+            Images of another shape or data type, with their shape and type.
         unreadable : list of (path, reason)
-            Files that are no images, are damaged as far as their headers tell, do not
-            exist, hold several images, or colors that are no numbers of brightness (a
-            palette, CMYK); and folders that could not be searched.
+            Files that are not images, have a damaged header, do not exist, or hold
+            several images or colors that are not brightness values (a palette, CMYK);
+            and folders that could not be searched.
         shape : tuple of int
-            The shape wanted, ``(height, width)`` for grey images.
+            The selected shape, ``(height, width)`` for gray images.
         filename : str or None
-            The file, where `out` is given.
+            The file, if `out` is given.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such folder or text file, or no folder to write `out` to.
+        If the folder, the text file or the folder of `out` does not exist.
     ValueError
-        If there are no images, or none that fits (the message counts the shapes that
-        there are); if `shape` is none of an image; or if a path holds the end of a
-        line, so that it cannot be listed.
+        If there are no images, or none of this shape (the message counts the shapes);
+        if `shape` is not that of an image; or if a path contains a line break, so that
+        it cannot be listed.
 
     Warns
     -----
@@ -215,8 +215,8 @@ def select_images(
 
     Notes
     -----
-    An image whose header is whole but whose pixels are cut short passes;
-    :func:`images_to_hdf5` finds it, and so does reading it.
+    An image with an intact header and truncated pixels is not noticed here; reading it
+    or :func:`images_to_hdf5` will.
 
     Examples
     --------
@@ -243,7 +243,7 @@ def select_images(
     if out is None:
         selection = _select(paths, failures, shape, wanted, n_jobs, verbose)
     else:
-        # Before the work, so that it is not lost.
+        # Checked first, so that no work is lost.
         format_path_list(paths)
         with atomic_write(out, "wb") as file:
             selection = _select(paths, failures, shape, wanted, n_jobs, verbose)
@@ -267,7 +267,7 @@ def _select(
     n_jobs: int | None,
     verbose: int,
 ) -> Bunch:
-    """Sort files by their headers; raise where none fits."""
+    """Sort files by their headers; raise if none has the shape."""
     selection = Bunch(
         paths=[], rejected=[], unreadable=failures, shape=shape, filename=None
     )
@@ -306,15 +306,15 @@ def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     whole = all(isinstance(size, Integral) and size > 0 for size in sizes)
     if not whole or len(sizes) not in (2, 3):
         raise ValueError(
-            "shape must be (n_channels, height, width), or (height, width) for grey "
+            "shape must be (n_channels, height, width), or (height, width) for gray "
             f"images; got {shape!r}."
         )
     sizes = tuple(int(size) for size in sizes)
     if len(sizes) == 3 and sizes[0] > _MOST_CHANNELS:
         first = (sizes[2], *sizes[:2])
         raise ValueError(
-            "shape has the channels, of which image files have 1 to "
-            f"{_MOST_CHANNELS}, first; got {sizes}. Did you mean {first}?"
+            "shape must begin with the number of channels, 1 to "
+            f"{_MOST_CHANNELS}; got {sizes}. Did you mean {first}?"
         )
     return sizes[1:] if len(sizes) == 3 and sizes[0] == 1 else sizes
 
@@ -323,7 +323,7 @@ def _list_paths(
     source: str | os.PathLike | Iterable[str | os.PathLike],
     out: str | os.PathLike | None,
 ) -> tuple[list[str], list[Failure]]:
-    """Give the absolute paths of the files to look at, and what is amiss with some."""
+    """Return the absolute paths of the files to read, and failures."""
     failures: list[Failure] = []
     if not isinstance(source, str | os.PathLike):
         paths = [os.fspath(path) for path in source]
@@ -341,8 +341,8 @@ def _list_paths(
         where = f"the list {os.fspath(source)!r}"
         if out is not None and os.path.exists(out) and os.path.samefile(source, out):
             raise ValueError(
-                f"out={os.fspath(out)!r} is the list that is read, of which it would "
-                "keep a part only; give another name, or out=None."
+                f"out={os.fspath(out)!r} is the list that is read and would be "
+                "overwritten; give another name, or out=None."
             )
     if not paths:
         reasons = f"\n{name_failures(failures)}" if failures else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From the cards and cells of survey files to the fields of a spectrum."""
+"""Conversion of header cards and table cells to the fields of a spectrum."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,14 +16,14 @@ SDSS_FLUX_UNIT = units.Unit("1e-17 erg / (Angstrom cm2 s)")
 
 BANDS = ("u", "g", "r", "i", "z")
 
-# Surveys write "no value" as -9999; no redshift, S/N or coordinate goes below this.
+# Surveys write "no value" as -9999; no redshift, S/N or coordinate is below this.
 _NO_VALUE = -9990.0
 _NO_CLASS = {"", "NON", "NONE", "NULL", "NA", "N/A", "UNKNOWN"}
 _ANGSTROM = {"", "a", "ang", "angstrom", "angstroms"}
 
 
 def number(value: Any) -> float:
-    """Read a real number; NaN where there is none."""
+    """Read a real number; NaN if there is none."""
     try:
         result = float(value)
     except (TypeError, ValueError):
@@ -32,7 +32,7 @@ def number(value: Any) -> float:
 
 
 def integer(value: Any, default: int = -1) -> int:
-    """Read an integer; `default` where there is none."""
+    """Read an integer; `default` if there is none."""
     try:
         return int(value)
     except (TypeError, ValueError):
@@ -40,20 +40,20 @@ def integer(value: Any, default: int = -1) -> int:
 
 
 def text(value: Any) -> str:
-    """Read text; empty where there is none."""
+    """Read text; empty if there is none."""
     if value is None or isinstance(value, fits.card.Undefined):
         return ""
     return str(value).strip()
 
 
 def class_text(value: Any) -> str:
-    """Read a class or subclass; empty where the survey writes "Unknown" or "Non"."""
+    """Read a class or subclass; empty if the survey writes "Unknown" or "Non"."""
     label = text(value)
     return "" if label.upper() in _NO_CLASS else label
 
 
 def known(values: np.ndarray) -> np.ndarray:
-    """Write NaN in a column of numbers, or "" in one of texts, for what is unknown."""
+    """Replace unknown values by NaN in a column of numbers, by "" in one of strings."""
     if values.dtype.kind == "f":
         return np.where(values > _NO_VALUE, values, np.nan).astype(values.dtype)
     if values.dtype.kind == "U":
@@ -94,8 +94,8 @@ def log_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:
 def in_angstrom(values: ArrayLike, unit: str = "") -> np.ndarray:
     """Copy wavelengths to float64 in Angstrom.
 
-    What comes without a unit, in `values` or as the text that a file has, is taken to
-    be in Angstrom, and so are the ways to write Angstrom that astropy does not know.
+    Values without a unit are taken to be in Angstrom. `unit` is the unit as a file
+    writes it; spellings of Angstrom that astropy does not know are accepted.
     """
     known_unit = WAVELENGTH_UNIT if unit.lower() in _ANGSTROM else units.Unit(unit)
     quantity = units.Quantity(values, dtype=np.float64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Opening FITS files so that a bad file gives one error, and a good one no warning."""
+"""Opening FITS files, with one clear error for a bad file and no warnings."""
 
 import gzip
 import io
@@ -26,8 +26,9 @@ def read_fits(
 ) -> _Result:
     """Open a FITS file, check that it is complete, and let `reader` read it.
 
-    What `reader` returns must not refer to the file's memory. An unreadable file is an
-    ``OSError``; errors of `reader` become a ``ValueError`` with the path in front.
+    The result of `reader` must not refer to the memory of the file. An unreadable file
+    is an ``OSError``; errors of `reader` become a ``ValueError`` that begins with the
+    path.
     """
     path = Path(path)
     if path.is_dir():
@@ -35,7 +36,7 @@ def read_fits(
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file.")
     with warnings.catch_warnings():
-        # What astropy warns of is either harmless or found by _check_complete.
+        # Astropy's warnings are either harmless or covered by _check_complete.
         warnings.simplefilter("ignore", AstropyWarning)
         try:
             file, size = _open_file(path)
@@ -55,7 +56,7 @@ def read_fits(
             except (OSError, ValueError, TypeError, fits.VerifyError) as error:
                 raise _unreadable(path, error) from error
             try:
-                # Damaged numbers overflow; it is for the reader to check what results.
+                # Damaged numbers overflow; the reader checks the result.
                 with np.errstate(all="ignore"):
                     return reader(hdul)
             except (ValueError, TypeError, LookupError, fits.VerifyError) as error:
@@ -63,7 +64,7 @@ def read_fits(
 
 
 def describe_hdus(hdul: fits.HDUList) -> str:
-    """Say in a few words what a FITS file holds, for error messages."""
+    """Describe the content of a FITS file for error messages."""
     phrases = []
     for index, hdu in enumerate(hdul[:_MOST_HDUS_NAMED]):
         if isinstance(hdu, fits.BinTableHDU | fits.TableHDU):
@@ -82,27 +83,27 @@ def describe_hdus(hdul: fits.HDUList) -> str:
 
 
 def is_table(hdu: object) -> bool:
-    """Tell whether an HDU is a binary table."""
+    """Return whether an HDU is a binary table."""
     return isinstance(hdu, fits.BinTableHDU)
 
 
 def column_names(hdu: fits.BinTableHDU) -> dict[str, str]:
     """Map the upper-case names of a table's columns to their names in the file.
 
-    They are taken from the header, because astropy needs long to set up the columns of
-    a table as wide as a survey's catalogue.
+    They are taken from the header, because astropy is slow to set up the columns of a
+    table as wide as a survey's catalog.
     """
     names = [str(name).strip() for name in hdu.header["TTYPE*"].values()]
     return {name.upper(): name for name in names}
 
 
 def image_shape(hdu: object) -> tuple[int, ...]:
-    """Shape of an image HDU as numpy has it; empty for tables and empty HDUs."""
+    """Shape of an image HDU in numpy's order; empty for tables and empty HDUs."""
     return () if is_table(hdu) else tuple(getattr(hdu, "shape", ()) or ())
 
 
 def _open_file(path: Path) -> tuple[Path | io.BytesIO, int]:
-    """Return what astropy shall open, and its size; gzip is unpacked in memory."""
+    """Return a path or a buffer to open, and its size; unpack gzip in memory."""
     size = path.stat().st_size
     if size == 0:
         raise OSError("it is empty (0 bytes)")
@@ -111,7 +112,7 @@ def _open_file(path: Path) -> tuple[Path | io.BytesIO, int]:
     if head.startswith(_GZIP_MAGIC):
         content = gzip.decompress(path.read_bytes())
         if not content.startswith(b"SIMPLE"):
-            raise OSError("it is gzip-compressed, but what it holds is not FITS")
+            raise OSError("it is gzip-compressed, but its content is not FITS")
         return io.BytesIO(content), len(content)
     if not head.startswith(b"SIMPLE"):
         raise OSError("it does not begin with the keyword SIMPLE")
@@ -119,10 +120,10 @@ def _open_file(path: Path) -> tuple[Path | io.BytesIO, int]:
 
 
 def _check_complete(hdul: fits.HDUList, size: int) -> None:
-    """Refuse a file that ends before its headers say it should.
+    """Refuse a file that is shorter than its headers announce.
 
-    Astropy only warns, or drops the last HDU, and gives no sign at all where the file
-    is compressed.
+    Astropy only warns, or drops the last HDU, and does not notice it in a compressed
+    file.
     """
     last = hdul.fileinfo(len(hdul) - 1)
     end = last["datLoc"] + last["datSpan"]
@@ -130,7 +131,7 @@ def _check_complete(hdul: fits.HDUList, size: int) -> None:
         raise OSError(f"it is truncated: {size} bytes where its headers announce {end}")
     file = last["file"]
     file.seek(end)
-    # Anything else behind the last HDU is padding or junk, which does no harm.
+    # Anything else after the last HDU is padding or junk, which is harmless.
     if file.read(8).startswith(b"XTENSION"):
         raise OSError(f"it is truncated: it ends inside the header of HDU {len(hdul)}")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The layouts of LAMOST low-resolution spectra, one spectrum a file."""
+"""The layouts of LAMOST low-resolution spectra, one spectrum per file."""
 
 import re
 
@@ -23,17 +23,17 @@ _N_ROWS = 5
 
 
 def _is_image(hdul: fits.HDUList) -> bool:
-    """Tell an image of five rows, of which the third holds the wavelengths."""
+    """Recognize an image of five rows whose third row holds the wavelengths."""
     return _is_any_image(hdul) and _has_wavelength_row(hdul[0])
 
 
 def _is_log_linear_image(hdul: fits.HDUList) -> bool:
-    """Tell an image of five rows, none of which holds the wavelengths."""
+    """Recognize an image of five rows without wavelengths."""
     return _is_any_image(hdul) and not _has_wavelength_row(hdul[0])
 
 
 def _is_coadd(hdul: fits.HDUList) -> bool:
-    """Tell a table of vectors, one of them the wavelengths."""
+    """Recognize a table of vectors, one of them the wavelengths."""
     return bool(_coadd_tables(hdul))
 
 
@@ -73,8 +73,8 @@ def _read_coadd(hdul: fits.HDUList) -> dict:
             f"expected one coadded spectrum in one table row, found {rows} rows in "
             f"{len(tables)} tables ({names}); multi-arm files are not supported"
         )
-    names = column_names(tables[0])
-    row = {key: tables[0].data[name][0] for key, name in names.items()}
+    columns = column_names(tables[0])
+    row = {key: tables[0].data[name][0] for key, name in columns.items()}
     return dict(
         flux=row["FLUX"],
         ivar=row["IVAR"],
@@ -95,7 +95,7 @@ def _has_wavelength_row(hdu: fits.PrimaryHDU) -> bool:
     names = re.findall(r"\w+", text(hdu.header.get("EXTEN0")).lower())
     if len(names) == _N_ROWS:
         return names[2] == "wavelength"
-    # Without the list of rows: only wavelengths rise all the way.
+    # Only wavelengths ascend throughout.
     return bool((np.diff(hdu.data[2]) > 0).all())
 
 

@@ -56,7 +56,7 @@ Reader = Callable[[Any], Mapping[str, Any]]
 
 
 class Layout(NamedTuple):
-    """One layout: its name, how it is recognized and how it is read."""
+    """A layout: its name, its recognizer and its reader."""
 
     name: str
     recognize: Recognizer
@@ -71,7 +71,7 @@ class Layout(NamedTuple):
         return self.read.__module__.partition(".")[0] == "skastro"
 
     def matches(self, file: fits.HDUList | Path) -> bool:
-        """Ask the recognizer."""
+        """Call the recognizer."""
         answer = self._call(self.recognize, file)
         if not isinstance(answer, bool | np.bool_):
             raise ValueError(
@@ -85,8 +85,9 @@ class Layout(NamedTuple):
         found = self._returned(file, {*_NEEDED, *_OPTIONAL}, _NEEDED)
         spectrum = check_spectrum(_OPTIONAL | found)
         if spectrum.header is None:
-            is_fits = isinstance(file, fits.HDUList)
-            spectrum.header = file[0].header if is_fits else fits.Header()
+            spectrum.header = (
+                file[0].header if isinstance(file, fits.HDUList) else fits.Header()
+            )
         spectrum.layout = self.name
         return spectrum
 
@@ -125,7 +126,7 @@ class Layout(NamedTuple):
     def _returned(
         self, file: fits.HDUList | Path, known: set[str], needed: tuple[str, ...]
     ) -> dict[str, Any]:
-        """Call the reader, and check the names of what it returns."""
+        """Call the reader, and check the names of the returned fields."""
         found = self._call(self.read, file)
         if not isinstance(found, Mapping):
             raise ValueError(
@@ -148,7 +149,7 @@ class Layout(NamedTuple):
         return dict(found)
 
     def _call(self, function: Callable, file: fits.HDUList | Path) -> Any:
-        """Call a function of the layout; an error of a user's names the layout."""
+        """Call a function of the layout; errors of registered ones name the layout."""
         try:
             return function(file)
         except Exception as error:
@@ -187,8 +188,9 @@ def register_layout(
     name : str
         Name of the layout, which becomes `layout` of the spectra.
     recognize : callable
-        Takes the open file and returns whether it has this layout. It sees files of all
-        layouts, so it must not rely on what only its own files have.
+        Takes the open file and returns whether it has this layout. It is called with
+        files of all layouts, so it must not assume content that only its own files
+        have.
     read : callable, default=None
         Takes the open file and returns a dictionary. For one spectrum ``flux``,
         ``ivar`` and ``wavelength`` of shape (n_pixels,) are needed; every other field
@@ -197,16 +199,16 @@ def register_layout(
         an astropy quantity; ``flux_unit`` is dimensionless and ``vacuum`` True by
         default. skastro copies the arrays. None returns a decorator.
     description : str, default=""
-        What a file of this layout holds, for the message about unknown files. Empty
+        Content of a file of this layout, for the message about unknown files. Empty
         means the name.
     many : bool, default=False
-        Whether a file holds many spectra, for :func:`read_spectra` alone. The
+        Whether a file holds many spectra; only :func:`read_spectra` reads it. The
         dictionary then has ``flux`` of shape (n_spectra, n_pixels) and, if known,
         ``wavelength`` of shape (n_pixels,), ``table`` (anything that
-        :class:`astropy.table.Table` accepts, n_spectra rows, its columns named as
-        :func:`read_spectra` says) and ``class_names``, the default of that parameter.
+        :class:`astropy.table.Table` accepts, with n_spectra rows and the column names
+        of :func:`read_spectra`) and ``class_names``, the default of that parameter.
     opens : {"fits", "path"}, default="fits"
-        What both functions take: "fits" an open :class:`astropy.io.fits.HDUList`,
+        Argument of both functions: "fits" is an open :class:`astropy.io.fits.HDUList`,
         "path" the :class:`~pathlib.Path` of a file that need not be FITS.
     overwrite : bool, default=False
         Whether to replace a layout of the same name.
@@ -230,12 +232,12 @@ def register_layout(
 
     Notes
     -----
-    Registered layouts come before the built-in ones, and among them those that open
-    the path before those that open FITS. If two layouts of one such group recognize a
-    file, the readers refuse it and name both. An exception in `recognize` or `read`
-    becomes a ``ValueError`` that names the file and the layout; :func:`read_spectra`
-    lists the file in `failures` and continues. Processes that read in parallel receive
-    the layouts of the calling process.
+    Registered layouts precede the built-in ones; among them, those with
+    ``opens="path"`` precede those with ``opens="fits"``. If two layouts of one such
+    group recognize a file, the readers refuse it and name both. An exception in
+    `recognize` or `read` becomes a ``ValueError`` that names the file and the layout;
+    :func:`read_spectra` lists the file in `failures` and continues. Processes that read
+    in parallel receive the layouts of the calling process.
 
     Examples
     --------
@@ -282,7 +284,7 @@ def register_layout(
 
 @cache
 def _load_entry_points() -> None:
-    """Import the readers that installed packages offer; warn of those that fail."""
+    """Import the readers that installed packages offer; warn about those that fail."""
     for point in entry_points(group=ENTRY_POINTS):
         try:
             reader = point.load()
@@ -290,7 +292,7 @@ def _load_entry_points() -> None:
                 raise ValueError(
                     "it is not a reader that register_layout has decorated"
                 )
-        # Whatever is wrong with another package, the other layouts remain readable.
+        # An error in another package must not affect the other layouts.
         except Exception as error:
             warnings.warn(
                 f"The entry point {point.name!r} ({point.value}) of group "
@@ -301,7 +303,7 @@ def _load_entry_points() -> None:
 
 
 def known_layouts() -> tuple[Layout, ...]:
-    """All layouts, those of entry points included."""
+    """Return all layouts, including those of entry points."""
     _load_entry_points()
     return tuple(_LAYOUTS.values())
 
@@ -348,7 +350,7 @@ def check_spectrum(fields: dict[str, Any]) -> Bunch:
             f"kind must be one of {', '.join(map(repr, KINDS))}; got {fields['kind']!r}"
         )
     if fields["kind"] == "sky":
-        # The pipelines classify sky residuals like everything else.
+        # The pipelines also classify residuals of the sky.
         spectrum.class_name, spectrum.subclass, spectrum.redshift = "", "", np.nan
     snr_bands = fields["snr_bands"] or {}
     spectrum.snr_bands = {band: snr_bands.get(band, np.nan) for band in BANDS}

@@ -13,11 +13,11 @@ from skastro.utils import check_count, check_number
 
 TARGETS = ("GALAXY", "QSO", "STAR")
 
-# Wavelengths (Å) for which the sky, the dust and the lines are modelled.
+# Wavelengths (Å) for which the sky, the dust and the lines are modeled.
 _RANGE = (3000.0, 10500.0)
 
-# Below, the profile reaches beyond those wavelengths; above, the internal grid would
-# not fit into memory.
+# With a lower resolution the line profile extends beyond those wavelengths; with a
+# higher one the internal grid would not fit into memory.
 _RESOLUTION_RANGE = (20.0, 100_000.0)
 
 _DESCRIPTION = """\
@@ -29,7 +29,7 @@ Resolving power: {resolution:g}
 Mean S/N per pixel: {snr[0]:g} to {snr[1]:g}, log-uniform
 Flux: 1e-17 erg / (s cm2 Å)
 
-Made by skastro.datasets.make_spectra; its documentation says what is simulated.
+Made by skastro.datasets.make_spectra; its documentation describes the simulation.
 """
 
 
@@ -49,25 +49,25 @@ def make_spectra(
 ) -> Bunch:
     """Simulate optical spectra of stars, galaxies and quasars as a survey takes them.
 
-    Stars are black bodies under an atmosphere, O to M and white dwarfs: Balmer and
-    Paschen series, Ca II H, K and triplet, Mg b, Na D, G band, Fe I and other metals,
-    He I and He II, MgH, CaH, TiO and VO, each where its temperature dependence puts it;
-    with giants, metal-poor and active stars. Galaxies are mixtures of old,
-    intermediate, post-starburst and young populations of these stars with dust and
+    Stars are black bodies with absorbing atmospheres, O to M and white dwarfs: Balmer
+    and Paschen series, Ca II H, K and triplet, Mg b, Na D, G band, Fe I and other
+    metals, He I and He II, MgH, CaH, TiO and VO, with strengths that depend on the
+    temperature. There are giants, metal-poor and active stars. Galaxies are mixtures of
+    old, intermediate, post-starburst and young populations of these stars with dust and
     nebular lines on the sequences of the BPT diagram. Quasars are broken power laws
     with broad and narrow lines, Fe II, Balmer continuum, host galaxies, broad
-    absorption, Lyman forest, damped and Lyman-limit systems. All are seen at their
-    redshifts, through dust of the Milky Way, by a fiber spectrograph of the given
-    resolving power with errors of flux calibration, photon noise of object and night
-    sky, read noise, residuals of sky lines, cosmic rays and bad pixels.
+    absorption, Lyman forest, damped and Lyman-limit systems. All spectra are
+    redshifted, reddened by dust of the Milky Way, and observed by a fiber spectrograph
+    of the given resolving power with errors of flux calibration, photon noise of object
+    and night sky, read noise, residuals of sky lines, cosmic rays and bad pixels.
 
-    All wavelengths are vacuum wavelengths. Lines in SDSS's list have the values used
-    there [1]_, resonance lines those of Morton [2]_, others those of NIST [3]_, which
-    are in air and converted by the formula of Morton [4]_; quasar blends follow Vanden
-    Berk et al. [5]_. See :data:`skastro.simulation.SPECTRAL_LINES`.
+    All wavelengths are vacuum wavelengths. Lines in the list of SDSS have the values of
+    that list [1]_, resonance lines those of Morton [2]_, other lines those of NIST
+    [3]_, which are in air and converted by the formula of Morton [4]_; quasar blends
+    follow Vanden Berk et al. [5]_. See :data:`skastro.simulation.SPECTRAL_LINES`.
 
-    The classes differ in nothing but their spectra: S/N, flux scale and artefacts are
-    drawn alike for all. Read more in the :ref:`User Guide <simulation>`.
+    The classes differ only in their spectra: S/N, flux scale and artifacts have the
+    same distributions for all. Read more in the :ref:`User Guide <simulation>`.
 
     Parameters
     ----------
@@ -79,27 +79,26 @@ def make_spectra(
         and number, from 3000 to 10500 Å. Pixels meet midway; a single one is 1 Å wide.
         None means ``np.linspace(3900, 9000, 3000)``.
     class_proportions : dict of str to float, default=None
-        Relative frequencies of "STAR", "GALAXY" and "QSO"; classes left out have none.
-        The numbers of spectra follow them as exactly as whole numbers can. None means
-        equal ones.
+        Relative frequencies of "STAR", "GALAXY" and "QSO"; a class that is left out has
+        none. The numbers of spectra are rounded. None means equal frequencies.
     snr : tuple of (float, float), default=(3, 50)
         Range of the mean signal-to-noise ratio per pixel, drawn log-uniformly.
     resolution : float, default=1800
         Resolving power λ/FWHM, the same at all wavelengths, from 20 to 100000.
-        Stellar lines are about 60 km/s wide by themselves, so that more than 5000
-        shows little more.
+        Stellar lines are intrinsically about 60 km/s wide, so that more than 5000 adds
+        little detail.
     sky_residuals : float, default=1
-        Strength of what imperfect subtraction leaves of the sky's emission lines,
-        above all at 5579 Å and of OH beyond 6900 Å. 1 is like BOSS, 0 is none.
+        Strength of the residuals of imperfectly subtracted sky emission lines, mainly
+        at 5579 Å and of OH beyond 6900 Å. 1 is like BOSS, 0 is none.
     cosmic_rays : float, default=0.5
         Mean number of cosmic rays in a spectrum.
     bad_pixels : float, default=0.2
         Mean number of runs of bad pixels in a spectrum, where flux and inverse variance
         are zero.
     return_truth : bool, default=False
-        Whether to return the spectra without noise and artefacts too.
+        Whether to return the spectra without noise and artifacts too.
     random_state : int, RandomState instance or None, default=None
-        Determines all that is random; pass an int for the same spectra every time.
+        Seed of all random numbers; pass an int for the same spectra every time.
     verbose : int, default=0
         1 shows a progress bar, 0 is silent.
 
@@ -111,8 +110,8 @@ def make_spectra(
         flux : ndarray of shape (n_samples, n_pixels), float32
             Flux in 1e-17 erg/(s cm² Å).
         ivar : ndarray of shape (n_samples, n_pixels), float32
-            Inverse variance of the noise; zero in bad pixels. Residuals of the sky and
-            cosmic rays are not in it.
+            Inverse variance of the noise; zero in bad pixels. It does not include
+            residuals of the sky and cosmic rays.
         wavelength : ndarray of shape (n_pixels,), float64
             Centers of the pixels, in Å.
         target : ndarray of shape (n_samples,), str
@@ -128,15 +127,15 @@ def make_spectra(
         snr : ndarray of shape (n_samples,), float64
             Mean of flux over noise, per pixel.
         true_flux : ndarray of shape (n_samples, n_pixels), float32
-            Flux without noise and artefacts. Only if `return_truth`.
+            Flux without noise and artifacts. Only if `return_truth`.
         DESCR : str
-            What this is.
+            Description of the data set.
 
     Raises
     ------
     TypeError
-        If `n_samples` is no integer, `class_proportions` no dictionary, or another
-        parameter no number.
+        If `n_samples` is not an integer, `class_proportions` not a dictionary, or
+        another parameter not a number.
     ValueError
         If a parameter is out of its range, or `wavelength` is not an ascending grid.
 
@@ -225,7 +224,7 @@ def _check_wavelength(wavelength: ArrayLike | units.Quantity | None) -> np.ndarr
 def _class_counts(
     n_samples: int, class_proportions: Mapping[str, float] | None
 ) -> dict[str, int]:
-    """Whole numbers nearest to the proportions (largest remainders)."""
+    """Return integers nearest to the proportions (largest remainders)."""
     if class_proportions is None:
         class_proportions = dict.fromkeys(TARGETS, 1.0)
     if not isinstance(class_proportions, Mapping):

@@ -18,7 +18,7 @@ from skastro.datasets.spectra._layouts import register_layout
 
 # The classes of the LAMOST data competition, in the order of its integer labels.
 COMPETITION_CLASSES = ("GALAXY", "QSO", "STAR")
-# Its files carry no wavelengths; their pixels are these, in Angstrom.
+# Its files contain no wavelengths; these are the pixels, in Angstrom.
 _COMPETITION_GRID = np.linspace(3900.0, 9000.0, 3000)
 _COMPETITION_COLUMNS = {"OBJID", "LABEL"}
 _COLUMNS_WITH_GAPS = {"CLASS", "SUBCLASS", "Z", "SNR"}
@@ -26,20 +26,20 @@ _COLUMNS_WITH_GAPS = {"CLASS", "SUBCLASS", "Z", "SNR"}
 ClassNames = Sequence[str] | Mapping[int, str]
 
 
-def _is_labelled_matrix(hdul: fits.HDUList) -> bool:
-    """Tell a matrix with its wavelengths in an HDU."""
-    return len(image_shape(hdul[0])) == 2 and _wavelength_hdu(hdul) is not None
+def _is_labeled_matrix(hdul: fits.HDUList) -> bool:
+    """Recognize a matrix with its wavelengths in an HDU."""
+    return len(image_shape(hdul[0])) == 2 and bool(_wavelength_hdus(hdul))
 
 
 @register_layout(
-    "labelled-matrix",
-    _is_labelled_matrix,
+    "labeled-matrix",
+    _is_labeled_matrix,
     description="matrix of many spectra with an image WAVELENGTH",
     many=True,
 )
-def _read_labelled_matrix(hdul: fits.HDUList) -> dict:
+def _read_labeled_matrix(hdul: fits.HDUList) -> dict:
     """Read the flux of the primary HDU, the wavelengths and the table of labels."""
-    hdu = _wavelength_hdu(hdul)
+    hdu = _wavelength_hdus(hdul)[0]
     wavelength = in_angstrom(hdu.data, text(hdu.header.get("BUNIT")))
     n_pixels = image_shape(hdul[0])[1]
     if wavelength.size != n_pixels:
@@ -54,13 +54,13 @@ def _read_labelled_matrix(hdul: fits.HDUList) -> dict:
 
 
 def _is_competition(hdul: fits.HDUList) -> bool:
-    """Tell the competition's files, whose headers say nothing.
+    """Recognize the files of the competition, whose headers do not identify them.
 
-    Files with objects or labels in HDU 1 are clear; those without, such as the file to
-    be classified, have nothing but the number of pixels.
+    Files with objects or labels in HDU 1 are unambiguous. Those without, such as the
+    file to be classified, are recognized by the number of pixels only.
     """
     shape, header = image_shape(hdul[0]), hdul[0].header
-    if len(shape) != 2 or _wavelength_hdu(hdul) is not None:
+    if len(shape) != 2 or _wavelength_hdus(hdul):
         return False
     if {"COEFF0", "CRVAL1", "TELESCOP"} & {*header}:
         return False
@@ -90,17 +90,18 @@ def _read_competition(hdul: fits.HDUList) -> dict:
     }
 
 
-def _wavelength_hdu(hdul: fits.HDUList) -> fits.ImageHDU | None:
-    for hdu in hdul[1:]:
-        if hdu.name == "WAVELENGTH" and len(image_shape(hdu)) == 1:
-            return hdu
-    return None
+def _wavelength_hdus(hdul: fits.HDUList) -> list[fits.ImageHDU]:
+    return [
+        hdu
+        for hdu in hdul[1:]
+        if hdu.name == "WAVELENGTH" and len(image_shape(hdu)) == 1
+    ]
 
 
 def _label_table(hdul: fits.HDUList) -> Table:
     """Copy the table of labels with native numbers and trimmed strings.
 
-    What is unknown of an object is NaN or "", as it is of single spectra.
+    Unknown values are NaN or "", as for single spectra.
     """
     tables = [hdu for hdu in hdul[1:] if is_table(hdu)]
     labels = next((hdu for hdu in tables if hdu.name == "LABELS"), None)

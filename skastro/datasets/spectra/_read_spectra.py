@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reading one spectrum, and many on one wavelength grid."""
+"""Reading one spectrum, or many spectra on one wavelength grid."""
 
 import os
 import warnings
@@ -51,7 +51,7 @@ _COLUMNS = {
 }
 COLUMNS = (*_COLUMNS, *(f"snr_{band}" for band in BANDS))
 _COLUMN_UNITS = {"ra": "deg", "dec": "deg"}
-# Attribute of the result: column of the table that it shows.
+# Attribute of the result: column of the table.
 _ATTRIBUTES = {
     "id": ("id", "objid"),
     "label": ("label",),
@@ -64,7 +64,7 @@ _ATTRIBUTES = {
 
 
 class LeftOut(NamedTuple):
-    """A file that was read but not wanted, and the kind of its spectrum."""
+    """A file that was read but not selected, and the kind of its spectrum."""
 
     path: str
     kind: str
@@ -78,10 +78,11 @@ class _Row(NamedTuple):
 def read_spectrum(path: str | os.PathLike) -> Bunch:
     """Read one spectrum from a survey's FITS file.
 
-    The layout is recognized by what the file holds, never by its name: LAMOST low
+    The layout is recognized by the content of the file, never by its name: LAMOST low
     resolution (all three layouts of DR1 to DR10), SDSS, BOSS and eBOSS ``spec`` files,
-    the older SDSS ``spSpec`` files and 6dFGS. Nothing is masked, filled, normalized
-    or shifted. Read more in the :ref:`User Guide <reading>`.
+    the older SDSS ``spSpec`` files, 6dFGS, and layouts that :func:`register_layout` has
+    added. Nothing is masked, filled, normalized or shifted. Read more in the
+    :ref:`User Guide <reading>`.
 
     Parameters
     ----------
@@ -101,32 +102,31 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
         wavelength : ndarray of shape (n_pixels,), float64
             Ascending wavelengths of the pixels' centers in Å.
         mask : ndarray of shape (n_pixels,), bool
-            True where the flux is not to be trusted: `ivar` is 0 or the flux is not
-            finite.
+            True for bad pixels: `ivar` is 0 or the flux is not finite.
         and_mask, or_mask : ndarray of shape (n_pixels,), int64, or None
-            The survey's bits, set in all exposures or in any; None where the file has
-            no such mask.
+            The survey's bits, set in all exposures or in any; None if the file has no
+            such mask.
         kind : {"science", "sky", "template"}
-            What the spectrum is of: an object, a fiber on empty sky, or a template of
-            the survey's pipeline.
+            Kind of the spectrum: an object, a fiber on empty sky, or a template of the
+            survey's pipeline.
         layout : str
             Name of the layout: "lamost-image", "lamost-log-image", "lamost-coadd",
-            "sdss-spec", "sdss-spspec" or "6dfgs".
+            "sdss-spec", "sdss-spspec", "6dfgs" or a registered one.
         survey : str
-            "LAMOST", "6dFGS", or what the SDSS catalogue says: "SDSS", "SEGUE1",
+            "LAMOST", "6dFGS", or the survey in the SDSS catalog: "SDSS", "SEGUE1",
             "BOSS", ...
         release : str
-            Data release or version of the pipeline, as the file has it.
+            Data release or version of the pipeline, as written in the file.
         id : str
             ``spec-LMJD-PLANID_spSPID-FIBERID`` (LAMOST), ``PLATE-MJD-FIBERID`` (SDSS)
             or the target's name (6dFGS).
         class_name : str
-            Class in upper case, such as "STAR", "GALAXY" or "QSO". Empty where the
-            file has none or says "Unknown", and for sky.
+            Class in upper case, such as "STAR", "GALAXY" or "QSO". Empty if the file
+            has none or "Unknown", and for sky.
         subclass : str
-            Subclass, empty where there is none.
+            Subclass, empty if there is none.
         redshift : float
-            Redshift, NaN where the file has none and for sky.
+            Redshift, NaN if the file has none and for sky.
         redshift_warning : int
             ZWARNING of SDSS; 0 is good, -1 means that the survey has no such flag.
         ra, dec : float
@@ -139,7 +139,7 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
         vacuum : bool
             Whether wavelengths are those in vacuum (LAMOST, SDSS) or in air (6dFGS).
         doppler_redshift : float
-            Redshift that was taken out of the wavelengths: 0 for observed wavelengths.
+            Redshift by which the wavelengths were corrected; 0 for observed ones.
             ``wavelength * (1 + doppler_redshift)`` is the observed wavelength.
         flux_unit, wavelength_unit : :class:`astropy.units.Unit`
             1e-17 erg/s/cm²/Å for SDSS, dimensionless (relative flux) for LAMOST, counts
@@ -156,7 +156,7 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
     OSError
         If the file is empty, truncated, damaged or not FITS.
     ValueError
-        If it is FITS but holds no spectrum in a known layout, or many.
+        If it is FITS but holds no spectrum in a known layout, or several.
 
     See Also
     --------
@@ -205,7 +205,7 @@ def _read_file(
     layouts: tuple[Layout, ...],
     read: Callable[[Layout | None, fits.HDUList | Path], Any],
 ) -> Any:
-    """Find the layout of a file, open the file and let `read` read it."""
+    """Find the layout of a file, open the file and call `read`."""
     path = Path(path)
     if path.is_file() and any(layout.opens == "path" for layout in layouts):
         try:
@@ -231,8 +231,8 @@ def _read_one(path: str | os.PathLike, layouts: tuple[Layout, ...]) -> Bunch:
             )
         if layout.many:
             raise ValueError(
-                f"expected one spectrum, found a matrix of many ({held}); give the "
-                "file to read_spectra, on its own"
+                f"expected one spectrum, found a matrix of many ({held}); read this "
+                "file with read_spectra"
             )
         return layout.read_one(file)
 
@@ -255,10 +255,10 @@ def read_spectra(
 ) -> Bunch:
     """Read many spectra on one wavelength grid, ready for an estimator.
 
-    Either one file holds them all as a matrix, or each has its own file in any layout
-    that :func:`read_spectrum` reads. Layouts are recognized by what the files hold.
-    Nothing is masked, filled or normalized, and wavelengths stay in vacuum or air, and
-    in the frame, in which a file gives them. Read more in the
+    Either one file holds them all as a matrix, or each spectrum has its own file in any
+    layout that :func:`read_spectrum` reads. Layouts are recognized by the content of
+    the files. Nothing is masked, filled or normalized, and wavelengths keep the medium
+    (vacuum or air) and the frame that a file has. Read more in the
     :ref:`User Guide <reading>`.
 
     Parameters
@@ -273,30 +273,29 @@ def read_spectra(
         - a folder of files of one spectrum each;
         - a file of one spectrum, or an iterable of such files.
     label_column : str, default=None
-        Column of `table` that becomes `target`. None means "class" where there is one,
-        else "label", else no target.
+        Column of `table` that becomes `target`. None means "class" if there is one,
+        otherwise "label", otherwise no target.
     class_names : sequence of str or dict of int to str, default=None
         Names of the integer labels in a file of many spectra. None means GALAXY, QSO,
-        STAR for 0, 1, 2 in the files of the competition; other files carry the names
-        themselves in a column "class".
+        STAR for 0, 1, 2 in the files of the competition; other files contain the names
+        in a column "class".
     wavelength : array-like of shape (n_pixels,), default=None
         Ascending wavelengths to which the spectra are rebinned, conserving flux, in Å
         unless it is an astropy quantity. None means ``np.linspace(3900, 9000, 3000)``
-        for files of one spectrum, and the file's own grid for others. For a file of
-        many spectra that carries no wavelengths they are taken to be these.
+        for files of one spectrum, and the grid of the file for others. If a file of
+        many spectra contains no wavelengths, these are its wavelengths.
     kinds : str or iterable of str, default="science"
-        Which spectra to keep of files of one spectrum each: "science", "sky" and
+        Kinds of spectra to keep from files of one spectrum each: "science", "sky" and
         "template".
     pattern : str, default="*.fit*"
-        Which files of a folder to read, in the shell's notation, upper and lower case
-        being the same.
+        Shell-style pattern of the files of a folder; case is ignored.
     recursive : bool, default=False
-        Whether to read the folders in the folder too.
+        Whether to read subfolders too.
     n_jobs : int, default=None
         Number of processes that read files of one spectrum each; None means 1 unless
         in a :obj:`joblib.parallel_config` context, -1 all processors.
     verbose : int, default=1
-        Whether to show a progress bar and say how many spectra were left out for
+        Whether to show a progress bar and print how many spectra were left out for
         their kind; 0 is silent.
 
     Returns
@@ -306,29 +305,30 @@ def read_spectra(
 
         flux : ndarray of shape (n_spectra, n_pixels), float32
             Flux in native byte order. Pixels of the grid that a spectrum does not
-            cover are NaN. Inverse variances are left out: see :func:`read_spectrum`.
+            cover are NaN. There are no inverse variances: see :func:`read_spectrum`.
         wavelength : ndarray of shape (n_pixels,), float64, or None
-            Wavelengths in `wavelength_unit`; None where the file does not tell.
+            Wavelengths in `wavelength_unit`; None if they are unknown.
         wavelength_unit : :class:`astropy.units.Unit`
             Å.
         target : ndarray of shape (n_spectra,), or None
-            What to predict: names of classes unless `label_column` says otherwise;
-            an empty string where the survey could not tell. None without labels.
+            Target: names of classes by default, or the values of `label_column`; an
+            empty string if the survey does not know the class. None without labels.
         target_names : ndarray, or None
-            The different values of `target` but for the empty string, sorted; None
-            where there is no target or where it is a real number.
+            The different values of `target` except the empty string, sorted; None if
+            there is no target or if it is a real number.
         label : ndarray of shape (n_spectra,), or None
             Integer labels as stored in the file.
         id, class_name, subclass, redshift, snr, survey : ndarray or None
-            Columns of `table` in brief, of shape (n_spectra,), each None where the
-            table has no such column.
+            Columns of `table`, of shape (n_spectra,), each None if the table has no
+            such column.
         table : :class:`astropy.table.Table`
-            One row a spectrum with all that is known of it. For files of one spectrum
-            the columns are id, class, subclass, z, zwarning, snr, ra, dec, survey,
-            release, layout, kind, vacuum, doppler_redshift, flux_unit, path and
-            snr_u, ..., snr_z, with the meanings of :func:`read_spectrum`.
-        layout : {"competition", "labelled-matrix", "single-files"}
-            How the spectra were stored.
+            One row per spectrum. For files of one spectrum the columns are id, class,
+            subclass, z, zwarning, snr, ra, dec, survey, release, layout, kind, vacuum,
+            doppler_redshift, flux_unit, path and snr_u, ..., snr_z, as explained in
+            :func:`read_spectrum`.
+        layout : {"competition", "labeled-matrix", "single-files"}
+            How the spectra were stored; a registered layout of many spectra has its
+            own name.
         failures : list of (path, reason)
             Files that could not be read.
         left_out : list of (path, kind)
@@ -341,8 +341,8 @@ def read_spectra(
     OSError
         If a file of many spectra is empty, truncated, damaged or not FITS.
     ValueError
-        If a parameter is wrong, a file of many spectra contradicts itself, the folder
-        holds no fitting file, or no spectrum at all could be read.
+        If a parameter is wrong, a file of many spectra is inconsistent, the folder
+        holds no matching file, or no spectrum could be read.
 
     Warns
     -----
@@ -379,7 +379,7 @@ def read_spectra(
     spectra = None
     if isinstance(source, str | os.PathLike):
         if Path(source).is_dir():
-            paths = _list_files(source, pattern, recursive)
+            paths: list[str | os.PathLike] = [*_list_files(source, pattern, recursive)]
         else:
             paths = [source]
             spectra = _read_matrix_file(
@@ -393,7 +393,7 @@ def read_spectra(
         if class_names is not None:
             raise ValueError(
                 "class_names names the integer labels of a file of many spectra; "
-                "files of one spectrum carry the names of their classes themselves."
+                "files of one spectrum contain the names of their classes."
             )
         _find_column(COLUMNS, label_column)
         spectra = _read_single_files(
@@ -419,7 +419,7 @@ def _read_matrix_file(
     label_column: str | None,
     class_names: ClassNames | None,
 ) -> Bunch | None:
-    """Read a file of many spectra; None where it is not one."""
+    """Read a file of many spectra; None if it is not one."""
 
     def read(layout: Layout | None, file: fits.HDUList | Path) -> Bunch | None:
         if layout is None or not layout.many:
@@ -440,7 +440,7 @@ def _read_matrix_file(
         matrix.flux = rebin(matrix.flux, matrix.wavelength, grid)
     elif grid is not None and grid.size != n_pixels:
         raise ValueError(
-            f"{path}: the spectra have {n_pixels} pixels and the file does not tell "
+            f"{path}: the spectra have {n_pixels} pixels and the file does not contain "
             f"their wavelengths, but wavelength has {grid.size} values."
         )
     if grid is not None:
@@ -450,7 +450,7 @@ def _read_matrix_file(
 
 
 def _list_files(folder: str | os.PathLike, pattern: str, recursive: bool) -> list[str]:
-    """List the files of a folder whose name fits a pattern, sorted, not hidden."""
+    """List the files of a folder that match a pattern, sorted, without hidden ones."""
     folder = Path(folder)
     found = sorted(
         str(path)
@@ -462,7 +462,7 @@ def _list_files(folder: str | os.PathLike, pattern: str, recursive: bool) -> lis
     if not found:
         below = " or below it" if recursive else ""
         raise ValueError(
-            f"{folder}: no file in this folder{below} fits the pattern {pattern!r}."
+            f"{folder}: no file in this folder{below} matches the pattern {pattern!r}."
         )
     return found
 
@@ -476,7 +476,7 @@ def _read_single_files(
     n_jobs: int | None,
     verbose: int,
 ) -> Bunch:
-    """Read files of one spectrum in parallel, and gather what could be read."""
+    """Read files of one spectrum in parallel, and collect the results."""
     flux = np.empty((len(paths), grid.size), dtype=np.float32)
     records: list[dict] = []
     failures: list[Failure] = []
@@ -515,7 +515,7 @@ def _read_single_files(
 def _read_row(
     path: str, grid: np.ndarray, kinds: frozenset[str], layouts: tuple[Layout, ...]
 ) -> tuple:
-    """Read and rebin one file; return what is wrong with it instead of raising."""
+    """Read and rebin one file; return a Failure instead of raising."""
     try:
         spectrum = _read_one(path, layouts)
     except (OSError, ValueError) as error:
@@ -527,7 +527,7 @@ def _read_row(
         first, last = spectrum.wavelength[[0, -1]]
         return Failure(
             path,
-            f"its wavelengths, {first:.1f} to {last:.1f} Å, do not reach the grid, "
+            f"its wavelengths, {first:.1f} to {last:.1f} Å, do not overlap the grid, "
             f"{grid[0]:.1f} to {grid[-1]:.1f} Å.",
         )
     record = {column: spectrum[field] for column, field in _COLUMNS.items()}
@@ -543,7 +543,7 @@ def _report(
     left_out: list[LeftOut],
     verbose: int,
 ) -> None:
-    """Say at the end what is missing; raise where nothing is left."""
+    """Report missing files at the end; raise if no spectrum is left."""
     failed = report_failures(failures, n_files) if failures else ""
     counts = Counter(kind for _, kind in left_out)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
@@ -551,7 +551,7 @@ def _report(
         if left_out:
             failed += "\n" * bool(failed) + (
                 f"{len(left_out)} of {n_files} files were left out for their kind "
-                f"({kinds}); the parameter kinds says which to keep"
+                f"({kinds}); the parameter kinds selects which to keep"
             )
         raise ValueError(f"No spectrum was read. {failed}")
     if failed:
@@ -586,7 +586,7 @@ def _values(table: Table, column: str) -> np.ndarray:
 
 
 def _match(columns: Iterable[str], wanted: str) -> str | None:
-    """Find a column, in its own spelling or else in upper or lower case."""
+    """Find a column by its exact name, or else ignoring case."""
     columns = list(columns)
     if wanted in columns:
         return wanted

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The layouts of SDSS and BOSS spectra, one spectrum a file."""
+"""The layouts of SDSS and BOSS spectra, one spectrum per file."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from skastro.datasets.spectra._fields import (
 from skastro.datasets.spectra._fits import column_names, image_shape, is_table
 from skastro.datasets.spectra._layouts import register_layout
 
-# Bit 0 of ZWARNING: a fiber that was put on empty sky.
+# Bit 0 of ZWARNING: a fiber on empty sky.
 _SKY_BIT = 1
 # Spectral classes of the spectro1d pipeline, keyword SPEC_CLN; 5 is sky.
 _SPECTRO1D_CLASSES = {
@@ -31,17 +32,17 @@ _SPECTRO1D_CLASSES = {
     7: "GALAXY",
 }
 _SPECTRO1D_SKY = 5
-# What spectro1d writes as its version when it was not a tagged release of the survey.
+# Version that spectro1d writes if it was not a tagged release of the survey.
 _UNTAGGED = ("", "NOCVS")
 
 
 def _is_spec(hdul: fits.HDUList) -> bool:
-    """Tell a coadd table with columns flux, ivar and loglam."""
-    return _coadd_table(hdul) is not None
+    """Recognize a coadd table with columns flux, ivar and loglam."""
+    return any(True for _ in _coadd_tables(hdul))
 
 
 def _is_spspec(hdul: fits.HDUList) -> bool:
-    """Tell an image of rows spectrum, continuum-subtracted spectrum, error, mask."""
+    """Recognize an image of spectrum, continuum-subtracted spectrum, error, mask."""
     shape, header = image_shape(hdul[0]), hdul[0].header
     return (
         len(shape) == 2
@@ -57,43 +58,43 @@ def _is_spspec(hdul: fits.HDUList) -> bool:
     description="SDSS, BOSS or eBOSS table with columns flux, ivar, loglam",
 )
 def _read_spec(hdul: fits.HDUList) -> dict:
-    """Read a coadd table and, where there is one, its row of the catalogue.
+    """Read a coadd table and, if there is one, its row of the catalog.
 
-    Names of HDUs are not relied upon, and columns are found in upper and lower case.
+    Names of HDUs are ignored, and names of columns may be in upper or lower case.
     """
-    coadd, catalogue, header = _coadd_table(hdul), _catalog(hdul), hdul[0].header
+    coadd, catalog, header = next(_coadd_tables(hdul)), _catalog(hdul), hdul[0].header
     names = column_names(coadd)
     masks = {
         key.lower(): coadd.data[names[key]]
         for key in ("AND_MASK", "OR_MASK")
         if key in names
     }
-    warning = integer(catalogue.get("ZWARNING"))
-    run = text(first(["RUN2D", "VERS2D"], catalogue, header))
-    targets = {text(catalogue.get(key)).upper() for key in ("SOURCETYPE", "OBJTYPE")}
+    warning = integer(catalog.get("ZWARNING"))
+    run = text(first(["RUN2D", "VERS2D"], catalog, header))
+    targets = {text(catalog.get(key)).upper() for key in ("SOURCETYPE", "OBJTYPE")}
     is_sky = "SKY" in targets or (warning > 0 and warning & _SKY_BIT)
-    band_values = np.ravel(catalogue.get("SN_MEDIAN", []))
+    band_values = np.ravel(catalog.get("SN_MEDIAN", []))
     return dict(
         flux=coadd.data[names["FLUX"]],
         ivar=coadd.data[names["IVAR"]],
         wavelength=10.0 ** coadd.data[names["LOGLAM"]].astype(np.float64),
         **masks,
         kind="sky" if is_sky else "science",
-        survey=_survey(catalogue, run),
+        survey=_survey(catalog, run),
         release=run,
         id=_identifier(
-            first(["PLATE", "PLATEID"], catalogue, header),
-            first(["MJD"], catalogue, header),
-            first(["FIBERID"], catalogue, header),
+            first(["PLATE", "PLATEID"], catalog, header),
+            first(["MJD"], catalog, header),
+            first(["FIBERID"], catalog, header),
         ),
-        class_name=class_text(catalogue.get("CLASS")).upper(),
-        subclass=class_text(catalogue.get("SUBCLASS")),
-        redshift=number(catalogue.get("Z")),
+        class_name=class_text(catalog.get("CLASS")).upper(),
+        subclass=class_text(catalog.get("SUBCLASS")),
+        redshift=number(catalog.get("Z")),
         redshift_warning=warning,
         # RA and DEC of the primary header are the telescope's, not the object's.
-        ra=number(first(["PLUG_RA"], catalogue, header)),
-        dec=number(first(["PLUG_DEC"], catalogue, header)),
-        snr=number(catalogue.get("SN_MEDIAN_ALL")),
+        ra=number(first(["PLUG_RA"], catalog, header)),
+        dec=number(first(["PLUG_DEC"], catalog, header)),
+        snr=number(catalog.get("SN_MEDIAN_ALL")),
         snr_bands={
             band: number(value) for band, value in zip(BANDS, band_values, strict=False)
         },
@@ -113,8 +114,9 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
     """Read a spectrum of the spectro1d pipeline.
 
     The survey's cross-correlation templates are files of the same layout. They were
-    made with an untagged version of the pipeline, or are composites of many fibers. So
-    a spectrum counts as an observation only if it names its fiber and a tagged version.
+    made with an untagged version of the pipeline, or are composites of many fibers. A
+    spectrum therefore counts as an observation only if it names its fiber and a tagged
+    version.
     """
     header, data = hdul[0].header, hdul[0].data
     error = data[2].astype(np.float64)
@@ -151,17 +153,16 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
     )
 
 
-def _coadd_table(hdul: fits.HDUList) -> fits.BinTableHDU | None:
-    """First table of a spectrum; those of the single exposures come behind it."""
+def _coadd_tables(hdul: fits.HDUList) -> Iterator[fits.BinTableHDU]:
+    """Find the tables of spectra; those of single exposures follow the first."""
     needed = {"FLUX", "IVAR", "LOGLAM"}
     for hdu in hdul[1:]:
         if is_table(hdu) and needed <= {*column_names(hdu)}:
-            return hdu
-    return None
+            yield hdu
 
 
 def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
-    """Find the object's row of the catalogue; empty where the file has none."""
+    """Find the object's row of the catalog; empty if the file has none."""
     for hdu in hdul[1:]:
         if is_table(hdu) and "CLASS" in column_names(hdu) and len(hdu.data) == 1:
             wanted = ["SURVEY", "SOURCETYPE", "OBJTYPE", "RUN2D"]
@@ -173,13 +174,13 @@ def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
     return {}
 
 
-def _survey(catalogue: dict[str, Any], run: str) -> str:
+def _survey(catalog: dict[str, Any], run: str) -> str:
     """Name of the survey.
 
-    Only the catalogue of SDSS-I and -II has it. There reductions are called by a
+    Only the catalog of SDSS-I and -II contains it. Its reductions are named by a
     number, those of the BOSS pipeline by a tag like v5_7_0.
     """
-    name = text(catalogue.get("SURVEY")).upper()
+    name = text(catalog.get("SURVEY")).upper()
     return name or ("BOSS" if run.startswith("v") else "SDSS")
 
 

@@ -13,7 +13,7 @@ _N_ROWS = 4
 
 
 def _is_image(hdul: fits.HDUList) -> bool:
-    """Tell an image of four rows with a linear wavelength axis in Angstrom."""
+    """Recognize an image of four rows with a linear wavelength axis in Angstrom."""
     shape, header = image_shape(hdul[0]), hdul[0].header
     axis = text(header.get("CUNIT1")) + text(header.get("WAT1_001"))
     return (
@@ -35,7 +35,7 @@ def _read_image(hdul: fits.HDUList) -> dict:
     """Read an image of rows spectrum, variance, sky and observed wavelength.
 
     The wavelengths are those of the header, which may have been shifted to the rest
-    frame; the fourth row stays as observed.
+    frame; the fourth row contains the observed ones.
     """
     header, data = hdul[0].header, hdul[0].data
     variance = data[1].astype(np.float64)
@@ -49,7 +49,7 @@ def _read_image(hdul: fits.HDUList) -> dict:
         redshift=number(first(["Z_HELIO", "Z"], header)),
         ra=number(header.get("OBSRA")),
         dec=number(header.get("OBSDEC")),
-        # The headers do not say so: the survey's arcs were calibrated in air.
+        # Not in the headers: the survey calibrated its arcs in air.
         vacuum=bool(header.get("VACUUM", False)),
         doppler_redshift=_doppler_redshift(header),
         flux_unit=units.ct,
@@ -70,7 +70,7 @@ def _linear_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:
 
 
 def _doppler_redshift(header: fits.Header) -> float:
-    """Redshift that IRAF's task dopcor took out of the wavelengths, 0 for none.
+    """Redshift by which IRAF's task dopcor corrected the wavelengths, 0 for none.
 
     Each run of the task adds a card DOPCORnn with the redshift and the apertures.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Images of galaxies: the camera, and the galaxies before it."""
+"""Images of galaxies as a camera records them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from skastro.simulation.galaxies._population import import_galsim
 # Between 2.5 and 4.8, which are usual for seeing.
 _MOFFAT_BETA = 3.5
 
-# Part of a galaxy's light that may fall outside the area in which it is computed, and
-# so is folded back into it. GalSim's own 0.005 takes twice the time. That area is at
-# least twice as wide as the image, which gets at most 0.05 % of light too much.
+# Fraction of a galaxy's light that may fall outside the area in which it is computed;
+# the Fourier transform folds it back. GalSim's default of 0.005 takes twice the time.
+# The area is at least twice as wide as the image; its flux is at most 0.05 % too high.
 _FOLDED = 0.01
 
 
@@ -22,7 +22,7 @@ _FOLDED = 0.01
 class GalaxyCamera:
     """A camera that counts electrons on a square of pixels.
 
-    Values are taken as they are; :func:`skastro.datasets.make_galaxies` checks them.
+    Values are not checked; :func:`skastro.datasets.make_galaxies` checks them.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ class GalaxyCamera:
         Profile of the point spread function.
     noise : {"poisson", "gaussian"} or None
         Noise of the pixels.
-    zero_points : tuple of float, one a band
+    zero_points : tuple of float, one per band
         AB magnitude that gives one electron.
-    sky_brightness : tuple of float, one a band
+    sky_brightness : tuple of float, one per band
         AB magnitudes of a square arcsecond of the sky.
     read_noise : float
         Standard deviation in electrons.
@@ -79,7 +79,7 @@ class GalaxyCamera:
 
     @property
     def sky(self) -> np.ndarray:
-        """Electrons that the sky gives in a pixel of each band."""
+        """Expected electrons of the sky in a pixel of each band."""
         difference = np.subtract(self.zero_points, self.sky_brightness)
         return self.pixel_scale**2 * 10 ** (0.4 * difference)
 
@@ -117,7 +117,7 @@ class GalaxyCamera:
         return kinds[self.psf](fwhm=fwhm, gsparams=options)
 
     def transform_length(self, light: Any, fwhm: float) -> int:
-        """Estimate how long the Fourier transform is that an exposure takes.
+        """Estimate the length of the Fourier transform of an exposure.
 
         Parameters
         ----------
@@ -129,8 +129,8 @@ class GalaxyCamera:
         Returns
         -------
         length : int
-            Along each axis. Memory grows with its square; ``LONGEST_TRANSFORM`` is
-            the most that GalSim will take.
+            Number of pixels along each axis. Memory grows with its square; GalSim
+            accepts up to ``LONGEST_TRANSFORM``.
         """
         blurred = import_galsim().Convolve(light, self.point_spread(fwhm))
         finest = max(blurred.maxk, np.pi / self.pixel_scale)
@@ -153,7 +153,7 @@ class GalaxyCamera:
         psf : galsim.GSObject
             The point spread function.
         offset : tuple of float
-            Where the galaxy is, in pixels right of and above the center.
+            Position of the galaxy, in pixels to the right of and above the center.
         side : int
             Height and width of the image.
 
@@ -191,12 +191,12 @@ class GalaxyCamera:
             return electrons
         if self.noise == "gaussian":
             return rng.normal(electrons, self.background_std)
-        # Transforms ring a little below zero, where a sky may be too dark to hide it.
+        # Fourier ringing gives slightly negative values if the sky is very dark.
         counts = rng.poisson(np.maximum(electrons + self.sky, 0))
         return rng.normal(counts - self.sky, self.read_noise)
 
     def signal_to_noise(self, electrons: np.ndarray) -> float:
-        """Give the S/N in the first band that the best weights would reach.
+        """Compute the S/N in the first band with optimal weights.
 
         Parameters
         ----------
@@ -233,23 +233,23 @@ def simulate_galaxies(
 ) -> dict[str, np.ndarray]:
     """Image galaxies whose parameters are known.
 
-    Arguments are taken as they are; :func:`skastro.datasets.make_galaxies` checks them
-    and describes what is simulated.
+    Arguments are not checked; :func:`skastro.datasets.make_galaxies` checks them and
+    describes the simulation.
 
     Parameters
     ----------
     galaxies : mapping of str to ndarray of shape (n, ...)
-        What ``population.draw`` gives, with ``psf_fwhm`` (arcsec), ``stamp_size``
+        The result of ``population.draw``, with ``psf_fwhm`` (arcsec), ``stamp_size``
         (pixels), ``offset_x`` and ``offset_y`` (pixels from the center of the stamp).
     population : GalaxyPopulation or RealGalaxyPopulation
-        Where the galaxies, and their neighbors, are from.
+        Population of the galaxies and their neighbors.
     camera : GalaxyCamera
-        What they are seen by.
+        The camera.
     seed : int
         Source of randomness.
     first : int, default=0
-        Number of the first galaxy. Noise and neighbors of a galaxy depend on `seed`
-        and on its number alone, so that pieces of a data set can be made apart.
+        Number of the first galaxy. Noise and neighbors of a galaxy depend only on
+        `seed` and its number, so that parts of a data set can be made separately.
     n_neighbors : float, default=0
         Mean number of neighbors.
 

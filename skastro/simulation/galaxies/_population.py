@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Galaxies as there are: sizes, shapes, profiles and colors; made up, or real ones."""
+"""Populations of galaxies, simulated or real: sizes, shapes, profiles and colors."""
 
 import os
 from dataclasses import dataclass
@@ -10,28 +10,28 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import gammainc, gammaincinv
 
-# Filters whose curves GalSim brings along.
+# Filters whose curves GalSim provides.
 COLOR_BANDS = ("u", "g", "r", "i", "z", "y")
 
 # Old, middle-aged and young stars: an elliptical, an Sbc and an irregular galaxy.
 _TEMPLATES = ("CWW_E_ext.sed", "CWW_Sbc_ext.sed", "CWW_Im_ext.sed")
 _COLOR_REDSHIFTS = np.linspace(0.0, 0.5, 26)
 
-# Halvings of an interval: more than double precision resolves.
+# Bisection steps: more than double precision resolves.
 _HALVINGS = 60
 
 BULGE_INDEX = 4.0
-DISC_INDEX = 1.0
+DISK_INDEX = 1.0
 
-SERSIC, BULGE_DISC = "sersic", "bulge+disc"
-# Which part of the galaxies has a bulge and a disc.
-_TWO_PARTS = {SERSIC: 0.0, BULGE_DISC: 1.0, "both": 0.5}
+SERSIC, BULGE_DISK = "sersic", "bulge+disk"
+# Fraction of the galaxies that have a bulge and a disk.
+_TWO_PARTS = {SERSIC: 0.0, BULGE_DISK: 1.0, "both": 0.5}
 
-# GalSim prepares a profile for each index, which takes up to half a second and is kept
-# for a hundred of them.
+# GalSim prepares a profile for each index, which takes up to half a second, and caches
+# a hundred of them.
 _INDEX_STEP = 0.1
 
-# Half-light radius of bulges over that of their discs, and redshifts, which act on
+# Half-light radius of bulges over that of their disks, and redshifts, which act on
 # colors.
 _RADIUS_RATIOS = (0.1, 0.6)
 _REDSHIFTS = (0.0, 0.3)
@@ -39,33 +39,33 @@ _REDSHIFTS = (0.0, 0.3)
 
 @dataclass(frozen=True)
 class GalaxyPopulation:
-    """Galaxies with the profile of Sérsic, or with a bulge and a disc.
+    """Galaxies with the profile of Sérsic, or with a bulge and a disk.
 
-    All pairs are ranges, from which values are drawn evenly, radii evenly in the
-    logarithm. They are taken as they are; :func:`skastro.datasets.make_galaxies` checks
-    them and describes the galaxies.
+    All pairs are ranges from which values are drawn uniformly (radii: in the
+    logarithm). They are not checked; :func:`skastro.datasets.make_galaxies` checks them
+    and describes the galaxies.
 
     Parameters
     ----------
-    profile : {"sersic", "bulge+disc", "both"}
-        Which galaxies there are.
+    profile : {"sersic", "bulge+disk", "both"}
+        Profiles of the galaxies.
     bands : tuple of str
-        Of "u", "g", "r", "i", "z" and "y".
+        Bands, out of "u", "g", "r", "i", "z" and "y".
     magnitude : tuple of float
         AB magnitude in the first band.
     half_light_radius : tuple of float
-        In arcsec.
+        Half-light radius in arcsec.
     sersic_index : tuple of float
-        Rounded to 0.1 when drawn, but never out of the range.
+        Sérsic index, rounded to 0.1 within the range.
     ellipticity : tuple of float
         1 - b/a.
     bulge_fraction : tuple of float
-        Part of the light in the first band.
+        Fraction of the light in the first band that the bulge has.
 
     Attributes
     ----------
     PROFILES, BANDS : tuple of str
-        Which names there are.
+        The permitted names.
 
     Examples
     --------
@@ -111,7 +111,8 @@ class GalaxyPopulation:
             Their parameters by name; ``flux_old`` and ``flux_young`` are of shape
             (n_galaxies, n_bands), in units of that of an AB magnitude of 0.
         """
-        # All is drawn for all galaxies, so that one range does not change the others.
+        # Every parameter is drawn for all galaxies, so that a change of one range does
+        # not change the other parameters.
         uniform = rng.uniform(size=(11, n_galaxies))
         index = np.round(_between(self.sersic_index, uniform[0]) / _INDEX_STEP)
         index = np.clip(np.round(index * _INDEX_STEP, 10), *self.sersic_index)
@@ -139,7 +140,7 @@ class GalaxyPopulation:
         # (a - b)/(a + b), as in weak lensing.
         shear = ellipticity / (2 - ellipticity)
         return {
-            "profile": np.where(two_parts, BULGE_DISC, SERSIC),
+            "profile": np.where(two_parts, BULGE_DISK, SERSIC),
             "magnitude": magnitude,
             "half_light_radius": radius,
             "sersic_index": np.where(two_parts, np.nan, index),
@@ -155,7 +156,7 @@ class GalaxyPopulation:
         }
 
     def most_extended(self, options: Any) -> list:
-        """Give the parts of galaxies that reach farthest.
+        """Return the most extended components of galaxies.
 
         Parameters
         ----------
@@ -165,18 +166,18 @@ class GalaxyPopulation:
         Returns
         -------
         lights : list of galsim.GSObject
-            Light profiles of flux 1, no less extended than any that can be drawn.
+            Light profiles of flux 1, at least as extended as all that can be drawn.
         """
         galsim = import_galsim()
         radius, parts = self.half_light_radius[1], []
         if _TWO_PARTS[self.profile] < 1:
             parts.append((self.sersic_index[1], radius))
         if _TWO_PARTS[self.profile] > 0:
-            # The disc is the larger, the more light there is in how small a bulge.
-            _, disc = bulge_and_disc_radii(
+            # The disk is largest for the smallest bulge with the most light.
+            _, disk = bulge_and_disk_radii(
                 radius, self.bulge_fraction[1], _RADIUS_RATIOS[0]
             )
-            parts += [(BULGE_INDEX, radius), (DISC_INDEX, float(disc))]
+            parts += [(BULGE_INDEX, radius), (DISK_INDEX, float(disk))]
         shear = galsim.Shear(q=1 - self.ellipticity[1], beta=0 * galsim.degrees)
         return [
             galsim.Sersic(index, half_light_radius=size, gsparams=options).shear(shear)
@@ -184,12 +185,12 @@ class GalaxyPopulation:
         ]
 
     def components(self, galaxy: dict[str, Any], options: Any) -> list[tuple]:
-        """Give the parts of one galaxy, each with one profile of light.
+        """Return the components of one galaxy, each with its light profile.
 
         Parameters
         ----------
         galaxy : dict of str to value
-            A row of what ``draw`` gives.
+            A row of the result of ``draw``.
         options : galsim.GSParams
             Accuracy of GalSim.
 
@@ -204,11 +205,11 @@ class GalaxyPopulation:
         if galaxy["profile"] == SERSIC:
             parts = [(galaxy["sersic_index"], radius, old + young)]
         else:
-            bulge, disc = bulge_and_disc_radii(
+            bulge, disk = bulge_and_disk_radii(
                 radius, galaxy["bulge_fraction"], galaxy["bulge_radius_ratio"]
             )
-            parts = [(BULGE_INDEX, bulge, old), (DISC_INDEX, disc, young)]
-        # GalSim's shear keeps the area, and so sqrt(ab).
+            parts = [(BULGE_INDEX, bulge, old), (DISK_INDEX, disk, young)]
+        # GalSim's shear conserves the area and therefore sqrt(ab).
         shear = galsim.Shear(g1=galaxy["g1"], g2=galaxy["g2"])
         return [
             (
@@ -228,38 +229,37 @@ def _between(limits: tuple[float, float], uniform: np.ndarray) -> np.ndarray:
 
 
 class RealGalaxyPopulation:
-    """Galaxies of a catalogue in the format of GalSim's ``RealGalaxyCatalog``.
+    """Galaxies of a catalog in the format of GalSim's ``RealGalaxyCatalog``.
 
-    GalSim takes the telescope's own point spread function out of each image. The noise
-    of the image stays in it.
+    GalSim deconvolves each image by the point spread function of the telescope. The
+    noise of the image remains.
 
     Parameters
     ----------
     path : str or path-like
-        The catalogue, a FITS file that stands beside those of its images.
+        The catalog, a FITS file in the same folder as the files of its images.
     magnitude : tuple of float
-        Range of the magnitudes, as they stand in the catalogue, of the galaxies that
-        are used.
+        Range of the magnitudes, as given in the catalog, of the galaxies that are used.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the catalogue has no galaxy in that range, or it is no such catalogue.
+        If the catalog has no galaxy in that range, or has another format.
 
     Examples
     --------
     >>> from skastro.simulation import RealGalaxyPopulation
     >>> RealGalaxyPopulation("missing.fits", magnitude=(18, 22))
     Traceback (most recent call last):
-    FileNotFoundError: missing.fits: there is no such catalogue of real galaxies.
+    FileNotFoundError: missing.fits: there is no such catalog of real galaxies.
     """
 
     def __init__(self, path: str | os.PathLike, magnitude: tuple[float, float]) -> None:
         if not os.path.isfile(path):
             raise FileNotFoundError(
-                f"{os.fspath(path)}: there is no such catalogue of real galaxies."
+                f"{os.fspath(path)}: there is no such catalog of real galaxies."
             )
         # Processes need not work in the same folder.
         self.path = os.path.abspath(path)
@@ -267,7 +267,7 @@ class RealGalaxyPopulation:
             found = np.asarray(_open_catalog(self.path).mag, dtype=np.float64)
         except (OSError, KeyError, IndexError, TypeError) as error:
             raise ValueError(
-                f"{self.path}: not a catalogue as GalSim's RealGalaxyCatalog reads it: "
+                f"{self.path}: not a catalog as GalSim's RealGalaxyCatalog reads it: "
                 f"{error}"
             ) from error
         low, high = magnitude
@@ -280,7 +280,7 @@ class RealGalaxyPopulation:
         self.magnitudes = found[self.rows]
 
     def draw(self, n_galaxies: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Draw galaxies of the catalogue, each as often as chance will have it.
+        """Draw galaxies of the catalog, with replacement.
 
         Parameters
         ----------
@@ -292,7 +292,7 @@ class RealGalaxyPopulation:
         Returns
         -------
         galaxies : dict of str to ndarray of shape (n_galaxies,)
-            ``magnitude``, ``catalog_index`` (row of the catalogue), ``rotation``
+            ``magnitude``, ``catalog_index`` (row of the catalog), ``rotation``
             (degrees) and ``flux``, in units of that of an AB magnitude of 0.
         """
         chosen = rng.integers(self.rows.size, size=n_galaxies)
@@ -305,12 +305,12 @@ class RealGalaxyPopulation:
         }
 
     def components(self, galaxy: dict[str, Any], options: Any) -> list[tuple]:
-        """Give the light of one galaxy.
+        """Return the light profile of one galaxy.
 
         Parameters
         ----------
         galaxy : dict of str to value
-            A row of what ``draw`` gives.
+            A row of the result of ``draw``.
         options : galsim.GSParams
             Accuracy of GalSim.
 
@@ -333,7 +333,7 @@ class RealGalaxyPopulation:
 
 @lru_cache(maxsize=4)
 def _open_catalog(path: str) -> Any:
-    """Open a catalogue once in each process: it keeps its images in memory."""
+    """Open a catalog once in each process: it keeps its images in memory."""
     folder, name = os.path.split(path)
     return import_galsim().RealGalaxyCatalog(name, dir=folder)
 
@@ -341,11 +341,11 @@ def _open_catalog(path: str) -> Any:
 def sersic_flux_fraction(
     radius: np.ndarray | float, sersic_index: np.ndarray | float
 ) -> np.ndarray:
-    r"""Give the part of a galaxy's light within a radius.
+    r"""Compute the fraction of a galaxy's light within a radius.
 
     The surface brightness of Sérsic's profile falls as
     :math:`\exp(-b_n (R/R_e)^{1/n})`, with :math:`b_n` such that half of the light is
-    within the half-light radius :math:`R_e` [1]_. Index 1 is the exponential disc,
+    within the half-light radius :math:`R_e` [1]_. Index 1 is the exponential disk,
     index 4 de Vaucouleurs's law, index 0.5 a Gaussian.
 
     Parameters
@@ -378,21 +378,22 @@ def sersic_flux_fraction(
     return gammainc(2 * index, scale * np.asarray(radius) ** (1 / index))
 
 
-def bulge_and_disc_radii(
+def bulge_and_disk_radii(
     half_light_radius: np.ndarray, bulge_fraction: np.ndarray, radius_ratio: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the radii of a bulge and a disc from the radius of both together.
+    """Compute the radii of a bulge and a disk from the radius of both together.
 
-    `radius_ratio` is that of the bulge over that of the disc; all are half-light radii.
+    `radius_ratio` is the radius of the bulge divided by that of the disk; all are
+    half-light radii.
     """
-    # The radius of the whole, in units of the disc's, lies between those of the parts.
+    # The total radius, in units of that of the disk, lies between those of the parts.
     low = np.minimum(radius_ratio, 1.0)
     high = np.maximum(radius_ratio, 1.0)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         light = bulge_fraction * sersic_flux_fraction(
             middle / radius_ratio, BULGE_INDEX
-        ) + (1 - bulge_fraction) * sersic_flux_fraction(middle, DISC_INDEX)
+        ) + (1 - bulge_fraction) * sersic_flux_fraction(middle, DISK_INDEX)
         low = np.where(light < 0.5, middle, low)
         high = np.where(light < 0.5, high, middle)
     disc_radius = half_light_radius / ((low + high) / 2)
@@ -402,12 +403,13 @@ def bulge_and_disc_radii(
 def flux_ratios(
     bands: tuple[str, ...], redshift: np.ndarray, young_fraction: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give how bright old and younger light is in each band, relative to the first.
+    """Compute the flux of old and young stars in each band, relative to the first.
 
     The spectra are those of Coleman, Wu & Weedman (1980, ApJS 43, 393,
-    doi:10.1086/190674): their elliptical galaxy for old light, a mixture of their Sbc
-    and irregular galaxies for younger light, of which `young_fraction` is irregular.
-    Both results have the shape (n, n_bands); redshifts run from 0 to 0.5.
+    doi:10.1086/190674): the elliptical galaxy for old stars, and a mixture of the Sbc
+    and the irregular galaxy for young stars, in which `young_fraction` is the share of
+    the irregular galaxy. Both results have the shape (n, n_bands); redshifts are from 0
+    to 0.5.
     """
     if len(bands) == 1:
         ones = np.ones((redshift.size, 1))
@@ -440,7 +442,7 @@ def _template_ratios(bands: tuple[str, ...]) -> np.ndarray:
 
 
 def import_galsim() -> ModuleType:
-    """Import GalSim (Rowe et al. 2015), or say how to get it."""
+    """Import GalSim (Rowe et al. 2015), or tell how to install it."""
     try:
         import galsim
     except ImportError as error:

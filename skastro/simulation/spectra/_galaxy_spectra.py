@@ -8,7 +8,7 @@ from skastro.simulation.spectra._grid import LogGrid, mix
 from skastro.simulation.spectra._lines import SPECTRAL_LINES
 from skastro.simulation.spectra._stars import GIANT_FACTORS, StellarLibrary
 
-# Light of stellar populations at 5500 Å as (temperature in K, share, is it a giant?).
+# Light of stellar populations at 5500 Å: (temperature in K, share, whether a giant).
 _POPULATIONS = {
     # 10 Gyr: red giant branch, main sequence up to the turn-off.
     "old": (
@@ -70,8 +70,8 @@ class GalaxyModel:
 
     def __init__(self, grid: LogGrid, max_redshift: float = _MAX_REDSHIFT) -> None:
         self.grid = grid
-        # H alpha and 5500 Å belong to the rest-frame grid, whatever is observed: the
-        # strengths of the lines are set there.
+        # The rest-frame grid always includes H alpha and 5500 Å, where the strengths of
+        # the lines are defined.
         low = min(grid.wavelength[0] / (1 + max_redshift), 3600.0) * 0.99
         high = max(grid.wavelength[-1], 6800.0) * 1.01
         self.rest = LogGrid(low, high, grid.step)
@@ -85,7 +85,7 @@ class GalaxyModel:
         for stars in _POPULATIONS.values():
             temperature = np.array([kelvin for kelvin, _, _ in stars], dtype=float)
             strengths = library.strengths(temperature)
-            # Galaxies are richer in metals than the stars around the Sun.
+            # Galaxies have higher metallicities than the stars around the Sun.
             strengths[:, library.is_metal] *= 1.15
             giant = np.array([is_giant for _, _, is_giant in stars])
             strengths[giant] *= library.group_factors(**GIANT_FACTORS)
@@ -171,9 +171,9 @@ class GalaxyModel:
     ) -> dict[str, np.ndarray]:
         """Fluxes of the nebular lines, in units of the continuum times Å.
 
-        Their ratios lie on the sequences of the diagram of Baldwin, Phillips and
-        Terlevich: that of star formation as Kewley et al. (2013, ApJ 774, 100) give
-        it for the present, that of Seyfert nuclei and LINERs above it.
+        The ratios are on the sequences of the diagram of Baldwin, Phillips and
+        Terlevich: star formation at redshift zero after Kewley et al. (2013, ApJ 774,
+        100), Seyfert nuclei and LINERs above it.
         """
         n = len(subclass)
         active = np.isin(subclass, ("AGN", "PASSIVE"))
@@ -209,7 +209,7 @@ class GalaxyModel:
         rest = np.array([SPECTRAL_LINES[name].wavelength for name in ratios])
         dimming = 10 ** (-0.4 * excess[:, None] * _magnitudes_per_excess(rest))
         at_alpha = dimming[:, list(ratios).index("H alpha")]
-        # The width of H alpha is the observed one, of dimmed gas over dimmed stars.
+        # The equivalent width of H alpha is the observed one, after extinction.
         alpha = alpha * at_alpha**_STARS_OVER_GAS
         beta = alpha / (_HYDROGEN_RATIOS["H alpha"] * at_alpha)
         return {
@@ -219,5 +219,5 @@ class GalaxyModel:
 
 
 def _magnitudes_per_excess(wavelength: np.ndarray) -> np.ndarray:
-    """Extinction in magnitudes for E(B-V) = 1, level beyond the law's blue end."""
+    """Extinction in magnitudes for E(B-V) = 1, constant beyond the law's blue end."""
     return (3.1 * extinction_curve(np.maximum(wavelength, 1700.0))).astype(np.float32)

@@ -40,9 +40,9 @@ class LogGrid:
     def sigma(self, velocity: ArrayLike = 0.0) -> np.ndarray:
         """Width of a line of given velocity dispersion after the instrument.
 
-        Lines and templates are averaged over pixels, which widens them by step²/12;
-        that is taken off here, so that the width on the grid is right. `velocity`
-        is in km/s, the result in ln(wavelength).
+        Lines and templates are averaged over pixels, which adds step²/12 to the
+        variance. It is subtracted here, so that the width on the grid is correct.
+        `velocity` is in km/s, the result in ln(wavelength).
         """
         variance = (
             self.instrument_sigma**2
@@ -54,10 +54,10 @@ class LogGrid:
     def window(
         self, rest: "LogGrid", redshift: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Where this grid of observed wavelengths begins on one at rest of equal step.
+        """Find the start of this observed grid on a rest-frame grid of equal step.
 
-        Returns the nearest pixel of `rest`, and the shift in ln(wavelength) that is
-        left: less than half a pixel. Both have the shape of `redshift`.
+        Returns the nearest pixel of `rest`, and the remaining shift in ln(wavelength),
+        less than half a pixel. Both have the shape of `redshift`.
         """
         first = self.ln_wavelength[0] - np.log1p(redshift)
         position = (first - rest.ln_wavelength[0]) / self.step
@@ -88,7 +88,7 @@ class LogGrid:
         """Add one Gaussian emission line to each spectrum, in place.
 
         `centers` are in Å, `sigma` in ln(wavelength), `line_flux` in flux density times
-        Å. Lines beyond the grid are left out; negative ones take away.
+        Å. Lines beyond the grid are left out; a negative flux is an absorption line.
         """
         # F dλ = F λ dlnλ: dividing by λ at the center keeps the Gaussian symmetric.
         area = line_flux / centers
@@ -96,7 +96,7 @@ class LogGrid:
         width = np.maximum(sigma / self.step, 1e-3)
         first = np.maximum(np.floor(position - 5 * width).astype(int), 0)
         stop = np.minimum(np.ceil(position + 5 * width).astype(int) + 1, self.size)
-        # Widths differ by a factor of a hundred: one row at a time wastes least.
+        # Widths differ by a factor of a hundred, so a loop over rows is fastest.
         for row in np.flatnonzero((first < stop) & (area != 0)):
             edges = np.arange(first[row], stop[row] + 1) - 0.5
             cumulative = ndtr((edges - position[row]) / width[row])
@@ -108,9 +108,9 @@ class LogGrid:
     ) -> np.ndarray:
         """Convolve spectra with Gaussians and move them, in the Fourier domain.
 
-        The grid is taken as periodic: what lies within five standard deviations or
-        within the shift of an end is not to be used. `sigma` and `shift` are in
-        ln(wavelength), one for all rows or one a row.
+        The grid is periodic: pixels within five standard deviations, or within the
+        shift, of an end are invalid. `sigma` and `shift` are in ln(wavelength), one for
+        all rows or one per row.
         """
         frequency = 2 * np.pi * fft.rfftfreq(self.size)
         width = np.atleast_1d(np.asarray(sigma) / self.step)[:, None]

@@ -5,17 +5,17 @@ from typing import NamedTuple
 
 
 class SpectralLine(NamedTuple):
-    """A spectral line as it is drawn and simulated.
+    """A spectral line for figures and simulations.
 
     Parameters
     ----------
     name : str
-        Species and, where a species has several lines, the vacuum wavelength in whole
-        Å; ions in Roman numerals, forbidden lines in brackets.
+        Species and, if a species has several lines, the vacuum wavelength in whole Å;
+        ions in Roman numerals, forbidden lines in brackets.
     wavelength : float
         Rest wavelength in vacuum, in Å. Blends have their mean.
     targets : tuple of str
-        In which of "STAR", "GALAXY", "QSO" the line is prominent.
+        The classes, out of "STAR", "GALAXY" and "QSO", in which the line is prominent.
     label : str
         Short label for figures, in matplotlib's mathtext.
     source : str
@@ -122,7 +122,7 @@ SPECTRAL_LINES: dict[str, SpectralLine] = {line.name: line for line in _LINES}
 
 
 def lines_of(target: str) -> list[SpectralLine]:
-    """Prominent lines of a class of objects, in order of wavelength.
+    """List the prominent lines of a class of objects, in order of wavelength.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def lines_of(target: str) -> list[SpectralLine]:
     Returns
     -------
     lines : list of SpectralLine
-        Lines whose `targets` hold the class.
+        Lines whose `targets` contain the class.
 
     Raises
     ------

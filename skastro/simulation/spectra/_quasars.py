@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Spectra of quasars: continuum, lines, host galaxies, absorption by gas in front."""
+"""Spectra of quasars: continuum, lines, host galaxies, intervening absorption."""
 
 import numpy as np
 
@@ -271,7 +271,7 @@ def _draw_redshifts(n: int, highest: float, rng: np.random.Generator) -> np.ndar
         [rng.uniform(0.05, 0.7, n), rng.normal(1.5, 0.65, n)],
         rng.normal(2.45, 0.4, n),
     )
-    # What falls outside the range is spread over it, lest it pile up at an end.
+    # Values outside the range are redistributed uniformly over the range.
     outside = (redshift < _MIN_REDSHIFT) | (redshift > highest)
     return np.where(outside, rng.uniform(_MIN_REDSHIFT, highest, n), redshift)
 
@@ -287,7 +287,7 @@ def _balmer_continuum(rest: np.ndarray) -> np.ndarray:
     """Balmer continuum below 3646 Å over a power law, one at the edge (Grandi 1982).
 
     Optically thick at the edge (τ = 1), 15 000 K. Between 3646 and 3750 Å the crowded
-    high Balmer lines stand in for it.
+    high Balmer lines represent it.
     """
     edge = 3646.0
     below = np.minimum(rest, edge)

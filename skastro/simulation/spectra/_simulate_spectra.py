@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Spectra of many objects: the models and the spectrograph put together."""
+"""Simulation of the spectra of many objects by the models and the spectrograph."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from skastro.simulation.spectra._stars import StarModel
 
 MODELS = {"GALAXY": GalaxyModel, "QSO": QuasarModel, "STAR": StarModel}
 
-# Values on the internal grid that are worked on at once: bounds the memory.
+# Values on the internal grid that are processed at once, to limit memory.
 _CHUNK_VALUES = 2**21
 
 
@@ -33,8 +33,8 @@ def simulate_spectra(
 ) -> dict[str, np.ndarray]:
     """Simulate spectra of given numbers of objects, in random order.
 
-    Arguments are taken as they are; :func:`skastro.datasets.make_spectra` checks them
-    and describes what is simulated.
+    Arguments are not checked; :func:`skastro.datasets.make_spectra` checks them and
+    describes the simulation.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def simulate_spectra(
     rng : numpy.random.Generator
         Source of randomness.
     return_truth : bool, default=False
-        Whether to keep the spectra without noise too.
+        Whether to return the spectra without noise too.
     verbose : int, default=0
         0 is silent, 1 shows a progress bar.
 
@@ -102,7 +102,9 @@ def simulate_spectra(
         total=n, desc="Simulating spectra", unit=" spectra", disable=not verbose
     ) as bar:
         for name, count in counts.items():
-            model = MODELS[name](grid) if count else None
+            if not count:
+                continue
+            model = MODELS[name](grid)
             for start in range(0, count, chunk):
                 rows = order[first + start : first + min(start + chunk, count)]
                 objects = model.simulate(rows.size, rng)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A fiber spectrograph under the night sky: pixels, noise and what goes wrong."""
+"""A fiber spectrograph and the night sky: pixels, noise and artifacts."""
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -31,8 +31,8 @@ _DEPTH = 300.0
 
 _READ_NOISE = 0.05  # variance at peak throughput, in units of the sky's
 
-# Throughput of the atmosphere, two arms that meet at 5950 Å, and detectors, such that
-# noise grows to the ends as it does in BOSS spectra: wavelength (Å), share of the peak.
+# Throughput of the atmosphere, two arms that meet at 5950 Å, and detectors: wavelength
+# (Å), fraction of the peak. Noise grows toward the ends as it does in BOSS spectra.
 _THROUGHPUT = (
     (3000, 0.02),
     (3600, 0.04),
@@ -73,7 +73,7 @@ _TELLURIC_BANDS = (
 
 
 class Spectrograph:
-    """Turns model spectra on `grid` into observed ones.
+    """Converts model spectra on `grid` to observed ones.
 
     `wavelength` (n_pixels,) are the pixel centers in Å, `resolution` is λ/FWHM, `sky`
     (n_pixels,) the brightness of the sky over its continuum.
@@ -223,7 +223,7 @@ class Spectrograph:
 
 
 def _throughput(wavelength: np.ndarray) -> np.ndarray:
-    """Share of the light that is detected, over its maximum."""
+    """Fraction of the light that is detected, relative to its maximum."""
     knots, values = np.transpose(_THROUGHPUT)
     return PchipInterpolator(knots, values)(np.clip(wavelength, knots[0], knots[-1]))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Spectra of stars: optical depths of the absorbers over a black body."""
+"""Spectra of stars: a black body and the optical depths of absorbers."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -51,7 +51,7 @@ _TEMPERATURE_SCALE = (
     (66, 2810),
 )
 
-# Share of the types among simulated stars, first and last type (white dwarfs: none).
+# Fraction of the types among simulated stars, first and last type (white dwarfs: none).
 _TYPE_SHARES = {
     "O": (0.01, 5.0, 10.0),
     "B": (0.05, 10.0, 20.0),
@@ -63,8 +63,8 @@ _TYPE_SHARES = {
     "WD": (0.03, None, None),
 }
 
-# Temperature of the black body over the effective temperature: what the lines block in
-# the blue leaves the photosphere between them.
+# Temperature of the black body divided by the effective temperature. The flux that
+# lines block in the blue leaves the photosphere between them.
 CONTINUUM_TEMPERATURE = (
     (3300, 1.02),
     (3800, 1.05),
@@ -101,7 +101,7 @@ HYDROGEN_AND_HELIUM = (
     "ionized_helium",
 )
 
-# Factors that tell giants from dwarfs in cool stars (Gray & Corbally 2009).
+# Factors that distinguish giants from dwarfs among cool stars (Gray & Corbally 2009).
 GIANT_FACTORS = {
     "magnesium_b": 0.7,
     "magnesium_hydride": 0.4,
@@ -115,7 +115,7 @@ GIANT_FACTORS = {
 }
 
 # Width of the absorption lines (standard deviation, km/s). Real lines are narrower
-# and more saturated; at the resolution of surveys only their equivalent width shows.
+# and more saturated; surveys resolve only their equivalent width.
 LINE_VELOCITY = 25.0
 
 # Rydberg constant of hydrogen in 1/Å (CODATA, reduced by the electron's mass).
@@ -242,7 +242,7 @@ def _paschen(wavelength: np.ndarray) -> np.ndarray:
 
 
 def _bands(wavelength: np.ndarray, heads: tuple) -> np.ndarray:
-    """Saw teeth: nothing before the band head, exponential decay behind it."""
+    """Band profiles: zero before the band head, exponential decay after it."""
     total = np.zeros_like(wavelength)
     for head, decay, depth in heads:
         distance = (wavelength - head) / decay
@@ -253,11 +253,11 @@ def _bands(wavelength: np.ndarray, heads: tuple) -> np.ndarray:
 
 
 def _weak_lines(grid: LogGrid) -> np.ndarray:
-    """Forest of weak metal lines at fixed made-up wavelengths.
+    """Forest of weak metal lines at fixed artificial wavelengths.
 
     Thousands of blended lines make the jagged pseudo-continuum of cool stars. Their
-    positions and strengths are drawn once and for all, so that all stars share them;
-    they grow denser and stronger towards the blue as the real ones do.
+    positions and strengths are drawn once, so that all stars share them. They become
+    denser and stronger toward the blue, as the real ones do.
     """
     generator = np.random.default_rng(20)
     centers = generator.uniform(3000.0, 9500.0, 6000)
@@ -300,7 +300,7 @@ class StellarLibrary:
 
     @property
     def is_metal(self) -> np.ndarray:
-        """Which templates depend on the metal content."""
+        """Mask of the templates that depend on the metal content."""
         return np.array([name not in HYDROGEN_AND_HELIUM for name in self.names])
 
     def flux(self, temperature: np.ndarray, strengths: np.ndarray) -> np.ndarray:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Tables of lines and strengths, which are files in the folder ``data``."""
+"""Tables of lines and strengths, from files in the folder ``data``."""
 
 import csv
 from importlib.resources import files

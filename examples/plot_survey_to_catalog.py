@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
-From survey files to a catalogue
-================================
+From survey files to a catalog
+==============================
 
-A folder of spectra comes from the archives, in the layouts of several surveys. At the
-end there shall be a table with a class for each object, a probability that means what
-it says, and a mark where the answer is not to be trusted. This page goes all the way,
-and stops where mistakes are made most often: data that are in the training set already,
-a survey that gives its classes away, a threshold chosen on the spectra that it judges,
-and objects that are of no class at all.
+This tutorial starts from a folder of spectra in the layouts of several surveys. The
+result is a table with a class for each object, a calibrated probability, and flags for
+predictions that are not reliable. It explains how to avoid the most frequent mistakes:
+objects that are also in the training set, surveys that are correlated with classes,
+thresholds chosen on the spectra to which they apply, and objects that belong to no
+class.
 
 With real data the classifier learns from the file ``spectra.fits``, and the folder is
 ``survey_files``, both in the folder that the environment variable ``SKASTRO_DATA``
@@ -18,9 +18,9 @@ names. Without them all spectra are simulated, and the folder is written first.
 # %%
 # A folder of survey files
 # ------------------------
-# Where there is no such folder, this writes one: spectra of stars, galaxies and quasars
-# with headers and tables as LAMOST and SDSS publish them, and two fibres that missed
-# their object and recorded nothing but noise.
+# If there is no such folder, this code writes one: spectra of stars, galaxies and
+# quasars with headers and tables as LAMOST and SDSS publish them, and two fibers that
+# missed their object and recorded only noise.
 import os
 import tempfile
 from pathlib import Path
@@ -59,7 +59,7 @@ def as_lamost(spectrum: Table, known: dict) -> fits.HDUList:
 
 
 def as_sdss(spectrum: Table, known: dict) -> fits.HDUList:
-    """Make a table of one row a pixel, and the object's row of the catalogue."""
+    """Make a table of one row per pixel, and the object's row of the catalog."""
     coadd = Table({"flux": spectrum["flux"], "ivar": spectrum["ivar"]})
     coadd["loglam"] = np.log10(spectrum["wavelength"])
     row = {"SURVEY": "sdss", "PLATE": 9999, "MJD": 59500, "ZWARNING": 0}
@@ -106,28 +106,28 @@ print(f"{len(list(folder.iterdir()))} files")
 # %%
 # Reading it
 # ----------
-# :func:`~skastro.datasets.read_spectra` finds out the layout of each file, and puts all
-# spectra on one wavelength grid, conserving flux. Nothing is dropped in silence: what
-# could not be read is in ``failures``, and spectra of empty sky and templates, which
-# are no objects, in ``left_out``. Wavelengths stay in vacuum or air as the survey has
-# them (the column ``vacuum``); here the difference, 1 to 3 Å, is less than a pixel of
-# the grid that the network will see. Pixels that a survey does not cover are NaN.
+# :func:`~skastro.datasets.read_spectra` recognizes the layout of each file, and rebins
+# all spectra to one wavelength grid, conserving flux. No file is dropped silently:
+# ``failures`` lists the files that could not be read, and ``left_out`` the spectra of
+# empty sky and the templates, which are not objects. Wavelengths remain in vacuum or
+# air as in the survey (the column ``vacuum``); here the difference, 1 to 3 Å, is less
+# than a pixel of the network's input. Pixels that a survey does not cover are NaN.
 new = read_spectra(folder, verbose=0)
 print(f"{len(new.flux)} spectra of {new.flux.shape[1]} pixels, in Å:")
 print(f"from {new.wavelength[0]:.0f} to {new.wavelength[-1]:.0f}")
 print(f"not read: {len(new.failures)}, left out: {[kind for _, kind in new.left_out]}")
 
 # %%
-# Archives hold some objects several times. Each shall be in the catalogue once.
+# Archives contain some objects several times. The catalog lists each object once.
 first = np.sort(np.unique(new.id, return_index=True)[1])
 flux, table = new.flux[first], new.table[first]
 print(f"{len(flux)} objects")
 table["id", "survey", "layout", "snr", "class"].pprint(max_lines=12, max_width=-1)
 
 # %%
-# One spectrum of each layout, scaled to its median. The units and the shapes of the
-# continua differ from survey to survey: what one measures as flux another has left as
-# counts. So each spectrum will be standardised by itself.
+# The figure shows one spectrum of each layout, scaled to its median. The units and the
+# shapes of the continua differ between surveys: some publish flux, others counts.
+# Therefore each spectrum is standardized by itself.
 layouts, rows = np.unique(table["layout"], return_index=True)
 fig, axes = plt.subplots(
     len(rows), 1, figsize=(8, 1 + 1.3 * len(rows)), sharex=True, layout="constrained"
@@ -143,8 +143,8 @@ fig.supylabel("Flux over its median")
 # %%
 # What to learn from
 # ------------------
-# The classifier needs labelled spectra of the same kind. An object that is in both
-# sets would be recognised rather than classified; such objects leave the training set.
+# The classifier needs labeled spectra of the same kind. A network could memorize an
+# object that is in both sets; such objects are removed from the training set.
 if is_real:
     known = read_spectra(data / "spectra.fits", verbose=0)
 else:
@@ -153,10 +153,10 @@ else:
     known.survey = np.full(500, "simulated")
 apart = ~np.isin(known.id, table["id"])
 X, y, survey = known.flux[apart], known.target[apart], known.survey[apart]
-print(f"{len(X)} labelled spectra, {np.sum(~apart)} left out as they are in the folder")
+print(f"{len(X)} labeled spectra, {np.sum(~apart)} left out as they are in the folder")
 
 # %%
-# Then look at which survey the classes come from.
+# The next table shows the classes of each survey.
 surveys = np.array([str(name).split()[0].split("-")[0] for name in survey])
 counts = Table({"class": np.unique(y)})
 for name in np.unique(surveys):
@@ -164,21 +164,20 @@ for name in np.unique(surveys):
 counts.pprint()
 
 # %%
-# If one survey has nearly all the stars and another nearly all the quasars, then
-# whatever tells the spectrographs apart, such as the flux calibration, the residuals of
-# the sky or the place where blue and red arm meet, tells the classes apart too. A
-# network takes what it can get, cross-validation will not notice, and the first quasar
-# from the survey of stars is called a star. No setting mends that; spectra of all
-# classes from each survey do. What can be done is to count the errors within each
-# survey, see below: a survey that does much worse than the others, or a class that does
-# well in one survey alone, is the sign.
+# If one survey has nearly all the stars and another nearly all the quasars, features of
+# the spectrographs predict the class: the flux calibration, the residuals of the sky or
+# the wavelength at which the blue and the red arm meet. The network uses these
+# features, cross-validation does not notice it, and quasars from the survey of stars
+# are classified as stars. No setting corrects this; spectra of all classes from each
+# survey do. The errors within each survey (see below) reveal the problem: a survey with
+# many more errors than the others, or a class that is correct in one survey only.
 #
 # A pipeline
 # ----------
-# The steps that prepare a spectrum belong into the pipeline: what is pickled or passed
-# to another program then takes spectra as they were read. None of these learns from the
-# spectra; if one did, it would have to be in the pipeline all the more, so that
-# cross-validation fits it on training folds alone.
+# The steps that prepare a spectrum belong in the pipeline, so that the pickled pipeline
+# takes spectra as they were read. None of these steps learns from the spectra; a step
+# that does must be in the pipeline, so that cross-validation fits it on training folds
+# only.
 #
 # :class:`~skastro.RebinSpectra` makes pixels of 5 Å, about the resolution of these
 # surveys, and fills gaps. :class:`~skastro.StandardizeSpectra` subtracts the median and
@@ -204,18 +203,17 @@ pipe = Pipeline(
 # %%
 # How good is it?
 # ---------------
-# Everything below, scores as well as thresholds, is taken from predictions for spectra
-# that the network had not seen. scikit-learn's ``cross_val_predict`` would give the
-# probabilities; as the likeness to the training set is wanted too, this is its loop
-# written out.
+# All scores and thresholds below come from predictions for spectra that were not in the
+# training folds. scikit-learn's ``cross_val_predict`` returns only the probabilities;
+# this loop also computes the similarity to the training set.
 probability = np.zeros((len(X), len(np.unique(y))))
-likeness = np.zeros(len(X))
+similarity = np.zeros(len(X))
 others = {"white noise": [], "red and blue swapped": []}
 noise = np.random.default_rng(0).normal(size=(100, X.shape[1]))
 for train, test in StratifiedKFold(4, shuffle=True, random_state=0).split(X, y):
     fold = clone(pipe).fit(X[train], y[train])
     probability[test] = fold.predict_proba(X[test])
-    likeness[test] = fold.score_samples(X[test])
+    similarity[test] = fold.score_samples(X[test])
     others["white noise"].append(fold.score_samples(noise))
     others["red and blue swapped"].append(fold.score_samples(X[test][:, ::-1]))
 others = {name: np.concatenate(values) for name, values in others.items()}
@@ -229,28 +227,29 @@ for name in np.unique(surveys):
     print(f"{name}: {error:.1%} of {rows.sum()} spectra misclassified")
 
 # %%
-# The rows of this matrix are the truth. Accuracy would say little where one class is
-# rare: count what became of that class.
+# The rows of this matrix are the true classes. For a rare class the matrix says more
+# than the accuracy.
 ConfusionMatrixDisplay.from_predictions(y, predicted, cmap="Blues", colorbar=False)
 
 # %%
-# Are its probabilities true?
-# ---------------------------
-# On the left: of the spectra that got a probability of about 0.9, are nine in ten
-# right? With a few hundred spectra, most of which are classified with near certainty,
-# the bins of lower probability hold a handful each and scatter. On the right: how the
-# error falls if the spectra with the lowest probabilities get no answer.
+# Are its probabilities calibrated?
+# ---------------------------------
+# The left figure compares probability and accuracy: nine in ten spectra with a
+# probability of about 0.9 should be correct. Most of the few hundred spectra have a
+# probability near one, so the bins of lower probability hold few spectra and scatter.
+# The right figure shows the error if the spectra with the lowest probabilities are
+# rejected.
 fig, (left, right) = plt.subplots(ncols=2, figsize=(9, 4), layout="constrained")
 ReliabilityDisplay.from_predictions(y, probability, labels=classes, n_bins=8, ax=left)
 RiskCoverageDisplay.from_predictions(y, probability, labels=classes, ax=right)
 left.legend(loc="lower right")
 
 # %%
-# The surest 95 % shall get a class, and the others the answer UNKNOWN. The threshold is
-# a quantile of these probabilities, not of those that a network gives to its own
-# training spectra, which are too high. :class:`~skastro.RejectingClassifier` finds it
-# by itself, with ``coverage=0.95``, at the cost of another cross-validation; given a
-# number, it fits the final network on all labelled spectra and nothing else.
+# The 95 % of the spectra with the highest confidence get a class, the others the answer
+# UNKNOWN. The threshold is a quantile of these probabilities, because probabilities of
+# training spectra are too high. :class:`~skastro.RejectingClassifier` can find the
+# threshold with ``coverage=0.95``, by another cross-validation. With a given threshold
+# it only fits the final network on all labeled spectra.
 threshold = np.quantile(probability.max(axis=1), 0.05)
 final = RejectingClassifier(pipe, threshold=threshold).fit(X, y)
 accepted = probability.max(axis=1) >= threshold
@@ -260,39 +259,38 @@ print(
 )
 
 # %%
-# Is it anything we know?
-# -----------------------
-# A probability weighs the classes against each other; it does not ask whether any of
-# them fits. ``score_samples`` tells how alike a spectrum is to the training set in the
-# eyes of the network, 1 being the same. The threshold is the value that all but one in
-# fifty of the labelled spectra reach while they are kept apart. It is tried on noise,
-# which is easy, and on spectra with red and blue ends swapped, whose pixels are all
-# real.
-unlike = np.quantile(likeness, 0.02)
+# Which objects are unlike the training set?
+# ------------------------------------------
+# A probability compares the classes with each other; it does not tell whether any of
+# them applies. ``score_samples`` measures how similar the features of a spectrum are to
+# those of the training set; the highest value is 1. The threshold is the 2 % quantile
+# of the labeled spectra in cross-validation. It is tested on noise, which is easy, and
+# on spectra with red and blue ends swapped, which consist of real pixels.
+lowest_score = np.quantile(similarity, 0.02)
 fig, ax = plt.subplots(figsize=(8, 3.4), layout="constrained")
-for name, values in {"labelled spectra, kept apart": likeness, **others}.items():
+for name, values in {"labeled spectra, kept apart": similarity, **others}.items():
     distance = np.clip(1 - values, 1e-4, None)
     weights = np.full(len(values), 1 / len(values))
     bins = np.geomspace(1e-4, 1, 50)
     ax.hist(distance, bins, weights=weights, histtype="step", lw=1.5, label=name)
-ax.axvline(1 - unlike, color="0.4", ls="--", label="threshold")
-ax.set(xlabel="1 - likeness to the training set", ylabel="Part of the spectra")
+ax.axvline(1 - lowest_score, color="0.4", ls="--", label="threshold")
+ax.set(xlabel="1 - similarity to the training set", ylabel="Fraction of the spectra")
 ax.set_xscale("log")
 ax.legend(loc="upper left")
 for name, values in others.items():
     score = roc_auc_score(
-        np.repeat([1, 0], [len(likeness), len(values)]), np.append(likeness, values)
+        np.repeat([1, 0], [len(similarity), len(values)]), np.append(similarity, values)
     )
-    print(f"{name}: {np.mean(values < unlike):.0%} refused, area under ROC {score:.3f}")
+    print(f"{name}: {np.mean(values < lowest_score):.0%} rejected, ROC AUC {score:.3f}")
 
 # %%
-# What does it look at?
-# ---------------------
-# Before a network is let loose, a look at what it goes by. Here the galaxy and the
-# quasar of the folder with the best signal that it gets right: color is how much a
-# pixel speaks for the class, dotted lines are where the class has its lines at the
-# redshift of the survey. Evidence that sits at the ends of the spectrum, or where the
-# arms of the spectrograph meet, would be a bad sign.
+# Which pixels does it use?
+# -------------------------
+# Activation maps show the pixels on which a decision depends. The figure shows the
+# galaxy and the quasar of the folder with the highest signal-to-noise ratio that are
+# classified correctly. Colors show how much a pixel contributes to the class, dotted
+# lines the lines of the class at the redshift of the survey. High values at the ends of
+# the spectrum, or where the arms of the spectrograph meet, would be suspicious.
 network = final.estimator_
 right = network.predict(flux) == table["class"]
 by_signal = np.argsort(-np.nan_to_num(table["snr"]), kind="stable")
@@ -308,61 +306,59 @@ ActivationMapDisplay.from_estimator(
 )
 
 # %%
-# The catalogue
-# -------------
-# ``predict_stream`` reads, predicts and writes a part at a time, and goes on after an
-# interruption. It takes an array on disk as well as this small one: ten million spectra
-# want the same lines. The objects' names go into the files, so that nothing depends on
-# the order of rows.
-for method, name in [("predict_proba", "classes"), ("score_samples", "likeness")]:
+# The catalog
+# -----------
+# ``predict_stream`` reads, predicts and writes in chunks, and resumes after an
+# interruption. The same code works for ten million spectra in an array on disk. The
+# files contain the names of the objects, so that the order of rows does not matter.
+for method, name in [("predict_proba", "classes"), ("score_samples", "scores")]:
     network.predict_stream(
         flux, out=work / f"{name}.csv", method=method, ids=table["id"], verbose=0
     )
 
 # %%
-# The two files are tables like any other. Joined with what the headers say, by the
-# names, they are the catalogue.
-catalogue = join(Table.read(work / "classes.csv"), Table.read(work / "likeness.csv"))
-values = np.stack([catalogue[label] for label in classes], axis=1)
-catalogue["class"] = classes[values.argmax(axis=1)]
-catalogue["probability"] = values.max(axis=1)
-catalogue["unsure"] = catalogue["probability"] < threshold
-catalogue["unknown"] = catalogue["score_samples"] < unlike
-catalogue = join(catalogue, table["id", "ra", "dec"])
+# The catalog joins the two tables with the values of the headers, by the names.
+catalog = join(Table.read(work / "classes.csv"), Table.read(work / "scores.csv"))
+values = np.stack([catalog[label] for label in classes], axis=1)
+catalog["class"] = classes[values.argmax(axis=1)]
+catalog["probability"] = values.max(axis=1)
+catalog["unsure"] = catalog["probability"] < threshold
+catalog["unknown"] = catalog["score_samples"] < lowest_score
+catalog = join(catalog, table["id", "ra", "dec"])
 header = table["id", "class", "survey"]
 header.rename_column("class", "survey_class")
-catalogue = join(catalogue, header)
+catalog = join(catalog, header)
 columns = ["id", "ra", "dec", "class", "probability", "score_samples"]
-catalogue = catalogue[*columns, "unsure", "unknown", "survey_class"]
+catalog = catalog[*columns, "unsure", "unknown", "survey_class"]
 for name, digits in [("ra", 4), ("dec", 4), ("probability", 3), ("score_samples", 3)]:
-    catalogue[name].format = f".{digits}f"
-catalogue.write(work / "catalogue.fits")
-catalogue.pprint(max_lines=-1, max_width=-1)
+    catalog[name].format = f".{digits}f"
+catalog.write(work / "catalog.fits")
+catalog.pprint(max_lines=-1, max_width=-1)
 
 # %%
-# Every object is a point: how probable its class is, and how little it looks like
-# anything in the training set. Trust what lies in the upper left. What lies in the
-# lower half is between classes, what lies on the right is for the eye: an object in the
-# upper right has a high probability, and is nothing that the network knows. A catalogue
-# of probabilities alone gets these wrong.
+# The figure shows the probability of each object's class against its distance from the
+# training set. Predictions in the upper left are reliable. Objects in the lower half
+# are between classes. Objects on the right should be inspected: those in the upper
+# right have a high probability although they are unlike the training set, and a catalog
+# of probabilities alone misclassifies them.
 fig, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
-agree = np.asarray(catalogue["class"] == catalogue["survey_class"])
-blank = np.asarray(catalogue["survey_class"] == "")
+agree = np.asarray(catalog["class"] == catalog["survey_class"])
+blank = np.asarray(catalog["survey_class"] == "")
 for rows, marker, label in [
     (agree, "o", "class as the survey has it"),
     (~agree & ~blank, "X", "another class"),
     (blank, "s", "no class in the survey"),
 ]:
     ax.scatter(
-        1 - catalogue["score_samples"][rows],
-        catalogue["probability"][rows],
+        1 - catalog["score_samples"][rows],
+        catalog["probability"][rows],
         marker=marker,
         alpha=0.8,
         label=label,
     )
-ax.axvline(1 - unlike, color="0.4", ls="--", lw=1)
+ax.axvline(1 - lowest_score, color="0.4", ls="--", lw=1)
 ax.axhline(threshold, color="0.4", ls="--", lw=1)
-ax.set(xlabel="1 - likeness to the training set", ylabel="Probability of the class")
+ax.set(xlabel="1 - similarity to the training set", ylabel="Probability of the class")
 ax.set_xscale("log")
 ax.legend(loc="lower left")
 plt.show()

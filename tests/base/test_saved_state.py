@@ -8,13 +8,14 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Checkpoint, LoadInitState
 from tiny_estimators import make_tiny, public_estimators
@@ -176,7 +177,11 @@ def restored(tmp_path_factory):
         net = make_tiny(getattr(skastro, owner), **params)
         X = make_X(kind)
         weight = {"sample_weight": np.linspace(0, 2, 40)} if weighted else {}
-        net.fit(X, make_y(target), **weight)
+        with warnings.catch_warnings():
+            # Two epochs are not enough for an autoencoder.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            net.fit(X, make_y(target), **weight)
+        X = X[:8]
         np.save(folder / f"{name}-X.npy", X)
         expected[name] = scope["outputs_of"](net, X)
         names = inspect.signature(type(net.module_)).parameters

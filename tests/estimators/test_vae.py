@@ -269,8 +269,7 @@ def test_parts_and_their_parameters(spectra, tmp_path):
 
 
 def test_weights_alone_are_not_enough(spectra, tmp_path):
-    fitted = tiny().fit(spectra)
-    torch.save(fitted.module_.state_dict(), tmp_path / "weights.pt")
+    torch.save(tiny().fit(spectra).module_.state_dict(), tmp_path / "weights.pt")
     vae = tiny(module__n_channels=1, module__input_size=24).initialize()
     vae.load_params(f_params=tmp_path / "weights.pt")
     for refused in (vae.transform, vae.score_samples, vae.reconstruct):
@@ -323,12 +322,16 @@ def test_weights_that_are_loaded_into_a_new_module(spectra, tmp_path):
     latent = vae.transform(spectra)
     expected = vae.inverse_transform(latent)
     score = vae.score(spectra)
+    torch.save(vae.module_.state_dict(), tmp_path / "alone.pt")
     vae.save_params(f_params=tmp_path / "weights.pt")
     vae.initialize().load_params(f_params=tmp_path / "weights.pt")
     pd.testing.assert_frame_equal(vae.transform(spectra), latent)
     np.testing.assert_array_equal(vae.inverse_transform(latent), expected)
     assert vae.sample(2).shape == (2, 24)
     assert vae.score(spectra) == score
+    vae.initialize().load_params(f_params=tmp_path / "alone.pt")
+    with pytest.raises(NotFittedError, match="noise_scale_"):
+        vae.score(spectra)
 
 
 class Watching(Callback):

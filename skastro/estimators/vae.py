@@ -290,7 +290,7 @@ class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
     # Whether the module has got samples to start from.
     _has_started = False
     # Of the latest loss, until the history has them.
-    _terms: ClassVar[dict[str, torch.Tensor]] = {}
+    _terms: dict[str, torch.Tensor]
 
     def __init__(
         self,
@@ -500,11 +500,13 @@ class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
         return self.image_shape is None and len(getattr(self, "sample_shape_", ())) == 1
 
     @property
-    def _module_ndim(self) -> int:
+    def _module_ndim(self) -> int:  # type: ignore[override]  # a constant elsewhere
         return 1 if self._holds_spectra else 2
 
     @property
-    def _augmentations(self) -> Mapping[str, Callable]:
+    def _augmentations(  # type: ignore[override]  # a constant elsewhere
+        self,
+    ) -> Mapping[str, Callable]:
         return AUGMENTATIONS if self._holds_spectra else IMAGE_AUGMENTATIONS
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
@@ -517,8 +519,10 @@ class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
                 f"for {kind} are {known}. Rows of numbers are taken as images where "
                 "image_shape is given."
             )
-        size = size[1] if self._holds_spectra else size
-        return {"n_channels": n_channels, "input_size": size}
+        return {
+            "n_channels": n_channels,
+            "input_size": size[1] if self._holds_spectra else size,
+        }
 
     # From -1 to 1 and back -----------------------------------------------------------
 
@@ -699,7 +703,7 @@ class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
     # The loss ---------------------------------------------------------------------
 
     @override
-    def get_loss(
+    def get_loss(  # type: ignore[override]  # `training` by name, no other keyword
         self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
     ) -> torch.Tensor:
         # In validation beta is the same from the first epoch on, and there are no free
@@ -719,8 +723,7 @@ class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
         return loss
 
     def _loss_terms(self) -> dict[str, torch.Tensor]:
-        terms, self._terms = self._terms, {}
-        return terms
+        return self.__dict__.pop("_terms", {})
 
     def _beta_now(self) -> float:
         epochs = self.beta_warmup * self.max_epochs

@@ -39,8 +39,8 @@ def inherit_parameters(cls: _Class) -> _Class:
     sections += f"\n\nAttributes\n----------\n{_joined(attributes.values())}"
     if match := _find_section(doc, "Attributes"):
         doc = doc[: match.start()].rstrip() + doc[match.end() :]
-    match = _find_section(doc, "Parameters")
-    cls.__doc__ = doc[: match.start()] + sections + doc[match.end() :]
+    if match := _find_section(doc, "Parameters"):
+        cls.__doc__ = doc[: match.start()] + sections + doc[match.end() :]
     return cls
 
 

@@ -26,16 +26,13 @@ class Pipeline(imblearn.pipeline.Pipeline):
         and without names may be mixed. A step without a name is named after its class
         in lower case, as :func:`make_pipeline` does, with ``-1``, ``-2``, ... appended
         if a class occurs several times.
-
     transform_input : list of str, default=None
         Names of the arguments of ``fit``, besides `X`, that are passed through the
         steps before the one that requests them, such as a validation set. Needs
         metadata routing to be enabled.
-
     memory : str or object with the joblib.Memory interface, default=None
         Where fitted transformers are cached. A string is the path of a folder. None
         caches nothing.
-
     verbose : bool, default=False
         Print the time that each step took to fit.
 
@@ -43,13 +40,10 @@ class Pipeline(imblearn.pipeline.Pipeline):
     ----------
     named_steps : :class:`~sklearn.utils.Bunch`
         The steps by name.
-
     classes_ : ndarray of shape (n_classes,)
         The class labels, if the last step is a classifier.
-
     n_features_in_ : int
         Number of features that the first step saw in ``fit``.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features that the first step saw in ``fit``, if they had names.
 
@@ -108,16 +102,13 @@ def make_pipeline(
     ----------
     *steps : estimators
         The steps in their order.
-
     transform_input : list of str, default=None
         Names of the arguments of ``fit``, besides `X`, that are passed through the
         steps before the one that requests them, such as a validation set. Needs
         metadata routing to be enabled.
-
     memory : str or object with the joblib.Memory interface, default=None
         Where fitted transformers are cached. A string is the path of a folder. None
         caches nothing.
-
     verbose : bool, default=False
         Print the time that each step took to fit.
 

@@ -88,7 +88,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 @inherit_parameters
 # Properties stand in for class attributes, and get_loss takes `training` by name.
-class VAETransformer(BaseTransformer):  # type: ignore[misc, override]
+class VAETransformer(BaseTransformer):
     """Find a latent space of images or spectra by a variational autoencoder.
 
     An encoder turns a sample into a normal distribution over a few latent numbers, a

@@ -135,44 +135,33 @@ class ActivationMapDisplay(DisplayMixin):
         ----------
         estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
             A fitted classifier, or a pipeline that ends in one.
-
         X : array-like of shape (n_samples, ...)
             At most 20 spectra or images, as ``estimator.predict`` takes them. Spectra
             are drawn as given or, if a step of the pipeline changes the number of
             pixels, as the network reads them. The first of several channels is drawn.
-
         target : label or array-like of shape (n_samples,), default=None
             The class whose maps are drawn; None means the predicted class.
-
         wavelength : array-like of shape (length,), default=None
             Wavelengths of the map's pixels in Å, or a
             :class:`~astropy.units.Quantity` of length.
-
         redshift : float or array-like of shape (n_samples,), default=None
             Redshifts of the lines. No lines are drawn for None or NaN.
-
         lines : str, dict, sequence or None, default=None
             Lines to draw if wavelengths and redshifts are given. ``"STAR"``,
             ``"GALAXY"`` or ``"QSO"``: those of :func:`skastro.simulation.lines_of`. A
             dict: labels, and rest wavelengths in Å in vacuum. A sequence: names in
             ``skastro.simulation.SPECTRAL_LINES``. None: those of the class whose map
             is drawn, if it is one of the three. An empty sequence: no lines.
-
         titles : sequence of str, default=None
             Title of each sample; None writes the class and its probability.
-
         method : {"auto", "cam", "gradcam"}, default="auto"
             Method of :func:`class_activation_map`.
-
         layer : str, default=None
             The layer for Grad-CAM.
-
         cmap : str or matplotlib Colormap, default=None
             The colors; None chooses.
-
         colorbar : bool, default=True
             Whether to draw the scale of the colors.
-
         ax : matplotlib Axes or sequence of Axes, default=None
             Axes to draw on, one for each sample. None makes a figure.
 

@@ -31,18 +31,14 @@ def expected_calibration_error(
     ----------
     y_true : array-like of shape (n_samples,)
         The true labels.
-
     probability : array-like of shape (n_samples, n_classes) or (n_samples,)
         Class probabilities, as ``predict_proba`` returns them; with two classes those
         of the second are enough.
-
     labels : array-like of shape (n_classes,), default=None
         The classes of the columns. None stands for the sorted labels of `y_true`, which
         must then contain every class.
-
     n_bins : int, default=15
         Number of bins.
-
     strategy : {"uniform", "quantile"}, default="uniform"
         ``"uniform"``: bins of equal width from 0 to 1. ``"quantile"``: bins of equal
         numbers of samples.
@@ -104,15 +100,12 @@ def risk_coverage_curve(
     ----------
     y_true : array-like of shape (n_samples,)
         The true labels.
-
     probability : array-like of shape (n_samples, n_classes) or (n_samples,)
         Class probabilities, as ``predict_proba`` returns them; with two classes those
         of the second are enough.
-
     labels : array-like of shape (n_classes,), default=None
         The classes of the columns. None stands for the sorted labels of `y_true`, which
         must then contain every class.
-
     confidence : array-like of shape (n_samples,), default=None
         Confidence by which the samples are sorted, such as ``score_samples``. None
         stands for the probability of the predicted class.
@@ -121,10 +114,8 @@ def risk_coverage_curve(
     -------
     coverage : ndarray of shape (n_thresholds,)
         Fraction of the samples that is accepted, ascending to 1.
-
     risk : ndarray of shape (n_thresholds,)
         Fraction of the accepted samples that is misclassified.
-
     threshold : ndarray of shape (n_thresholds,)
         The lowest accepted confidence, descending, without repeats.
 

@@ -46,14 +46,11 @@ def class_activation_map(
     estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
         A fitted classifier, or a pipeline that ends in one. The previous steps
         transform X; samplers are skipped, as in prediction.
-
     X : array-like of shape (n_samples, ...)
         Spectra or images, as ``estimator.predict`` takes them.
-
     target : label or array-like of shape (n_samples,), default=None
         The class of the maps: one label for all samples, or one for each. None means
         the predicted class.
-
     method : {"auto", "cam", "gradcam"}, default="auto"
         ``"cam"`` is the map of [1]_, for networks with a method ``forward_features``
         and a linear layer ``fc`` whose output is ``fc`` of the mean of the features
@@ -61,17 +58,14 @@ def class_activation_map(
         networks with convolutions; it needs captum, ``pip install "skastro[explain]"``.
         ``"auto"`` is ``"cam"`` if that is possible and no `layer` is given, otherwise
         ``"gradcam"``.
-
     layer : str, default=None
         The layer whose feature maps Grad-CAM uses: a name among
         ``module_.named_modules()``. None means the last convolution, after the batch
         norm, the activation and the shortcut that follow it at the same size.
-
     normalize : bool, default=False
         Whether to scale the map of each sample to [0, 1] by its minimum and maximum. A
         constant map becomes 0. By default maps are in units of the logit; those of
         ``"cam"`` are negative for pixels that lower the logit.
-
     batch_size : int, default=None
         Samples per batch. None means the estimator's `batch_size`.
 

@@ -43,31 +43,23 @@ def deletion_score(
     ----------
     estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
         A fitted classifier, or a pipeline that ends in one.
-
     X : array-like of shape (n_samples, ...)
         Spectra or images, as ``estimator.predict`` takes them; not the training
         samples, if the score is to hold for new samples.
-
     target : label or array-like of shape (n_samples,), default=None
         The class whose probability is compared; None means the predicted class.
-
     maps : array-like of shape (n_samples, length) or (n_samples, height, width), \
             default=None
         The maps to test, of any kind. None computes them by
         :func:`class_activation_map`.
-
     fraction : float, default=0.1
         Fraction of the pixels to delete, between 0 and 1.
-
     n_random : int, default=10
         Random deletions of each sample.
-
     method : {"auto", "cam", "gradcam"}, default="auto"
         Method of :func:`class_activation_map`.
-
     layer : str, default=None
         The layer for Grad-CAM.
-
     random_state : int, RandomState instance or None, default=None
         Seed of the random deletions; pass an int for the same ones every time.
 
@@ -186,29 +178,21 @@ def deletion_curve(
     ----------
     estimator : SpectrumClassifier, GalaxyClassifier or Pipeline
         A fitted classifier, or a pipeline that ends in one.
-
     X : array-like of shape (n_samples, ...)
         Spectra or images, as ``estimator.predict`` takes them.
-
     target : label or array-like of shape (n_samples,), default=None
         The class whose probability is computed; None means the predicted class.
-
     maps : array-like of shape (n_samples, length) or (n_samples, height, width), \
             default=None
         The maps to test. None computes them by :func:`class_activation_map`.
-
     fractions : sequence of float, default=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
         Fractions of the pixels to delete, between 0 and 1.
-
     n_random : int, default=3
         Random deletions of each sample for each fraction.
-
     method : {"auto", "cam", "gradcam"}, default="auto"
         Method of :func:`class_activation_map`.
-
     layer : str, default=None
         The layer for Grad-CAM.
-
     random_state : int, RandomState instance or None, default=None
         Seed of the random deletions; pass an int for the same ones every time.
 

@@ -41,16 +41,13 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     ----------
     size : int or pair of int, default=128
         Height and width of the new images, in pixels; one number means both.
-
     channel_axis : {-1, 1, 2, 3, -2, -3}, default=-1
         The axis of 4-D X that holds the channels (colors), which stay as they are.
         Images of 3-D X have one channel.
-
     image_shape : tuple of int, default=None
         Shape of one image, ``(height, width)`` or with the channels, if X is 2-D and
         each row is a flattened image. With None a row of 2-D X is an image of height
         1. The new images are flattened to rows too.
-
     fill_value : float, default=0
         Value of the pixels around an image that is smaller than `size`. The data type
         of the images must be able to hold it.
@@ -60,11 +57,9 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     sample_shape_ : tuple of int or None
         Shape of an image seen during ``fit``; None along an axis on which the images
         of a list differed.
-
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``; absent if the
         images of a list differed in it.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.
@@ -123,7 +118,6 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         X : array-like of shape (n_images, height, width) or with an axis of \
                 channels, or a list of images
             Images.
-
         y : None
             Ignored.
 

@@ -67,7 +67,6 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         X : array-like of shape (n_spectra, n_pixels) or \
                 (n_spectra, n_channels, n_pixels)
             Spectra.
-
         y : None
             Ignored.
 
@@ -268,18 +267,15 @@ class MinMaxSpectra(BaseSpectraScaler):
     ----------
     feature_range : tuple of two float, default=(0, 1)
         Lower and upper end of the new range.
-
     quantile_range : tuple of two float, default=(0.0, 100.0)
         Percentiles of the pixels of a spectrum that serve as :math:`F_\min` and
         :math:`F_\max`. The default is the plain minimum and maximum.
         ``(1.0, 99.0)`` lets one pixel in a hundred on each side fall outside of
         `feature_range`. If both percentiles coincide, as in a spectrum of mostly zeros,
         the minimum and maximum are used instead.
-
     clip : bool, default=False
         Set values outside of `feature_range` to its nearer end. It has an effect only
         together with `quantile_range`.
-
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
@@ -290,10 +286,8 @@ class MinMaxSpectra(BaseSpectraScaler):
     sample_shape_ : tuple of int
         Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
         ``(n_channels, n_pixels)``.
-
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.
@@ -405,11 +399,9 @@ class StandardizeSpectra(BaseSpectraScaler):
         standard deviation of normally distributed values. If the median absolute
         deviation is zero, as in a spectrum of mostly zeros, the root mean square about
         the median is used instead.
-
     clip : float, default=None
         Limit the absolute values after scaling to this number. None does not limit
         them.
-
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
@@ -420,10 +412,8 @@ class StandardizeSpectra(BaseSpectraScaler):
     sample_shape_ : tuple of int
         Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
         ``(n_channels, n_pixels)``.
-
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.
@@ -505,20 +495,16 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     wavelength : array-like or Quantity of shape (n_pixels,), default=None
         Centers of the pixels of the input, strictly ascending, evenly spaced or not.
         Pixels meet midway between their centers. None stands for 0, 1, 2, ...
-
     new_wavelength : array-like or Quantity of shape (n_new_pixels,), default=None
         Centers of the new pixels, strictly ascending. Plain numbers are in the unit
         of `wavelength`; quantities are converted to it. None stands for evenly spaced
         pixels over the range of the input.
-
     n_bins : int, default=None
         Number of evenly spaced new pixels if `new_wavelength` is None. None keeps the
         number of pixels of the input.
-
     fill_value : float, default=nan
         Value of new pixels if less than half of their width is within the range of the
         input. The other transformers can interpolate NaN pixels (`nan_policy`).
-
     nan_policy : {"raise", "interpolate"}, default="raise"
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
@@ -528,14 +514,11 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     ----------
     new_wavelength_ : ndarray of shape (n_new_pixels,)
         Centers of the new pixels, in the unit of `wavelength`.
-
     sample_shape_ : tuple of int
         Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
         ``(n_channels, n_pixels)``.
-
     n_features_in_ : int
         Length of the second axis of the input seen during ``fit``.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during ``fit``. Defined only when `X` has
         feature names that are all strings.

@@ -52,7 +52,6 @@ class BaseNoiseSampler(BaseSampler):
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
             Samples, such as spectra of shape (n_samples, n_channels, n_pixels).
-
         y : array-like of shape (n_samples,)
             Classes.
 
@@ -73,7 +72,6 @@ class BaseNoiseSampler(BaseSampler):
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
             Samples, such as spectra of shape (n_samples, n_channels, n_pixels). They
             are not changed.
-
         y : array-like of shape (n_samples,)
             Classes, labels of any type.
 
@@ -83,7 +81,6 @@ class BaseNoiseSampler(BaseSampler):
             The samples that were kept, unchanged and in their order, followed by the
             copies with noise. An array is float32 if `X` is float32, otherwise float64.
             Lists give a list, data frames a data frame.
-
         y_resampled : array-like of shape (n_samples_new,)
             Their classes.
         """
@@ -174,7 +171,6 @@ class NoiseAugmenter(BaseNoiseSampler):
     ----------
     n_copies : int, default=1
         Copies of each sample. The result has ``n_copies + 1`` times as many samples.
-
     noise : {"noise", "wang2020", "resclass"}, callable or None, default="noise"
         How copies are varied. ``"noise"`` is white noise of up to half the spectrum's
         standard deviation, in any units of the flux; ``"wang2020"`` that of a CCD,
@@ -182,7 +178,6 @@ class NoiseAugmenter(BaseNoiseSampler):
         that of the LAMOST 1-D ResNet-18, on standardized spectra. A callable takes a
         Tensor of shape (n_samples, ...) and returns one, see :ref:`noise`. None makes
         plain copies.
-
     random_state : int, RandomState instance or None, default=None
         Seed of the random numbers. With an int the result is the same at each call.
         The global generators of numpy and torch keep their state.
@@ -191,13 +186,10 @@ class NoiseAugmenter(BaseNoiseSampler):
     ----------
     sampling_strategy_ : dict
         Number of samples of each class after resampling.
-
     sample_indices_ : ndarray of shape (n_samples_new,)
         The row of `X` that each new sample is, or is a noisy copy of.
-
     n_features_in_ : int
         Length of the second axis of `X`.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of `X`. Defined only when they are all strings.
 
@@ -286,7 +278,6 @@ class NoiseResampler(BaseNoiseSampler):
 
         The words and the float have the meaning that they have in
         :class:`~imblearn.over_sampling.RandomOverSampler`.
-
     noise : {"noise", "wang2020", "resclass"}, callable or None, default="noise"
         How copies are varied. ``"noise"`` is white noise of up to half the spectrum's
         standard deviation, in any units of the flux; ``"wang2020"`` that of a CCD,
@@ -294,7 +285,6 @@ class NoiseResampler(BaseNoiseSampler):
         that of the LAMOST 1-D ResNet-18, on standardized spectra. A callable takes a
         Tensor of shape (n_samples, ...) and returns one, see :ref:`noise`. None makes
         plain copies.
-
     random_state : int, RandomState instance or None, default=None
         Seed of the random numbers. With an int the result is the same at each call.
         The global generators of numpy and torch keep their state.
@@ -303,13 +293,10 @@ class NoiseResampler(BaseNoiseSampler):
     ----------
     sampling_strategy_ : dict
         Number of samples of each class after resampling.
-
     sample_indices_ : ndarray of shape (n_samples_new,)
         The row of `X` that each new sample is, or is a noisy copy of.
-
     n_features_in_ : int
         Length of the second axis of `X`.
-
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of `X`. Defined only when they are all strings.
 

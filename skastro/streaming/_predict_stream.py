@@ -53,34 +53,27 @@ def predict_stream(
     ----------
     estimator : estimator
         Any fitted estimator or pipeline with scikit-learn's interface.
-
     X : array-like of shape (n_rows, ...)
         The rows, in anything that has a length and slices ``X[start:stop]``: an
         array, :class:`numpy.memmap`, ``h5py.Dataset``, zarr array, table of pandas, or
         list such as one of paths, if the estimator takes lists. Only contiguous slices
         are read, of `chunk_size` rows or a single one.
-
     chunk_size : int, default=None
         Rows that are read and predicted together. None means as many as make 64 MiB of
         X, or 1024 where X has no shape, as a list.
-
     out : str or path-like
         The file, which ends in ``.h5`` or ``.hdf5``, or in ``.csv``. It appears under
         its name when it is complete; an older file of that name stays until then, and
         is replaced.
-
     method : str, default="auto"
         What to compute: "predict_proba", "predict_log_proba", "decision_function",
         "score_samples", "predict" or "transform". "auto" is the first of
         "predict_proba", "predict" and "transform" that the estimator has.
-
     ids : array-like of shape (n_rows,), default=None
         Names or numbers of the objects, which the file lists beside the results.
-
     resume : bool, default=True
         Whether to continue an interrupted run. False drops its finished chunks and
         starts anew.
-
     verbose : int, default=1
         Whether to show a progress bar; 0 is quiet.
 
@@ -93,17 +86,14 @@ def predict_stream(
     ------
     NotFittedError
         If the estimator is not fitted.
-
     ValueError
         If `out` has another ending, if the estimator lacks the method, if X has no rows
         or is read from `out` itself, if `ids` has another length, if an output of more
         than two dimensions shall go into a CSV, or if the interrupted run was one of
         another model, of other data or with other arguments.
-
     TypeError
         If X has no length or slices, or if the output or `ids` hold neither numbers
         nor text.
-
     RuntimeError
         If another run is writing `out` at this time.
 

@@ -7,43 +7,10 @@ from skastro.simulation.spectra._formulas import extinction_curve
 from skastro.simulation.spectra._grid import LogGrid, mix
 from skastro.simulation.spectra._lines import SPECTRAL_LINES
 from skastro.simulation.spectra._stars import GIANT_FACTORS, StellarLibrary
+from skastro.simulation.spectra._tables import read_table
 
-# Light of stellar populations at 5500 Å: (temperature in K, share, whether a giant).
-_POPULATIONS = {
-    # 10 Gyr: red giant branch, main sequence up to the turn-off.
-    "old": (
-        (3600, 0.08, True),
-        (4200, 0.22, True),
-        (4700, 0.27, True),
-        (5300, 0.18, False),
-        (5800, 0.20, False),
-        (6500, 0.05, False),
-    ),
-    # 1 to 2 Gyr.
-    "intermediate": (
-        (4000, 0.12, True),
-        (4700, 0.28, True),
-        (5700, 0.15, False),
-        (6800, 0.25, False),
-        (8200, 0.20, False),
-    ),
-    # 300 Myr: A stars.
-    "post-starburst": (
-        (4500, 0.20, True),
-        (6800, 0.15, False),
-        (8800, 0.35, False),
-        (10500, 0.30, False),
-    ),
-    # 10 to 50 Myr: OB stars and supergiants.
-    "young": (
-        (3700, 0.06, True),
-        (4600, 0.06, True),
-        (9500, 0.13, False),
-        (14000, 0.25, False),
-        (22000, 0.30, False),
-        (33000, 0.20, False),
-    ),
-}
+# Stars of populations: temperature (K), share of the light at 5500 Å, 1 for giants.
+_POPULATIONS = read_table("stellar_populations.csv")
 
 # Types: share, concentration of the Dirichlet distribution of the populations' light
 # at 5500 Å, median and scatter (ln) of the equivalent width of H alpha (Å), mean
@@ -83,15 +50,13 @@ class GalaxyModel:
         library = StellarLibrary(self.rest)
         templates = []
         for stars in _POPULATIONS.values():
-            temperature = np.array([kelvin for kelvin, _, _ in stars], dtype=float)
+            temperature, share, giant = np.transpose(stars)
             strengths = library.strengths(temperature)
             # Galaxies have higher metallicities than the stars around the Sun.
             strengths[:, library.is_metal] *= 1.15
-            giant = np.array([is_giant for _, _, is_giant in stars])
-            strengths[giant] *= library.group_factors(**GIANT_FACTORS)
+            strengths[giant == 1] *= library.group_factors(**GIANT_FACTORS)
             flux = library.flux(temperature, strengths)
             reference = self._around(flux, 5500.0)
-            share = np.array([light for _, light, _ in stars])
             templates.append((share / reference) @ flux)
         return np.array(templates, dtype=np.float32)
 

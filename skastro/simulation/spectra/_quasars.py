@@ -7,72 +7,18 @@ from skastro.simulation.spectra._formulas import planck_flux
 from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
 from skastro.simulation.spectra._grid import LIGHT_SPEED, SIGMA_PER_FWHM, LogGrid, mix
 from skastro.simulation.spectra._lines import SPECTRAL_LINES
+from skastro.simulation.spectra._tables import read_rows, read_table
 
-# Broad lines: rest equivalent width (Å, after Vanden Berk et al. 2001, rounded).
-_BROAD_LINES = {
-    "O VI": 10.0,
-    "Ly alpha": 85.0,
-    "N V": 20.0,
-    "O I 1304": 2.5,
-    "C II 1335": 1.0,
-    "Si IV": 9.0,
-    "C IV": 28.0,
-    "He II 1640": 4.0,
-    "O III] 1663": 3.0,
-    "Al III": 3.0,
-    "C III]": 21.0,
-    "C II] 2326": 2.5,
-    "Mg II": 32.0,
-    "H delta": 6.0,
-    "H gamma": 15.0,
-    "H beta": 46.0,
-    "He I 5877": 5.0,
-    "H alpha": 195.0,
+# Rest equivalent widths (Å) of the broad and the narrow lines.
+_WIDTHS = read_rows("quasar_lines.csv")
+_BROAD_LINES = {line: float(width) for kind, line, width in _WIDTHS if kind == "broad"}
+_NARROW_LINES = {
+    line: float(width) for kind, line, width in _WIDTHS if kind == "narrow"
 }
 _HIGH_IONIZATION = ("O VI", "N V", "Si IV", "C IV", "He II 1640")
 
-# Narrow lines: rest equivalent width (Å).
-_NARROW_LINES = {
-    "[Ne V] 3347": 0.5,
-    "[Ne V] 3427": 1.2,
-    "[O II] 3727": 0.8,
-    "[O II] 3730": 1.0,
-    "[Ne III] 3870": 1.5,
-    "[O III] 4364": 0.6,
-    "H beta": 1.8,
-    "[O III] 4960": 4.7,
-    "[O III] 5008": 14.0,
-    "[O I] 6302": 1.0,
-    "[N II] 6550": 1.5,
-    "H alpha": 7.0,
-    "[N II] 6585": 4.5,
-    "[S II] 6718": 1.7,
-    "[S II] 6733": 1.5,
-}
-
-# Blends of Fe II: center (Å), standard deviation (Å), relative height; the bumps of
-# the templates of Vestergaard & Wilkes (2001) and Véron-Cetty et al. (2004).
-_ULTRAVIOLET_IRON = (
-    (2080, 50, 0.35),
-    (2250, 45, 0.3),
-    (2380, 45, 0.85),
-    (2490, 45, 0.95),
-    (2590, 40, 0.75),
-    (2740, 30, 0.45),
-    (2880, 45, 0.45),
-    (2960, 45, 0.5),
-    (3190, 60, 0.35),
-)
-_OPTICAL_IRON = (
-    (4180, 50, 0.3),
-    (4510, 35, 0.7),
-    (4580, 35, 0.9),
-    (4640, 25, 0.5),
-    (5190, 25, 0.8),
-    (5270, 35, 0.9),
-    (5330, 30, 0.7),
-    (5535, 30, 0.3),
-)
+# Blends of Fe II: center (Å), standard deviation (Å), relative height.
+_IRON = read_table("quasar_iron.csv")
 
 # Troughs of broad absorption: line and optical depth relative to C IV.
 _TROUGHS = {"C IV": 1.0, "Si IV": 0.5, "N V": 0.8, "O VI": 0.8}
@@ -103,8 +49,8 @@ class QuasarModel:
         self.rest = LogGrid(low / (1 + _MAX_REDSHIFT) * 0.99, high * 1.01, grid.step)
         self.blends = np.array(
             [
-                _bumps(self.rest.wavelength, _ULTRAVIOLET_IRON),
-                _bumps(self.rest.wavelength, _OPTICAL_IRON),
+                _bumps(self.rest.wavelength, _IRON["ultraviolet"]),
+                _bumps(self.rest.wavelength, _IRON["optical"]),
                 _balmer_continuum(self.rest.wavelength),
             ],
             dtype=np.float32,

@@ -6,7 +6,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.special import expit
 
 from skastro.simulation.spectra._grid import SIGMA_PER_FWHM, LogGrid
-from skastro.simulation.spectra._tables import read_table
+from skastro.simulation.spectra._tables import read_rows, read_table
 from skastro.utils import apply_rebin_matrix, bin_edges, rebin_matrix
 
 # Groups of lines of the night sky that vary together, in vacuum.
@@ -31,29 +31,8 @@ _DEPTH = 300.0
 
 _READ_NOISE = 0.05  # variance at peak throughput, in units of the sky's
 
-# Throughput of the atmosphere, two arms that meet at 5950 Å, and detectors: wavelength
-# (Å), fraction of the peak. Noise grows toward the ends as it does in BOSS spectra.
-_THROUGHPUT = (
-    (3000, 0.02),
-    (3600, 0.04),
-    (3900, 0.15),
-    (4200, 0.33),
-    (4500, 0.48),
-    (4800, 0.60),
-    (5200, 0.74),
-    (5500, 0.72),
-    (5900, 0.56),
-    (6050, 0.56),
-    (6300, 0.76),
-    (6700, 0.98),
-    (7100, 1.0),
-    (7600, 0.96),
-    (8500, 0.88),
-    (9000, 0.72),
-    (9500, 0.48),
-    (10000, 0.26),
-    (10500, 0.10),
-)
+# Throughput with the atmosphere: wavelength (Å), fraction of the peak.
+_THROUGHPUT = np.array(read_rows("throughput.csv"), dtype=float)
 
 # Residuals of sky lines: error of the flux and error of the wavelength in units of the
 # instrument's standard deviation, in units of the line; that of 5578.9 Å is larger.

@@ -7,49 +7,20 @@ from scipy.special import expit
 
 from skastro.simulation.spectra._formulas import air_to_vacuum, planck_flux
 from skastro.simulation.spectra._grid import LIGHT_SPEED, LogGrid
-from skastro.simulation.spectra._tables import read_table
+from skastro.simulation.spectra._tables import read_rows, read_table
 
 # Strength of each absorber by temperature, and lines of the absorbers that are lists.
 STRENGTHS = read_table("stellar_strengths.csv")
+WHITE_DWARF_STRENGTHS = read_table("white_dwarf_strengths.csv")
 _LINES = read_table("stellar_lines.csv")
+# Band heads of molecules: wavelength (vacuum, Å), decay length (Å), relative depth.
+_BANDS = read_table("molecular_bands.csv")
 
 # Wavelength (Å) at which continua are set to one.
 REFERENCE_WAVELENGTH = 5500.0
 
 # Effective temperature (K) of dwarfs; types count ten a letter from O0 = 0 to M9 = 69.
-_TYPE_LETTERS = "OBAFGKM"
-_TEMPERATURE_SCALE = (
-    (5, 41400),
-    (9, 33300),
-    (10, 31400),
-    (12, 20600),
-    (15, 15700),
-    (18, 12500),
-    (20, 9700),
-    (22, 8800),
-    (25, 8080),
-    (27, 7800),
-    (30, 7220),
-    (32, 6820),
-    (35, 6550),
-    (38, 6180),
-    (40, 5930),
-    (42, 5770),
-    (45, 5660),
-    (48, 5490),
-    (50, 5270),
-    (52, 5040),
-    (54, 4600),
-    (55, 4440),
-    (57, 4100),
-    (60, 3850),
-    (61, 3660),
-    (62, 3560),
-    (63, 3430),
-    (64, 3210),
-    (65, 3060),
-    (66, 2810),
-)
+_TEMPERATURE_SCALE = np.array(read_rows("temperature_scale.csv"), dtype=float)
 
 # Fraction of the types among simulated stars, first and last type (white dwarfs: none).
 _TYPE_SHARES = {
@@ -76,19 +47,6 @@ CONTINUUM_TEMPERATURE = (
     (15000, 1.05),
     (30000, 1.0),
 )
-
-# White dwarfs of type DA: nothing but Stark-broadened hydrogen.
-WHITE_DWARF_STRENGTHS = {
-    "balmer_degenerate": (
-        (7500, 0.15),
-        (9000, 0.6),
-        (12500, 1.0),
-        (20000, 0.75),
-        (40000, 0.3),
-    ),
-    "balmer_broad": ((8000, 0.1), (12500, 0.3), (40000, 0.1)),
-    "balmer_edge": ((8000, 0.1), (12500, 0.4), (40000, 0.05)),
-}
 
 # Absorbers that do not depend on the metal content.
 HYDROGEN_AND_HELIUM = (
@@ -123,33 +81,6 @@ RYDBERG = 1.09677583e-3
 
 # Relative strength of the Balmer lines in their wings, H alpha first.
 _BALMER = (0.62, 0.95, 1.0, 1.0, 0.95, 0.85, 0.72, 0.6, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15)
-
-# Molecular band heads: wavelength (vacuum, Å), decay length (Å, negative where the
-# band is degraded to the violet), relative depth.
-_TITANIUM_OXIDE = (
-    (4762, 130, 0.3),
-    (4956, 130, 0.38),
-    (5168, 130, 0.25),
-    (5449, 130, 0.4),
-    (5661, 130, 0.25),
-    (5848, 130, 0.35),
-    (6160, 130, 0.4),
-    (6188, 110, 0.4),
-    (6653, 100, 0.25),
-    (6683, 130, 0.2),
-    (6716, 130, 0.2),
-    (7056, 60, 0.15),
-    (7090, 60, 0.28),
-    (7128, 70, 0.42),
-    (7592, 60, 0.1),
-    (7674, 130, 0.15),
-    (8434, 130, 0.18),
-    (8862, 130, 0.18),
-)
-_CALCIUM_HYDRIDE = ((6384, 30, 0.1), (6757, 130, 0.26), (6840, 70, 0.36))
-_VANADIUM_OXIDE = ((7336, 50, 0.3), (7402, 50, 0.3), (7853, 70, 0.5), (7925, 60, 0.4))
-_MAGNESIUM_HYDRIDE = ((5212, -160, 0.5), (4846, -60, 0.25))
-_CYANOGEN = ((3884, -40, 1.0), (4216, -40, 0.5))
 
 
 def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
@@ -196,11 +127,11 @@ def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
         "ionized_metals": lines("ionized_metals"),
         "weak_lines": _weak_lines(grid),
         "ch_band": _bump(wavelength, 4308.0, 11.0) + 0.45 * _bump(wavelength, 4298, 25),
-        "cyanogen": _bands(wavelength, _CYANOGEN),
-        "magnesium_hydride": _bands(wavelength, _MAGNESIUM_HYDRIDE),
-        "titanium_oxide": _bands(wavelength, _TITANIUM_OXIDE),
-        "calcium_hydride": _bands(wavelength, _CALCIUM_HYDRIDE),
-        "vanadium_oxide": _bands(wavelength, _VANADIUM_OXIDE),
+        "cyanogen": _bands(wavelength, "cyanogen"),
+        "magnesium_hydride": _bands(wavelength, "magnesium_hydride"),
+        "titanium_oxide": _bands(wavelength, "titanium_oxide"),
+        "calcium_hydride": _bands(wavelength, "calcium_hydride"),
+        "vanadium_oxide": _bands(wavelength, "vanadium_oxide"),
         "blanket_4000": expit((3990.0 - wavelength) / 15.0),
         "blanket_4500": expit((4420.0 - wavelength) / 60.0),
         "blanket_visual": expit((6500.0 - wavelength) / 500.0),
@@ -241,10 +172,10 @@ def _paschen(wavelength: np.ndarray) -> np.ndarray:
     return total
 
 
-def _bands(wavelength: np.ndarray, heads: tuple) -> np.ndarray:
+def _bands(wavelength: np.ndarray, molecule: str) -> np.ndarray:
     """Band profiles: zero before the band head, exponential decay after it."""
     total = np.zeros_like(wavelength)
-    for head, decay, depth in heads:
+    for head, decay, depth in _BANDS[molecule]:
         distance = (wavelength - head) / decay
         # The heads are blends of a few Å; those of the hydrides are washed out.
         onset = expit((wavelength - head) * np.sign(decay) / (3 if decay > 0 else 12))

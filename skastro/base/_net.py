@@ -75,6 +75,7 @@ from skastro.utils import LazyArray, check_finite, is_lazy, suggest_name
 
 _SIZES = ("n_channels", "n_outputs", "input_size")
 _FUSED_DEVICES = ("cpu", "cuda")
+_MISSING = object()
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # What callbacks do with batches without reading their losses.
 _READ_NO_LOSS = (
@@ -330,7 +331,7 @@ class BaseNet(NeuralNet):
         own, given = bind_call(cls, args, kwargs)
         for name, value in own.items():
             setattr(net, name, value)
-        net._given_names = tuple(given)
+        net._given = given
         return net
 
     def __init__(
@@ -373,6 +374,21 @@ class BaseNet(NeuralNet):
         for name, value in {**arguments, **extras}.items():
             if name not in ("self", "__class__", CATCH_ALL) or name in extras:
                 setattr(self, name, value)
+        self._check_passed_on({**arguments, **extras})
+
+    def _check_passed_on(self, received: dict[str, Any]) -> None:
+        """Refuse a call whose values the ``__init__`` of a subclass did not pass on."""
+        given = self.__dict__.pop("_given", {})
+        self._given_names = tuple(given)
+        # A class between may name a parameter, and pass on what it derives from it.
+        between = {n for init in initializers(type(self))[1:-1] for n in names_of(init)}
+        for name, value in given.items():
+            if name not in between and received.get(name, _MISSING) is not value:
+                raise TypeError(
+                    f"{type(self).__name__}() was called with {name}={value!r}, but "
+                    "its __init__ does not pass this on. Let it take **kwargs and call "
+                    "super().__init__(..., **kwargs)."
+                )
 
     def _builds_own_parts(self) -> bool:
         """Tell whether a subclass builds parts, whose names are known afterwards."""
@@ -479,6 +495,11 @@ class BaseNet(NeuralNet):
         params = self._get_params_callbacks(deep=deep)
         for name in self._get_param_names():
             stored = self._part_params if "__" in name else self.__dict__
+            if name not in stored:
+                raise AttributeError(
+                    f"{type(self).__name__} has not stored its parameter {name!r}. Let "
+                    f"the __init__ that names it set self.{name} = {name}."
+                )
             params[name] = stored[name]
         return params
 

@@ -159,19 +159,19 @@ def complete_signature(cls: Any) -> None:
 
 def bind_call(
     cls: type, args: tuple, kwargs: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Name the arguments of a call of a class.
 
     Returns the values of the parameters that the ``__init__`` of the class names
-    itself, and the names of the other arguments. A call that does not fit is left to
-    Python to refuse.
+    itself, and those of the other arguments. A call that does not fit is left to Python
+    to refuse.
     """
     init, *above = initializers(cls)
     signature = _signature(init)
     try:
         bound = signature.bind(None, *args, **kwargs)
     except TypeError:
-        return {}, []
+        return {}, {}
     bound.apply_defaults()
     positional = [
         parameter.name
@@ -179,13 +179,14 @@ def bind_call(
         for parameter in _named(upper)
         if parameter.kind is not parameter.KEYWORD_ONLY
     ]
-    own, given = {}, []
+    own: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for name, value in list(bound.arguments.items())[1:]:
         kind = signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_KEYWORD:
-            given += value
+            given |= value
         elif kind is inspect.Parameter.VAR_POSITIONAL:
-            given += positional[: len(value)]
+            given |= zip(positional, value, strict=False)
         else:
             own[name] = value
     return own, given

@@ -177,7 +177,11 @@ def test_pickle_and_repr(operation):
     [
         (lambda: CCDNoise(-0.1), ValueError, "scale must be at least 0; got -0.1"),
         (lambda: CCDNoise("big"), TypeError, "scale must be a number; got 'big'"),
-        (lambda: CCDNoise(np.inf), ValueError, "scale must be at least 0 and finite; got inf"),
+        (
+            lambda: CCDNoise(np.inf),
+            ValueError,
+            "scale must be at least 0 and finite; got inf",
+        ),
         (
             lambda: SpikedNoise(probability=1.5),
             ValueError,

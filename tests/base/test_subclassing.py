@@ -546,3 +546,28 @@ def test_several_outputs_of_a_regressor(spectra):
     net = NoisyRegressor(MeanAndVariance, **{**QUICK, "max_epochs": 20}).fit(X, y)
     assert net.predict(X).shape == y.shape
     assert net.score(X, y) > 0.5
+
+
+@pytest.mark.parametrize("given", [{"lr": 0.5}, {"lrr": 1}, {"module__hidden": (3,)}])
+def test_values_that_are_not_passed_on_are_refused(given):
+    class Dropping(SpectrumClassifier):
+        def __init__(self, module="mlp", **kwargs):
+            super().__init__(module)
+
+    (name,) = given
+    with pytest.raises(TypeError, match=rf"{name}=.* does not pass this on"):
+        Dropping(**given)
+
+
+def test_parameters_that_a_class_between_does_not_store_are_told():
+    class Between(SpectrumClassifier):
+        def __init__(self, width=3, **kwargs):
+            super().__init__("mlp", module__hidden=(width,), **kwargs)
+
+    class Derived(Between):
+        def __init__(self, depth=2, **kwargs):
+            super().__init__(**kwargs)
+            self.depth = depth
+
+    with pytest.raises(AttributeError, match=r"self\.width = width"):
+        Derived(width=5).get_params()

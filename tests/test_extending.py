@@ -36,6 +36,13 @@ def test_index_lists_all_pages():
     assert sorted(listed) == [page.stem for page in PAGES]
 
 
+def test_guide_lists_the_fields_of_a_layout():
+    page = (FOLDER / "layout.rst").read_text(encoding="utf-8")
+    rows = re.findall(r"^   \* - (``.*)$", page, flags=re.MULTILINE)
+    fields = re.findall(r"``(\w+)``", " ".join(rows))
+    assert sorted(fields) == sorted(_layouts._OPTIONAL)
+
+
 # The estimator of the guide ---------------------------------------------------------
 
 

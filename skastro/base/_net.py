@@ -1420,8 +1420,11 @@ class BaseNet(NeuralNet):
         """
         self.check_is_fitted()
         X, _ = check_X_y(self, X, reset=False)
+        if not isinstance(X, Mapping):
+            # A copy, which the caller may change.
+            X = torch.tensor(np.asarray(X[:]))
         with torch.no_grad():
-            return self._prepare(X[:] if is_lazy(X) else X)
+            return self._prepare(X)
 
     @override
     def infer(self, x: Any, **fit_params: Any) -> Any:
@@ -1730,7 +1733,7 @@ class BaseNet(NeuralNet):
             if checkpoint.f_history is not None:
                 self.history = History.from_file(checkpoint.f_history_)
             file = checkpoint.get_formatted_files(self).get("f_params")
-        text = state_in_file(file, use_safetensors)
+        text = state_in_file(file, use_safetensors, self.torch_load_kwargs)
         if text is not None:
             state = decode_state(text)["state"]
             if self._is_training():

@@ -114,7 +114,9 @@ def write_safetensors(content: bytes, text: str, target: Any) -> None:
         target.write(content)
 
 
-def state_in_file(file: Any, use_safetensors: bool) -> str | None:
+def state_in_file(
+    file: Any, use_safetensors: bool, torch_load_kwargs: dict[str, Any] | None
+) -> str | None:
     """Look for learned state in a file; None where it cannot be found."""
     if file is None:
         return None
@@ -130,7 +132,8 @@ def state_in_file(file: Any, use_safetensors: bool) -> str | None:
             # The header's length, then the header, as JSON.
             length = int.from_bytes(content[:8], "little")
             return json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(_KEY)
-        weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        options = torch_load_kwargs or {"weights_only": True}
+        weights = torch.load(io.BytesIO(content), map_location="cpu", **options)
         return getattr(weights, "_metadata", {}).get(_KEY)
     except (OSError, RuntimeError, ValueError, TypeError, EOFError, pickle.PickleError):
         # Whoever loads the file in earnest says what is wrong with it.

@@ -25,8 +25,6 @@ class BaseTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNet
         The network.
     criterion : class
         The loss.
-    **kwargs : dict
-        Parameters of :class:`BaseNet`, and of the parts.
 
     Examples
     --------

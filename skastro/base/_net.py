@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags, check_random_state, get_tags
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochScoring
 from skorch.dataset import Dataset, unpack_data
@@ -1612,7 +1612,12 @@ class BaseNet(NeuralNet):
 
     def _write_state(self) -> str:
         measured = list(self.__dict__.get("_measured", ()))
-        return encode_state(type(self).__name__, self._fitted_state(), measured)
+        owner, state = type(self).__name__, self._fitted_state()
+        return encode_state(owner, self._kind, state, measured)
+
+    @property
+    def _kind(self) -> str:
+        return get_tags(self).estimator_type or "transformer"
 
     def _read_state(self, text: str | None) -> None:
         """Take over the learned state of a file; None stands for a file without it."""
@@ -1735,7 +1740,13 @@ class BaseNet(NeuralNet):
             file = checkpoint.get_formatted_files(self).get("f_params")
         text = state_in_file(file, use_safetensors, self.torch_load_kwargs)
         if text is not None:
-            state = decode_state(text)["state"]
+            content = decode_state(text)
+            state = content["state"]
+            if content["kind"] != self._kind:
+                raise ValueError(
+                    f"The file was written by {content['class']}, a {content['kind']}, "
+                    f"and cannot be loaded into {type(self).__name__}, a {self._kind}."
+                )
             if self._is_training():
                 self._check_same_data(state)
             elif not self.initialized_ and self._sizes_taken():

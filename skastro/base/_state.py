@@ -23,11 +23,13 @@ from skastro.utils import atomic_write
 _KEY = "skastro_state"
 
 
-def encode_state(owner: str, state: dict[str, Any], measured: list[str]) -> str:
+def encode_state(
+    owner: str, kind: str | None, state: dict[str, Any], measured: list[str]
+) -> str:
     """Write plain values as text; TypeError for what is not plain."""
     state = {name: _encode(value, f"{owner}.{name}") for name, value in state.items()}
-    content = {"class": owner, "measured": {"list": measured}, "state": {"dict": state}}
-    return json.dumps(content)
+    content = {"class": owner, "kind": kind, "state": {"dict": state}}
+    return json.dumps({**content, "measured": {"list": measured}})
 
 
 def decode_state(text: str) -> dict[str, Any]:

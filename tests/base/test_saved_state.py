@@ -493,3 +493,11 @@ def test_hooks_convert_state(spectra, tmp_path):
     fresh = Converter(**settings)
     fresh.load_params(tmp_path / "net.pt")
     assert fresh.kept_ == 1 + 2j
+
+
+def test_files_of_another_kind_of_estimator_are_refused(tmp_path):
+    X = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
+    net = BaseRegressor("mlp", max_epochs=1, verbose=0).fit(X, X[:, 0])
+    net.save_params(f_params=tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match="written by BaseRegressor, a regressor"):
+        SpectrumClassifier("mlp").load_params(f_params=tmp_path / "weights.pt")

@@ -374,7 +374,7 @@ class BaseNet(NeuralNet):
         for name, value in {**arguments, **extras}.items():
             if name not in ("self", "__class__", CATCH_ALL) or name in extras:
                 setattr(self, name, value)
-        self._check_passed_on({**arguments, **extras})
+        self._check_passed_on({**arguments, **arguments[CATCH_ALL]})
 
     def _check_passed_on(self, received: dict[str, Any]) -> None:
         """Refuse a call whose values the ``__init__`` of a subclass did not pass on."""

@@ -42,6 +42,10 @@ autodoc_typehints = "none"
 # The template of the generated pages lists the members itself.
 numpydoc_show_class_members = False
 
+# The page of a whole package lists what its ``__all__`` names.
+autosummary_ignore_module_all = False
+autosummary_imported_members = True
+
 # Links into other projects' documentation need the network: only on demand.
 if os.environ.get("SKASTRO_DOCS_INTERSPHINX"):
     extensions.append("sphinx.ext.intersphinx")

@@ -101,7 +101,11 @@ def test_every_public_name_is_in_the_reference():
         for path, value in public_objects()
         if getattr(skastro, path.rpartition(".")[2], None) is not value
     }
-    assert sorted(public - documented) == []
+    # The page of a package lists all that the package names, by its template.
+    whole = {
+        path for path, _ in public_objects() if path.rpartition(".")[0] in documented
+    }
+    assert sorted(public - documented - whole) == []
     assert all(
         attrgetter(path.removeprefix("skastro."))(skastro) for path in documented
     )

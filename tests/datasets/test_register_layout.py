@@ -16,11 +16,8 @@ WAVELENGTH = np.linspace(4000.0, 8000.0, 100)
 
 @pytest.fixture(autouse=True)
 def _only_built_in_layouts(monkeypatch):
-    """Start without registered layouts, and forget those that a test registers."""
-    layouts = {
-        name: layout for name, layout in _layouts._LAYOUTS.items() if layout.is_built_in
-    }
-    monkeypatch.setattr(_layouts, "_LAYOUTS", layouts)
+    """Forget the layouts that a test registers."""
+    monkeypatch.setattr(_layouts, "_LAYOUTS", dict(_layouts._LAYOUTS))
     _layouts._load_entry_points.cache_clear()
     yield
     _layouts._load_entry_points.cache_clear()

@@ -247,7 +247,7 @@ def register_layout(
     >>> from skastro.datasets import read_spectrum, register_layout
     >>> def is_mine(hdul):
     ...     return hdul[0].header.get("ORIGIN") == "my telescope"
-    >>> @register_layout("mine", is_mine, overwrite=True)
+    >>> @register_layout("my-telescope", is_mine, overwrite=True)
     ... def read_mine(hdul):
     ...     flux, error = hdul[0].data
     ...     wavelength = np.linspace(4000, 7000, flux.size)
@@ -258,7 +258,7 @@ def register_layout(
     ...     _ = file.flush()
     ...     spectrum = read_spectrum(file.name)
     >>> spectrum.layout, spectrum.flux.shape
-    ('mine', (100,))
+    ('my-telescope', (100,))
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a text; got {name!r}.")

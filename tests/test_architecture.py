@@ -10,6 +10,8 @@ import pytest
 
 import skastro
 
+pytestmark = pytest.mark.once
+
 PACKAGE = Path(skastro.__file__).parent
 LAYER_OF_PACKAGE = {
     "sevi": 5,

@@ -15,6 +15,8 @@ from numpydoc.validate import validate
 
 import skastro
 
+pytestmark = pytest.mark.once
+
 # numpydoc's checks that are left out: the form of lines and sentences, which is the
 # linter's task, and sections that not every object needs (ES01 extended summary,
 # SA01 See Also).

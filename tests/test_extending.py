@@ -13,6 +13,7 @@ import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skastro.base import BaseNet
+from skastro.datasets import register_layout
 from skastro.datasets.spectra import _layouts
 
 FOLDER = Path(__file__).parents[1] / "docs" / "extending"
@@ -23,7 +24,8 @@ PAGES = sorted(page for page in FOLDER.glob("*.rst") if page.stem != "index")
 def test_examples_of_page(page, tmp_path, monkeypatch):
     # Pages write files, and add to the registries.
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_layouts, "_LAYOUTS", dict(_layouts._LAYOUTS))
+    module = register_layout.__globals__
+    monkeypatch.setitem(module, "_LAYOUTS", dict(module["_LAYOUTS"]))
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     result = doctest.testfile(str(page), module_relative=False, optionflags=flags)
     assert result.attempted > 0
@@ -64,6 +66,7 @@ exec(CODE, GUIDE.__dict__)
 TINY = {"lr": 2e-2, "random_state": 0, "verbose": 0, "device": "cpu"}
 
 
+@pytest.mark.once
 @parametrize_with_checks([GUIDE.PixelRegressor(max_epochs=40, **TINY)])
 def test_estimator_of_the_guide_keeps_scikit_learns_contract(estimator, check):
     check(estimator)

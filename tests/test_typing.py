@@ -9,6 +9,8 @@ import pytest
 
 import skastro
 
+pytestmark = pytest.mark.once
+
 SOURCE = Path(__file__).parents[1] / "skastro"
 # Where the tests run on an installed package, this is what the wheel brought.
 INSTALLED = Path(skastro.__file__).parent

@@ -31,6 +31,7 @@ tiny = partial(make_tiny, SpectrumClassifier)
 
 # Of fewer than 20 samples none are set aside.
 @pytest.mark.filterwarnings("ignore:The samples are too few:UserWarning")
+@pytest.mark.once
 @parametrize_with_checks([tiny(calibrate=True)])
 def test_sklearn_contract(estimator, check):
     check(estimator)

@@ -13,6 +13,8 @@ from sklearn.model_selection import cross_val_score
 
 from skastro.datasets import LazyArray
 
+pytestmark = pytest.mark.once
+
 
 def test_data_on_disk_train_as_data_in_memory_do(tiny, spectra, on_disk):
     X, y = spectra

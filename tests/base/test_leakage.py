@@ -14,6 +14,8 @@ from skorch.callbacks import EpochScoring
 
 from skastro import Pipeline, SpectrumClassifier, StandardizeSpectra
 
+pytestmark = pytest.mark.once
+
 N_SAMPLES, LENGTH = 600, 24
 # Nine of ten samples are of class 0.
 N_RARE = 60

@@ -26,6 +26,8 @@ from skastro import SpectrumClassifier
 from skastro.base import BaseRegressor
 from skastro.sevi import make_sevi
 
+pytestmark = pytest.mark.once
+
 # Runs in another process. For each case: builds the estimator of its parameters, loads
 # the file, and writes what its methods give.
 SCRIPT = """

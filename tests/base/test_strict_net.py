@@ -41,6 +41,7 @@ def spectra():
     return X, np.array(["STAR", "GALAXY", "QSO"])[codes]
 
 
+@pytest.mark.once
 @parametrize_with_checks(
     [
         SpectrumClassifier(max_epochs=5, module__width=8, lr=0.01, verbose=0),

@@ -10,6 +10,8 @@ import torch
 
 from skastro.networks import get_module
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 

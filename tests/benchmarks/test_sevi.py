@@ -12,6 +12,8 @@ from scipy.stats import truncnorm
 
 from skastro.sevi import SEVIPrior, SEVISimulator, ShellBasis
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -14,6 +14,8 @@ from sklearn.pipeline import make_pipeline
 
 from skastro.datasets import make_spectra, read_spectra
 
+pytestmark = pytest.mark.once
+
 SMALL = np.linspace(4000.0, 9000.0, 400)
 
 

@@ -9,7 +9,6 @@ from astropy import units
 from astropy.io import fits
 
 from skastro.datasets import read_spectra, read_spectrum, register_layout
-from skastro.datasets.spectra import _layouts
 
 WAVELENGTH = np.linspace(4000.0, 8000.0, 100)
 
@@ -17,10 +16,12 @@ WAVELENGTH = np.linspace(4000.0, 8000.0, 100)
 @pytest.fixture(autouse=True)
 def _only_built_in_layouts(monkeypatch):
     """Forget the layouts that a test registers."""
-    monkeypatch.setattr(_layouts, "_LAYOUTS", dict(_layouts._LAYOUTS))
-    _layouts._load_entry_points.cache_clear()
+    # Collecting the examples in docstrings may import the module a second time.
+    module = register_layout.__globals__
+    monkeypatch.setitem(module, "_LAYOUTS", dict(module["_LAYOUTS"]))
+    module["_load_entry_points"].cache_clear()
     yield
-    _layouts._load_entry_points.cache_clear()
+    module["_load_entry_points"].cache_clear()
 
 
 @pytest.fixture

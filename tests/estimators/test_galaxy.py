@@ -41,6 +41,7 @@ def test_named_augmentations_leave_rows_of_numbers_alone():
     assert not np.allclose(turned.predict_proba(X), alone.predict_proba(X))
 
 
+@pytest.mark.once
 @parametrize_with_checks(
     [
         GalaxyClassifier(

@@ -18,6 +18,8 @@ from tiny_estimators import make_tiny
 from skastro import CropPadImages, GalaxyClassifier, GalaxyRegressor, Pipeline
 from skastro.augmentation import PixelNoise, RandomDihedral
 
+pytestmark = pytest.mark.once
+
 SHAPE = (10, 8, 3)
 
 

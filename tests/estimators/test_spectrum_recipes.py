@@ -14,6 +14,8 @@ from skastro.networks import MLP, ResNet, SEDenseNet
 from skastro.networks.layers import SqueezeExcitation
 from skastro.training import GreedyPretraining
 
+pytestmark = pytest.mark.once
+
 RECIPES = ["resclass", "wang2020", "wang2020-dbn", "wang2020-densenet", "wang2020-mlp"]
 SMALLER = {
     "resclass": {"module__width": 2},

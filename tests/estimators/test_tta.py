@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import EpochScoring
 from tiny_estimators import make_tiny
 from torch import nn
@@ -35,17 +34,6 @@ def turned(X, flips=True):
     turns = range(4) if X.shape[1] == X.shape[2] else (0, 2)
     sides = [X, X[:, :, ::-1]] if flips else [X]
     return [np.rot90(side, turn, (1, 2)) for side in sides for turn in turns]
-
-
-@parametrize_with_checks(
-    [
-        GalaxyClassifier(
-            "mlp", tta=True, max_epochs=10, lr=1e-2, batch_size=16, verbose=0
-        )
-    ]
-)
-def test_sklearn_contract(estimator, check):
-    check(estimator)
 
 
 def test_rows_of_numbers_have_no_symmetries():

@@ -62,6 +62,7 @@ tiny = partial(make_tiny, VAETransformer, module=LinearVAE, noise_scale=None)
 
 # On the few numbers of some checks there is nothing that a network would keep.
 @pytest.mark.filterwarnings("ignore:Only . of 3 latent dimensions are active")
+@pytest.mark.once
 @parametrize_with_checks(
     [
         tiny(noise_scale=0.02),

@@ -10,6 +10,8 @@ from sklearn.model_selection import train_test_split
 from skastro import MinMaxSpectra, VAETransformer
 from skastro.datasets import read_spectra
 
+pytestmark = pytest.mark.once
+
 
 def fitted(X, **params):
     """Fit a small network of the default kind."""

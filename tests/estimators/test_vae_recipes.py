@@ -11,6 +11,8 @@ from torch import nn
 
 from skastro import VAETransformer
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def images():

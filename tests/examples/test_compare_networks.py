@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "compare_networks.py"
 QUICK = ["--epochs", "1", "--device", "cpu", "--proportions", "2", "1", "1"]
 

@@ -17,9 +17,12 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 N_IMAGES = 60
 QUICK = ["--epochs", "1", "--latent-dim", "4", "--device", "cpu"]
 # After one epoch few dimensions are in use.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*latent dimensions are active:sklearn.exceptions.ConvergenceWarning"
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.filterwarnings(
+        "ignore:.*latent dimensions are active:sklearn.exceptions.ConvergenceWarning"
+    ),
+]
 
 
 def load(name):

@@ -12,6 +12,8 @@ from astropy.table import Table
 
 from skastro.sevi import read_sevi
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "measure_anisotropy.py"
 B = np.array([-0.9, -0.3, 1.2])
 

@@ -12,6 +12,8 @@ from sklearn.metrics import r2_score
 
 from skastro.datasets import make_galaxies
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "regress_galaxies.py"
 QUICK = ["--width", "4", "--epochs", "2", "--copies", "2", "--device", "cpu"]
 FILES = ["magnitude.png", "parameters.png", "predictions.csv"]

@@ -22,8 +22,14 @@ SETTINGS = {
         "n_estimators": 2,
         "random_state": 0,
     },
-    "GalaxyClassifier": {"module__width": 4, "max_epochs": 8, "batch_size": 16},
+    "GalaxyClassifier": {
+        "module": "resnet10",
+        "module__width": 4,
+        "max_epochs": 8,
+        "batch_size": 16,
+    },
     "GalaxyRegressor": {
+        "module": "resnet10",
         "module__width": 4,
         "module__stem": "stride1",
         "max_epochs": 15,

@@ -15,6 +15,8 @@ from skastro.datasets import read_spectra
 from skastro.inspection import class_activation_map, deletion_curve, deletion_score
 from skastro.inspection._deletion import fill_from_neighbors, random_like
 
+pytestmark = pytest.mark.once
+
 
 def test_map_peaks_at_the_line_and_deletion_finds_it(line_classifier, line_data):
     X, y = line_data(40, seed=2)

@@ -10,6 +10,8 @@ import torch
 
 from skastro.networks import get_module
 
+pytestmark = pytest.mark.once
+
 TINY = {
     "resnet10": {"width": 2},
     "resnet18": {"width": 2},

@@ -9,6 +9,8 @@ from skastro.sevi import SEVIPrior, SEVISimulator
 from skastro.sevi._prior import ShellPrior
 from skastro.sevi._shell_fit import Cells, ShellFit, mixture_weights, prune
 
+pytestmark = pytest.mark.once
+
 WIDTH = (0.015, 0.027)
 WEIGHT = 2 / (4 * torch.arange(1, 13) + 1)
 

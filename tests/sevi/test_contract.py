@@ -3,10 +3,13 @@
 
 from functools import partial
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny_estimators import make_tiny
 
 from skastro import SEVIRegressor
+
+pytestmark = pytest.mark.once
 
 tiny = partial(make_tiny, SEVIRegressor)
 
@@ -15,14 +18,6 @@ tiny = partial(make_tiny, SEVIRegressor)
     [
         SEVIRegressor(n_betas=1),
         tiny("mlp", convention="vmi", normalization="counts", refine=False),
-        tiny(
-            "resnet10",
-            module__width=4,
-            module__stem="stride1",
-            max_epochs=15,
-            lr=2e-2,
-            normalization="counts",
-        ),
     ]
 )
 def test_sklearn_contract(estimator, check):

@@ -13,6 +13,8 @@ from skastro.sevi._prior import ShellPrior
 from skastro.sevi._shell_fit import ShellFit
 from skastro.sevi._shell_parameters import ShellParameters
 
+pytestmark = pytest.mark.once
+
 RADIUS, WIDTH = (0.3, 0.9), (0.005, 0.009)
 PUBLISHED = ShellPrior.published(12, RADIUS, WIDTH)
 WEIGHT = 2 / (4 * np.arange(1, 13) + 1)

@@ -10,6 +10,8 @@ from skastro.sevi import SEVISimulator, make_sevi
 from skastro.sevi._prior import ShellPrior
 from skastro.sevi._shell_fit import ShellFit
 
+pytestmark = pytest.mark.once
+
 SIZE = 48
 
 

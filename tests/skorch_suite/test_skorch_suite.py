@@ -37,7 +37,7 @@ EXPECTED_FAILURES = {
 }
 
 # skorch's code and tests raise warnings of their own, some of them expected.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore")]
 
 
 # skorch's tests expect these names in messages.

@@ -4,10 +4,12 @@
 from skastro.utils._atomic import atomic_write
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
+from skastro.utils._files import available_memory, check_file, check_memory, read_bytes
 from skastro.utils._image_files import (
     ImageFiles,
     ImageLayout,
     format_path_list,
+    open_image,
     read_image_header,
     read_path_list,
 )
@@ -48,10 +50,13 @@ __all__ = [
     "apply_rebin_matrix",
     "as_lazy",
     "atomic_write",
+    "available_memory",
     "bin_edges",
     "check_count",
     "check_each",
+    "check_file",
     "check_finite",
+    "check_memory",
     "check_number",
     "check_option",
     "check_range",
@@ -61,7 +66,9 @@ __all__ = [
     "is_lazy",
     "load_entry_points",
     "name_rows",
+    "open_image",
     "plain_array",
+    "read_bytes",
     "read_image_header",
     "read_path_list",
     "rebin",

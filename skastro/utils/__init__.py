@@ -4,6 +4,7 @@
 from skastro.utils._atomic import atomic_write
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
+from skastro.utils._fits import error_text, free_memory, open_fits
 from skastro.utils._image_files import (
     ImageFiles,
     ImageLayout,
@@ -56,11 +57,14 @@ __all__ = [
     "check_option",
     "check_range",
     "check_real",
+    "error_text",
     "format_path_list",
+    "free_memory",
     "inherit_parameters",
     "is_lazy",
     "load_entry_points",
     "name_rows",
+    "open_fits",
     "plain_array",
     "read_image_header",
     "read_path_list",

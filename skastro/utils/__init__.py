@@ -4,7 +4,8 @@
 from skastro.utils._atomic import atomic_write
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
-from skastro.utils._files import available_memory, check_file, check_memory, read_bytes
+from skastro.utils._files import check_file, check_memory, free_memory, read_bytes
+from skastro.utils._fits import error_text, open_fits
 from skastro.utils._image_files import (
     ImageFiles,
     ImageLayout,
@@ -50,7 +51,6 @@ __all__ = [
     "apply_rebin_matrix",
     "as_lazy",
     "atomic_write",
-    "available_memory",
     "bin_edges",
     "check_count",
     "check_each",
@@ -61,11 +61,14 @@ __all__ = [
     "check_option",
     "check_range",
     "check_real",
+    "error_text",
     "format_path_list",
+    "free_memory",
     "inherit_parameters",
     "is_lazy",
     "load_entry_points",
     "name_rows",
+    "open_fits",
     "open_image",
     "plain_array",
     "read_bytes",

@@ -8,6 +8,7 @@ import os
 import stat
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def check_memory(
     None means half of the memory that is available now. A small file can announce, or
     unpack to, any amount.
     """
-    limit = available_memory() / 2 if max_bytes is None else max_bytes
+    limit = free_memory() / 2 if max_bytes is None else max_bytes
     if n_bytes > limit:
         which = "half of what is available" if max_bytes is None else "max_bytes"
         raise OSError(
@@ -61,7 +62,7 @@ def read_bytes(
     of the memory that is available.
     """
     path = check_file(path)
-    limit = available_memory() / 2 if max_bytes is None else max_bytes
+    limit = free_memory() / 2 if max_bytes is None else max_bytes
     content = io.BytesIO()
     try:
         with opener(path, "rb") as file:
@@ -75,19 +76,21 @@ def read_bytes(
     return content
 
 
-def available_memory() -> float:
-    """Return the memory in bytes that is free for use; infinity if it is unknown.
-
-    That is the machine's, or less where a container limits it.
-    """
+def free_memory() -> float:
+    """Return the bytes that the system, a container and the process's limits leave."""
     limits = [physical_memory()]
-    try:
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                limits.append(1024 * float(line.split()[1]))
+    # Each is missing on some systems; a limit can be the word "max".
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        found = next(line for line in lines if line.startswith("MemAvailable:"))
+        limits.append(1024 * float(found.split()[1]))
+    with suppress(OSError, ValueError):
         limits.append(float(Path("/sys/fs/cgroup/memory.max").read_text("ascii")))
-    except (OSError, ValueError):  # Other systems; and "max", without a limit.
-        pass
+    with suppress(ImportError):
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [soft] * (soft != resource.RLIM_INFINITY)
     return min(limits)
 
 

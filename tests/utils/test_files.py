@@ -15,9 +15,9 @@ from PIL import Image
 
 from skastro.datasets import ImageFiles, select_images
 from skastro.utils import (
-    available_memory,
     check_file,
     check_memory,
+    free_memory,
     read_bytes,
     read_path_list,
 )
@@ -124,14 +124,14 @@ def test_damaged_compression_names_the_file(tmp_path, damage):
 
 
 def test_default_limit_is_half_of_what_is_available(monkeypatch):
-    monkeypatch.setattr("skastro.utils._files.available_memory", lambda: 2000.0)
+    monkeypatch.setattr("skastro.utils._files.free_memory", lambda: 2000.0)
     check_memory(1000, "a.h5")
     with pytest.raises(OSError, match=r"a\.h5: .*1e-06 GB \(half of what is available"):
         check_memory(1001, "a.h5")
 
 
-def test_available_memory():
-    assert 0 < available_memory() <= physical_memory()
+def test_free_memory():
+    assert 0 < free_memory() <= physical_memory()
 
 
 def test_missing_files_and_folders(tmp_path):

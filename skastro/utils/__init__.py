@@ -5,7 +5,7 @@ from skastro.utils._atomic import atomic_write
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
 from skastro.utils._files import check_file, check_memory, free_memory, read_bytes
-from skastro.utils._fits import error_text, open_fits
+from skastro.utils._fits import error_text, open_fits, read_fits_image
 from skastro.utils._image_files import (
     ImageFiles,
     ImageLayout,
@@ -72,6 +72,7 @@ __all__ = [
     "open_image",
     "plain_array",
     "read_bytes",
+    "read_fits_image",
     "read_image_header",
     "read_path_list",
     "rebin",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What several packages share: files, arrays on disk, rebinning, checks."""
 
-from skastro.utils._atomic import atomic_write
+from skastro.utils._atomic import atomic_hdf5, atomic_write, check_space
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
 from skastro.utils._files import check_file, check_memory, free_memory, read_bytes
@@ -50,6 +50,7 @@ __all__ = [
     "RowwiseSource",
     "apply_rebin_matrix",
     "as_lazy",
+    "atomic_hdf5",
     "atomic_write",
     "bin_edges",
     "check_count",
@@ -61,6 +62,7 @@ __all__ = [
     "check_option",
     "check_range",
     "check_real",
+    "check_space",
     "error_text",
     "format_path_list",
     "free_memory",

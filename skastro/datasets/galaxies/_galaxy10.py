@@ -90,6 +90,8 @@ class _Remote(NamedTuple):
     name: str
     url: str
     sha256: str
+    # More than the size of the file.
+    most_bytes: int = 5 * 10**9
 
 
 _FILES = {
@@ -148,9 +150,10 @@ def fetch_galaxy10(
         URL to download from, such as a mirror. None means zenodo.org, records 10844811
         and 10845026.
     n_retries : int, default=3
-        Number of retries after the connection is lost during the download. Received
-        data are kept in any case, also if the process is killed, and the next call
-        continues from there.
+        Number of retries after the connection is lost during the download, or the
+        server is busy: after 1, 2, 4, … seconds, or as it asks, up to a minute.
+        Received data are kept in any case, also if the process is killed, and the next
+        call continues from there.
     verbose : int, default=1
         Whether to show a progress bar; 0 is silent.
 
@@ -167,8 +170,9 @@ def fetch_galaxy10(
         If the server cannot be reached. The message tells where to put a file that was
         downloaded by other means.
     OSError
-        If the server refuses, or if the checksum of the file is wrong. A downloaded
-        file is then deleted; a file that existed before is not changed.
+        If the server refuses, or sends more than the file can have; or if the checksum
+        of the file is wrong. A downloaded file is then deleted; a file that existed
+        before is not changed.
     ValueError
         If `variant` is unknown.
 
@@ -192,6 +196,7 @@ def fetch_galaxy10(
         remote.url if url is None else url,
         find_data_home(data_home) / remote.name,
         sha256=remote.sha256,
+        most_bytes=remote.most_bytes,
         download_if_missing=download_if_missing,
         n_retries=n_retries,
         verbose=verbose,

@@ -6,7 +6,6 @@ import copy
 import inspect
 import io
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,7 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import Tags, check_random_state, get_tags
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochScoring
@@ -1205,6 +1204,8 @@ class BaseNet(NeuralNet):
                         record[name] = value.item() if wait else None
                         if not wait:
                             waiting.append((record, name, value.reshape(())))
+                    if training and wait:
+                        self._check_converges([record[f"{prefix}_loss"]])
                     n_batches += 1
                     self.notify("on_batch_end", batch=batch, training=training, **step)
         finally:
@@ -1213,6 +1214,24 @@ class BaseNet(NeuralNet):
             for (record, name, _), value in zip(waiting, fetched, strict=True):
                 record[name] = value
         self.history.record(prefix + "_batch_count", n_batches)
+        if training:
+            # Gradients that are not finite leave their trace in the weights.
+            learned = [w for _, w in self.get_all_learnable_params() if w.requires_grad]
+            finite = all([w.detach().isfinite().all() for w in learned])
+            self._check_converges([*fetched, 0.0 if finite else math.nan])
+
+    def _check_converges(self, numbers: list[float]) -> None:
+        """Stop a training that leads nowhere, and forget its weights."""
+        if all(map(math.isfinite, numbers)):
+            return
+        for name in self._modules:
+            self.__dict__.pop(f"{name}_", None)
+        self.initialized_ = False
+        raise ValueError(
+            f"The training diverged: in epoch {len(self.history)} the loss or a weight "
+            f"was NaN or infinite. Lower lr (it is {self.lr}), scale X, or take "
+            "precision='float32'; then fit anew."
+        )
 
     def _loss_terms(self) -> dict[str, torch.Tensor]:
         """Name the terms of the latest loss, for the history."""
@@ -1324,19 +1343,6 @@ class BaseNet(NeuralNet):
     def _after_training(self, train: Any, valid: Any) -> None:
         """Learn from the trained module; ``valid`` may be None."""
 
-    @override
-    def on_train_end(
-        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
-    ) -> None:
-        loss = self.history[-1].get("train_loss", 0.0) if self.history else 0.0
-        if not math.isfinite(loss):
-            warnings.warn(
-                f"The training loss of the last epoch is {loss}: the weights diverged. "
-                f"Lower lr (it is {self.lr}), scale X, or take precision='float32'.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-
     # From a batch to the module's output ------------------------------------------
 
     @property
@@ -1440,6 +1446,12 @@ class BaseNet(NeuralNet):
         return _to_float32(output)
 
     def _autocast_dtype(self, input_size: int) -> torch.dtype | None:
+        on_cpu = self._torch_device.type == "cpu"
+        module = self.__dict__.get("module_")
+        if on_cpu and self.precision == "auto" and not _is_own(module):
+            # Only the package's networks avoid torch's wrong gradients, see
+            # skastro.networks.layers.convolve.
+            return None
         return resolve_precision(
             self.precision, self._torch_device, input_size, self._n_weights
         )
@@ -1872,6 +1884,11 @@ def _to_float32(output: Any) -> Any:
     """Bring outputs of autocast back; whole numbers and the like stay."""
     is_float = isinstance(output, torch.Tensor) and output.is_floating_point()
     return output.float() if is_float else output
+
+
+def _is_own(part: Any) -> bool:
+    """Tell whether an object is of one of the package's classes."""
+    return type(part).__module__.startswith("skastro.")
 
 
 def _is_batch_iterator(iterator: Any) -> bool:

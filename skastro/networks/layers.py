@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skastro.utils import check_count
+from skastro.utils import check_count, own_generator
 
 _AXES = {1: "(batch, channels, length)", 2: "(batch, channels, height, width)"}
 # On the CPU, torch's fast kernels for the gradient of the weights end at this width.
@@ -367,6 +367,18 @@ class SqueezeExcitation(nn.Module):
         means = global_average(maps, dtype=maps.dtype)
         gates = torch.sigmoid(self.excite(torch.relu(self.squeeze(means))))
         return maps * gates.view(*gates.shape, *[1] * (maps.dim() - 2))
+
+
+class Dropout(nn.Dropout):
+    """Dropout that draws from the generator of the training it is part of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Set numbers to zero, and scale up the others."""
+        generator = own_generator(x.device)
+        if generator is None or not self.training or self.p == 0:
+            return super().forward(x)
+        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=generator)
+        return x * kept.div_(1 - self.p)
 
 
 class Head(nn.Linear):

@@ -21,7 +21,13 @@ from skastro.networks.layers import (
     leave_maps,
 )
 from skastro.networks.registry import register
-from skastro.utils import check_count, check_each, check_number, check_option
+from skastro.utils import (
+    check_count,
+    check_each,
+    check_number,
+    check_option,
+    own_generator,
+)
 
 _LEAST_AVERAGED_SIZE = 16
 _SLOPE = 0.01
@@ -106,10 +112,12 @@ def _orientations(images: Tensor) -> Iterator[Tensor]:
 
 
 def _reorient(images: Tensor) -> Tensor:
-    """Give each image a random orientation, by torch's global generator."""
+    """Give each image a random orientation."""
     turned = torch.stack(list(_orientations(images)))
-    drawn = torch.randint(len(turned), (len(images),), device=images.device)
-    return turned[drawn, torch.arange(len(images), device=images.device)]
+    device = images.device
+    options = {"generator": own_generator(device), "device": device}
+    drawn = torch.randint(len(turned), (len(images),), **options)
+    return turned[drawn, torch.arange(len(images), device=device)]
 
 
 class _PrincipalAxes(nn.Module):
@@ -249,7 +257,7 @@ class ConvVAE(nn.Module):
     component analysis instead of far above it.
 
     Scale the input to the range from -1 to 1. Latent numbers and orientations are drawn
-    from torch's global generator, as dropout is.
+    from torch's global generator, and in the training of an estimator from its own.
 
     References
     ----------
@@ -460,7 +468,13 @@ class ConvVAE(nn.Module):
         mean, log_variance = self.encode(x)
         z = mean
         if self.training:
-            z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+            noise = torch.randn(
+                mean.shape,
+                generator=own_generator(mean.device),
+                dtype=mean.dtype,
+                device=mean.device,
+            )
+            z = mean + noise * (0.5 * log_variance).exp()
         return self.decode(z), mean, log_variance
 
     def _reduce(self, x: Tensor) -> Tensor:

@@ -4,6 +4,13 @@
 from skastro.utils._atomic import atomic_write
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
+from skastro.utils._generators import (
+    draw_from_seed,
+    lend_generators,
+    lend_to,
+    lend_to_each,
+    own_generator,
+)
 from skastro.utils._image_files import (
     ImageFiles,
     ImageLayout,
@@ -56,11 +63,16 @@ __all__ = [
     "check_option",
     "check_range",
     "check_real",
+    "draw_from_seed",
     "format_path_list",
     "inherit_parameters",
     "is_lazy",
+    "lend_generators",
+    "lend_to",
+    "lend_to_each",
     "load_entry_points",
     "name_rows",
+    "own_generator",
     "plain_array",
     "read_image_header",
     "read_path_list",

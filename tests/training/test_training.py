@@ -186,7 +186,8 @@ def test_interrupted_training_keeps_the_best_weights(spectra):
             if len(net.history) == 12:
                 raise KeyboardInterrupt
 
-    clf = fit(spectra, train_split=0.3, callbacks=[Interrupt()])
+    with pytest.warns(UserWarning, match="interrupted in epoch 12"):
+        clf = fit(spectra, train_split=0.3, callbacks=[Interrupt()])
     assert len(clf.history) == 12
     scores = np.array(clf.history[:, "valid_acc"])
     best = len(scores) - int(np.argmax(scores[::-1]))

@@ -6,6 +6,13 @@ from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
 from skastro.utils._files import check_file, check_memory, free_memory, read_bytes
 from skastro.utils._fits import error_text, open_fits, read_fits_image
+from skastro.utils._generators import (
+    draw_from_seed,
+    lend_generators,
+    lend_to,
+    lend_to_each,
+    own_generator,
+)
 from skastro.utils._image_files import (
     ImageFiles,
     ImageLayout,
@@ -63,15 +70,20 @@ __all__ = [
     "check_range",
     "check_real",
     "check_space",
+    "draw_from_seed",
     "error_text",
     "format_path_list",
     "free_memory",
     "inherit_parameters",
     "is_lazy",
+    "lend_generators",
+    "lend_to",
+    "lend_to_each",
     "load_entry_points",
     "name_rows",
     "open_fits",
     "open_image",
+    "own_generator",
     "plain_array",
     "read_bytes",
     "read_fits_image",

@@ -33,6 +33,7 @@ from skastro.utils._rebin import (
     rebin_matrix,
     to_unit_of,
 )
+from skastro.utils._tensors import TooLargeError, load_tensors
 from skastro.utils._validation import (
     check_count,
     check_each,
@@ -52,6 +53,7 @@ __all__ = [
     "ImageLayout",
     "LazyArray",
     "RowwiseSource",
+    "TooLargeError",
     "apply_rebin_matrix",
     "as_lazy",
     "atomic_write",
@@ -71,6 +73,7 @@ __all__ = [
     "lend_to",
     "lend_to_each",
     "load_entry_points",
+    "load_tensors",
     "name_rows",
     "own_generator",
     "plain_array",

@@ -6,6 +6,7 @@ import copy
 import inspect
 import io
 import math
+import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -49,10 +50,10 @@ from skastro.base._parameters import (
 from skastro.base._resume import TrainingFile
 from skastro.base._state import (
     ModuleWithState,
+    add_state_to_safetensors,
     decode_state,
     encode_state,
     state_in_file,
-    write_safetensors,
 )
 from skastro.base._validation import check_sample_weight, check_X_y
 from skastro.networks import get_module
@@ -76,6 +77,7 @@ from skastro.training import (
 )
 from skastro.utils import (
     LazyArray,
+    atomic_write,
     check_finite,
     draw_from_seed,
     is_lazy,
@@ -1779,6 +1781,8 @@ class BaseNet(NeuralNet):
     ) -> None:
         """Save weights and all that was learned beside them, optimizer and history.
 
+        A path gets its file when that is complete; until then an older file stays.
+
         Parameters
         ----------
         f_params : str, path-like or file, default=None
@@ -1799,24 +1803,33 @@ class BaseNet(NeuralNet):
         if f_params is None:
             # skorch's callbacks call it by the module's name.
             f_params = kwargs.pop("f_module", None)
-        target = f_params
-        if f_params is not None and use_safetensors:
-            f_params = io.BytesIO()
         if f_params is not None and self.initialized_:
             self._state_text = self._write_state()
-        try:
-            super().save_params(
-                f_params=f_params,
-                f_optimizer=f_optimizer,
-                f_criterion=f_criterion,
-                f_history=f_history,
-                use_safetensors=use_safetensors,
-                **kwargs,
-            )
-        finally:
-            text = self.__dict__.pop("_state_text", None)
-        if f_params is not target:
-            write_safetensors(f_params.getvalue(), text, target)
+        targets = {
+            "f_params": f_params,
+            "f_optimizer": f_optimizer,
+            "f_criterion": f_criterion,
+            "f_history": f_history,
+            **kwargs,
+        }
+        buffer = io.BytesIO()
+        with contextlib.ExitStack() as writing:
+            writing.callback(self.__dict__.pop, "_state_text", None)
+            files = {
+                name: writing.enter_context(
+                    atomic_write(target, "w" if name == "f_history" else "wb")
+                )
+                if isinstance(target, str | os.PathLike)
+                else target
+                for name, target in targets.items()
+            }
+            file = files["f_params"]
+            if file is not None and use_safetensors:
+                files["f_params"] = buffer
+            super().save_params(**files, use_safetensors=use_safetensors)
+            if file is not None and use_safetensors:
+                text = self._state_text or ""
+                file.write(add_state_to_safetensors(buffer.getvalue(), text))
 
     def load_params(
         self,
@@ -1855,11 +1868,17 @@ class BaseNet(NeuralNet):
             # skorch's callbacks call it by the module's name.
             f_params = kwargs.pop("f_module", None)
         file = f_params
+        others = {"f_optimizer": f_optimizer, "f_criterion": f_criterion, **kwargs}
         if file is None and checkpoint is not None:
             if checkpoint.f_history is not None:
                 self.history = History.from_file(checkpoint.f_history_)
-            file = checkpoint.get_formatted_files(self).get("f_params")
-        text = state_in_file(file, use_safetensors, self.torch_load_kwargs)
+            others = checkpoint.get_formatted_files(self) | others
+            file = others.pop("f_params", None)
+        options = self.torch_load_kwargs
+        text, n_numbers = state_in_file(file, use_safetensors, options)
+        for name, other in others.items():
+            if name not in ("f_history", "f_pickle"):
+                state_in_file(other, use_safetensors, options)
         if text is not None:
             content = decode_state(text)
             state = content["state"]
@@ -1872,8 +1891,10 @@ class BaseNet(NeuralNet):
                 self._check_same_data(state)
             elif not self.initialized_ and self._sizes_taken():
                 self._validate_params()
-                self._restore_fitted_state(state)
-                self.initialize()
+                with self._unchanged_on_error():
+                    self._restore_fitted_state(state)
+                    self._check_holds_module(n_numbers)
+                    self.initialize()
         super().load_params(
             f_params=f_params,
             f_optimizer=f_optimizer,
@@ -1885,6 +1906,22 @@ class BaseNet(NeuralNet):
         )
         if file is not None:
             self._read_state(text)
+
+    def _check_holds_module(self, n_numbers: int) -> None:
+        """Refuse a file that names sizes of a module much larger than its weights."""
+        module, params = self._module_factory(), self.get_params_for("module")
+        try:
+            with torch.device("meta"):
+                needed = sum(map(torch.numel, module(**params).state_dict().values()))
+        except Exception:
+            # Some modules compute numbers when they are built.
+            return
+        if needed > n_numbers:
+            raise ValueError(
+                f"The file holds {n_numbers} numbers, but {self._sizes_known()}, which "
+                f"it names, makes a module of {needed}. Load a file that save_params "
+                "wrote, with the parameters of the module that it had."
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what belongs to a running training out of a pickle."""

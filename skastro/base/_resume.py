@@ -17,7 +17,7 @@ from torch.utils.data import Subset
 
 from skastro.base._state import decode_state, encode_state
 from skastro.training import find_source
-from skastro.utils import atomic_write
+from skastro.utils import atomic_write, load_tensors
 
 _FORMAT = "skastro training, version 1"
 # Parameters that may differ when a training goes on.
@@ -41,7 +41,7 @@ class TrainingFile:
 
     def _read(self) -> dict[str, Any]:
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            state = load_tensors(self.path)
         except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
             raise ValueError(
                 f"{self.path} is not the file of a training: {error}"

@@ -36,6 +36,7 @@ from skastro.utils._rebin import (
     rebin_matrix,
     to_unit_of,
 )
+from skastro.utils._tensors import TooLargeError, load_tensors
 from skastro.utils._validation import (
     check_count,
     check_each,
@@ -55,6 +56,7 @@ __all__ = [
     "ImageLayout",
     "LazyArray",
     "RowwiseSource",
+    "TooLargeError",
     "apply_rebin_matrix",
     "as_lazy",
     "atomic_hdf5",
@@ -80,6 +82,7 @@ __all__ = [
     "lend_to",
     "lend_to_each",
     "load_entry_points",
+    "load_tensors",
     "name_rows",
     "open_fits",
     "open_image",

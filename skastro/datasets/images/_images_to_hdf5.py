@@ -27,7 +27,13 @@ from skastro.datasets.images._select_images import (
     read_headers,
     reason_of,
 )
-from skastro.utils import ImageFiles, LazyArray, atomic_write, read_path_list
+from skastro.utils import (
+    ImageFiles,
+    LazyArray,
+    atomic_hdf5,
+    check_space,
+    read_path_list,
+)
 
 # One image of 256 x 256 pixels per chunk: random rows are then read without others, and
 # ranges of rows as fast as with larger chunks.
@@ -151,9 +157,11 @@ def images_to_hdf5(
         raise ValueError("paths holds no files; give at least one.")
     label, class_names = _encode(labels, len(files))
 
-    with atomic_write(out, "wb") as file, h5py.File(file.name, "w") as hdf5:
+    with atomic_hdf5(out) as hdf5:
         rows, skipped = _check_headers(files, on_error, n_jobs, verbose)
         images = ImageFiles([files[row] for row in rows], channel_axis=channel_axis)
+        if compression is None:
+            check_space(out, images.nbytes)
         if chunk_rows is None:
             chunk_rows = max(1, _CHUNK_BYTES * len(images) // images.nbytes)
         stored = hdf5.create_dataset(

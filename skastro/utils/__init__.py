@@ -26,6 +26,7 @@ from skastro.utils._rebin import (
     rebin_matrix,
     to_unit_of,
 )
+from skastro.utils._units import to_positive, to_value, without_unit
 from skastro.utils._validation import (
     check_count,
     check_each,
@@ -68,5 +69,8 @@ __all__ = [
     "rebin_matrix",
     "row_batches",
     "suggest_name",
+    "to_positive",
     "to_unit_of",
+    "to_value",
+    "without_unit",
 ]

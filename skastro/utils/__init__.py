@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What several packages share: files, arrays on disk, rebinning, checks."""
 
+from skastro.utils._arrays import in_unit, name_rows, plain_array, plain_labels
 from skastro.utils._atomic import atomic_write
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
@@ -35,8 +36,6 @@ from skastro.utils._validation import (
     check_option,
     check_range,
     check_real,
-    name_rows,
-    plain_array,
     suggest_name,
 )
 
@@ -58,11 +57,13 @@ __all__ = [
     "check_range",
     "check_real",
     "format_path_list",
+    "in_unit",
     "inherit_parameters",
     "is_lazy",
     "load_entry_points",
     "name_rows",
     "plain_array",
+    "plain_labels",
     "read_image_header",
     "read_path_list",
     "rebin",

@@ -8,31 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from skastro.utils._arrays import name_rows
 from skastro.utils._lazy import row_batches
 from skastro.utils._units import without_unit
-
-_ROWS_NAMED = 10
-
-
-def plain_array(X: Any) -> Any:
-    """Convert an array to the machine's byte order, and masked values to NaN.
-
-    Arrays read from FITS files are big-endian: torch refuses them, and numpy is slow
-    with them. scikit-learn's validation would drop the mask of a masked array. Objects
-    other than numpy arrays, and arrays that need no change, are returned unchanged.
-
-    >>> plain_array(np.ma.masked_equal([1.0, -99.0], -99.0))
-    array([ 1., nan])
-    """
-    if not isinstance(X, np.ndarray):
-        return X
-    if not X.dtype.isnative:
-        X = X.astype(X.dtype.newbyteorder("="))
-    if isinstance(X, np.ma.MaskedArray):
-        if np.ma.is_masked(X) and X.dtype.kind != "f":
-            X = X.astype(np.float64)
-        X = X.filled(np.nan) if np.ma.is_masked(X) else X.data
-    return X
 
 
 def check_finite(
@@ -88,18 +66,6 @@ def _small_blocks(X: Any, blocks: Iterable[slice]) -> Iterator[tuple[int, np.nda
         block = np.asarray(X[rows])
         for part in row_batches(block.shape):
             yield rows.start + part.start, block[part]
-
-
-def name_rows(rows: Iterable[int]) -> str:
-    """List row numbers for a message; the first ten if there are more.
-
-    >>> name_rows(range(100))
-    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 90 more'
-    """
-    rows = list(rows)
-    text = ", ".join(str(row) for row in rows[:_ROWS_NAMED])
-    hidden = len(rows) - _ROWS_NAMED
-    return f"{text}, and {hidden} more" if hidden > 0 else text
 
 
 def suggest_name(name: Any, known: Iterable[str], *, list_all: bool = True) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import ArrayLike
 
-from skastro.utils import to_value
+from skastro.utils import plain_array
 
 # Number of coefficients of a shell, P_2 to P_24, as in the published data.
 N_BETAS = 12
@@ -36,8 +36,8 @@ def angular_density(beta: ArrayLike, cos_theta: ArrayLike) -> np.ndarray:
 
     Raises
     ------
-    ValueError
-        If a cosine is not from -1 to 1; an angle is none.
+    TypeError, ValueError
+        If a cosine is not from -1 to 1, or has a unit.
 
     Examples
     --------
@@ -45,8 +45,8 @@ def angular_density(beta: ArrayLike, cos_theta: ArrayLike) -> np.ndarray:
     >>> angular_density([1.0], [0.0, 1.0])
     array([0. , 1.5])
     """
-    beta = to_value(beta, "", "beta")
-    cos_theta = to_value(cos_theta, "", "cos_theta")
+    beta = plain_array(beta, "beta")
+    cos_theta = plain_array(cos_theta, "cos_theta")
     if (np.abs(cos_theta) > 1 + 1e-6).any():
         raise ValueError(
             "cos_theta must hold cosines, from -1 to 1; got values from "
@@ -90,8 +90,10 @@ def throw_electrons(
 
     Raises
     ------
+    TypeError
+        If a number has a unit.
     ValueError
-        If the density is negative somewhere, or a number has a unit.
+        If the density is negative somewhere.
 
     Examples
     --------
@@ -102,8 +104,8 @@ def throw_electrons(
     >>> float((electrons["cos_theta"] ** 2).mean().round(2))  # 1/3 + β_1 4/15
     0.6
     """
-    radius = to_value(radius, "", "radius")
-    radius_width = to_value(radius_width, "", "radius_width")
+    radius = plain_array(radius, "radius")
+    radius_width = plain_array(radius_width, "radius_width")
     edges = np.linspace(-1, 1, _N_CELLS + 1)
     density = angular_density(beta, (edges[1:] + edges[:-1]) / 2)
     # Rounding may give small negative values for a density of zero.
@@ -144,8 +146,8 @@ def bin_electrons(
 
     Raises
     ------
-    ValueError
-        If positions have a unit: `extent` has none, so divide them by its unit.
+    TypeError
+        If positions have a unit: `extent` has none.
 
     Examples
     --------
@@ -155,7 +157,7 @@ def bin_electrons(
            [0, 1]])
     """
     row, column = (
-        np.floor((to_value(place, "", name) + extent) * (size / 2 / extent))
+        np.floor((plain_array(place, name) + extent) * (size / 2 / extent))
         for name, place in (("x", x), ("z", z))
     )
     inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)

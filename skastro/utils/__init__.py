@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What several packages share: files, arrays on disk, rebinning, checks."""
 
-from skastro.utils._arrays import in_unit, name_rows, plain_array, plain_labels
+from skastro.utils._arrays import (
+    in_unit,
+    name_rows,
+    plain_array,
+    plain_labels,
+    without_unit,
+)
 from skastro.utils._atomic import atomic_write
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
@@ -27,7 +33,6 @@ from skastro.utils._rebin import (
     rebin_matrix,
     to_unit_of,
 )
-from skastro.utils._units import to_positive, to_value, without_unit
 from skastro.utils._validation import (
     check_count,
     check_each,
@@ -70,8 +75,6 @@ __all__ = [
     "rebin_matrix",
     "row_batches",
     "suggest_name",
-    "to_positive",
     "to_unit_of",
-    "to_value",
     "without_unit",
 ]

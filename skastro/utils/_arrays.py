@@ -30,6 +30,8 @@ def plain_array(X: Any, name: str = "X", *, any_unit: bool = False) -> np.ndarra
     TypeError: flux must hold numbers, but holds text (dtype <U3). Convert it first,
     with numpy.asarray(flux, dtype=float) for instance.
     """
+    if X is None or isinstance(X, str):
+        return X
     if type(X) is np.ndarray and X.dtype.kind in "biuf":
         return X if X.dtype.isnative else X.astype(X.dtype.newbyteorder("="))
     X = _in_memory(X, name)
@@ -120,6 +122,17 @@ def in_unit(values: Any, unit: Any, name: str) -> Any:
                 f"{unit}. Give it in a unit like {unit}, or as plain numbers in {unit}."
             ) from error
     return np.asarray(plain, dtype=np.float64)[()]
+
+
+def without_unit(value: Any, unit: str, name: str) -> Any:
+    """Convert a quantity, or a pair of them, to `unit`; leave other values alone.
+
+    With an empty `unit` quantities are refused.
+    """
+    parts = value if isinstance(value, tuple | list) else (value,)
+    if not any(hasattr(part, "unit") for part in parts):
+        return value
+    return (in_unit(value, unit, name) if unit else plain_array(value, name)).tolist()
 
 
 def name_rows(rows: Any) -> str:

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from skastro.utils._arrays import name_rows
+from skastro.utils._arrays import name_rows, without_unit
 from skastro.utils._lazy import row_batches
-from skastro.utils._units import without_unit
 
 
 def check_finite(

@@ -34,9 +34,9 @@ RANGES = ("sersic", ("r",), (18, 20), (0.5, 1.0), (1, 1), (0, 0.5), (0, 1))
         (0.4 * u.um, 500 * u.nm, 21660 * u.AA),
         Column([0.4, 0.5, 2.166], unit="um"),
         Masked([400, 500, 2166] * u.nm),
-        WAVELENGTH * u.one,
+        QTable({"wavelength": [400, 500, 2166] * u.nm})["wavelength"],
     ],
-    ids=["angstrom", "nm", "mixed", "column", "masked", "none"],
+    ids=["angstrom", "nm", "mixed", "column", "masked", "table"],
 )
 def test_wavelengths_of_formulas(given):
     for function in (
@@ -53,8 +53,8 @@ def test_values_of_published_formulas():
     # Cardelli et al. (1989), x = 0.4617 / µm: (0.574 - 0.527 / 3.1) x^1.61.
     law = (0.574 - 0.527 / 3.1) * (1 / 2.166) ** 1.61
     assert_allclose(extinction_curve(2166 * u.nm), law, rtol=1e-12)
-    celsius = (5772 - 273.15) * u.deg_C
-    assert_allclose(planck_flux(0.5 * u.um, celsius), planck_flux(5000, 5772))
+    kelvin = [5.772, 5.772] * u.kK
+    assert_allclose(planck_flux(0.5 * u.um, kelvin), planck_flux(5000, 5772))
     # The far ultraviolet of a cold body has no light, and gives no warning.
     assert planck_flux(1.0, 3.0) == 0
 
@@ -62,37 +62,39 @@ def test_values_of_published_formulas():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: extinction_curve(5000 * u.Jy), "wavelength must be .* in Angstrom"),
+        (lambda: extinction_curve(5000 * u.Jy), "wavelength has the unit Jy.*Angstrom"),
         (lambda: extinction_curve(5e14 * u.Hz), "Hz"),
-        (lambda: extinction_curve(5000, 3.1 * u.mag), "r_v must .* without a unit"),
+        (lambda: extinction_curve(5000, 3.1 * u.mag), "r_v has the unit mag"),
         (lambda: extinction_curve(5000, 0), "r_v must be positive"),
         (lambda: extinction_curve(-5000), "wavelength must be positive and finite"),
-        (lambda: planck_flux(5000, 5772 * u.AA), "temperature must be .* in K"),
-        (lambda: planck_flux(5772 * u.K, 5000), "wavelength must be"),
+        (lambda: planck_flux(5000, 5772 * u.AA), "temperature has the unit Angstrom"),
+        (lambda: planck_flux(5772 * u.K, 5000), "wavelength has the unit K"),
+        (lambda: planck_flux(5000, 5500 * u.deg_C), "temperature has the unit deg_C"),
+        (lambda: extinction_curve(5000 * u.one), "cannot be converted to Angstrom"),
+        (lambda: extinction_curve("5000"), "wavelength must hold numbers"),
         (lambda: planck_flux(5000, [5772, np.nan]), "1 of 2 values are not, such as n"),
         (lambda: planck_flux(0, 5772), "wavelength must be positive"),
-        (lambda: air_to_vacuum(5000 * u.km / u.s), "wavelength must be"),
+        (lambda: air_to_vacuum(5000 * u.km / u.s), "wavelength has the unit km"),
         (lambda: air_to_vacuum(500), "at least 2000 Å"),
-        (lambda: sersic_flux_fraction(2 * u.arcsec, 4), "radius must be .* without a"),
-        (lambda: sersic_flux_fraction(2, -1), "sersic_index must be positive"),
-        (lambda: angular_density([1.0], 60 * u.deg), "cos_theta must be"),
+        (lambda: sersic_flux_fraction(2 * u.arcsec, 4), "radius has the unit arcsec"),
+        (lambda: angular_density([1.0], 60 * u.deg), "cos_theta has the unit deg"),
         (lambda: angular_density([1.0], [0, 60]), "must hold cosines, from -1 to 1"),
-        (lambda: bin_electrons([3] * u.mm, [4], 8), "x must be .* without a unit"),
+        (lambda: bin_electrons([3] * u.mm, [4], 8), "x has the unit mm"),
         (
             lambda: throw_electrons([1.0], 3 * u.mm, 0.01, 9, np.random.default_rng(0)),
-            "radius must be .* without a unit",
+            "radius has the unit mm",
         ),
-        (lambda: make_sevi(1, size=16, tilt=2 * u.mm), "tilt must be .* in deg"),
-        (lambda: make_sevi(1, size=16, radius=0.5 * u.mm), "radius must be .* without"),
-        (lambda: make_sevi(1, size=16, extent=1 * u.mm), "extent must be .* without a"),
-        (lambda: make_spectra(1, wavelength=[1, 2] * u.Jy), "wavelength must be"),
-        (lambda: make_spectra(1, resolution=1800 * u.AA), "resolution must be"),
-        (lambda: GalaxyCamera(32, 0.2 * u.nm, *CAMERA), "pixel_scale must .* arcsec"),
-        (lambda: make_galaxies(1, psf_fwhm=(1, 2) * u.mm), "psf_fwhm must .* arcsec"),
+        (lambda: make_sevi(1, size=16, tilt=2 * u.mm), "tilt has the unit mm"),
+        (lambda: make_sevi(1, size=16, radius=0.5 * u.mm), "radius has the unit mm"),
+        (lambda: make_sevi(1, size=16, extent=1 * u.mm), "extent has the unit mm"),
+        (lambda: make_spectra(1, wavelength=[1, 2] * u.Jy), "wavelength has the unit"),
+        (lambda: make_spectra(1, resolution=1800 * u.AA), "resolution has the unit"),
+        (lambda: GalaxyCamera(32, 0.2 * u.nm, *CAMERA), "pixel_scale has the unit nm"),
+        (lambda: make_galaxies(1, psf_fwhm=(1, 2) * u.mm), "psf_fwhm has the unit mm"),
     ],
 )
 def test_wrong_dimensions_are_refused(call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         call()
 
 

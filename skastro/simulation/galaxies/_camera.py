@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skastro.simulation.galaxies._population import import_galsim
-from skastro.utils import to_value
+from skastro.utils import in_unit
 
 # Between 2.5 and 4.8, which are usual for seeing.
 _MOFFAT_BETA = 3.5
@@ -79,7 +79,7 @@ class GalaxyCamera:
     def __post_init__(self) -> None:
         # Before any work is done.
         import_galsim()
-        scale = float(to_value(self.pixel_scale, "arcsec", "pixel_scale"))
+        scale = float(in_unit(self.pixel_scale, "arcsec", "pixel_scale"))
         object.__setattr__(self, "pixel_scale", scale)
 
     @property
@@ -116,7 +116,7 @@ class GalaxyCamera:
             Its light profile, of flux 1.
         """
         galsim, options = import_galsim(), self.options
-        fwhm = float(to_value(fwhm, "arcsec", "fwhm"))
+        fwhm = float(in_unit(fwhm, "arcsec", "fwhm"))
         if self.psf == "moffat":
             return galsim.Moffat(beta=_MOFFAT_BETA, fwhm=fwhm, gsparams=options)
         kinds = {"kolmogorov": galsim.Kolmogorov, "gaussian": galsim.Gaussian}
@@ -289,7 +289,7 @@ def simulate_galaxies(
     (2, 32, 32, 1)
     """
     galaxies = {
-        name: to_value(values, _UNITS[name], name) if name in _UNITS else values
+        name: in_unit(values, _UNITS[name], name) if name in _UNITS else values
         for name, values in galaxies.items()
     }
     n = len(galaxies["stamp_size"])

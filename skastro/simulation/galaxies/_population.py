@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammainc, gammaincinv
 
-from skastro.utils import to_positive, to_value
+from skastro.utils import in_unit, plain_array
 
 # Filters whose curves GalSim provides.
 COLOR_BANDS = ("u", "g", "r", "i", "z", "y")
@@ -99,7 +99,7 @@ class GalaxyPopulation:
     bulge_fraction: tuple[float, float]
 
     def __post_init__(self) -> None:
-        radius = to_value(self.half_light_radius, "arcsec", "half_light_radius")
+        radius = in_unit(self.half_light_radius, "arcsec", "half_light_radius")
         object.__setattr__(self, "half_light_radius", tuple(radius.tolist()))
 
     def draw(self, n_galaxies: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -367,8 +367,8 @@ def sersic_flux_fraction(radius: ArrayLike, sersic_index: ArrayLike) -> np.ndarr
 
     Raises
     ------
-    ValueError
-        If a radius has a unit, or an index is not positive.
+    TypeError
+        If a number has a unit: radii are divided by the half-light radius.
 
     References
     ----------
@@ -383,8 +383,8 @@ def sersic_flux_fraction(radius: ArrayLike, sersic_index: ArrayLike) -> np.ndarr
     >>> np.round(sersic_flux_fraction([0.5, 1.0, 4.0], 4.0), 3)
     array([0.32 , 0.5  , 0.847])
     """
-    index = to_positive(sersic_index, "", "sersic_index")
-    radius = to_value(radius, "", "radius")
+    index = plain_array(sersic_index, "sersic_index")
+    radius = plain_array(radius, "radius")
     scale = gammaincinv(2 * index, 0.5)
     return gammainc(2 * index, scale * radius ** (1 / index))
 

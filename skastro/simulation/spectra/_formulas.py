@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Published formulas: black bodies, wavelengths in air, extinction by dust."""
 
+from typing import Any
+
 import numpy as np
 from astropy import constants
 from astropy.units import Quantity
 from numpy.typing import ArrayLike
 
-from skastro.utils import to_positive, to_value
+from skastro.utils import in_unit, plain_array
 
 # Coefficients of y^1, y^2, … of the optical part, y = x - 1.82 (CCM89, eq. 3).
 _OPTICAL_A = (0.17699, -0.50447, -0.02427, 0.72085, 0.01979, -0.77530, 0.32999)
@@ -47,8 +49,8 @@ def planck_flux(
     >>> print(f"{planck_flux(5000.0, 5772.0):.3e}")
     2.624e+06
     """
-    wavelength = to_positive(wavelength, "Angstrom", "wavelength")
-    temperature = to_positive(temperature, "K", "temperature")
+    wavelength = _positive(wavelength, "Angstrom", "wavelength")
+    temperature = _positive(temperature, "K", "temperature")
     planck, light, boltzmann = (
         getattr(constants, name).cgs.value for name in ("h", "c", "k_B")
     )
@@ -58,6 +60,18 @@ def planck_flux(
         photons = 1 / np.expm1(exponent)
     # 1e-8: per Å instead of per cm.
     return 2 * planck * light**2 / length**5 * photons * 1e-8
+
+
+def _positive(values: Any, unit: str, name: str) -> np.ndarray:
+    """Return positive, finite numbers in a unit, or refuse them."""
+    values = in_unit(values, unit, name) if unit else plain_array(values, name)
+    wrong = values[~((values > 0) & np.isfinite(values))]
+    if wrong.size:
+        raise ValueError(
+            f"{name} must be positive and finite; {wrong.size} of {values.size} values "
+            f"are not, such as {wrong[0]:g}."
+        )
+    return values
 
 
 def air_to_vacuum(wavelength: ArrayLike | Quantity) -> np.ndarray:
@@ -97,7 +111,7 @@ def air_to_vacuum(wavelength: ArrayLike | Quantity) -> np.ndarray:
     >>> air_to_vacuum([3968.469, 5889.951]).round(2)
     array([3969.59, 5891.58])
     """
-    air = to_value(wavelength, "Angstrom", "wavelength")
+    air = in_unit(wavelength, "Angstrom", "wavelength")
     if not (np.isfinite(air).all() and (air >= 2000).all()):
         raise ValueError(
             "Wavelengths in air must be finite and at least 2000 Å; got values from "
@@ -158,8 +172,8 @@ def extinction_curve(wavelength: ArrayLike | Quantity, r_v: float = 3.1) -> np.n
     >>> extinction_curve([0.44, 0.7] * u.um).round(2)
     array([1.32, 0.75])
     """
-    x = 1e4 / to_positive(wavelength, "Angstrom", "wavelength")
-    r_v = to_positive(r_v, "", "r_v")
+    x = 1e4 / _positive(wavelength, "Angstrom", "wavelength")
+    r_v = _positive(r_v, "", "r_v")
     if not ((x >= 0.3) & (x <= 5.9)).all():
         raise ValueError(
             "The extinction law holds from 1695 to 33333 Å; got wavelengths from "

@@ -12,7 +12,7 @@ from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
 from skastro.simulation.spectra._quasars import QuasarModel
 from skastro.simulation.spectra._spectrograph import Spectrograph
 from skastro.simulation.spectra._stars import StarModel
-from skastro.utils import to_value
+from skastro.utils import in_unit
 
 MODELS = {"GALAXY": GalaxyModel, "QSO": QuasarModel, "STAR": StarModel}
 
@@ -82,7 +82,7 @@ def simulate_spectra(
     >>> spectra["flux"].shape, sorted(spectra["target"].tolist())
     ((3, 500), ['QSO', 'STAR', 'STAR'])
     """
-    wavelength = to_value(wavelength, "Angstrom", "wavelength")
+    wavelength = in_unit(wavelength, "Angstrom", "wavelength")
     spectrograph = Spectrograph(wavelength, resolution)
     grid = spectrograph.grid
     magnitudes = 3.1 * extinction_curve(grid.wavelength).astype(np.float32)

@@ -23,6 +23,7 @@ from skastro.utils import (
     LazyArray,
     atomic_write,
     check_count,
+    check_memory,
     check_number,
     check_option,
     check_range,
@@ -391,7 +392,7 @@ def read_galaxies(path: str | os.PathLike) -> Bunch:
     """
     with reading_hdf5(path) as hdf5:
         images = find_dataset(hdf5, "images", _ADVICE)
-        find_dataset(hdf5, "parameters", _ADVICE)
+        check_memory(find_dataset(hdf5, "parameters", _ADVICE).nbytes, path)
         missing = {"bands", "zero_points", "background_std", "pixel_scale"}
         missing -= set(images.attrs)
         if missing:

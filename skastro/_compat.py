@@ -37,6 +37,10 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+# What ``transform`` returns, in the container that ``set_output`` asks for. Public way:
+# none; scikit-learn wraps each ``transform`` and knows results of two axes only.
+from sklearn.utils._set_output import _wrap_data_with_container as wrap_output
+
 # Refuses fit parameters that no step requests. Public way: without metadata routing an
 # explicit signature of `fit`; with it `process_routing` refuses them itself.
 from sklearn.utils.metadata_routing import _raise_for_params as raise_for_params
@@ -69,6 +73,7 @@ __all__ = [
     "validate_as_skorch",
     "validate_parameter_constraints",
     "validated_sample_weight",
+    "wrap_output",
 ]
 
 

@@ -25,7 +25,13 @@ from skastro.sevi._truncated_normal import (
     truncated_posterior,
     untruncated,
 )
-from skastro.utils import check_count, check_finite, check_number, check_option
+from skastro.utils import (
+    check_count,
+    check_finite,
+    check_number,
+    check_option,
+    plain_array,
+)
 
 _PUBLIC_FIELDS = (
     "beta",
@@ -786,7 +792,7 @@ def fit_shells(
     prior = ShellPrior.published() if prior is None else prior
     if not isinstance(prior, ShellPrior):
         raise TypeError(f"prior must be a ShellPrior or None; got {prior!r}.")
-    images = np.asarray(images)
+    images = plain_array(images, "images")
     if images.ndim != 3:
         raise ValueError(
             "images must have the shape (n_images, size, size); got an array of shape "

@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What several packages share: files, arrays on disk, rebinning, checks."""
 
-from skastro.utils._arrays import in_unit, name_rows, plain_array, plain_labels
+from skastro.utils._arrays import (
+    in_unit,
+    name_rows,
+    plain_array,
+    plain_labels,
+    plain_samples,
+    plain_values,
+)
 from skastro.utils._atomic import atomic_write
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
@@ -12,6 +19,7 @@ from skastro.utils._image_files import (
     read_image_header,
     read_path_list,
 )
+from skastro.utils._layout import check_rows_are_images, check_spectra_layout
 from skastro.utils._lazy import (
     IMAGE_SUFFIXES,
     LazyArray,
@@ -35,6 +43,8 @@ from skastro.utils._validation import (
     check_option,
     check_range,
     check_real,
+    check_weights,
+    score_plain,
     suggest_name,
 )
 
@@ -55,6 +65,9 @@ __all__ = [
     "check_option",
     "check_range",
     "check_real",
+    "check_rows_are_images",
+    "check_spectra_layout",
+    "check_weights",
     "format_path_list",
     "in_unit",
     "inherit_parameters",
@@ -63,11 +76,14 @@ __all__ = [
     "name_rows",
     "plain_array",
     "plain_labels",
+    "plain_samples",
+    "plain_values",
     "read_image_header",
     "read_path_list",
     "rebin",
     "rebin_matrix",
     "row_batches",
+    "score_plain",
     "suggest_name",
     "to_unit_of",
 ]

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from skastro.utils._arrays import plain_array
+
 # Bytes to read at once: enough for a disk's full speed, and little memory.
 _BLOCK_BYTES = 2**23
 # Chunks up to this size are read whole, since part of a compressed one costs as much.
@@ -98,6 +100,13 @@ class LazyArray:
     """
 
     def __init__(self, source: Any, rows: Any = None) -> None:
+        if not isinstance(source, LazyArray | np.memmap) and (
+            isinstance(source, np.ndarray)
+            or hasattr(source, "to_numpy")
+            or hasattr(source, "detach")
+        ):
+            # Arrays in memory; a mask or a unit would be lost on the way.
+            source = plain_array(source, "source")
         _check_source(source)
         if rows is not None:
             rows = _row_numbers(rows, source.shape[0])
@@ -317,7 +326,13 @@ class LazyArray:
             if not source.dtype.isnative:
                 out.byteswap(inplace=True)
         else:
-            out[...] = np.asarray(source[start:stop])
+            block = plain_array(source[start:stop])
+            if block.dtype.kind == "f" and out.dtype.kind != "f":
+                raise ValueError(
+                    f"Rows {start} to {stop - 1} of an array of integers hold masked "
+                    "values; fill them, or make it floats, where they become NaN."
+                )
+            out[...] = block
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

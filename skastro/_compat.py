@@ -68,6 +68,7 @@ __all__ = [
     "estimator_has",
     "fit_context",
     "is_normalization",
+    "offers_set_output",
     "raise_for_params",
     "safe_indexing",
     "validate_as_skorch",
@@ -97,6 +98,15 @@ def is_normalization(layer: Any) -> bool:
     from torch.nn.modules.batchnorm import _NormBase
 
     return isinstance(layer, _NormBase)
+
+
+def offers_set_output(cls: type) -> type:
+    """Give a class `set_output` that calls `wrap_output` itself.
+
+    Public way: none; scikit-learn gives it with wrapped methods only.
+    """
+    cls._sklearn_auto_wrap_output_keys = {"transform"}  # type: ignore[attr-defined]
+    return cls
 
 
 def validate_as_skorch(names: Collection[str], prefixes: Collection[str]) -> None:

@@ -17,7 +17,7 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from skastro._compat import Interval, fit_context, wrap_output
+from skastro._compat import Interval, fit_context, offers_set_output, wrap_output
 from skastro.utils import (
     ImageLayout,
     LazyArray,
@@ -31,6 +31,7 @@ from skastro.utils import (
 _POSITIVE = Interval(Integral, 1, None, closed="left")
 
 
+@offers_set_output
 class CropPadImages(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -286,7 +287,8 @@ class CropPadImages(
 
     def _check_shape(self, X: np.ndarray | LazyArray) -> None:
         """Check all but the values."""
-        if X.ndim == 2 and self.image_shape is None:
+        # New images of one row say that the old ones are rows too.
+        if X.ndim == 2 and self.image_shape is None and self._size()[0] > 1:
             check_rows_are_images(X.shape[1])
         if X.ndim not in (2, 3, 4) or 0 in X.shape or X.dtype.kind not in "biuf":
             raise ValueError(

@@ -100,10 +100,14 @@ class LazyArray:
     """
 
     def __init__(self, source: Any, rows: Any = None) -> None:
-        if not isinstance(source, LazyArray | np.memmap) and (
-            isinstance(source, np.ndarray)
-            or hasattr(source, "to_numpy")
-            or hasattr(source, "detach")
+        if (
+            type(source) is not np.ndarray
+            and not isinstance(source, np.memmap)
+            and (
+                isinstance(source, np.ndarray)
+                or hasattr(source, "to_numpy")
+                or hasattr(source, "detach")
+            )
         ):
             # Arrays in memory; a mask or a unit would be lost on the way.
             source = plain_array(source, "source")

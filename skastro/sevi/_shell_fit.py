@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils import Bunch, check_array
+from sklearn.utils import Bunch
 from tqdm import tqdm
 
 from skastro.sevi._basis import ShellBasis
@@ -807,13 +807,7 @@ def fit_shells(
     prior = ShellPrior.published() if prior is None else prior
     if not isinstance(prior, ShellPrior):
         raise TypeError(f"prior must be a ShellPrior or None; got {prior!r}.")
-    images = check_array(
-        plain_array(images),
-        allow_nd=True,
-        ensure_all_finite=False,
-        ensure_2d=False,
-        input_name="images",
-    )
+    images = plain_array(images, "images")
     if images.ndim != 3:
         raise ValueError(
             "images must have the shape (n_images, size, size); got an array of shape "

@@ -6,6 +6,8 @@ from skastro.utils._arrays import (
     name_rows,
     plain_array,
     plain_labels,
+    plain_samples,
+    plain_values,
     without_unit,
 )
 from skastro.utils._atomic import atomic_write
@@ -21,6 +23,7 @@ from skastro.utils._image_files import (
     read_image_header,
     read_path_list,
 )
+from skastro.utils._layout import check_rows_are_images, check_spectra_layout
 from skastro.utils._lazy import (
     IMAGE_SUFFIXES,
     LazyArray,
@@ -44,6 +47,8 @@ from skastro.utils._validation import (
     check_option,
     check_range,
     check_real,
+    check_weights,
+    score_plain,
     suggest_name,
 )
 
@@ -66,6 +71,9 @@ __all__ = [
     "check_option",
     "check_range",
     "check_real",
+    "check_rows_are_images",
+    "check_spectra_layout",
+    "check_weights",
     "error_text",
     "format_path_list",
     "free_memory",
@@ -78,12 +86,15 @@ __all__ = [
     "open_image",
     "plain_array",
     "plain_labels",
+    "plain_samples",
+    "plain_values",
     "read_bytes",
     "read_image_header",
     "read_path_list",
     "rebin",
     "rebin_matrix",
     "row_batches",
+    "score_plain",
     "suggest_name",
     "to_unit_of",
     "without_unit",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The input layer: plain arrays of what users give as numbers, labels or lengths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -30,8 +30,6 @@ def plain_array(X: Any, name: str = "X", *, any_unit: bool = False) -> np.ndarra
     TypeError: flux must hold numbers, but holds text (dtype <U3). Convert it first,
     with numpy.asarray(flux, dtype=float) for instance.
     """
-    if X is None or isinstance(X, str):
-        return X
     if type(X) is np.ndarray and X.dtype.kind in "biuf":
         return X if X.dtype.isnative else X.astype(X.dtype.newbyteorder("="))
     X = _in_memory(X, name)
@@ -81,6 +79,7 @@ def plain_labels(
         absent = [_is_missing(item) for item in y.ravel()]
         missing = missing | np.reshape(np.array(absent, bool), y.shape)
     if missing.any():
+        missing = np.atleast_1d(missing)
         rows = np.flatnonzero(missing.reshape(len(missing), -1).any(axis=1))
         raise ValueError(
             f"{name} has missing {what} in rows {name_rows(first_row + rows)}. Leave "
@@ -93,6 +92,26 @@ def plain_labels(
     if is_padded:
         y = np.char.rstrip(y, " ")
     return y if y.dtype.isnative else y.astype(y.dtype.newbyteorder("="))
+
+
+def plain_samples(X: Any) -> Any:
+    """Convert samples for estimators that may know no masks, such as scikit-learn's.
+
+    Data frames keep their names; sparse matrices and what has several parts, or is on
+    disk, stays as it is.
+    """
+    from skastro.utils._lazy import is_lazy
+
+    stays = hasattr(X, "columns") or hasattr(X, "nnz") or isinstance(X, Mapping)
+    return X if stays or is_lazy(X) else plain_array(X)
+
+
+def plain_values(values: Any, name: str) -> np.ndarray:
+    """Convert numbers, which may be missing, or else labels."""
+    try:
+        return plain_array(values, name, any_unit=True)
+    except TypeError:
+        return plain_labels(values, name)
 
 
 def in_unit(values: Any, unit: Any, name: str) -> Any:
@@ -111,7 +130,7 @@ def in_unit(values: Any, unit: Any, name: str) -> Any:
     ValueError: wavelength has the unit s, which cannot be converted to Angstrom. Give
     it in a unit like Angstrom, or as plain numbers in Angstrom.
     """
-    own, values = _common_unit(values)
+    own = unit_of(values)
     plain = plain_array(values, name, any_unit=True)
     if own is not None:
         try:
@@ -217,21 +236,27 @@ def _without_mask(X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return np.asarray(X), None
 
 
-def _common_unit(values: Any) -> tuple[Any, Any]:
-    """Find the unit of an array, or of the items of a list, converted to the first."""
-    if isinstance(values, list | tuple) and any(hasattr(v, "to_value") for v in values):
-        from astropy.units import Quantity
+def unit_of(values: Any) -> Any:
+    """Return the unit of an array, or of the first item of a list that has one."""
+    items = values if isinstance(values, list | tuple) else [values]
+    units = (getattr(item, "unit", None) for item in items)
+    return next((unit for unit in units if unit is not None), None)
 
-        values = [Quantity(value, subok=True) for value in values]
-        unit = values[0].unit
-        return unit, [value.to_value(unit) for value in values]
-    return getattr(values, "unit", None), values
+
+def _to_plain_items(values: Any) -> Any:
+    """Bring the items of a list that have units to that of the first."""
+    unit = unit_of(values)
+    if unit is None or not isinstance(values, list | tuple):
+        return values
+    from astropy.units import Quantity
+
+    return [Quantity(value, subok=True).to_value(unit) for value in values]
 
 
 def _join(items: Sequence[Any], name: str, any_unit: bool) -> np.ndarray:
     """Make one array of a list of numbers, lists or arrays."""
     if any_unit:
-        items = _common_unit(items)[1]
+        items = _to_plain_items(items)
     items = [np.nan if _is_missing(item) else item for item in items]
     if all(issubclass(kind, Real) for kind in {type(item) for item in items}):
         array = np.asarray(items)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skastro.utils._arrays import name_rows, without_unit
+from skastro.utils._arrays import name_rows, plain_array, without_unit
 from skastro.utils._lazy import row_batches
 
 
@@ -57,6 +57,21 @@ def check_finite(
         f"{len(bad_rows)} of {X.shape[0]} rows ({name_rows(bad_rows)})."
     )
     raise ValueError(f"{message} {advice}".rstrip())
+
+
+def check_weights(sample_weight: Any) -> np.ndarray:
+    """Convert weights to a plain array; masked ones are refused, and NaN."""
+    weight = plain_array(sample_weight, "sample_weight")
+    advice = "Give weights of zero to rows that are to be left out."
+    check_finite(weight, input_name="sample_weight", advice=advice)
+    return weight
+
+
+def score_plain(score: Callable, X: Any, y: np.ndarray, sample_weight: Any) -> float:
+    """Call a ``score`` of scikit-learn, which knows no masks, with plain arrays."""
+    if sample_weight is not None:
+        sample_weight = check_weights(sample_weight)
+    return score(X, y, sample_weight=sample_weight)
 
 
 def _small_blocks(X: Any, blocks: Iterable[slice]) -> Iterator[tuple[int, np.ndarray]]:

@@ -27,7 +27,13 @@ from skastro.datasets.images._select_images import (
     read_headers,
     reason_of,
 )
-from skastro.utils import ImageFiles, LazyArray, atomic_write, read_path_list
+from skastro.utils import (
+    ImageFiles,
+    LazyArray,
+    atomic_write,
+    plain_labels,
+    read_path_list,
+)
 
 # One image of 256 x 256 pixels per chunk: random rows are then read without others, and
 # ranges of rows as fast as with larger chunks.
@@ -223,7 +229,7 @@ def _encode(
     """Check labels, and convert strings to integers and the list of strings."""
     if labels is None:
         return None, None
-    labels = np.asarray(labels)
+    labels = plain_labels(labels, "labels")
     if labels.dtype.kind == "O":
         # For example strings of pandas.
         labels = np.array(labels.tolist())

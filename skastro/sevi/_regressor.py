@@ -24,7 +24,12 @@ from skastro.sevi._prior import ShellPrior, check_ends
 from skastro.sevi._shell_fit import ShellPosterior, check_counts, fit_posterior
 from skastro.sevi._simulation import SEVISimulator, SimulatedImages
 from skastro.training import BatchIterator, find_source
-from skastro.utils import ImageLayout, check_count, inherit_parameters
+from skastro.utils import (
+    ImageLayout,
+    check_count,
+    check_rows_are_images,
+    inherit_parameters,
+)
 
 # Total of an image for published networks.
 _PUBLISHED_TOTAL = 255.0
@@ -534,6 +539,8 @@ class SEVIRegressor(BaseRegressor):
     # Checks ---------------------------------------------------------------------
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
+        if len(sample_shape) == 1 and self.image_shape is None:
+            check_rows_are_images(*sample_shape)
         shape = self._image_shape_of(tuple(sample_shape))
         if len(shape) != 2:
             raise ValueError(

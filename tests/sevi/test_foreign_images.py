@@ -127,3 +127,9 @@ def test_hidden_counts_are_no_counts(images):
             fit_shells(masked)
     shells = fit_shells(torch.tensor(images, requires_grad=True))
     np.testing.assert_array_equal(shells.beta, fit_shells(images).beta)
+
+
+def test_flattened_images_are_no_images_of_one_row(images):
+    reg = SEVIRegressor(**QUICK)
+    with pytest.raises(ValueError, match=r"rows of 1024 numbers.*image_shape="):
+        reg.fit(images.reshape(4, -1), np.zeros((4, 12)))

@@ -10,7 +10,7 @@ from astropy.utils.masked import Masked
 from sklearn.model_selection import cross_val_score
 
 from skastro import SEVIRegressor
-from skastro.sevi import SEVIDisplay, fit_shells, make_sevi
+from skastro.sevi import SEVIDisplay, ShellPrior, fit_shells, make_sevi
 
 QUICK = {"max_epochs": 1, "random_state": 0, "verbose": 0, "device": "cpu"}
 
@@ -125,6 +125,10 @@ def test_hidden_counts_are_no_counts(images):
     for masked in (np.ma.array(images, mask=mask), Masked(images, mask=mask)):
         with pytest.raises(ValueError, match="Input images contains NaN"):
             fit_shells(masked)
+        with pytest.raises(ValueError, match="image has NaN"):
+            SEVIDisplay.from_predictions(masked[0], {})
+        with pytest.raises(ValueError, match="Input beta contains NaN"):
+            ShellPrior.from_samples(masked[0])
     shells = fit_shells(torch.tensor(images, requires_grad=True))
     np.testing.assert_array_equal(shells.beta, fit_shells(images).beta)
 

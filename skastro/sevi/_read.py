@@ -208,7 +208,8 @@ def _read_text(path: Path, max_bytes: float | None) -> np.ndarray:
     content = read_bytes(path, opener, max_bytes)
     # A number of two characters becomes four bytes.
     check_memory(3 * content.getbuffer().nbytes, path, max_bytes)
-    encoding = "utf-16" if content.getvalue()[:2] in _UTF16 else "utf-8-sig"
+    encoding = "utf-16" if content.read(2) in _UTF16 else "utf-8-sig"
+    content.seek(0)
     try:
         with io.TextIOWrapper(content, encoding, errors="replace") as file:
             stripped = enumerate(line.strip() for line in file)
@@ -239,12 +240,10 @@ def _read_text(path: Path, max_bytes: float | None) -> np.ndarray:
 
 def _arrange_list(table: np.ndarray, heading: str) -> np.ndarray:
     """Arrange lines of x, y and count, one for each pixel, to an image[y, x]."""
-    if heading.startswith(("y", "row")):
-        table = table[:, [1, 0, 2]]
-    axes, places = zip(
-        *(np.unique(place, return_inverse=True) for place in table[:, 1::-1].T),
-        strict=True,
-    )
+    x_first = not heading.startswith(("y", "row"))
+    columns = table.T[:2][::-1] if x_first else table.T[:2]
+    found = [np.unique(column, return_inverse=True) for column in columns]
+    axes, places = zip(*found, strict=True)
     image = np.full([len(axis) for axis in axes], np.nan, dtype=np.float32)
     steps = [np.diff(axis) for axis in axes]
     even = all(np.ptp(step) <= 0.01 * step.mean() for step in steps if len(step))

@@ -80,9 +80,10 @@ def test_list_of_pixels(tmp_path, content):
         "\n".join(f"{x} {y} 1" for x in range(3) for y in (0, 1, 3)),
         # Positions of electrons, one by one.
         "\n".join(f"{x} {x * x}" for x in range(9)),
+        "y x\n" + "\n".join(f"{x} {x * x}" for x in range(9)),
         "\n".join("123456789"),
     ],
-    ids=["missing", "repeated", "two", "gap", "positions", "column"],
+    ids=["missing", "repeated", "two", "gap", "positions", "heading", "column"],
 )
 def test_incomplete_lists_are_refused(tmp_path, content):
     path = put(tmp_path / "list.txt", content)

@@ -37,6 +37,10 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+# What ``transform`` returns, in the container that ``set_output`` asks for. Public way:
+# none; scikit-learn wraps each ``transform`` and knows results of two axes only.
+from sklearn.utils._set_output import _wrap_data_with_container as wrap_output
+
 # Refuses fit parameters that no step requests. Public way: without metadata routing an
 # explicit signature of `fit`; with it `process_routing` refuses them itself.
 from sklearn.utils.metadata_routing import _raise_for_params as raise_for_params
@@ -64,11 +68,13 @@ __all__ = [
     "estimator_has",
     "fit_context",
     "is_normalization",
+    "offers_set_output",
     "raise_for_params",
     "safe_indexing",
     "validate_as_skorch",
     "validate_parameter_constraints",
     "validated_sample_weight",
+    "wrap_output",
 ]
 
 
@@ -92,6 +98,15 @@ def is_normalization(layer: Any) -> bool:
     from torch.nn.modules.batchnorm import _NormBase
 
     return isinstance(layer, _NormBase)
+
+
+def offers_set_output(cls: type) -> type:
+    """Give a class `set_output` that calls `wrap_output` itself.
+
+    Public way: none; scikit-learn gives it with wrapped methods only.
+    """
+    cls._sklearn_auto_wrap_output_keys = {"transform"}  # type: ignore[attr-defined]
+    return cls
 
 
 def validate_as_skorch(names: Collection[str], prefixes: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from skastro.augmentation._base import (
     draw_below,
     draw_uniform,
 )
-from skastro.utils import check_count, check_number
+from skastro.utils import check_count, check_number, plain_array
 
 _MAX_SHIFT = 0.0067
 _SPEED_OF_LIGHT = 299792.458  # km/s
@@ -509,7 +509,8 @@ class ShiftSpectra(SpectrumAugmentation):
 
 def _check_wavelength(wavelength: ArrayLike) -> np.ndarray:
     """Return ascending wavelengths in double precision, a copy."""
-    grid = np.array(wavelength, dtype=np.float64)
+    # Shifts by velocity are the same in all units.
+    grid = plain_array(wavelength, "wavelength", any_unit=True).astype(np.float64)
     if grid.ndim != 1 or len(grid) < 2:
         raise ValueError(
             "wavelength must be of shape (length,) with two pixels at least, but got "

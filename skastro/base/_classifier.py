@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from skastro.base._net import BaseNet
 from skastro.training import BatchHalving, find_source
-from skastro.utils import name_rows
+from skastro.utils import name_rows, plain_labels, score_plain
 
 # Limits of log(temperature). What lies beyond comes from logits that tell nothing.
 _BOUNDS = (-4.0, 4.0)
@@ -62,7 +62,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         Divide the logits by a temperature, fitted on the validation samples after the
         training, so that probabilities are what they promise; see :ref:`the user guide
         <trust>`. It needs `train_split` and the default criterion. ``class_weight`` and
-        `sampler` shift probabilities towards rare classes, which no temperature mends.
+        `sampler` shift probabilities toward rare classes, which no temperature mends.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, by label; ``"balanced"`` makes them
         inversely proportional to the classes' numbers.
@@ -126,7 +126,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         is_empty = self.classes is not None and not len(self.classes)
         labels = self.__dict__.get("classes_inferred_")
         if labels is None and self.classes is not None and not is_empty:
-            labels = np.unique(self.classes)
+            labels = np.unique(plain_labels(self.classes))
         if labels is None or is_empty:
             # skorch says what is missing.
             return super().classes_
@@ -141,8 +141,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
         given = self.classes if classes is None else classes
-        if given is not None and not len(given):
-            given = None
+        given = None if given is None or not len(given) else plain_labels(given)
         if given is not None and _are_codes(y, given):
             # As in skorch, y may hold the classes' numbers already.
             self.classes_inferred_ = np.asarray(given)
@@ -170,7 +169,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     def _inspect_dataset(self, dataset: Any, y: Any) -> None:
         super()._inspect_dataset(dataset, y)
         if self.classes is not None and len(self.classes):
-            self.classes_inferred_ = np.unique(self.classes)
+            self.classes_inferred_ = np.unique(plain_labels(self.classes))
             return
         if y is None:
             y = _targets_in(dataset)
@@ -288,7 +287,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
 
         Noise, other instruments or objects of no known class get low scores, whatever
         class is predicted. The score is the cosine of the angle between the features
-        of the sample and those of its third nearest neighbour among training samples
+        of the sample and those of its third nearest neighbor among training samples
         that show all classes alike [1]_: all of them, or 2048, or fewer after less than
         20 epochs, see the :ref:`User Guide <trust>`. The features are what the module's
         method ``forward_features`` gives, averaged over the pixels. For a module
@@ -374,6 +373,30 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
             )
         return probability
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the accuracy of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input, in the shape it had in ``fit``.
+        y : array-like of shape (n_samples,)
+            The true labels; bytes count as text, as in ``fit``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        accuracy : float
+            The part of the samples that is classified correctly.
+
+        Raises
+        ------
+        ValueError
+            If labels are missing.
+        """
+        return score_plain(super().score, X, plain_labels(y), sample_weight)
+
     def predict(self, X: Any) -> np.ndarray:
         """Predict the most probable class.
 
@@ -404,7 +427,7 @@ def _are_codes(y: np.ndarray, classes: Any) -> bool:
 def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     """Find the temperature by which to divide logits, from samples kept apart.
 
-    The log loss is minimised [1]_, with a normal prior of the temperature's logarithm
+    The log loss is minimized [1]_, with a normal prior of the temperature's logarithm
     about zero. Where all of a few samples are classified correctly, the loss alone
     would ask for certainty, and one error too many for much doubt; a few hundred
     samples outweigh the prior.

@@ -79,11 +79,13 @@ from skastro.utils import (
     LazyArray,
     atomic_write,
     check_finite,
+    check_spectra_layout,
     draw_from_seed,
     is_lazy,
     lend_generators,
     lend_to,
     lend_to_each,
+    name_rows,
     suggest_name,
 )
 
@@ -793,6 +795,9 @@ class BaseNet(NeuralNet):
             # fit must not train the parameter itself: every fit starts from it.
             module = copy.deepcopy(module)
         self.module_ = self.initialized_instance(module, params)
+        if torch.get_default_dtype() is torch.float64:
+            # Samples are in single precision.
+            self.module_.float()
         return self
 
     def _initialize_module(self, *args: Any, **kwargs: Any) -> Self:
@@ -939,6 +944,9 @@ class BaseNet(NeuralNet):
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         """Name the sizes of one sample, as modules take them."""
+        if self._sizes_taken() and "module__n_channels" not in self._part_params:
+            n_channels = sample_shape[0] if sample_shape else 1
+            check_spectra_layout(sample_shape, f"module__n_channels={n_channels}")
         if len(sample_shape) == 1:
             return {"n_channels": 1, "input_size": sample_shape[0]}
         return {"n_channels": sample_shape[0], "input_size": sample_shape[1]}
@@ -1511,7 +1519,7 @@ class BaseNet(NeuralNet):
         if self._takes_sizes:
             x = self._normalize(x).float()
             if self._augments_now:
-                x = self._augment(x)
+                x = self._augment(x).float()
             return self._to_module_layout(x)
         return self._augment_as_given(x) if self._augments_now else x.float()
 
@@ -1646,10 +1654,9 @@ class BaseNet(NeuralNet):
     def _predict_outputs(self, X: Any, function: Callable | None = None) -> np.ndarray:
         """Gather a function of all outputs; None stands for the nonlinearity."""
         self._check_state_is_complete()
-        is_array = not (is_dataset(X) or isinstance(X, dict))
-        if is_array:
+        if not is_dataset(X):
             X, _ = check_X_y(self, X, reset=False, finite=False)
-        is_array = is_array and not isinstance(X, list | tuple)
+        is_array = not (is_dataset(X) or isinstance(X, Mapping | list | tuple))
         if function is None:
             function = self._get_predict_nonlinearity()
         device = self._torch_device
@@ -1666,7 +1673,10 @@ class BaseNet(NeuralNet):
                 raise ValueError("X has no samples; give at least one.")
             if waiting:
                 done.append(torch.cat(waiting).cpu())
-            return torch.cat(done).numpy() if len(done) > 1 else done[0].numpy()
+            outputs = torch.cat(done).numpy() if len(done) > 1 else done[0].numpy()
+        if not self._is_training():
+            _check_outputs(outputs)
+        return outputs
 
     def _predict_batches(
         self, X: Any, function: Callable, *, check: bool
@@ -2043,6 +2053,18 @@ def _check_steps_alone(optimizer: torch.optim.Optimizer) -> None:
             f"{type(optimizer).__name__} computes the loss several times a step, which "
             "does not go with the scaled gradients of float16. Take "
             "precision='bfloat16' or 'float32'."
+        )
+
+
+def _check_outputs(outputs: np.ndarray) -> None:
+    """Refuse NaN and infinity, of which a class or a number would be made."""
+    if outputs.dtype.kind == "f" and not np.isfinite(outputs).all():
+        finite = np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)
+        raise ValueError(
+            "The network gives NaN or infinity for some samples, in rows "
+            f"{name_rows(np.flatnonzero(~finite))}. Either these have numbers too "
+            "large for it: scale X, by skastro.StandardizeSpectra for instance. Or the "
+            "weights diverged in the training: fit with a lower lr."
         )
 
 

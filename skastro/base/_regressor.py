@@ -13,7 +13,9 @@ from skorch.utils import to_tensor
 from typing_extensions import override
 
 from skastro.base._net import BaseNet
+from skastro.base._validation import check_target
 from skastro.training import SAMPLE_WEIGHT, find_source
+from skastro.utils import score_plain
 
 # Of a data set without arrays so many targets are read, spread over all.
 _N_READ = 4096
@@ -190,6 +192,30 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         """
         self.check_is_fitted()
         return self._unscale(self._predict_outputs(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the coefficient of determination, R², of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input, in the shape it had in ``fit``.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The true targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        r2 : float
+            1 for perfect predictions, 0 for those of the mean of y.
+
+        Raises
+        ------
+        ValueError
+            If targets are missing.
+        """
+        return score_plain(super().score, X, check_target(self, y), sample_weight)
 
     def _check_state_is_complete(self) -> None:
         super()._check_state_is_complete()

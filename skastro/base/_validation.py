@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.sparse import issparse
-from sklearn.utils import get_tags
+from sklearn.utils import check_array, get_tags
+from sklearn.utils import check_X_y as check_arrays
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from skastro._compat import validated_sample_weight
@@ -16,8 +16,10 @@ from skastro.utils import (
     RowwiseSource,
     as_lazy,
     check_finite,
+    check_weights,
     is_lazy,
     plain_array,
+    plain_labels,
 )
 
 
@@ -46,27 +48,35 @@ def check_X_y(
     """
     if isinstance(X, Mapping) and not issparse(X):
         return _check_several_inputs(estimator, X, y, reset=reset)
-    if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
-    if isinstance(y, torch.Tensor):
-        y = y.detach().cpu().numpy()
+    has_target = y is not None and not isinstance(y, str)
+    if has_target:
+        y = check_target(estimator, y)
     if not reset and hasattr(X, "shape"):
         _check_sample_shape(estimator, X.shape)
     if is_lazy(X):
         return _check_lazy(estimator, as_lazy(X), y, reset=reset, finite=finite)
-    has_target = y is not None and not isinstance(y, str)
-    X = _join_arrays(X)
-    validated = validate_data(
+    # Data frames have names, too.
+    given, array = X, plain_array(X)
+    checks = {
+        "allow_nd": True,
+        "dtype": list(estimator._input_dtypes),
+        "ensure_all_finite": False,
+        "estimator": estimator,
+    }
+    # What is beyond float32 becomes infinity, which is refused with its rows.
+    with np.errstate(over="ignore"):
+        if has_target:
+            X, y = check_arrays(array, y, **checks, **estimator._target_checks)
+        else:
+            X = check_array(array, input_name="X", **checks)
+    validate_data(
         estimator,
-        plain_array(X),
-        plain_array(y),
+        given if hasattr(given, "columns") else array,
+        y,
         reset=reset,
-        allow_nd=True,
-        dtype=list(estimator._input_dtypes),
-        ensure_all_finite=False,
-        **(estimator._target_checks if has_target else {}),
+        skip_check_array=True,
     )
-    X, y = validated if isinstance(validated, tuple) else (validated, None)
+    _check_underflow(array, X)
     if finite:
         check_finite(X, advice=estimator._finite_advice)
     _check_ndim(estimator, X)
@@ -74,51 +84,54 @@ def check_X_y(
         estimator.sample_shape_ = X.shape[1:]
     else:
         _check_sample_shape(estimator, X.shape)
-    return X, y
+    return X, y if has_target else None
+
+
+def check_target(estimator: Any, y: Any) -> np.ndarray:
+    """Convert a target to a plain array, of numbers or labels as the estimator asks.
+
+    Missing values are refused, with their rows.
+    """
+    if not estimator._target_checks.get("y_numeric"):
+        return plain_labels(y)
+    y = plain_array(y, "y")
+    if y.dtype.kind == "f":
+        # Refuses NaN too.
+        plain_labels(y, what="values")
+    return y
 
 
 def _check_several_inputs(
     estimator: Any, X: Mapping[str, Any], y: Any, *, reset: bool
 ) -> tuple[Any, np.ndarray | None]:
+    X = {
+        name: values if is_lazy(values) else plain_array(values, f"X[{name!r}]")
+        for name, values in X.items()
+    }
     check_consistent_length(*X.values())
     if reset:
         estimator.sample_shape_ = None
     if y is None or isinstance(y, str):
         return X, None
-    if isinstance(y, torch.Tensor):
-        y = y.detach().cpu().numpy()
-    y = validate_data(
-        estimator,
-        "no_validation",
-        plain_array(y),
-        reset=False,
-        **estimator._target_checks,
-    )
+    y = _check_target_alone(estimator, check_target(estimator, y))
     check_consistent_length(*X.values(), y)
     return X, y
 
 
-def _join_arrays(X: Any) -> Any:
-    """Make one array of a list of arrays; return any other input as it is.
+def _check_target_alone(estimator: Any, y: np.ndarray) -> np.ndarray:
+    return validate_data(
+        estimator, "no_validation", y, reset=False, **estimator._target_checks
+    )
 
-    scikit-learn's validation would forget the arrays' data type, by which bytes are
-    told from numbers, and not say what is wrong with arrays of several shapes.
-    """
-    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
-        X = list(X)
-    if not isinstance(X, list | tuple) or not all(
-        isinstance(sample, np.ndarray) for sample in X
-    ):
-        return X
-    shapes = {sample.shape for sample in X}
-    if len(shapes) > 1:
-        some = ", ".join(map(str, sorted(shapes)[:5]))
+
+def _check_underflow(given: np.ndarray, X: np.ndarray) -> None:
+    """Refuse numbers that are all zero in single precision."""
+    if given.dtype != X.dtype and not X.any() and given.any():
         raise ValueError(
-            f"X is a list of arrays of {len(shapes)} different shapes, such as {some}, "
-            "but all samples must have one. skastro.CropPadImages cuts and pads images "
-            "to one size; skastro.RebinSpectra brings spectra to one grid."
+            f"X has numbers up to {np.abs(given).max():.3g}, which are zero in single "
+            "precision, in which networks compute. Multiply X by a constant, or scale "
+            "it, by skastro.StandardizeSpectra for instance."
         )
-    return np.stack([plain_array(sample) for sample in X]) if X else X
 
 
 def _to_float32(rows: np.ndarray) -> np.ndarray:
@@ -166,13 +179,7 @@ def _check_lazy(
     if unneeded or (isinstance(y, str) and y == "no_validation"):
         y = None
     else:
-        y = validate_data(
-            estimator,
-            "no_validation",
-            plain_array(y),
-            reset=False,
-            **estimator._target_checks,
-        )
+        y = _check_target_alone(estimator, y)
         check_consistent_length(X, y)
     if finite:
         check_finite(X, advice=estimator._finite_advice)
@@ -205,6 +212,7 @@ def check_sample_weight(
     """
     weight = np.ones(len(X)) if class_weight is None else class_weight.astype(float)
     if sample_weight is not None:
+        sample_weight = check_weights(sample_weight)
         check_consistent_length(X, sample_weight)
         given = validated_sample_weight(sample_weight, X, dtype=np.float64)
         if (given < 0).any():

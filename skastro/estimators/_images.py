@@ -20,7 +20,7 @@ from skastro._compat import Interval, StrOptions, is_normalization
 from skastro.augmentation import IMAGE_AUGMENTATIONS, image_symmetries
 from skastro.estimators._backbone import find_head, load_all_but_head, read_weights
 from skastro.training import find_source
-from skastro.utils import ImageLayout
+from skastro.utils import ImageLayout, check_rows_are_images
 
 # Enough images for a mean that is known to a thousandth of the scatter, taken in runs
 # of neighbors, which are quick to read from a disk.
@@ -43,12 +43,15 @@ class ImageInput(NeuralNet):
 
     Parameters
     ----------
-    channel_axis : {-1, 1, 2, 3, -2, -3}, default=-1
+    channel_axis : {-1, 1, 2, 3, -2, -3} or None, default=None
         The axis of 4-D X that holds the channels (colors), as in scikit-image. 3-D X
-        are images of one channel.
+        are images of one channel. None
+        is the last one, but refuses X whose axes look swapped; a number says that its
+        axes are meant as they are.
     image_shape : tuple of int, default=None
         Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
-        a row is an image written out. With None a row of 2-D X is an image of height 1.
+        a row is an image written out. With None a row of 2-D X is an image of height 1;
+        rows of more than 32 numbers, which may be spectra, are then refused.
     normalization : {"training", "imagenet"} or None, default="training"
         What each channel is brought to. ``"training"``: mean 0 and standard deviation
         1, by what the training images have. ``"imagenet"``: bytes, or numbers from 0 to
@@ -139,6 +142,8 @@ class ImageInput(NeuralNet):
         return ImageLayout(self.channel_axis, self.image_shape)
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
+        if len(sample_shape) == 1 and self.image_shape is None:
+            check_rows_are_images(*sample_shape)
         n_channels, size = self._layout.sizes_of(sample_shape)
         if self.normalization == "imagenet" and n_channels != 3:
             raise ValueError(

@@ -18,6 +18,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, indexable
+from skorch.utils import is_dataset
 
 from skastro._compat import (
     HasMethods,
@@ -29,7 +30,13 @@ from skastro._compat import (
     raise_for_params,
     safe_indexing,
 )
-from skastro.utils import inherit_parameters
+from skastro.utils import (
+    check_weights,
+    inherit_parameters,
+    plain_labels,
+    plain_samples,
+    score_plain,
+)
 
 _METHODS = {"probability": "predict_proba", "score_samples": "score_samples"}
 
@@ -65,6 +72,31 @@ class MetaClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def feature_names_in_(self) -> np.ndarray:
         """Names of the columns, where X was a data frame."""
         return self._fitted().feature_names_in_
+
+    def _routed(self, params: dict[str, Any]) -> Any:
+        """Choose the parameters for the ``fit`` of the estimator inside."""
+        if params.get("sample_weight") is not None:
+            params = params | {"sample_weight": check_weights(params["sample_weight"])}
+        return process_routing(self, "fit", **params).estimator.fit
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the accuracy of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input.
+        y : array-like of shape (n_samples,)
+            The true labels; bytes count as text, as in ``fit``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        accuracy : float
+            The part of the samples that is classified correctly.
+        """
+        return score_plain(super().score, X, plain_labels(y), sample_weight)
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Say that parameters of ``fit`` go to that of the estimator inside.
@@ -182,8 +214,8 @@ class EnsembleClassifier(MetaClassifier):
             The fitted classifier.
         """
         raise_for_params(params, self, None)
-        routed = process_routing(self, "fit", **params).estimator.fit
-        y = column_or_1d(y, warn=True)
+        routed = self._routed(params)
+        X, y = _plain(X), column_or_1d(plain_labels(y), warn=True)
         generator = check_random_state(self.random_state)
         members = [
             _seeded(clone(self.estimator), generator) for _ in range(self.n_estimators)
@@ -195,6 +227,7 @@ class EnsembleClassifier(MetaClassifier):
 
     def _ask_all(self, method: str, X: Any) -> np.ndarray:
         check_is_fitted(self)
+        X = _plain(X)
         return np.stack([getattr(member, method)(X) for member in self.estimators_])
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -344,7 +377,7 @@ class RejectingClassifier(MetaClassifier):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.linear_model import LogisticRegression
     >>> from skastro import RejectingClassifier
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(400, 1))
@@ -414,12 +447,12 @@ class RejectingClassifier(MetaClassifier):
                 f"confidence={self.confidence!r} needs an estimator with the method "
                 f"{method}, which {type(self.estimator).__name__} has not."
             )
-        X, y = indexable(X, column_or_1d(y, warn=True))
+        X, y = indexable(_plain(X), column_or_1d(plain_labels(y), warn=True))
         if self.cv == "prefit":
             check_is_fitted(self.estimator)
             self.estimator_ = self.estimator
         else:
-            routed = process_routing(self, "fit", **params).estimator.fit
+            routed = self._routed(params)
             self.estimator_ = clone(self.estimator).fit(X, y, **routed)
         self.reject_label_ = _choose_reject_label(self.classes_, self.reject_label)
         if self.threshold is not None:
@@ -472,6 +505,7 @@ class RejectingClassifier(MetaClassifier):
             Labels; `reject_label_` where the confidence is below `threshold_`, or NaN.
         """
         check_is_fitted(self)
+        X = _plain(X)
         if self.confidence == "probability":
             probability = self.estimator_.predict_proba(X)
             confidence = probability.max(axis=1)
@@ -499,7 +533,7 @@ class RejectingClassifier(MetaClassifier):
             One column a class, in the order of `classes_`.
         """
         check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
+        return self.estimator_.predict_proba(_plain(X))
 
     @available_if(estimator_has("score_samples"))
     def score_samples(self, X: Any) -> np.ndarray:
@@ -516,7 +550,12 @@ class RejectingClassifier(MetaClassifier):
             The higher, the more alike.
         """
         check_is_fitted(self)
-        return self.estimator_.score_samples(X)
+        return self.estimator_.score_samples(_plain(X))
+
+
+def _plain(X: Any) -> Any:
+    """Convert samples, whose mask the estimator inside may not know."""
+    return X if is_dataset(X) else plain_samples(X)
 
 
 def _choose_reject_label(classes: np.ndarray, wanted: Any) -> Any:

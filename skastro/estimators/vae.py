@@ -33,7 +33,7 @@ from skastro.estimators._images import (
     spread_runs,
 )
 from skastro.training import BatchIterator, fast_kernels, separate_weight
-from skastro.utils import ImageLayout, inherit_parameters
+from skastro.utils import ImageLayout, inherit_parameters, plain_array
 
 # What a module gets to start from: so many samples, or so many bytes of them.
 _N_TO_START = 2048
@@ -46,7 +46,7 @@ _SOFTENING = 3.0
 
 # Settings of published systems; "Open" marks what the source does not give.
 RECIPES: dict[str, dict[str, Any]] = {
-    # An autoencoder for 290 613 galaxies of 256 x 256 pixels in three colours.
+    # An autoencoder for 290 613 galaxies of 256 x 256 pixels in three colors.
     "galaxy-vae": {
         "module": "vae",
         "latent_dim": 35,
@@ -95,7 +95,7 @@ class VAETransformer(BaseTransformer):
     decoder turns latent numbers back into a sample; both are trained to make the
     samples probable while the distributions stay close to a standard normal one
     [1]_. ``transform`` gives the distributions' means, as features for a clustering, a
-    classifier, a search for neighbours; ``score_samples`` finds outliers.
+    classifier, a search for neighbors; ``score_samples`` finds outliers.
 
     The estimator is at the same time a scikit-learn transformer and a
     :class:`skorch.NeuralNet`: parameters of its parts are reached as
@@ -152,9 +152,11 @@ class VAETransformer(BaseTransformer):
         on a scale on which the faint outskirts of galaxies count beside the bright
         cores of others [6]_. The sky is the median of the training samples' pixels, the
         softening three times their scatter around it.
-    channel_axis : {-1, 1, 2, 3, -2, -3}, default=-1
+    channel_axis : {-1, 1, 2, 3, -2, -3} or None, default=None
         The axis of 4-D X that holds the channels (colors), as in scikit-image. 3-D X
-        are images of one channel.
+        are images of one channel. None
+        is the last one, but refuses X whose axes look swapped; a number says that its
+        axes are meant as they are.
     image_shape : tuple of int, default=None
         Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
         a row is an image written out. With None a row of 2-D X is a spectrum, for
@@ -242,8 +244,8 @@ class VAETransformer(BaseTransformer):
     >>> import numpy as np
     >>> from skastro import VAETransformer
     >>> rng = np.random.default_rng(0)
-    >>> centre = rng.uniform(12, 36, size=300)
-    >>> spectra = np.exp(-0.5 * ((np.arange(48) - centre[:, None]) / 3) ** 2)
+    >>> center = rng.uniform(12, 36, size=300)
+    >>> spectra = np.exp(-0.5 * ((np.arange(48) - center[:, None]) / 3) ** 2)
     >>> vae = VAETransformer(
     ...     latent_dim=2,
     ...     module__widths=(8, 16),
@@ -303,7 +305,7 @@ class VAETransformer(BaseTransformer):
         likelihood: str = "normal",
         noise_scale: float | None = None,
         stretch: str | None = None,
-        channel_axis: int = -1,
+        channel_axis: int | None = None,
         image_shape: tuple[int, ...] | None = None,
         optimizer: type = torch.optim.AdamW,
         lr: float = 1e-3,
@@ -381,7 +383,9 @@ class VAETransformer(BaseTransformer):
         """
         self.check_is_fitted()
         self._check_state_is_complete()
-        Z = check_array(Z, dtype=np.float32, input_name="Z", estimator=self)
+        Z = check_array(
+            plain_array(Z, "Z"), dtype=np.float32, input_name="Z", estimator=self
+        )
         latent_size = self._n_features_out
         if Z.shape[1] != latent_size:
             raise ValueError(

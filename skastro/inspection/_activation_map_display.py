@@ -192,13 +192,13 @@ class ActivationMapDisplay(DisplayMixin):
                 )
             ]
         cls._check_entries("titles", titles, n_samples)
-        seen = plain_array(np.asarray(seen[:]))
+        seen = plain_array(seen[:])
         if maps.ndim == 3:
             images = channels_first(seen, net.channel_axis, net.image_shape)
             unit = 255 if seen.dtype == np.uint8 else 1
             X = np.moveaxis(images, 1, -1).astype(np.float32) / unit
         else:
-            given = np.asarray(X)
+            given = plain_array(X, any_unit=True)
             X = given if given.shape[-1] == maps.shape[1] else seen
             X = X[:, 0] if X.ndim == 3 else X
             wavelength = check_wavelength(wavelength, maps.shape[1:])
@@ -206,7 +206,7 @@ class ActivationMapDisplay(DisplayMixin):
         if redshift is not None:
             if np.ndim(redshift):
                 cls._check_entries("redshift", redshift, n_samples, n_axes=1)
-            redshift = np.broadcast_to(np.float64(redshift), n_samples)
+            redshift = np.broadcast_to(plain_array(redshift, "redshift"), n_samples)
             marks = [_choose_lines(lines, label) for label in labels]
         return cls(
             X,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from skastro.inspection._display import DisplayMixin
-from skastro.utils import check_count, check_option
+from skastro.utils import check_count, check_option, plain_array, plain_labels
 
 
 def expected_calibration_error(
@@ -148,6 +148,7 @@ def risk_coverage_curve(
     if confidence is None:
         confidence = highest
     else:
+        confidence = plain_array(confidence, "confidence")
         confidence = column_or_1d(check_array(confidence, ensure_2d=False))
         check_consistent_length(correct, confidence)
     order = np.argsort(-confidence, kind="stable")
@@ -573,9 +574,11 @@ def _judge_predictions(
     y_true: ArrayLike, probability: ArrayLike, labels: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the confidence of each prediction, and whether it is correct."""
-    y_true = column_or_1d(y_true)
+    y_true = column_or_1d(plain_labels(y_true, "y_true"))
     probability = check_array(
-        probability, ensure_2d=False, dtype="numeric", input_name="probability"
+        plain_array(probability, "probability"),
+        ensure_2d=False,
+        input_name="probability",
     )
     if probability.ndim == 1:
         probability = np.column_stack([1 - probability, probability])
@@ -585,7 +588,7 @@ def _judge_predictions(
             "probability must hold one probability per class, not negative and with "
             "the sum one in each row, as predict_proba returns them."
         )
-    classes = np.unique(y_true) if labels is None else np.asarray(labels)
+    classes = np.unique(y_true) if labels is None else plain_labels(labels, "labels")
     if len(classes) != probability.shape[1]:
         origin = "y_true has" if labels is None else "labels names"
         raise ValueError(

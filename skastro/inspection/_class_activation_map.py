@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from skastro.base import BaseClassifier
 from skastro.inspection._display import prediction_steps
 from skastro.networks.layers import global_average
-from skastro.utils import as_lazy, check_count, check_option, is_lazy, plain_array
+from skastro.utils import (
+    as_lazy,
+    check_count,
+    check_option,
+    is_lazy,
+    plain_labels,
+    plain_samples,
+)
 
 METHODS = ("auto", "cam", "gradcam")
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
@@ -163,18 +170,17 @@ def find_classifier(estimator: Any, X: Any, caller: str) -> tuple[BaseClassifier
             message += " Give its best_estimator_."
         raise TypeError(message)
     net.check_is_fitted()
+    X = plain_samples(X)
     for step in prediction_steps(estimator)[:-1]:
         X = step.transform(X)
-    if isinstance(X, Tensor):
-        X = X.numpy(force=True)
-    return net, as_lazy(X) if is_lazy(X) else plain_array(X)
+    return net, as_lazy(X) if is_lazy(X) else plain_samples(X)
 
 
 def encode_target(net: BaseClassifier, X: Any, target: Any) -> np.ndarray:
     """Return the class indices of the target, shape (n_samples,)."""
     if target is None:
         return net.predict_proba(X).argmax(axis=1)
-    labels = np.asarray(target)
+    labels = plain_labels(target, "target")
     if labels.ndim == 0:
         labels = np.full(len(X), labels)
     if labels.shape != (len(X),):

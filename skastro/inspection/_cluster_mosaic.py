@@ -20,6 +20,7 @@ from skastro.inspection._embeddings import (
     split_latent,
 )
 from skastro.inspection._thumbnails import Thumbnails, read_samples
+from skastro.utils import plain_array, plain_labels, plain_samples
 
 _MOST_CLUSTERS = 40
 # Gap between thumbnails, in widths of one.
@@ -155,7 +156,7 @@ class ClusterMosaicDisplay(DisplayMixin):
                 "mixture, such as make_pipeline(VAETransformer(), KMeans()), but got "
                 f"{type(estimator).__name__}. For other labels use from_predictions."
             )
-        latent = np.asarray(encoder.transform(X))
+        latent = np.asarray(encoder.transform(plain_samples(X)))
         return cls.from_predictions(
             X,
             cluster_labels(clustering, latent),
@@ -223,11 +224,11 @@ class ClusterMosaicDisplay(DisplayMixin):
             If there are no clusters or too many, or numbers of samples do not agree.
         """
         check_scalar(n_columns, "n_columns", Integral, min_val=1)
-        labels = np.asarray(labels)
+        labels = plain_labels(labels, "labels")
         cls._check_entries("labels", labels, len(X), n_axes=1)
         rows_of = _rows_of_clusters(labels, noise_label, clusters)
         if latent is not None:
-            latent = check_array(latent, input_name="latent")
+            latent = check_array(plain_array(latent, "latent"), input_name="latent")
             cls._check_entries("latent", latent, len(labels))
         if centers is not None:
             centers = _check_centers(centers, latent, rows_of)
@@ -312,7 +313,7 @@ def _rows_of_clusters(
     if clusters is None:
         wanted = known
     else:
-        wanted = np.asarray(clusters).ravel().tolist()
+        wanted = plain_labels(clusters, "clusters").ravel().tolist()
         unknown = [label for label in wanted if label not in known]
         if unknown or not wanted:
             raise ValueError(
@@ -329,7 +330,7 @@ def _rows_of_clusters(
 def _check_centers(
     centers: ArrayLike, latent: np.ndarray | None, rows_of: dict[Any, np.ndarray]
 ) -> np.ndarray:
-    centers = check_array(centers, input_name="centers")
+    centers = check_array(plain_array(centers, "centers"), input_name="centers")
     if latent is None:
         raise ValueError("Centers need latent, in which distances are measured.")
     fits = all(

@@ -13,6 +13,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
+from skastro.utils import in_unit
+
 
 class DisplayMixin:
     """Mixin that gives a display its axes, its figure, its style and its checks.
@@ -160,9 +162,7 @@ def check_wavelength(
     """Return wavelengths in Å, one for each pixel of a spectrum."""
     if wavelength is None:
         return None
-    if isinstance(wavelength, units.Quantity):
-        wavelength = wavelength.to_value(units.Angstrom)
-    wavelength = np.asarray(wavelength, dtype=np.float64)
+    wavelength = in_unit(wavelength, "Angstrom", "wavelength")
     if wavelength.shape != tuple(sample_shape):
         raise ValueError(
             f"wavelength has shape {wavelength.shape}, but a sample has shape "

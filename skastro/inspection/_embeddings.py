@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skastro.inspection._display import DisplayMixin, prediction_steps
 from skastro.inspection._thumbnails import Thumbnails, read_samples
-from skastro.utils import check_number
+from skastro.utils import check_number, plain_array, plain_samples, plain_values
 
 # The label of samples in no cluster.
 NOISE = -1
@@ -208,7 +208,7 @@ class LatentSpaceDisplay(DisplayMixin):
                https://arxiv.org/abs/1802.03426
         """
         encoder, last = split_latent(estimator, cls.__name__)
-        latent = np.asarray(encoder.transform(X))
+        latent = np.asarray(encoder.transform(plain_samples(X)))
         noise_label = None
         if labels is None and last is not None and is_clustering(last):
             labels, noise_label = cluster_labels(last, latent), NOISE
@@ -289,9 +289,9 @@ class LatentSpaceDisplay(DisplayMixin):
         ValueError
             If numbers of samples do not agree, or samples cannot be drawn.
         """
-        latent = check_array(latent, input_name="latent")
+        latent = check_array(plain_array(latent, "latent"), input_name="latent")
         if labels is not None:
-            labels = np.asarray(labels)
+            labels = plain_values(labels, "labels")
             cls._check_entries("labels", labels, len(latent), n_axes=1)
         if images is not None:
             cls._check_entries("images", images, len(latent))

@@ -17,6 +17,7 @@ from skastro.inspection._display import (
 )
 from skastro.inspection._embeddings import layout_of, split_latent
 from skastro.inspection._thumbnails import Thumbnails, read_samples
+from skastro.utils import plain_samples
 
 _MOST_SAMPLES = 20
 _ROWS = ("Original", "Reconstruction", "Residual")
@@ -324,7 +325,7 @@ class ReconstructionDisplay(DisplayMixin):
 
 def _reconstruct(estimator: Any, X: Any) -> tuple[Any, Any]:
     """Return samples, in the input space of the step that reconstructs, and results."""
-    steps = prediction_steps(estimator)
+    X, steps = plain_samples(X), prediction_steps(estimator)
     able = [number for number, step in enumerate(steps) if hasattr(step, "reconstruct")]
     if able:
         for step in steps[: able[-1]]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from skastro.utils import ImageLayout, as_lazy, is_lazy
+from skastro.utils import ImageLayout, as_lazy, is_lazy, plain_array
 
 # Percentiles of the pixels of an image in floats, from black to white, and of those of
 # a spectrum, whose lines have few pixels.
@@ -27,7 +27,7 @@ def read_samples(X: Any, rows: Any = None) -> np.ndarray:
     if is_lazy(X):
         X = as_lazy(X)
         return X[:] if rows is None else X.read_rows(rows)
-    X = np.asarray(X)
+    X = plain_array(X, any_unit=True)
     return X if rows is None else X[rows]
 
 

@@ -17,12 +17,13 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from skastro._compat import Interval, fit_context
+from skastro._compat import Interval, fit_context, offers_set_output, wrap_output
 from skastro.utils import (
     ImageLayout,
     LazyArray,
     RowwiseSource,
     as_lazy,
+    check_rows_are_images,
     is_lazy,
     plain_array,
 )
@@ -30,7 +31,13 @@ from skastro.utils import (
 _POSITIVE = Interval(Integral, 1, None, closed="left")
 
 
-class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+@offers_set_output
+class CropPadImages(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+    auto_wrap_output_keys=None,
+):
     """Cut and pad images to one size about their centers.
 
     The pixel at ``length // 2`` of an axis moves to ``new_length // 2``. So the central
@@ -41,9 +48,11 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     ----------
     size : int or pair of int, default=128
         Height and width of the new images, in pixels; one number means both.
-    channel_axis : {-1, 1, 2, 3, -2, -3}, default=-1
+    channel_axis : {-1, 1, 2, 3, -2, -3} or None, default=None
         The axis of 4-D X that holds the channels (colors), which stay as they are.
-        Images of 3-D X have one channel.
+        Images of 3-D X have one channel. None
+        is the last one, but refuses X whose axes look swapped; a number says that its
+        axes are meant as they are.
     image_shape : tuple of int, default=None
         Shape of one image, ``(height, width)`` or with the channels, if X is 2-D and
         each row is a flattened image. With None a row of 2-D X is an image of height
@@ -100,7 +109,7 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self,
         size: int | tuple[int, int] = 128,
         *,
-        channel_axis: int = -1,
+        channel_axis: int | None = None,
         image_shape: tuple[int, ...] | None = None,
         fill_value: float = 0,
     ) -> None:
@@ -140,7 +149,8 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         if isinstance(images, np.ndarray):
-            validate_data(self, X, reset=True, skip_check_array=True)
+            original = X if hasattr(X, "columns") else images
+            validate_data(self, original, reset=True, skip_check_array=True)
         elif shape[0] is not None:
             self.n_features_in_ = shape[0]
         self.sample_shape_ = shape
@@ -183,8 +193,30 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             source = RowwiseSource(images, function, new_shape, images.dtype)
             return LazyArray(source, images.rows)
         if images.ndim == 2 and hasattr(self, "sample_shape_"):
-            validate_data(self, X, reset=False, skip_check_array=True)
-        return self._transform(images)
+            original = X if hasattr(X, "columns") else images
+            validate_data(self, original, reset=False, skip_check_array=True)
+        X_tr = self._transform(images)
+        return wrap_output("transform", X_tr, X, self) if X_tr.ndim == 2 else X_tr
+
+    def fit_transform(
+        self, X: ArrayLike | Sequence[ArrayLike], y: Any = None
+    ) -> np.ndarray:
+        """Fit, and cut and pad the same images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_images, height, width) or with an axis of \
+                channels, or a list of images
+            Images.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        X_tr : ndarray
+            What ``fit(X).transform(X)`` returns.
+        """
+        return self.fit(X, y).transform(X)
 
     def _transform(self, X: np.ndarray) -> np.ndarray:
         """Cut and pad images of one size that have been checked."""
@@ -255,6 +287,9 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _check_shape(self, X: np.ndarray | LazyArray) -> None:
         """Check all but the values."""
+        # New images of one row say that the old ones are rows too.
+        if X.ndim == 2 and self.image_shape is None and self._size()[0] > 1:
+            check_rows_are_images(X.shape[1])
         if X.ndim not in (2, 3, 4) or 0 in X.shape or X.dtype.kind not in "biuf":
             raise ValueError(
                 f"Found array of shape {X.shape} and dtype {X.dtype}: "
@@ -262,9 +297,10 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 "(n, height, width, channels) or, flattened, (n, n_pixels), real "
                 "numbers, at least one."
             )
+        self._layout.check(X.shape[1:])
 
     def _check_list(self, X: Sequence[np.ndarray]) -> list[np.ndarray]:
-        images = [plain_array(np.asanyarray(image)) for image in X]
+        images = [plain_array(image, f"X[{row}]") for row, image in enumerate(X)]
         for row, image in enumerate(images):
             if image.ndim not in (2, 3) or 0 in image.shape:
                 found = f"of shape {image.shape}"
@@ -282,6 +318,8 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 "or (height, width, channels), in any size, with as many channels in "
                 f"all of them (channel_axis={self.channel_axis})."
             )
+        for image in images:
+            self._layout.check(image.shape)
         return images
 
     def _check_against_fit(self, shape: tuple[int, ...]) -> None:
@@ -324,13 +362,14 @@ class CropPadImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
 
 def _is_image_list(X: Any) -> bool:
-    """Return whether X is a list of arrays with two axes or more."""
+    """Return whether X is a list of images, which may differ in size."""
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
         X = list(X)
     return (
         isinstance(X, list | tuple)
         and len(X) > 0
-        and all(isinstance(image, np.ndarray) and image.ndim > 1 for image in X)
+        and not is_lazy(X)
+        and all(len(np.shape(image)) > 1 or hasattr(image, "mode") for image in X)
     )
 
 

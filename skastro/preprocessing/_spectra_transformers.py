@@ -18,7 +18,7 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from skastro._compat import Interval, StrOptions, fit_context
+from skastro._compat import Interval, Options, StrOptions, fit_context, wrap_output
 from skastro.utils import (
     LazyArray,
     RowwiseSource,
@@ -26,6 +26,7 @@ from skastro.utils import (
     as_lazy,
     bin_edges,
     check_finite,
+    check_spectra_layout,
     is_lazy,
     name_rows,
     plain_array,
@@ -42,19 +43,26 @@ _ADVICE_INFINITY = (
     "Only NaN pixels can be interpolated: set the infinite ones to NaN, or leave these "
     "rows out."
 )
+# Squares of larger numbers, and sums of these, might overflow.
+_LARGEST = 1e140
 # The standard deviation of normally distributed values over their median absolute
 # deviation, 1 / Phi^-1(3/4).
 _SIGMA_PER_MAD = 1.482602218505602
 
 
-class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseSpectraTransformer(
+    TransformerMixin, BaseEstimator, metaclass=ABCMeta, auto_wrap_output_keys=None
+):
     """Base of the stateless transformers of spectra.
 
     It checks the input and calls the method `_transform` of the subclass, which takes
     the spectra in batches from `_batches`.
     """
 
+    # Whether a unit of the flux does not matter for the result.
+    _any_unit = True
     _parameter_constraints: ClassVar[dict] = {
+        "channel_axis": [None, Options(Integral, {1, 2, -1, -2})],
         "nan_policy": [StrOptions({"raise", "interpolate"})],
     }
 
@@ -110,16 +118,44 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
         self._validate_params()
         if is_lazy(X):
             return self._transform_lazy(as_lazy(X))
-        return self._transform(self._validate(X, reset=False))
+        X_tr = self._transform_given(self._validate(X, reset=False))
+        return wrap_output("transform", X_tr, X, self) if X_tr.ndim == 2 else X_tr
+
+    def fit_transform(self, X: ArrayLike, y: Any = None) -> np.ndarray:
+        """Fit, and transform the same spectra.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_pixels) or \
+                (n_spectra, n_channels, n_pixels)
+            Spectra.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        X_tr : ndarray
+            What ``fit(X).transform(X)`` returns.
+        """
+        return self.fit(X, y).transform(X)
+
+    def _transform_given(self, X: np.ndarray) -> np.ndarray:
+        """Transform spectra in the layout in which they were given."""
+        X_tr = self._transform(self._channels_first(X))
+        # Two axes are exchanged, so that the way back is the same.
+        return np.ascontiguousarray(self._channels_first(X_tr))
+
+    def _transform_rows(self, X: np.ndarray) -> np.ndarray:
+        """Check and transform rows that were read from disk."""
+        return self._transform_given(self._validate(X, reset=False))
 
     def _transform_lazy(self, X: LazyArray) -> LazyArray:
         # Rows are read later; the copy keeps the current parameters until then.
         transformer = copy.copy(self)
         flat = np.zeros((1, *self._validate_lazy(X)), self._dtype_of(X.dtype))
-        example = self._transform(flat)
-        source = RowwiseSource(
-            X, transformer.transform, example.shape[1:], example.dtype
-        )
+        example = self._transform_given(flat)
+        transform = transformer._transform_rows
+        source = RowwiseSource(X, transform, example.shape[1:], example.dtype)
         return LazyArray(source, X.rows)
 
     def _validate_lazy(self, X: LazyArray) -> tuple[int, ...]:
@@ -130,8 +166,20 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
                 f"{type(self).__name__} expects spectra of shape (n_spectra, n_pixels) "
                 "or (n_spectra, n_channels, n_pixels), real numbers, at least one."
             )
+        self._check_layout(X.shape[1:])
         self._check_sample_shape(X.shape[1:])
         return X.shape[1:]
+
+    def _check_layout(self, shape: tuple[int, ...]) -> None:
+        """Refuse swapped axes, unless the user has said where the channels are."""
+        if self.channel_axis is None:
+            check_spectra_layout(shape, "channel_axis=1")
+
+    def _channels_first(self, X: np.ndarray) -> np.ndarray:
+        """View spectra with the pixels on the last axis."""
+        if X.ndim == 3 and self.channel_axis in (2, -1):
+            return np.moveaxis(X, -1, 1)
+        return X
 
     @staticmethod
     def _dtype_of(dtype: np.dtype) -> type:
@@ -158,9 +206,11 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _validate(self, X: ArrayLike, *, reset: bool) -> np.ndarray:
         """Return the spectra as a checked array of native float32 or float64."""
-        original = X
+        array = plain_array(X, any_unit=self._any_unit)
+        # Data frames have names, too.
+        original = X if hasattr(X, "columns") else array
         X = check_array(
-            plain_array(X),
+            array,
             dtype=[np.float64, np.float32],
             allow_nd=True,
             ensure_all_finite=False,
@@ -173,6 +223,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
                 " of shape (n_spectra, n_pixels) or (n_spectra, n_channels, n_pixels) "
                 "with at least one pixel."
             )
+        self._check_layout(X.shape[1:])
         if not reset and hasattr(self, "sample_shape_"):
             if max(X.ndim - 1, len(self.sample_shape_)) > 1:
                 self._check_sample_shape(X.shape[1:])
@@ -184,7 +235,7 @@ class BaseSpectraTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta)
             advice=_ADVICE_INFINITY if interpolate else _ADVICE_NAN,
         )
         if interpolate:
-            _check_fillable(X)
+            _check_fillable(self._channels_first(X))
         if reset:
             # Set last, so that a failing fit sets no attribute.
             validate_data(self, original, reset=True, skip_check_array=True)
@@ -215,6 +266,7 @@ class BaseSpectraScaler(OneToOneFeatureMixin, BaseSpectraTransformer):
     def _transform(self, X: np.ndarray) -> np.ndarray:
         X_tr = np.empty(X.shape, dtype=X.dtype)
         for rows, batch in self._batches(X, np.arange(X.shape[-1])):
+            _avoid_overflow(batch)
             self._scale(batch)
             X_tr[rows] = batch
         return X_tr
@@ -222,6 +274,17 @@ class BaseSpectraScaler(OneToOneFeatureMixin, BaseSpectraTransformer):
     @abstractmethod
     def _scale(self, batch: np.ndarray) -> None:
         """Scale finite float64 spectra in place."""
+
+
+def _avoid_overflow(batch: np.ndarray) -> None:
+    """Bring spectra whose squares are beyond double precision to numbers up to one.
+
+    The results of the scalers do not depend on the spectra's units.
+    """
+    largest = np.maximum(batch.max(axis=-1), -batch.min(axis=-1))[..., None]
+    extreme = (largest > _LARGEST) | ((largest < 1 / _LARGEST) & (largest > 0))
+    if extreme.any():
+        np.divide(batch, largest, out=batch, where=extreme)
 
 
 def _check_fillable(X: np.ndarray) -> None:
@@ -280,6 +343,10 @@ class MinMaxSpectra(BaseSpectraScaler):
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
         pixel toward the ends. Infinite values are always refused.
+    channel_axis : {1, 2, -1, -2} or None, default=None
+        The axis of 3-D X that holds the channels; 2 is the layout of Keras,
+        ``(n_spectra, n_pixels, n_channels)``. None stands for 1, but refuses X whose
+        axes look swapped; a number says that they are meant as they are.
 
     Attributes
     ----------
@@ -332,11 +399,13 @@ class MinMaxSpectra(BaseSpectraScaler):
         quantile_range: tuple[float, float] = (0.0, 100.0),
         clip: bool = False,
         nan_policy: str = "raise",
+        channel_axis: int | None = None,
     ) -> None:
         self.feature_range = feature_range
         self.quantile_range = quantile_range
         self.clip = clip
         self.nan_policy = nan_policy
+        self.channel_axis = channel_axis
 
     def _validate_params(self) -> None:
         super()._validate_params()
@@ -406,6 +475,10 @@ class StandardizeSpectra(BaseSpectraScaler):
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
         pixel toward the ends. Infinite values are always refused.
+    channel_axis : {1, 2, -1, -2} or None, default=None
+        The axis of 3-D X that holds the channels; 2 is the layout of Keras,
+        ``(n_spectra, n_pixels, n_channels)``. None stands for 1, but refuses X whose
+        axes look swapped; a number says that they are meant as they are.
 
     Attributes
     ----------
@@ -455,17 +528,20 @@ class StandardizeSpectra(BaseSpectraScaler):
         robust: bool = False,
         clip: float | None = None,
         nan_policy: str = "raise",
+        channel_axis: int | None = None,
     ) -> None:
         self.robust = robust
         self.clip = clip
         self.nan_policy = nan_policy
+        self.channel_axis = channel_axis
 
     def _scale(self, batch: np.ndarray) -> None:
         if self.robust:
             batch -= np.median(batch, axis=-1, keepdims=True)
             scale = np.median(np.abs(batch), axis=-1, keepdims=True)
             scale *= _SIGMA_PER_MAD
-            scale = np.where(scale == 0, _root_mean_square(batch), scale)
+            if (scale == 0).any():
+                scale = np.where(scale == 0, _root_mean_square(batch), scale)
         else:
             # Without this first step the mean of a constant spectrum has a round-off
             # error, which would then be scaled to one.
@@ -480,7 +556,10 @@ class StandardizeSpectra(BaseSpectraScaler):
 
 def _root_mean_square(batch: np.ndarray) -> np.ndarray:
     """Return the root mean square of each spectrum."""
-    return np.sqrt(np.square(batch).mean(axis=-1, keepdims=True))
+    # Squares of very small and very large values cannot be represented.
+    largest = np.abs(batch).max(axis=-1, keepdims=True)
+    largest[largest == 0] = 1
+    return largest * np.sqrt(np.square(batch / largest).mean(axis=-1, keepdims=True))
 
 
 class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
@@ -509,6 +588,10 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
         What to do with NaN pixels: refuse the input, or interpolate each spectrum
         linearly between the neighboring good pixels, repeating the outermost good
         pixel toward the ends. Infinite values are always refused.
+    channel_axis : {1, 2, -1, -2} or None, default=None
+        The axis of 3-D X that holds the channels; 2 is the layout of Keras,
+        ``(n_spectra, n_pixels, n_channels)``. None stands for 1, but refuses X whose
+        axes look swapped; a number says that they are meant as they are.
 
     Attributes
     ----------
@@ -553,6 +636,7 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
            [2., 4.]])
     """
 
+    _any_unit = False
     _parameter_constraints: ClassVar[dict] = {
         **BaseSpectraTransformer._parameter_constraints,
         "wavelength": ["array-like", None],
@@ -569,25 +653,27 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
         n_bins: int | None = None,
         fill_value: float = np.nan,
         nan_policy: str = "raise",
+        channel_axis: int | None = None,
     ) -> None:
         self.wavelength = wavelength
         self.new_wavelength = new_wavelength
         self.n_bins = n_bins
         self.fill_value = fill_value
         self.nan_policy = nan_policy
+        self.channel_axis = channel_axis
 
     def _set_output(self) -> None:
-        _, _, new_edges = self._grids(self.sample_shape_[-1])
+        shape = self.sample_shape_
+        # The pixels are on one axis, the channels on the other.
+        is_last = len(shape) == 1 or self.channel_axis not in (2, -1)
+        _, _, new_edges = self._grids(shape[-1 if is_last else 0])
         if self.new_wavelength is None:
             self.new_wavelength_ = 0.5 * (new_edges[1:] + new_edges[:-1])
         else:
-            new_wavelength = to_unit_of(self.wavelength, self.new_wavelength)
-            self.new_wavelength_ = np.array(new_wavelength, dtype=np.float64)
-        # Feature names belong to the second axis: to the channels of 3-D input.
-        is_flat = len(self.sample_shape_) == 1
-        self._n_features_out = (
-            len(self.new_wavelength_) if is_flat else self.sample_shape_[0]
-        )
+            self.new_wavelength_ = to_unit_of(self.wavelength, self.new_wavelength)
+        # Feature names belong to the second axis, of channels or pixels.
+        has_channels = len(shape) == 2 and is_last
+        self._n_features_out = shape[0] if has_channels else len(self.new_wavelength_)
 
     def _transform(self, X: np.ndarray) -> np.ndarray:
         positions, edges, new_edges = self._grids(X.shape[-1])
@@ -607,7 +693,7 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
         if self.wavelength is None:
             wavelength = np.arange(n_pixels, dtype=np.float64)
         else:
-            wavelength = np.asarray(self.wavelength, dtype=np.float64)
+            wavelength = plain_array(self.wavelength, "wavelength", any_unit=True)
             if wavelength.shape != (n_pixels,):
                 raise ValueError(
                     f"X holds spectra of {n_pixels} pixels, but wavelength has "

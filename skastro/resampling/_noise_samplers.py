@@ -20,10 +20,12 @@ from skastro._compat import Interval, RealNotInt, StrOptions
 from skastro.augmentation import AUGMENTATIONS, augment_array
 from skastro.utils import (
     check_finite,
+    check_spectra_layout,
     draw_from_seed,
     is_lazy,
     lend_to,
     plain_array,
+    plain_labels,
 )
 
 _ADVICE = (
@@ -67,7 +69,9 @@ class BaseNoiseSampler(BaseSampler):
             The sampler itself.
         """
         super().fit(X, y)
-        self.sampling_strategy_ = self._count_per_class(check_target_type(y))
+        self.sampling_strategy_ = self._count_per_class(
+            check_target_type(plain_labels(y))
+        )
         return self
 
     def fit_resample(self, X: ArrayLike, y: ArrayLike) -> tuple[Any, Any]:
@@ -111,7 +115,7 @@ class BaseNoiseSampler(BaseSampler):
                 f'{type(X).__name__}. Read it, X[:], or use sampler="balanced" and '
                 "augment=... of the estimator, which work on arrays on disk."
             )
-        y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
+        y, binarize_y = check_target_type(plain_labels(y), indicate_one_vs_all=True)
         # Only a data frame with sparse columns has this attribute.
         values = X.sparse.to_dense() if hasattr(X, "sparse") else X
         values = check_array(
@@ -124,7 +128,11 @@ class BaseNoiseSampler(BaseSampler):
         )
         check_consistent_length(values, y)
         check_finite(values, advice=_ADVICE)
-        validate_data(self, X, y, reset=True, skip_check_array=True)
+        if isinstance(self.noise, str):
+            name = f"AUGMENTATIONS[{self.noise!r}]"
+            check_spectra_layout(values.shape[1:], f"noise=skastro.augmentation.{name}")
+        original = X if hasattr(X, "columns") else values
+        validate_data(self, original, y, reset=True, skip_check_array=True)
         return values, y, binarize_y
 
     def _fit_resample(
@@ -161,7 +169,9 @@ class BaseNoiseSampler(BaseSampler):
 def _as_float_frame(X: Any) -> Any:
     """Convert integer columns to floats, so that noise can be added."""
     if hasattr(X, "iloc") and any(dtype.kind != "f" for dtype in X.dtypes):
-        return X.astype(np.float64)
+        return type(X)(
+            plain_array(X).astype(np.float64), index=X.index, columns=X.columns
+        )
     return X
 
 

@@ -2,11 +2,13 @@
 """Reading images of slow-electron velocity-map imaging."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -38,6 +40,7 @@ from skastro.utils import (
     RowwiseSource,
     check_count,
     check_file,
+    check_finite,
     check_memory,
     check_number,
     check_option,
@@ -48,6 +51,9 @@ from skastro.utils import (
 
 _OPENERS: dict[str, Callable] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _DELIMITERS = (",", ";")
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Text with at most this many numbers in a line, and more lines, is a list of pixels.
+_MOST_IN_LIST = 3
 
 
 class ImageColumn:
@@ -102,6 +108,7 @@ def _change(images: np.ndarray, transpose: bool, size: int | None) -> np.ndarray
 
 def sum_pixels(images: np.ndarray, size: int) -> np.ndarray:
     """Make images (n, height, width) smaller by summing square blocks of pixels."""
+    check_pixels(images, "images")
     n, height, width = images.shape
     block, rest = divmod(height, size)
     if height != width or rest or not block:
@@ -112,6 +119,17 @@ def sum_pixels(images: np.ndarray, size: int) -> np.ndarray:
         )
     blocks = images.reshape(n, size, block, size, block)
     return blocks.sum((2, 4), dtype=np.float64).astype(np.float32)
+
+
+def check_pixels(images: np.ndarray, where: str) -> None:
+    """Refuse pixels that are no numbers of electrons."""
+    check_finite(images, input_name=where)
+    if images.size and (least := images.min()) < 0:
+        raise ValueError(
+            f"{where}: pixels hold numbers of electrons, but {(images < 0).sum()} of "
+            f"them are negative, down to {least:g}. Add the background that was "
+            "subtracted, and fill dead pixels."
+        )
 
 
 def read_plain_images(path: Path, lazy: bool, max_bytes: float | None) -> np.ndarray:
@@ -138,7 +156,11 @@ def read_plain_images(path: Path, lazy: bool, max_bytes: float | None) -> np.nda
             f"{path}: holds an array of shape {images.shape} and type {images.dtype}; "
             "expected numbers of shape (height, width) or (n, height, width)."
         )
-    return images if lazy else plain_array(images)
+    if lazy:
+        return images
+    images = plain_array(images)
+    check_pixels(images, str(path))
+    return images
 
 
 def _read_npy(path: Path, lazy: bool, max_bytes: float | None) -> np.ndarray:
@@ -186,21 +208,53 @@ def _read_text(path: Path, max_bytes: float | None) -> np.ndarray:
     content = read_bytes(path, opener, max_bytes)
     # A number of two characters becomes four bytes.
     check_memory(3 * content.getbuffer().nbytes, path, max_bytes)
+    encoding = "utf-16" if content.read(2) in _UTF16 else "utf-8-sig"
+    content.seek(0)
     try:
-        with io.TextIOWrapper(content, encoding="utf-8") as file:
-            lines = (line.strip() for line in file)
-            first = next((line for line in lines if line and line[0] != "#"), "")
-            if not first:
+        with io.TextIOWrapper(content, encoding, errors="replace") as file:
+            stripped = enumerate(line.strip() for line in file)
+            lines = ((row, line) for row, line in stripped if line and line[0] != "#")
+            row, first = next(lines, (0, ""))
+            heading = "" if re.search(r"\d|nan|inf", first, re.IGNORECASE) else first
+            if (heading and not any(lines)) or not first:
                 raise ValueError("it has no lines of numbers")
             delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
             file.seek(0)
-            image = np.loadtxt(file, dtype=np.float32, delimiter=delimiter, ndmin=2)
+            table = np.loadtxt(
+                file,
+                dtype=np.float32,
+                delimiter=delimiter,
+                ndmin=2,
+                skiprows=row + 1 if heading else 0,
+            )
+            if table.shape[1] <= _MOST_IN_LIST < len(table):
+                return _arrange_list(table, heading.strip("\"'").lower())
     except ValueError as error:
         raise ValueError(
             f"{path}: not an image as plain text, rows of as many numbers each: "
             f"{error}. Expected is this, an HDF5 file, an array of numpy (.npy) or an "
             f"image ({', '.join(sorted(IMAGE_SUFFIXES))})."
         ) from error
+    return table
+
+
+def _arrange_list(table: np.ndarray, heading: str) -> np.ndarray:
+    """Arrange lines of x, y and count, one for each pixel, to an image[y, x]."""
+    x_first = not heading.startswith(("y", "row"))
+    columns = table.T[:2][::-1] if x_first else table.T[:2]
+    found = [np.unique(column, return_inverse=True) for column in columns]
+    axes, places = zip(*found, strict=True)
+    image = np.full([len(axis) for axis in axes], np.nan, dtype=np.float32)
+    steps = [np.diff(axis) for axis in axes]
+    even = all(np.ptp(step) <= 0.01 * step.mean() for step in steps if len(step))
+    if table.shape[1] == 3 and image.size == len(table) and even:
+        image[places] = table[:, 2]
+    if np.isnan(image).any():
+        raise ValueError(
+            f"{len(table)} lines of {table.shape[1]} numbers are no image, nor a list "
+            "of x, y and count that has every pixel of a rectangle once, those without "
+            "electrons too. Single electrons are counted by skastro.sevi.bin_electrons"
+        )
     return image
 
 
@@ -404,7 +458,10 @@ def read_sevi(
     ----------
     path : path-like
         The file. Text may be compressed (``.gz``, ``.bz2``, ``.xz``), its numbers
-        separated by blanks, commas or semicolons.
+        separated by blanks, commas or semicolons; a first line without numbers is
+        left out. Each line is a row of the image; or each line has x, y and count of a
+        pixel, in any order of the pixels, where x is the column and y the row, unless
+        the first line begins with "y" or "row".
     source : {"auto", "images", "electrons"}, default="auto"
         Source of the images in a file that has both: the table of images, which "auto"
         prefers, or the detected electrons.
@@ -498,7 +555,8 @@ def read_sevi(
     OSError
         If the file is empty, truncated, damaged, or takes more memory than `max_bytes`.
     TypeError, ValueError
-        If it refers to other files; if it is not a SEVI file (the message lists its
+        If pixels or positions are not finite, or counts are negative; if it refers to
+        other files; if it is not a SEVI file (the message lists its
         content and what is expected); if a table lacks a column, or has one of a wrong
         length; if images, shells or electrons cannot be matched unambiguously; or if a
         parameter is wrong.
@@ -630,6 +688,7 @@ def _read_tables(
             sevi.images = None
             if not lazy:
                 sevi.images = read_images(images, sevi.path, max_bytes, verbose)
+                check_pixels(sevi.images, tables["FinalImage"].where)
             name = tables["FinalImage"].dataset.name
         elif sevi.kind == "electrons":
             found = read_electrons(

@@ -112,10 +112,11 @@ class SEVITable:
                 f"P_{2 * N_BETAS}, in a column 'beta' or in columns 'beta1' to "
                 f"'beta{N_BETAS}'."
             )
+        check_finite(values, input_name=f"{self.where}, column 'beta'")
         return values.astype(np.float64)
 
     def _checked(self, column: str, values: np.ndarray) -> np.ndarray:
-        """Return int64 or float64, after checking for one number per row."""
+        """Return int64 or float64, after checking for one finite number per row."""
         is_id = column.endswith("_id")
         if values.ndim != 1 or values.dtype.kind not in ("iu" if is_id else "iuf"):
             raise ValueError(
@@ -123,6 +124,7 @@ class SEVITable:
                 f"{values.shape[1:]} and type {values.dtype}; expected one "
                 f"{'integer' if is_id else 'number'} per row."
             )
+        check_finite(values, input_name=f"{self.where}, column {column!r}")
         return values.astype(np.int64 if is_id else np.float64)
 
 
@@ -196,10 +198,13 @@ def read_shells(table: SEVITable) -> Shells:
         raise ValueError(f"{table.where} has no rows; expected one per shell.")
     columns: dict[str, np.ndarray | None] = {"beta": table.read_beta()}
     for name in ("radius", "radius_width"):
-        columns[name] = table.read(name) if table.has(name) else None
-    for name, values in columns.items():
-        if values is not None:
-            check_finite(values, input_name=f"{table.where}, column {name!r}")
+        values = table.read(name) if table.has(name) else None
+        if values is not None and (values < 0).any():
+            raise ValueError(
+                f"{table.where}, column {name!r} has negative values, down to "
+                f"{values.min():g}; a radius and its scatter are not negative."
+            )
+        columns[name] = values
     has_id, has_image = table.has("shell_id"), table.has("image_id")
     return Shells(
         table.where,

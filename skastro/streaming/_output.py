@@ -15,7 +15,13 @@ import h5py
 import numpy as np
 from scipy import sparse
 
-from skastro.utils import atomic_hdf5, atomic_write, check_space, row_batches
+from skastro.utils import (
+    atomic_hdf5,
+    atomic_write,
+    check_space,
+    plain_labels,
+    row_batches,
+)
 
 METHODS = (
     "predict_proba",
@@ -201,7 +207,7 @@ class IdColumn:
 
     def __init__(self, ids: Any, n_rows: int) -> None:
         if not hasattr(ids, "dtype"):
-            ids = np.asarray(ids)
+            ids = plain_labels(ids, "ids", what="values")
         self._ids = getattr(ids, "iloc", ids)
         shape = tuple(ids.shape)
         if shape != (n_rows,):
@@ -226,7 +232,8 @@ class IdColumn:
         return self._read(rows.start, rows.stop).astype(self.dtype, copy=False)
 
     def _read(self, start: int, stop: int) -> np.ndarray:
-        return plain_values(self._ids[start:stop], "ids")
+        ids = plain_labels(self._ids[start:stop], "ids", what="values", first_row=start)
+        return plain_values(ids, "ids")
 
 
 def write_hdf5(

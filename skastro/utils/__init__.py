@@ -1,6 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What several packages share: files, arrays on disk, rebinning, checks."""
 
+from skastro.utils._arrays import (
+    in_unit,
+    name_rows,
+    plain_array,
+    plain_labels,
+    plain_samples,
+    plain_values,
+    without_unit,
+)
 from skastro.utils._atomic import atomic_hdf5, atomic_write, check_space
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
@@ -21,6 +30,7 @@ from skastro.utils._image_files import (
     read_image_header,
     read_path_list,
 )
+from skastro.utils._layout import check_rows_are_images, check_spectra_layout
 from skastro.utils._lazy import (
     IMAGE_SUFFIXES,
     LazyArray,
@@ -45,8 +55,8 @@ from skastro.utils._validation import (
     check_option,
     check_range,
     check_real,
-    name_rows,
-    plain_array,
+    check_weights,
+    score_plain,
     suggest_name,
 )
 
@@ -71,11 +81,15 @@ __all__ = [
     "check_option",
     "check_range",
     "check_real",
+    "check_rows_are_images",
     "check_space",
+    "check_spectra_layout",
+    "check_weights",
     "draw_from_seed",
     "error_text",
     "format_path_list",
     "free_memory",
+    "in_unit",
     "inherit_parameters",
     "is_lazy",
     "lend_generators",
@@ -88,6 +102,9 @@ __all__ = [
     "open_image",
     "own_generator",
     "plain_array",
+    "plain_labels",
+    "plain_samples",
+    "plain_values",
     "read_bytes",
     "read_fits_image",
     "read_image_header",
@@ -95,6 +112,8 @@ __all__ = [
     "rebin",
     "rebin_matrix",
     "row_batches",
+    "score_plain",
     "suggest_name",
     "to_unit_of",
+    "without_unit",
 ]

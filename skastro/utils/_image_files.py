@@ -17,6 +17,7 @@ import numpy as np
 from skastro._compat import Interval, Options
 from skastro.utils._files import check_file, check_memory, read_bytes
 from skastro.utils._fits import read_fits_image
+from skastro.utils._layout import check_images_layout
 from skastro.utils._lazy import IMAGE_SUFFIXES, LazyArray
 
 # The data type and number of channels (None: no axis for them) of Pillow's modes.
@@ -300,14 +301,15 @@ class ImageLayout:
     """Where images and channels are in X, by `channel_axis` and `image_shape`.
 
     Images are ``(n, height, width)``, or 4-D with the channels on `channel_axis`, or
-    rows of pixels whose order is that of `image_shape`.
+    rows of pixels whose order is that of `image_shape`. A `channel_axis` of None is the
+    last one, too, but then the user has not said so, and ``check`` looks at the shape.
     """
 
-    channel_axis: int = -1
+    channel_axis: int | None = None
     image_shape: int | tuple[int, ...] | None = None
 
     constraints: ClassVar[dict] = {
-        "channel_axis": [Options(Integral, {-3, -2, -1, 1, 2, 3})],
+        "channel_axis": [None, Options(Integral, {-3, -2, -1, 1, 2, 3})],
         "image_shape": [None, tuple, list, Interval(Integral, 1, None, closed="left")],
     }
 
@@ -334,14 +336,20 @@ class ImageLayout:
             )
         return shape
 
+    def check(self, sample_shape: tuple[Any, ...]) -> None:
+        """Refuse a shape with swapped axes, unless `channel_axis` was given."""
+        if self.channel_axis is None and None not in sample_shape:
+            check_images_layout(tuple(sample_shape))
+
     @property
     def axis_in_sample(self) -> int:
         """The axis of the channels in a single image."""
-        axis = self.channel_axis
+        axis = -1 if self.channel_axis is None else self.channel_axis
         return axis - 1 if axis > 0 else axis + 3
 
     def sizes_of(self, sample_shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
         """Return the number of channels, and height and width."""
+        self.check(sample_shape)
         shape = list(self.image_shape_of(sample_shape))
         n_channels = shape.pop(self.axis_in_sample) if len(shape) == 3 else 1
         return n_channels, tuple(shape)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from skastro.utils._arrays import plain_array
 from skastro.utils._files import physical_memory
 
 # Bytes to read at once: enough for a disk's full speed, and little memory.
@@ -100,6 +101,17 @@ class LazyArray:
     """
 
     def __init__(self, source: Any, rows: Any = None) -> None:
+        if (
+            type(source) is not np.ndarray
+            and not isinstance(source, np.memmap)
+            and (
+                isinstance(source, np.ndarray)
+                or hasattr(source, "to_numpy")
+                or hasattr(source, "detach")
+            )
+        ):
+            # Arrays in memory; a mask or a unit would be lost on the way.
+            source = plain_array(source, "source")
         _check_source(source)
         if rows is not None:
             rows = _row_numbers(rows, source.shape[0])
@@ -319,7 +331,13 @@ class LazyArray:
             if not source.dtype.isnative:
                 out.byteswap(inplace=True)
         else:
-            out[...] = np.asarray(source[start:stop])
+            block = plain_array(source[start:stop])
+            if block.dtype.kind == "f" and out.dtype.kind != "f":
+                raise ValueError(
+                    f"Rows {start} to {stop - 1} of an array of integers hold masked "
+                    "values; fill them, or make it floats, where they become NaN."
+                )
+            out[...] = block
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
+from skastro.utils._arrays import in_unit, plain_array, unit_of
 from skastro.utils._lazy import row_batches
 
 # Overlaps below this fraction of the narrower bin are round-off errors of edges that
@@ -120,7 +121,7 @@ def rebin(
     >>> rebin([1.0, 3.0], [0.5, 1.5], [1.0, 3.0], fill_value=0.0)
     array([2., 0.])
     """
-    flux = np.asarray(flux)
+    flux = plain_array(flux, "flux")
     if flux.dtype.newbyteorder("=") not in (np.float32, np.float64):
         flux = flux.astype(np.float64)
     new_wavelength = to_unit_of(wavelength, new_wavelength)
@@ -137,22 +138,19 @@ def rebin(
 
 def to_unit_of(wavelength: Any, new_wavelength: Any) -> Any:
     """Convert `new_wavelength` to the unit of `wavelength`; neither may have a unit."""
-    unit = getattr(wavelength, "unit", None)
-    new_unit = getattr(new_wavelength, "unit", None)
-    if unit == new_unit:
-        return new_wavelength
-    if unit is None or new_unit is None:
+    unit, new_unit = unit_of(wavelength), unit_of(new_wavelength)
+    if (unit is None) != (new_unit is None):
         raise ValueError(
             f"wavelength has {f'the unit {unit}' if unit else 'no unit'}, but "
             f"new_wavelength has {f'the unit {new_unit}' if new_unit else 'none'}: "
             "give both of them a unit, or neither."
         )
-    return new_wavelength.to(unit).value
+    return in_unit(new_wavelength, unit, "new_wavelength")
 
 
 def _check_ascending(values: ArrayLike, name: str, minimum: int = 1) -> np.ndarray:
     """Check a grid and return it as float64."""
-    values = np.asarray(values, dtype=np.float64)
+    values = plain_array(values, name, any_unit=True).astype(np.float64)
     if values.ndim != 1 or values.size < minimum:
         raise ValueError(
             f"{name} must be one-dimensional with at least {minimum} value(s); got "

@@ -8,30 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from skastro.utils._arrays import name_rows, plain_array, without_unit
 from skastro.utils._lazy import row_batches
-
-_ROWS_NAMED = 10
-
-
-def plain_array(X: Any) -> Any:
-    """Convert an array to the machine's byte order, and masked values to NaN.
-
-    Arrays read from FITS files are big-endian: torch refuses them, and numpy is slow
-    with them. scikit-learn's validation would drop the mask of a masked array. Objects
-    other than numpy arrays, and arrays that need no change, are returned unchanged.
-
-    >>> plain_array(np.ma.masked_equal([1.0, -99.0], -99.0))
-    array([ 1., nan])
-    """
-    if not isinstance(X, np.ndarray):
-        return X
-    if not X.dtype.isnative:
-        X = X.astype(X.dtype.newbyteorder("="))
-    if isinstance(X, np.ma.MaskedArray):
-        if np.ma.is_masked(X) and X.dtype.kind != "f":
-            X = X.astype(np.float64)
-        X = X.filled(np.nan) if np.ma.is_masked(X) else X.data
-    return X
 
 
 def check_finite(
@@ -81,24 +59,27 @@ def check_finite(
     raise ValueError(f"{message} {advice}".rstrip())
 
 
+def check_weights(sample_weight: Any) -> np.ndarray:
+    """Convert weights to a plain array; masked ones are refused, and NaN."""
+    weight = plain_array(sample_weight, "sample_weight")
+    advice = "Give weights of zero to rows that are to be left out."
+    check_finite(weight, input_name="sample_weight", advice=advice)
+    return weight
+
+
+def score_plain(score: Callable, X: Any, y: np.ndarray, sample_weight: Any) -> float:
+    """Call a ``score`` of scikit-learn, which knows no masks, with plain arrays."""
+    if sample_weight is not None:
+        sample_weight = check_weights(sample_weight)
+    return score(X, y, sample_weight=sample_weight)
+
+
 def _small_blocks(X: Any, blocks: Iterable[slice]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the first row and the values of parts that fit the processor's cache."""
     for rows in blocks:
         block = np.asarray(X[rows])
         for part in row_batches(block.shape):
             yield rows.start + part.start, block[part]
-
-
-def name_rows(rows: Iterable[int]) -> str:
-    """List row numbers for a message; the first ten if there are more.
-
-    >>> name_rows(range(100))
-    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 90 more'
-    """
-    rows = list(rows)
-    text = ", ".join(str(row) for row in rows[:_ROWS_NAMED])
-    hidden = len(rows) - _ROWS_NAMED
-    return f"{text}, and {hidden} more" if hidden > 0 else text
 
 
 def suggest_name(name: Any, known: Iterable[str], *, list_all: bool = True) -> str:
@@ -161,12 +142,18 @@ def check_each(
 
 
 def check_number(
-    value: float, name: str, least: float = -np.inf, most: float = np.inf
+    value: float,
+    name: str,
+    least: float = -np.inf,
+    most: float = np.inf,
+    unit: str = "",
 ) -> float:
     """Return a finite number from `least` to `most` as a float, or refuse the value.
 
-    A `least` below 1e-300 stands for any positive number.
+    A `least` below 1e-300 stands for any positive number. A quantity is converted to
+    `unit`, and refused without one.
     """
+    value = without_unit(value, unit, name)
     check_real(value, name)
     if not np.isfinite(value) or not least <= value <= most:
         limits = _limits(least, most)
@@ -182,14 +169,16 @@ def check_range(
     least: float = -np.inf,
     most: float = np.inf,
     integer: bool = False,
+    unit: str = "",
 ) -> tuple[float, float]:
     """Return the lowest and the highest value of a range; a number is both.
 
-    The limits are those of :func:`check_number`; `integer` asks for integers.
+    Limits and unit are those of :func:`check_number`; `integer` asks for integers.
 
     >>> check_range(3, "tilt"), check_range((0, 5), "tilt")
     ((3.0, 3.0), (0.0, 5.0))
     """
+    value = without_unit(value, unit, name)
     # Type checkers do not know that int and float are Real.
     pair = (value, value) if isinstance(value, int | float | Real) else value
     try:

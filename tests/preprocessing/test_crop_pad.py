@@ -151,7 +151,6 @@ def test_images_of_unequal_size(as_object_array):
         ((4, 4), "u1", r"of shape \(4, 4\) after one of shape \(5, 6, 3\)"),
         ((4, 0, 3), "u1", r"of shape \(4, 0, 3\)"),
         ((4, 4, 4, 3), "u1", r"of shape \(4, 4, 4, 3\)"),
-        ((4, 4, 3), "c8", "of dtype complex64"),
     ],
 )
 def test_lists_of_images_that_do_not_fit_together(shape, dtype, found):

@@ -94,7 +94,7 @@ def test_name_rows():
 def test_plain_array():
     native = np.arange(3.0)
     assert plain_array(native) is native
-    assert plain_array([1, 2]) == [1, 2]
+    assert_array_equal(plain_array([1, 2]), [1, 2])
     swapped = plain_array(np.arange(3, dtype=">i2"))
     assert swapped.dtype == np.int16
     assert_array_equal(swapped, [0, 1, 2])

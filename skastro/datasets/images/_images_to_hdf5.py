@@ -32,6 +32,7 @@ from skastro.utils import (
     LazyArray,
     atomic_hdf5,
     check_space,
+    plain_labels,
     read_path_list,
 )
 
@@ -231,7 +232,7 @@ def _encode(
     """Check labels, and convert strings to integers and the list of strings."""
     if labels is None:
         return None, None
-    labels = np.asarray(labels)
+    labels = plain_labels(labels, "labels")
     if labels.dtype.kind == "O":
         # For example strings of pandas.
         labels = np.array(labels.tolist())

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The input layer: plain arrays of what users give as numbers, labels or lengths."""
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+_ROWS_NAMED = 10
+# Modes of Pillow's images whose pixels are brightness or colors.
+_PIXEL_MODES = {"L", "LA", "RGB", "RGBA", "I", "I;16", "I;16L", "I;16B", "F"}
+
+
+def plain_array(X: Any, name: str = "X", *, any_unit: bool = False) -> np.ndarray:
+    """Convert numbers of any container to a plain array; masked values become NaN.
+
+    `X` is an array of numpy, its masked arrays and astropy's ones, a table column, a
+    Quantity, a Tensor, a data frame, an array on disk, an image of Pillow, or lists and
+    object arrays of such. The result has the machine's byte order and the dtype of
+    `X`; masked or missing integers make it float64. What needs no change is returned
+    as it is. A unit would be lost, so that it is refused unless `any_unit` says that
+    it does not matter. Text, dates, tables and complex numbers are refused.
+
+    >>> plain_array(np.ma.masked_equal([1.0, -99.0], -99.0))
+    array([ 1., nan])
+    >>> plain_array(["1.0", "2.0"], "flux")
+    Traceback (most recent call last):
+        ...
+    TypeError: flux must hold numbers, but holds text (dtype <U3). Convert it first,
+    with numpy.asarray(flux, dtype=float) for instance.
+    """
+    if type(X) is np.ndarray and X.dtype.kind in "biuf":
+        return X if X.dtype.isnative else X.astype(X.dtype.newbyteorder("="))
+    X = _in_memory(X, name)
+    if isinstance(X, list | tuple):
+        return _join(X, name, any_unit)
+    X, mask = _without_mask(_without_unit(X, name, any_unit))
+    if mask is not None and mask.any():
+        X = X.astype(X.dtype if X.dtype.kind in "fcO" else np.float64)
+        X[mask] = np.nan
+    if X.dtype == object:
+        return _join(X.tolist(), name, any_unit) if X.ndim else _number(X.item(), name)
+    if X.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has dtype {X.dtype}. Give its real "
+            "part or its absolute values."
+        )
+    if X.dtype.kind not in "biuf":
+        _refuse_dtype(X, name)
+    return X if X.dtype.isnative else X.astype(X.dtype.newbyteorder("="))
+
+
+def plain_labels(
+    y: Any, name: str = "y", *, what: str = "labels", first_row: int = 0
+) -> np.ndarray:
+    """Convert labels, or names of rows, to an array; bytes become text.
+
+    Masked and missing ones (None, NaN, ``pandas.NA``) are refused, with their rows,
+    counted from `first_row`. Blanks at the end, with which FITS files fill up bytes,
+    go.
+
+    >>> plain_labels([b"STAR", b"QSO "])
+    array(['STAR', 'QSO'], dtype='<U4')
+    >>> plain_labels(["STAR", None])
+    Traceback (most recent call last):
+        ...
+    ValueError: y has missing labels in rows 1. Leave these rows out.
+    """
+    y = _in_memory(y, name)
+    if isinstance(y, list | tuple):
+        y = _labels_of(y, name)
+    is_padded = type(y).__name__ == "chararray"
+    y, mask = _without_mask(_without_unit(y, name, any_unit=True))
+    missing = np.zeros(y.shape, bool) if mask is None else mask
+    if y.dtype.kind == "f":
+        missing = missing | np.isnan(y)
+    elif y.dtype == object:
+        absent = [_is_missing(item) for item in y.ravel()]
+        missing = missing | np.reshape(np.array(absent, bool), y.shape)
+    if missing.any():
+        missing = np.atleast_1d(missing)
+        rows = np.flatnonzero(missing.reshape(len(missing), -1).any(axis=1))
+        raise ValueError(
+            f"{name} has missing {what} in rows {name_rows(first_row + rows)}. Leave "
+            "these rows out."
+        )
+    if y.dtype == object and any(isinstance(item, bytes) for item in y.flat):
+        y = np.array(y.tolist(), dtype=np.bytes_)
+    if y.dtype.kind == "S":
+        y, is_padded = np.char.decode(y, "utf-8"), True
+    if is_padded:
+        y = np.char.rstrip(y, " ")
+    return y if y.dtype.isnative else y.astype(y.dtype.newbyteorder("="))
+
+
+def plain_samples(X: Any) -> Any:
+    """Convert samples for estimators that may know no masks, such as scikit-learn's.
+
+    Data frames keep their names; sparse matrices and what has several parts, or is on
+    disk, stays as it is.
+    """
+    from skastro.utils._lazy import is_lazy
+
+    stays = hasattr(X, "columns") or hasattr(X, "nnz") or isinstance(X, Mapping)
+    return X if stays or is_lazy(X) else plain_array(X)
+
+
+def plain_values(values: Any, name: str) -> np.ndarray:
+    """Convert numbers, which may be missing, or else labels."""
+    try:
+        return plain_array(values, name, any_unit=True)
+    except TypeError:
+        return plain_labels(values, name)
+
+
+def in_unit(values: Any, unit: Any, name: str) -> Any:
+    """Convert numbers, a Quantity or a table column to plain numbers in a unit.
+
+    Numbers without a unit are taken to be in it already. The result is float64, an
+    array or for a single number a scalar; masked values are NaN. Raises ValueError
+    for a unit of another dimension.
+
+    >>> from astropy import units as u
+    >>> float(in_unit(2.166 * u.um, "Angstrom", "wavelength"))
+    21660.0
+    >>> in_unit([1 * u.s], "Angstrom", "wavelength")
+    Traceback (most recent call last):
+        ...
+    ValueError: wavelength has the unit s, which cannot be converted to Angstrom. Give
+    it in a unit like Angstrom, or as plain numbers in Angstrom.
+    """
+    own = unit_of(values)
+    plain = plain_array(values, name, any_unit=True)
+    if own is not None:
+        try:
+            plain = own.to(unit, plain)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{name} has the unit {own or '1'}, which cannot be converted to "
+                f"{unit}. Give it in a unit like {unit}, or as plain numbers in {unit}."
+            ) from error
+    return np.asarray(plain, dtype=np.float64)[()]
+
+
+def without_unit(value: Any, unit: str, name: str) -> Any:
+    """Convert a quantity, or a pair of them, to `unit`; leave other values alone.
+
+    With an empty `unit` quantities are refused.
+    """
+    parts = value if isinstance(value, tuple | list) else (value,)
+    if not any(hasattr(part, "unit") for part in parts):
+        return value
+    return (in_unit(value, unit, name) if unit else plain_array(value, name)).tolist()
+
+
+def name_rows(rows: Any) -> str:
+    """List row numbers for a message; the first ten if there are more.
+
+    >>> name_rows(range(100))
+    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 90 more'
+    """
+    rows = list(rows)
+    text = ", ".join(str(row) for row in rows[:_ROWS_NAMED])
+    hidden = len(rows) - _ROWS_NAMED
+    return f"{text}, and {hidden} more" if hidden > 0 else text
+
+
+def _in_memory(X: Any, name: str) -> Any:
+    """Read what other packages hold into an array; lists stay lists."""
+    from skastro.utils._lazy import as_lazy, is_lazy
+
+    if isinstance(X, np.ndarray):
+        return X
+    if hasattr(X, "nnz") and hasattr(X, "toarray"):
+        raise TypeError(
+            f"Sparse data was passed for {name}, but dense data is required. Use "
+            f"{name}.toarray()."
+        )
+    package = type(X).__module__.partition(".")[0]
+    if hasattr(X, "detach"):
+        # numpy has no bfloat16.
+        X = X.float() if str(X.dtype) == "torch.bfloat16" else X
+        return X.detach().resolve_conj().resolve_neg().cpu().numpy()
+    if hasattr(X, "compute") and package == "dask":
+        return np.asanyarray(X.compute())
+    if package in ("h5py", "zarr"):
+        return np.asarray(X[...])
+    if is_lazy(X):
+        return as_lazy(X)[:]
+    if hasattr(X, "to_numpy"):
+        return X.to_numpy()
+    if package == "PIL":
+        if X.mode not in _PIXEL_MODES:
+            raise TypeError(
+                f"{name} holds an image of mode {X.mode!r}, but expected gray levels "
+                "or RGB; convert it with Pillow's Image.convert('RGB')."
+            )
+        return np.asarray(X)
+    if hasattr(X, "mask") and hasattr(X, "unit") and hasattr(X, "data"):
+        # NDData of astropy; without this its unit would be lost.
+        array = np.ma.array(X.data, mask=np.ma.nomask if X.mask is None else X.mask)
+        if X.unit is None:
+            return array
+        from astropy.table import MaskedColumn
+
+        return MaskedColumn(array, unit=X.unit)
+    return X if isinstance(X, list | tuple) else np.asanyarray(X)
+
+
+def _without_unit(X: np.ndarray, name: str, any_unit: bool) -> np.ndarray:
+    """Take the unit off a Quantity or a column, or refuse it."""
+    unit = getattr(X, "unit", None)
+    if unit is None:
+        return X
+    if any_unit:
+        return X.value  # type: ignore[attr-defined]
+    try:
+        factor = float(unit.to(""))
+    except (ValueError, TypeError):
+        raise TypeError(
+            f"{name} has the unit {unit}, which would be lost: results do not know it, "
+            f"and other data may have another. Give plain numbers, all in one unit: "
+            f"{name}.value, or {name}.to_value({str(unit)!r})."
+        ) from None
+    return X.value if factor == 1 else X.value * factor  # type: ignore[attr-defined]
+
+
+def _without_mask(X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Separate values from their mask, that of numpy or of astropy."""
+    if isinstance(X, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(X) if X.dtype.names is None else None
+        return np.asarray(np.ma.getdata(X)), mask
+    if hasattr(X, "unmasked"):
+        return np.asarray(X.unmasked), np.asarray(X.mask)  # type: ignore[attr-defined]
+    return np.asarray(X), None
+
+
+def unit_of(values: Any) -> Any:
+    """Return the unit of an array, or of the first item of a list that has one."""
+    items = values if isinstance(values, list | tuple) else [values]
+    units = (getattr(item, "unit", None) for item in items)
+    return next((unit for unit in units if unit is not None), None)
+
+
+def _to_plain_items(values: Any) -> Any:
+    """Bring the items of a list that have units to that of the first."""
+    unit = unit_of(values)
+    if unit is None or not isinstance(values, list | tuple):
+        return values
+    from astropy.units import Quantity
+
+    return [Quantity(value, subok=True).to_value(unit) for value in values]
+
+
+def _join(items: Sequence[Any], name: str, any_unit: bool) -> np.ndarray:
+    """Make one array of a list of numbers, lists or arrays."""
+    if any_unit:
+        items = _to_plain_items(items)
+    items = [np.nan if _is_missing(item) else item for item in items]
+    if all(issubclass(kind, Real) for kind in {type(item) for item in items}):
+        array = np.asarray(items)
+        return array.astype(np.float64) if array.dtype == object else array
+    parts = [plain_array(item, name, any_unit=any_unit) for item in items]
+    shapes = {part.shape for part in parts}
+    if len(shapes) > 1:
+        some = ", ".join(map(str, sorted(shapes)[:5]))
+        raise ValueError(
+            f"{name} is a list of arrays of {len(shapes)} different shapes, such as "
+            f"{some}, but all samples must have one. skastro.CropPadImages cuts and "
+            "pads images to one size; skastro.RebinSpectra brings spectra to one grid."
+        )
+    return np.stack(parts)
+
+
+def _labels_of(items: Sequence[Any], name: str) -> np.ndarray:
+    """Make an array of a list of labels, so that numpy turns none into text."""
+    items = [item.item() if hasattr(item, "detach") else item for item in items]
+    if any(_is_missing(item) for item in items):
+        array = np.empty(len(items), object)
+        array[:] = items
+        return array
+    is_text = {isinstance(item, str | bytes) for item in items}
+    if len(is_text) > 1:
+        raise ValueError(f"{name} mixes text and numbers; give labels of one kind.")
+    return np.asarray(items)
+
+
+def _is_missing(item: Any) -> bool:
+    if item is None or item is np.ma.masked or type(item).__name__ == "NAType":
+        return True
+    return isinstance(item, float) and item != item
+
+
+def _number(item: Any, name: str) -> np.ndarray:
+    """Convert a single object, such as a Decimal."""
+    try:
+        return np.asarray(float(item))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must hold numbers: {error}.") from error
+
+
+def _refuse_dtype(X: np.ndarray, name: str) -> None:
+    if X.dtype.kind == "V":
+        raise TypeError(
+            f"{name} must hold numbers, but is a table with the columns "
+            f"{X.dtype.names}. Give one of the columns."
+        )
+    what = "dates" if X.dtype.kind in "mM" else "text"
+    raise TypeError(
+        f"{name} must hold numbers, but holds {what} (dtype {X.dtype}). Convert it "
+        f"first, with numpy.asarray({name}, dtype=float) for instance."
+    )

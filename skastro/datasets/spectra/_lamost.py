@@ -167,7 +167,10 @@ def _coadd_tables(hdul: fits.HDUList) -> list[fits.BinTableHDU]:
     return [
         hdu
         for hdu in hdul[1:]
-        if is_table(hdu) and hdu.name not in _ARMS and needed <= {*column_names(hdu)}
+        # Other names are those of arms and of single exposures.
+        if is_table(hdu)
+        and hdu.name in ("", "COADD")
+        and needed <= {*column_names(hdu)}
     ]
 
 

@@ -124,7 +124,14 @@ def floats(values: ArrayLike, name: str = "flux") -> np.ndarray:
 
 def bits(values: ArrayLike) -> np.ndarray:
     """Copy a bit mask, which some surveys store as floats, to integers."""
-    return np.nan_to_num(np.asarray(values)).astype(np.int64)
+    values = np.nan_to_num(np.asarray(values))
+    result = values.astype(np.int64)
+    if (result != values).any():
+        raise ValueError(
+            "a mask of bits holds other numbers than integers; rows or columns of the "
+            "file are misaligned"
+        )
+    return result
 
 
 def log_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:

@@ -106,9 +106,15 @@ def without_nulls(column: np.ma.MaskedArray | np.ndarray) -> np.ndarray:
     return values.filled("" if values.dtype.kind in "SU" else np.nan)
 
 
+def split_unit(values: Any) -> tuple[Any, units.UnitBase | None]:
+    """Return an array with NaN for masked values, and its unit."""
+    unit = getattr(values, "unit", None)
+    return plain_array(values if unit is None else values.value), unit
+
+
 def floats(values: ArrayLike, name: str = "flux") -> np.ndarray:
     """Copy to native single precision; masked values become NaN."""
-    exact = np.asarray(plain_array(values))
+    exact = np.asarray(split_unit(values)[0])
     result = np.array(exact, dtype=np.float32)
     if exact.dtype.kind != "f" or exact.dtype.itemsize <= result.itemsize:
         return result
@@ -170,11 +176,13 @@ def check_wavelength(values: ArrayLike) -> np.ndarray:
 
     Values without a unit are taken to be in Angstrom unless they could be nanometers.
     """
-    quantity = units.Quantity(plain_array(values), dtype=np.float64)
-    plain = quantity.unit == units.dimensionless_unscaled
-    wavelength = np.array(
-        quantity.value if plain else quantity.to_value(WAVELENGTH_UNIT)
-    )
+    if isinstance(values, list | tuple):
+        values = units.Quantity(values)
+    plain_values, unit = split_unit(values)
+    wavelength = np.array(plain_values, dtype=np.float64)
+    plain = unit is None or unit == units.dimensionless_unscaled
+    if not plain:
+        wavelength = (wavelength * unit).to_value(WAVELENGTH_UNIT)
     if wavelength.ndim != 1 or wavelength.size == 0:
         raise ValueError(
             f"the wavelengths must be a vector, but have shape {wavelength.shape}"

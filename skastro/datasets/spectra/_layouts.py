@@ -23,9 +23,9 @@ from skastro.datasets.spectra._fields import (
     floats,
     integer,
     number,
+    split_unit,
     text,
 )
-from skastro.utils import plain_array
 
 ENTRY_POINTS = "skastro.spectrum_layouts"
 
@@ -346,7 +346,7 @@ def check_spectrum(fields: dict[str, Any]) -> Bunch:
     """Check the fields of one spectrum and complete those of read_spectrum."""
     spectrum = Bunch(**fields)
     flux, unit = fields["flux"], fields["flux_unit"]
-    stated = getattr(flux, "unit", unit or units.dimensionless_unscaled)
+    stated = units.Unit(getattr(flux, "unit", None) or unit or "")
     spectrum.flux_unit = units.Unit(unit or stated)
     spectrum.flux = floats(_in_unit(flux, stated, spectrum.flux_unit))
     ivar = _in_unit(fields["ivar"], stated**-2, spectrum.flux_unit**-2)
@@ -391,8 +391,8 @@ def check_spectrum(fields: dict[str, Any]) -> Bunch:
 
 def _in_unit(values: Any, stated: units.UnitBase, unit: units.UnitBase) -> Any:
     """Convert a quantity, or an array in the unit `stated`, to `unit`."""
-    if not isinstance(values, units.Quantity):
-        if stated == unit:
-            return values
-        values = units.Quantity(plain_array(values), stated)
-    return values.to_value(unit)
+    plain, own = split_unit(values)
+    own = stated if own is None else own
+    if own == unit:
+        return plain
+    return np.asarray(plain, dtype=np.float64) * own.to(unit)

@@ -201,8 +201,10 @@ def register_layout(
         ``ivar`` and ``wavelength`` of shape (n_pixels,) are needed; every other field
         of :func:`read_spectrum` is optional, apart from ``mask``, ``wavelength_unit``,
         ``layout`` and ``path``, which skastro adds. Wavelengths ascend and are in Å or
-        an astropy quantity; ``flux_unit`` is dimensionless and ``vacuum`` True by
-        default. skastro copies the arrays. None returns a decorator.
+        an astropy quantity, which they must be below 900 Å or if they end below 3000.
+        Flux may be a quantity, too; otherwise ``flux_unit`` is dimensionless by
+        default. ``vacuum`` is True by default. skastro copies the arrays. None returns
+        a decorator.
     description : str, default=""
         Content of a file of this layout, for the message about unknown files. Empty
         means the name.
@@ -240,9 +242,10 @@ def register_layout(
     Registered layouts precede the built-in ones; among them, those with
     ``opens="path"`` precede those with ``opens="fits"``. If two layouts of one such
     group recognize a file, the readers refuse it and name both. An exception in
-    `recognize` or `read` becomes a ``ValueError`` that names the file and the layout;
-    :func:`read_spectra` lists the file in `failures` and continues. Processes that read
-    in parallel receive the layouts of the calling process.
+    `read`, or in `recognize` for a file that no other layout recognizes, becomes a
+    ``ValueError`` that names the file and the layout; :func:`read_spectra` lists the
+    file in `failures` and continues. Processes that read in parallel receive the
+    layouts of the calling process.
 
     Examples
     --------

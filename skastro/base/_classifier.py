@@ -140,6 +140,12 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
+        empty = np.flatnonzero(y == "") if y.dtype.kind in "UO" else ()
+        if len(empty):
+            raise ValueError(
+                "y has empty labels, by which readers of surveys mark unknown classes, "
+                f"in rows {name_rows(empty)}. Leave these rows out: those of y != ''."
+            )
         given = self.classes if classes is None else classes
         given = None if given is None or not len(given) else plain_labels(given)
         if given is not None and _are_codes(y, given):

@@ -177,27 +177,31 @@ def error_text(error: Exception) -> str:
 def _check_hdus(file: BinaryIO, max_bytes: float) -> int:
     """Check the headers, the end of each HDU and of the file; return the last end."""
     end = index = 0
+    size = None if isinstance(file, gzip.GzipFile) else _size_of(file)
     while header := _read_header(file, index):
         where = f"the header of HDU {index}"
         n_bytes = _data_size(header, where)
         start = file.tell()
         end = start + -(-n_bytes // _BLOCK) * _BLOCK
         memory = max(end, _image_size(header, where, "Z") if b"ZIMAGE" in header else 0)
-        plain_size = None if isinstance(file, gzip.GzipFile) else _size_of(file)
-        if memory > max_bytes and (plain_size is None or plain_size >= end):
+        complete = size is None or end <= size
+        if complete and memory > max_bytes:
             raise OSError(
                 f"it needs {memory} bytes of memory, more than the {max_bytes:.0f} that"
                 " are allowed; set max_bytes to read it"
             )
         if n_bytes:
-            file.seek(start + n_bytes - 1)
-            rest = file.read(end - start - n_bytes + 1)
-            if len(rest) <= end - start - n_bytes:
+            padding = b""
+            if complete:
+                file.seek(start + n_bytes - 1)
+                padding = file.read(end - start - n_bytes + 1)[1:]
+                complete = file.tell() == end
+            if not complete:
                 raise OSError(
                     f"it is truncated: {_size_of(file)} bytes where its headers "
                     f"announce {end}"
                 )
-            if rest[1:].strip(b"\0 "):
+            if padding.strip(b"\0 "):
                 raise OSError(
                     f"{where} announces {n_bytes} bytes of data, but more follow"
                 )

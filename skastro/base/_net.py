@@ -316,6 +316,8 @@ class BaseNet(NeuralNet):
     _training: _Training | None = None
     _is_fitting = False
     _state_text: str | None = None
+    # Whether weights were loaded without what fit learns beside them.
+    _has_weights_alone = False
 
     # Parameters -----------------------------------------------------------------
 
@@ -1689,6 +1691,7 @@ class BaseNet(NeuralNet):
         """Take over the learned state of a file; None stands for a file without it."""
         if text is None:
             self._forget_measurements()
+            self._has_weights_alone = True
             return
         content = decode_state(text)
         state = content["state"]

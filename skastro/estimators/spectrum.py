@@ -233,6 +233,7 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
         warm_start: bool = False,
         verbose: int = 1,
         classes: Any = None,
+        warn_novelty: bool = False,
         callbacks: list | str | None = None,
         iterator_train: type = BatchIterator,
         iterator_valid: type = BatchIterator,

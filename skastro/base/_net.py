@@ -618,7 +618,8 @@ class BaseNet(NeuralNet):
                 self._initialize_optimizer()
             return
         before = dict(self.__dict__)
-        with torch_generator(self._torch_device, draw_seed(self.random_state)):
+        # Modules are built on the CPU; what they draw is mostly overwritten.
+        with torch.random.fork_rng(devices=[]):
             super().set_params(**params)
         pairs = [(before.get(f"{n}_"), self.__dict__.get(f"{n}_")) for n in names]
         # Modules that were given are the user's.

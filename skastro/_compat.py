@@ -133,6 +133,10 @@ PRIVATE_MEMBERS = {
             "Samples of any shape are checked, which the sampler's own check refuses. "
             "Public way: an own `fit_resample`."
         ),
+        "_fit": (
+            "Fits all steps but the last; arguments of the last one then follow the "
+            "rows that were drawn. Public way: none."
+        ),
         "_fit_resample": "The method that samplers are documented to implement.",
         "_sampling_type": (
             "Read by `fit_resample`: 'bypass' leaves the counts to the sampler."

@@ -6,7 +6,9 @@ from itertools import count
 from typing import Any
 
 import imblearn.pipeline
+import numpy as np
 
+from skastro._compat import check_method_params
 from skastro.streaming import predict_stream
 
 __all__ = ["Pipeline", "make_pipeline"]
@@ -16,7 +18,9 @@ class Pipeline(imblearn.pipeline.Pipeline):
     """Chain of transformers, samplers and a final estimator.
 
     This is imbalanced-learn's pipeline: scikit-learn's with samplers that act in
-    ``fit`` only. In addition, its steps need no names.
+    ``fit`` only. In addition, its steps need no names, and arguments of the last step's
+    ``fit`` that hold one value a sample, such as ``sample_weight``, follow the rows
+    that samplers draw, by their ``sample_indices_``.
 
     Parameters
     ----------
@@ -89,6 +93,50 @@ class Pipeline(imblearn.pipeline.Pipeline):
         super()._validate_params()
         _check_steps(self.steps)
 
+    def _fit(
+        self, X: Any, y: Any = None, routed_params: Any = None, raw_params: Any = None
+    ) -> tuple[Any, Any]:
+        names, rows = [name for name, _ in self.steps], np.arange(_length(X))
+        given = {name: routed_params.get(name, {}) for name in names}
+        samplers = [n for n, step in self.steps[:-1] if hasattr(step, "fit_resample")]
+        for name in names[names.index(samplers[0]) + 1 : -1] if samplers else ():
+            if self._per_sample(X, given[name], rows):
+                raise ValueError(
+                    f"Step {name!r} was given values of each sample, such as "
+                    f"sample_weight, but step {samplers[0]!r} before it draws other "
+                    "rows. Only values for the last step follow these."
+                )
+        resampled = super()._fit(X, y, routed_params, raw_params)
+        last = given[names[-1]]
+        if not samplers or not self._per_sample(X, last, rows):
+            return resampled
+        for name in samplers:
+            sampler = dict(self.steps)[name]
+            if not hasattr(sampler, "sample_indices_"):
+                raise ValueError(
+                    f"Step {name!r}, {type(sampler).__name__}, does not tell which "
+                    "rows it has drawn (sample_indices_), so that values of each "
+                    "sample, such as sample_weight, cannot follow. Leave them out, or "
+                    "take a sampler that copies and drops rows."
+                )
+            rows = rows[sampler.sample_indices_]
+        for method, values in self._per_sample(X, last, rows).items():
+            last[method] = {**last[method], **values}
+        return resampled
+
+    def _per_sample(self, X: Any, params: Any, rows: np.ndarray) -> dict[str, dict]:
+        """Select rows of the arguments that hold one value a sample, by method."""
+        found = {}
+        for method, values in params.items():
+            selected = check_method_params(X, values, rows)
+            found[method] = {
+                name: value
+                for name, value in selected.items()
+                if value is not values[name]
+                and name not in (self.transform_input or ())
+            }
+        return {method: values for method, values in found.items() if values}
+
 
 def make_pipeline(
     *steps: Any,
@@ -151,6 +199,10 @@ def _name_steps(steps: Any) -> Any:
         taken.add(name)
         named.append((name, step))
     return named
+
+
+def _length(X: Any) -> int:
+    return X.shape[0] if hasattr(X, "shape") else len(X)
 
 
 def _is_named(step: Any) -> bool:

@@ -126,7 +126,10 @@ def entries(path: str, section: str) -> dict[str, tuple[str, list[str]]]:
 # whose text differs for a reason.
 NETS = ["SpectrumClassifier", "GalaxyClassifier", "GalaxyRegressor", "SEVIRegressor"]
 ALIKE = [
-    (["SpectrumClassifier", "GalaxyClassifier"], {"module", "augment"}),
+    (
+        ["SpectrumClassifier", "GalaxyClassifier"],
+        {"module", "augment", "normalization"},
+    ),
     (
         ["GalaxyClassifier", "GalaxyRegressor"],
         {"module"} | {"criterion", "restore_best_weights"},

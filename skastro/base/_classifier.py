@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from skorch import NeuralNetClassifier
@@ -71,6 +72,10 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         come equally often.
     classes : array-like of shape (n_classes,), default=None
         All labels, where the training samples may not show every class.
+    warn_novelty : bool, default=False
+        Whether ``predict`` and ``predict_proba`` warn of samples that are less alike to
+        the training set, by ``score_samples``, than any sample of the validation. It
+        takes a second pass through the network.
 
     Attributes
     ----------
@@ -81,6 +86,9 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     training_features_ : ndarray of shape (n_kept, n_features)
         Features of some training samples, which ``score_samples`` compares others
         with; of modules with a method ``forward_features``.
+    novelty_threshold_ : float
+        The lowest ``score_samples`` of the validation samples, without validation of
+        the training samples; only with `warn_novelty`.
 
     Examples
     --------
@@ -112,6 +120,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         class_weight: dict | str | None = None,
         sampler: str | None = None,
         classes: Any = None,
+        warn_novelty: bool = False,
         **kwargs: Any,
     ) -> None:
         BaseNet.__init__(self, module, criterion, **kwargs)
@@ -119,6 +128,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         self.class_weight = class_weight
         self.sampler = sampler
         self.classes = classes
+        self.warn_novelty = warn_novelty
 
     @property
     def classes_(self) -> np.ndarray:
@@ -209,6 +219,15 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         self._calibrate(valid)
         first_epoch = self._training.first_epoch if self._training else 0
         self._learn_features(train, len(self.history) - first_epoch)
+        if self.warn_novelty:
+            known = self.score_samples(train if valid is None else valid)
+            self.novelty_threshold_ = float(known.min())
+
+    def _learn_from_training_data(self, dataset: Any) -> None:
+        super()._learn_from_training_data(dataset)
+        if self.warn_novelty:
+            # Before the training, rather than at its end.
+            self._check_has_score()
 
     def _check_state_is_complete(self) -> None:
         super()._check_state_is_complete()
@@ -216,6 +235,8 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
             return
         if self.calibrate:
             self._require_learned("temperature_")
+        if self.warn_novelty:
+            self._require_learned("novelty_threshold_")
 
     def _check_can_calibrate(self) -> None:
         """Refuse, before any work, what leaves no temperature to fit."""
@@ -288,6 +309,18 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         outputs = self._feature_net().forward_iter(some)
         self.training_features_ = torch.cat(list(outputs)).numpy()
 
+    def _check_has_score(self) -> None:
+        """Refuse modules whose outputs tell nothing of how alike samples are."""
+        has_features = hasattr(self.module_, "forward_features")
+        has_logits = isinstance(self.criterion_, torch.nn.CrossEntropyLoss)
+        if not has_features and not has_logits:
+            raise ValueError(
+                "score_samples needs features or logits: a module with a method "
+                "forward_features, trained by fit, or criterion="
+                f"torch.nn.CrossEntropyLoss; but {type(self.module_).__name__} has no "
+                f"features of training samples, and criterion={self.criterion!r}."
+            )
+
     def score_samples(self, X: Any) -> np.ndarray:
         """Say how alike samples are to the training set.
 
@@ -339,13 +372,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                 return (features @ known.T).topk(n_nearest, dim=1).values[:, -1]
 
             return self._feature_net()._predict_outputs(X, of_nearest)
-        if not isinstance(self.criterion_, torch.nn.CrossEntropyLoss):
-            raise ValueError(
-                "score_samples needs features or logits: a module with a method "
-                "forward_features, trained by fit, or criterion="
-                f"torch.nn.CrossEntropyLoss; but {type(self.module_).__name__} has no "
-                f"features of training samples, and criterion={self.criterion!r}."
-            )
+        self._check_has_score()
         return self._predict_outputs(X, lambda logits: logits.logsumexp(dim=1))
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -377,7 +404,21 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                 f"{len(self.classes_)} classes. Give it one output a class, or name "
                 "all classes with the parameter classes."
             )
+        if self.warn_novelty and not self._is_training():
+            self._warn_of_novelty(X)
         return probability
+
+    def _warn_of_novelty(self, X: Any) -> None:
+        foreign = np.flatnonzero(self.score_samples(X) < self.novelty_threshold_)
+        if len(foreign):
+            warnings.warn(
+                f"{len(foreign)} samples, in rows {name_rows(foreign)}, are less alike "
+                "to the training set than any sample of the validation: their classes "
+                "mean little. score_samples tells how alike they are, and "
+                "RejectingClassifier rejects such samples.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy of the predictions.
@@ -414,11 +455,24 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         Returns
         -------
         y : ndarray of shape (n_samples,)
-            Labels; after ``initialize`` and ``load_params`` alone, where the labels
-            are not known, the columns' numbers.
+            Labels; after ``initialize`` alone the columns' numbers.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is neither fitted nor initialized, or if its weights are from a
+            file without labels, and `classes` does not name them.
         """
         codes = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[codes] if hasattr(self, "classes_") else codes
+        if hasattr(self, "classes_"):
+            return self.classes_[codes]
+        if self._has_weights_alone:
+            raise NotFittedError(
+                f"This {type(self).__name__} has weights from a file that holds no "
+                "labels. Name them, in their sorted order, by set_params(classes=[...])"
+                ", or load a file that save_params wrote after fit."
+            )
+        return codes
 
 
 def _are_codes(y: np.ndarray, classes: Any) -> bool:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import starmap
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -29,7 +30,7 @@ from torch.nn.parameter import is_lazy as is_lazy_weight
 from torch.utils.data import DataLoader, IterableDataset, Subset
 from typing_extensions import override
 
-from skastro._compat import validate_as_skorch
+from skastro._compat import is_normalization, validate_as_skorch
 from skastro.augmentation import AUGMENTATIONS
 from skastro.base._parameters import (
     CATCH_ALL,
@@ -92,6 +93,8 @@ from skastro.utils import (
 _SIZES = ("n_channels", "n_outputs", "input_size")
 _FUSED_DEVICES = ("cpu", "cuda")
 _MISSING = object()
+# Parts that a net builds when it needs them, or changes in place.
+_STORED_PARTS = ("callbacks", "iterator_train", "iterator_valid", "dataset", "compile")
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # The methods of a step, which may draw random numbers where a user overrides them.
 _STEP_METHODS = (
@@ -349,6 +352,8 @@ class BaseNet(NeuralNet):
     _training: _Training | None = None
     _is_fitting = False
     _state_text: str | None = None
+    # Whether weights were loaded without what fit learns beside them.
+    _has_weights_alone = False
 
     # Parameters -----------------------------------------------------------------
 
@@ -565,8 +570,10 @@ class BaseNet(NeuralNet):
 
         On an initialized net new parameters of the module, the criterion or the
         callbacks build that part anew at once, and those of the optimizer change it,
-        as in skorch. Parameters that the ``__init__`` of a subclass derives from
-        others follow them.
+        as in skorch. A module built anew takes over the weights of the one before
+        where it has weights of the same names and shapes; `compile` leaves the module
+        in place. Parameters that the ``__init__`` of a subclass derives from others
+        follow them.
 
         Parameters
         ----------
@@ -577,6 +584,11 @@ class BaseNet(NeuralNet):
         -------
         self : object
             The estimator.
+
+        Warns
+        -----
+        UserWarning
+            If the weights are lost.
         """
         for name in params:
             if "__" in name and self._builds_own_parts() and not self.initialized_:
@@ -592,8 +604,7 @@ class BaseNet(NeuralNet):
         stored = {
             name: value
             for name, value in params.items()
-            if name.split("__")[0]
-            in ("callbacks", "iterator_train", "iterator_valid", "dataset", CATCH_ALL)
+            if name.split("__")[0] in (*_STORED_PARTS, CATCH_ALL)
         }
         for name, value in stored.items():
             callback = name.split("__")[1:2]
@@ -607,8 +618,66 @@ class BaseNet(NeuralNet):
             setattr(self, name, value)
         if self.initialized_ and any(name.startswith("callbacks") for name in stored):
             self._initialize_callbacks()
-        super().set_params(**{k: v for k, v in params.items() if k not in stored})
+        if self.initialized_ and any(name.startswith("compile") for name in stored):
+            self._compile_anew()
+        self._set_and_keep_weights({k: v for k, v in params.items() if k not in stored})
         return self
+
+    def _compile_anew(self) -> None:
+        """Compile the modules as `compile` says now; they keep their weights."""
+        for name in (f"{name}_" for name in [*self._modules, *self._criteria]):
+            part = self.__dict__.get(name)
+            if isinstance(part, torch.nn.Module):
+                # A shallow copy has the same weights, and is not compiled.
+                self.__dict__[name] = self.torch_compile(copy.copy(part), name[:-1])
+
+    def _set_and_keep_weights(self, params: dict[str, Any]) -> None:
+        """Set parameters, and put the weights back into modules built anew."""
+        names = [*self._modules, *self._criteria]
+        if self.initialized_:
+            now = self.get_params(deep=False)
+            for name in [*params]:
+                is_part = name.split("__")[0] in [*names, *self._optimizers]
+                if is_part and name in now and _same(now[name], params[name]):
+                    del params[name]
+        # skorch changes the optimizer in place and forgets what the next one needs; of
+        # another optimizer it does not know.
+        of_optimizers = {
+            name: value
+            for name, value in params.items()
+            if name.split("__")[0] in self._optimizers
+            and "__param_groups__" not in name
+        }
+        for name, value in of_optimizers.items():
+            setattr(self, name, value)
+        is_replaced = self.initialized_ and params.keys() & self._optimizers
+        if is_replaced:
+            params = {n: v for n, v in params.items() if n not in of_optimizers}
+        changed = {name for name in params if name.split("__")[0] in names}
+        if not self.initialized_ or not changed:
+            super().set_params(**params)
+            if is_replaced:
+                self._initialize_optimizer()
+            return
+        before = dict(self.__dict__)
+        # Modules are built on the CPU; what they draw is mostly overwritten.
+        with torch.random.fork_rng(devices=[]):
+            super().set_params(**params)
+        pairs = [(before.get(f"{n}_"), self.__dict__.get(f"{n}_")) for n in names]
+        # Modules that were given are the user's.
+        if changed & {*self._modules} or not all(starmap(_take_over_weights, pairs)):
+            warnings.warn(
+                f"set_params({', '.join(f'{n}=...' for n in sorted(changed))}) built "
+                "the network anew, with other weights than before: what was trained is "
+                "lost. Call fit before you predict.",
+                UserWarning,
+                stacklevel=3,
+            )
+            return
+        for name in before.get("_measured", ()):
+            if name in before:
+                self.__dict__[name] = before[name]
+        self._measured = before.get("_measured", ())
 
     def _derived_params(self, changed: dict[str, Any]) -> dict[str, Any]:
         """Find the parameters that a subclass's ``__init__`` makes of changed ones."""
@@ -1756,6 +1825,7 @@ class BaseNet(NeuralNet):
         """Take over the learned state of a file; None stands for a file without it."""
         if text is None:
             self._forget_measurements()
+            self._has_weights_alone = True
             return
         content = decode_state(text)
         state = content["state"]
@@ -1985,13 +2055,48 @@ def _check_device_exists(name: Any) -> None:
         )
 
 
+def _take_over_weights(before: Any, after: Any) -> bool:
+    """Copy the weights of a module into one built anew; False where some are lost."""
+    if after is before or not isinstance(before, torch.nn.Module):
+        return True
+    if not isinstance(after, torch.nn.Module):
+        return False
+    running = {
+        f"{name}.{buffer}" if name else buffer
+        for name, layer in before.named_modules()
+        if is_normalization(layer)
+        for buffer, _ in layer.named_buffers(recurse=False)
+    }
+    old, new = dict(before.named_parameters()), dict(after.named_parameters())
+    if not old and not running:
+        return True
+    buffers, others = dict(before.named_buffers()), dict(after.named_buffers())
+    if any(map(is_lazy_weight, [*old.values(), *new.values()])):
+        return False
+    if any(
+        {name: x.shape for name, x in had.items()}
+        != {name: x.shape for name, x in has.items()}
+        for had, has in ((old, new), (buffers, others))
+    ):
+        return False
+    # Nothing tells buffers that the new parameters set from those that were learned.
+    if not all(torch.equal(buffers[n], others[n]) for n in buffers.keys() - running):
+        return False
+    with torch.no_grad():
+        for name, weight in new.items():
+            weight.copy_(old[name])
+        for name in running:
+            others[name].copy_(buffers[name])
+    return True
+
+
 def _same(a: Any, b: Any) -> bool:
     """Compare parameters, of which some are arrays."""
     if a is b:
         return True
     try:
         return bool(a == b)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         return False
 
 

@@ -72,6 +72,7 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "schedule": [None, callable, StrOptions(set(SCHEDULES))],
     "restore_best_weights": ["boolean"],
     "calibrate": ["boolean"],
+    "warn_novelty": ["boolean"],
     "scale_target": ["boolean"],
     "dataset": [callable, HasMethods(["__getitem__", "__len__"])],
 }

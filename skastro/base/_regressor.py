@@ -132,7 +132,7 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         self.target_mean_, self.target_scale_ = scaler.mean_, scaler.scale_
 
     def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
-        if not self.scale_target:
+        if "target_mean_" not in self.__dict__:
             return y
         # There is no float64 on Apple's devices.
         dtype = torch.float32 if y.device.type == "mps" else torch.float64
@@ -229,7 +229,7 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         y = output.reshape(len(output), -1)
         if y.shape[1] != np.prod(self.target_shape_):
             self._refuse_outputs(output.shape[1:])
-        if self.scale_target:
+        if "target_mean_" in self.__dict__:
             y = y.astype(np.float64) * self.target_scale_ + self.target_mean_
         return y.astype(self.target_dtype_).reshape(len(y), *self.target_shape_)
 

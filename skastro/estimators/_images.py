@@ -19,6 +19,7 @@ from typing_extensions import override
 from skastro._compat import Interval, StrOptions, is_normalization
 from skastro.augmentation import IMAGE_AUGMENTATIONS, image_symmetries
 from skastro.estimators._backbone import find_head, load_all_but_head, read_weights
+from skastro.estimators._scale import refuse_other_scale, size_of, warn_of_size
 from skastro.training import find_source
 from skastro.utils import ImageLayout, check_rows_are_images
 
@@ -27,6 +28,10 @@ from skastro.utils import ImageLayout, check_rows_are_images
 _N_SAMPLES = 4096
 _RUN = 64
 _PIXELS_IN_RUN = 2**15
+# Enough to know the size of their numbers.
+_N_FOR_SIZE = 256
+# Numbers from 0 to 1 that were resampled may go so far.
+_HIGHEST_OF_UNIT = 2.0
 # In units of the sky's noise. Where the compression begins at the noise itself, the
 # network learns radii, profiles and magnitudes less well.
 _SOFTENING = 10.0
@@ -109,6 +114,14 @@ class ImageInput(NeuralNet):
         standard deviation of the training images, of bytes divided by 255, unless
         `normalization` says otherwise. Of many images, 4096 spread over all are looked
         at.
+    image_layout_ : tuple
+        `channel_axis` and `image_shape` in ``fit``.
+    pixel_unit_ : float
+        What samples are divided by, whatever their data type: 255 where those in
+        ``fit`` were bytes, else 1. Numbers that cannot be on that scale are refused.
+    pixel_size_ : ndarray of shape (3,)
+        Mean and highest absolute value of some training samples, and 1 where all are
+        whole numbers.
     channel_sky_, channel_softening_ : ndarray of shape (n_channels,)
         What the compressed channels begin and bend at; only with `stretch`. The mean
         and scale of these channels then stand behind those of the others.
@@ -139,7 +152,8 @@ class ImageInput(NeuralNet):
 
     @property
     def _layout(self) -> ImageLayout:
-        return ImageLayout(self.channel_axis, self.image_shape)
+        given = self.channel_axis, self.image_shape
+        return ImageLayout(*getattr(self, "image_layout_", given))
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         if len(sample_shape) == 1 and self.image_shape is None:
@@ -175,8 +189,8 @@ class ImageInput(NeuralNet):
             X = X if X.dtype is torch.uint8 else X.float()
             views: Iterable[torch.Tensor] = [X]
             # Rows of numbers that nobody calls images have no symmetries.
-            if X.ndim > 2 or self.image_shape is not None:
-                layout = self._layout
+            layout = self._layout
+            if X.ndim > 2 or layout.image_shape is not None:
                 images = image_symmetries(layout.to_images(X), flips=self.tta is True)
                 views = (layout.to_samples(view, X.shape) for view in images)
             total, n_views = 0, 0
@@ -197,12 +211,21 @@ class ImageInput(NeuralNet):
     def _augment_as_given(self, X: torch.Tensor) -> torch.Tensor:
         # The operations know images of one layout and, of bytes, one scale.
         images = self._augment(self._normalize(X))
-        unit = 255 if X.dtype == torch.uint8 else 1
-        return self._layout.to_samples(images, X.shape) * unit
+        return self._layout.to_samples(images, X.shape) * self._unit_of(X)
+
+    def _unit_of(self, X: Any) -> float:
+        """Tell what X is divided by: 255 where the samples in ``fit`` were bytes."""
+        return getattr(self, "pixel_unit_", 255.0 if X.dtype == torch.uint8 else 1.0)
+
+    def _send(self, x: Any) -> torch.Tensor:
+        x = super()._send(x)
+        if hasattr(self, "pixel_unit_"):
+            refuse_other_scale(self, x, self.pixel_unit_ == 255, self.pixel_size_)
+        return x
 
     def _normalize(self, X: torch.Tensor) -> torch.Tensor:
-        X = self._layout.to_images(X)
-        return X.float() / 255 if X.dtype == torch.uint8 else X.float()
+        unit, X = self._unit_of(X), self._layout.to_images(X).float()
+        return X if unit == 1 else X / unit
 
     def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
         mean, scale = channel_constants(
@@ -227,6 +250,10 @@ class ImageInput(NeuralNet):
     def _learn_from_training_data(self, dataset: Any) -> None:
         """Measure the channels of the training images."""
         super()._learn_from_training_data(dataset)
+        if not self._has_shape:
+            return
+        if not hasattr(self, "pixel_unit_"):
+            self._learn_unit(dataset)
         if not self._takes_sizes or hasattr(self, "channel_mean_"):
             return
         if self.stretch is not None:
@@ -251,11 +278,28 @@ class ImageInput(NeuralNet):
             )
         self.channel_mean_, self.channel_scale_ = mean, scale
 
+    def _learn_unit(self, dataset: Any) -> None:
+        """Tell bytes from other numbers, and warn of numbers that nothing scales."""
+        some = next(some_samples(dataset, 1))
+        self.image_layout_ = self.channel_axis, self.image_shape
+        self.pixel_unit_ = 255.0 if some.dtype == np.uint8 else 1.0
+        self.pixel_size_ = size_of(some_samples(dataset, _N_FOR_SIZE))
+        if not self._takes_sizes or self.normalization is None:
+            advice = "leave normalization at its default, for a module with n_channels"
+            warn_of_size(self, some / self.pixel_unit_, f"Scale X, or {advice}.")
+        elif self.normalization == "imagenet" and self.pixel_unit_ == 1:
+            if self.pixel_size_[1] > _HIGHEST_OF_UNIT:
+                raise ValueError(
+                    "normalization='imagenet' takes bytes, or numbers from 0 to 1, but "
+                    f"X has numbers up to {self.pixel_size_[1]:.3g} of dtype "
+                    f"{some.dtype}. Give bytes (uint8), or divide X."
+                )
+
     def _some_images(self, dataset: Any) -> Iterator[torch.Tensor]:
         """Yield some training images, bytes divided by 255, in double precision."""
         for images in some_samples(dataset):
             X = self._layout.to_images(torch.as_tensor(images))
-            yield X.double() / (255 if X.dtype == torch.uint8 else 1)
+            yield X.double() / self._unit_of(X)
 
     # Trained weights -------------------------------------------------------------
 

@@ -196,6 +196,7 @@ class GalaxyClassifier(ImageInput, BaseClassifier):
         warm_start: bool = False,
         verbose: int = 1,
         classes: Any = None,
+        warn_novelty: bool = False,
         callbacks: list | str | None = None,
         iterator_train: type = BatchIterator,
         iterator_valid: type = BatchIterator,

@@ -2,13 +2,14 @@
 """Networks for spectra."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from skorch.dataset import Dataset
 
 from skastro.base import BaseClassifier
+from skastro.estimators._spectra import SpectrumInput
 from skastro.training import BatchIterator, CosineCycles, GreedyPretraining, Steps
 from skastro.utils import inherit_parameters
 
@@ -19,6 +20,8 @@ _RESCLASS: dict[str, Any] = {
     "module": "resnet18",
     "module__stem": "stride1",
     "module__width": 64,
+    # The scaler in front, and nothing else.
+    "normalization": None,
     "augment": "resclass",
     "sampler": "balanced",
     "batch_size": 64,
@@ -48,6 +51,7 @@ _RESCLASS: dict[str, Any] = {
 # How Wang, Zhao & Fan (2020) trained; the networks of their table 3 differ in the
 # module alone.
 _WANG_TRAINING: dict[str, Any] = {
+    "normalization": None,
     "augment": "wang2020",
     "sampler": "balanced",
     "criterion": torch.nn.CrossEntropyLoss,
@@ -110,7 +114,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @inherit_parameters
-class SpectrumClassifier(BaseClassifier):
+class SpectrumClassifier(SpectrumInput, BaseClassifier):
     """Classify spectra with a neural network.
 
     The estimator is at the same time a scikit-learn classifier and a
@@ -118,9 +122,8 @@ class SpectrumClassifier(BaseClassifier):
     ``module__width``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
     the constructor, in ``set_params`` and in searches.
 
-    Spectra should be brought to one scale before, each by itself: put
-    :class:`~skastro.StandardizeSpectra` or :class:`~skastro.MinMaxSpectra` in front, in
-    a :class:`~skastro.Pipeline`.
+    Spectra are brought to one scale on the device, each by itself, so that their flux
+    can be in any unit, and any scaler may stand in front.
 
     Parameters
     ----------
@@ -128,22 +131,28 @@ class SpectrumClassifier(BaseClassifier):
         The network: a name that ``skastro.networks.available_modules(1)`` lists, or any
         module; an instance is copied, so that each ``fit`` starts from its weights.
         Modules whose ``__init__`` takes ``n_channels``, ``n_outputs`` or
-        ``input_size`` get these sizes from the data, and then batches of shape
-        ``(batch, n_channels, length)``; a module that takes none of them gets X in
-        the shape in which it was given. It returns one logit a class.
+        ``input_size`` get these sizes from the data, and then normalized batches of
+        shape ``(batch, n_channels, length)``; a module that takes none of them gets X
+        in the shape and in the numbers in which it was given. It returns one logit a
+        class.
     augment : {"noise", "wang2020", "resclass"}, callable or None, default="noise"
         How training batches are varied before the network sees them; validation and
         prediction are not. ``"noise"``: white noise of up to half the spectrum's
         standard deviation, :class:`skastro.augmentation.GaussianNoise`.
         ``"wang2020"``: noise, cosmic rays and bad pixels of min-max normalized flux
         [2]_. ``"resclass"``: noise and spikes, for standardized flux. A callable
-        takes a Tensor of the shape of X and gives one, on its device;
+        takes a normalized Tensor of the shape of X and gives one, on its device;
         ``skastro.augmentation`` has some. Draws come from torch's global generator,
         which ``random_state`` governs during ``fit``.
 
+    Warns
+    -----
+    UserWarning
+        If a network that nothing normalizes for gets numbers far from 1.
+
     See Also
     --------
-    skastro.StandardizeSpectra : Bring each spectrum to one scale.
+    skastro.StandardizeSpectra : Fill and scale spectra before.
     skastro.datasets.read_spectra : Read survey files.
     skastro.inspection.HistoryDisplay : Draw the history.
 
@@ -177,22 +186,25 @@ class SpectrumClassifier(BaseClassifier):
 
     Examples
     --------
-    >>> from skastro import Pipeline, SpectrumClassifier, StandardizeSpectra
+    >>> from skastro import SpectrumClassifier
     >>> from skastro.datasets import make_spectra
     >>> train = make_spectra(300, wavelength=range(3900, 9000, 20), random_state=0)
     >>> clf = SpectrumClassifier("mlp", max_epochs=10, verbose=0, random_state=0)
-    >>> pipe = Pipeline([StandardizeSpectra(robust=True, clip=8), clf])
-    >>> pipe = pipe.fit(train.flux, train.target)
+    >>> clf = clf.fit(train.flux, train.target)
     >>> test = make_spectra(100, wavelength=range(3900, 9000, 20), random_state=1)
-    >>> pipe.score(test.flux, test.target) > 0.5
+    >>> clf.score(test.flux, test.target) > 0.5
     True
-    >>> pipe.classes_.tolist()
+    >>> clf.classes_.tolist()
     ['GALAXY', 'QSO', 'STAR']
     >>> SpectrumClassifier.from_recipe("wang2020", batch_size=128).lr
     0.01
     """
 
     _recipes = RECIPES
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseClassifier._parameter_constraints,
+        **SpectrumInput._spectrum_constraints,
+    }
     _finite_advice = (
         "Masked and uncovered pixels can be filled beforehand by "
         "MinMaxSpectra(nan_policy='interpolate')."
@@ -214,12 +226,14 @@ class SpectrumClassifier(BaseClassifier):
         class_weight: dict | str | None = None,
         sampler: str | None = None,
         augment: str | Callable | None = "noise",
+        normalization: str | None = "robust",
         precision: str = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         warm_start: bool = False,
         verbose: int = 1,
         classes: Any = None,
+        warn_novelty: bool = False,
         callbacks: list | str | None = None,
         iterator_train: type = BatchIterator,
         iterator_valid: type = BatchIterator,

@@ -32,9 +32,12 @@ from skastro.estimators._images import (
     some_samples,
     spread_runs,
 )
+from skastro.estimators._scale import refuse_other_scale, size_of
 from skastro.training import BatchIterator, fast_kernels, separate_weight
 from skastro.utils import ImageLayout, inherit_parameters, plain_array
 
+# Enough to know the size of their numbers.
+_N_FOR_SIZE = 256
 # What a module gets to start from: so many samples, or so many bytes of them.
 _N_TO_START = 2048
 _BYTES_TO_START = 2**27
@@ -186,6 +189,11 @@ class VAETransformer(BaseTransformer):
     channel_low_, channel_high_ : ndarray of shape (n_channels,)
         What is scaled to -1 and to 1, in units of X: 0 and 255 for bytes, else the
         limits of the training samples (of many, of 4096 spread over all).
+    image_layout_ : tuple
+        `channel_axis` and `image_shape` in ``fit``.
+    pixel_size_ : ndarray of shape (3,)
+        Mean and highest absolute value of some training samples, and 1 where all are
+        whole numbers. Numbers that cannot be on their scale are refused.
     channel_sky_, channel_softening_ : ndarray of shape (n_channels,)
         What compressed numbers begin and bend at, in units of X; only with `stretch`.
     history : skorch.history.History
@@ -497,11 +505,13 @@ class VAETransformer(BaseTransformer):
 
     @property
     def _layout(self) -> ImageLayout:
-        return ImageLayout(self.channel_axis, self.image_shape)
+        given = self.channel_axis, self.image_shape
+        return ImageLayout(*getattr(self, "image_layout_", given))
 
     @property
     def _holds_spectra(self) -> bool:
-        return self.image_shape is None and len(getattr(self, "sample_shape_", ())) == 1
+        is_row = len(getattr(self, "sample_shape_", ())) == 1
+        return is_row and self._layout.image_shape is None
 
     @property
     def _module_ndim(self) -> int:  # type: ignore[override]  # a constant elsewhere
@@ -534,6 +544,9 @@ class VAETransformer(BaseTransformer):
         """Scale a batch; in the layout of X for modules that take no sizes."""
         x, _ = separate_weight(x)
         x = self._send(x)
+        if hasattr(self, "pixel_size_"):
+            were_bytes = self.channel_unit_ == 255
+            refuse_other_scale(self, x, were_bytes, self.pixel_size_)
         shape = x.shape
         x = self._layout.to_images(x).float()
         if self._augments_now:
@@ -621,7 +634,9 @@ class VAETransformer(BaseTransformer):
             high = np.max([high for _, high in limits], axis=0)
             # A channel of one value has no range of its own.
             high = np.where(high > low, high, low + np.maximum(np.abs(low), 1.0))
+        self.image_layout_ = self.channel_axis, self.image_shape
         self.channel_unit_ = 255.0 if are_bytes else 1.0
+        self.pixel_size_ = size_of(some_samples(dataset, _N_FOR_SIZE))
         self.channel_low_, self.channel_high_ = low, high
 
     # Training ----------------------------------------------------------------------

@@ -331,8 +331,8 @@ def test_weights_alone_do_not_predict(owner, params, kind, target, missing):
 
 def test_scores_of_novelty_need_the_training_features(spectra, tmp_path):
     X, y = spectra
-    net = tiny("resnet10", module__width=4, max_epochs=2).fit(X, y)
-    sizes = {"module__n_outputs": 2, "module__n_channels": 1}
+    sizes = {"module__n_outputs": 2, "module__n_channels": 1, "normalization": None}
+    net = tiny("resnet10", module__width=4, max_epochs=2, normalization=None).fit(X, y)
     bare = tiny("resnet10", module__width=4, **sizes).initialize()
     torch.save(net.module_.state_dict(), tmp_path / "weights.pt")
     bare.load_params(tmp_path / "weights.pt")

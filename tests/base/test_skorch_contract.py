@@ -231,7 +231,8 @@ def test_data_sets_and_loaders_of_the_user(data):
 def test_set_params_on_an_initialized_net(data):
     X, y = data
     clf = tiny().fit(X, y)
-    clf.set_params(module__hidden=(9,))
+    with pytest.warns(UserWarning, match="what was trained is lost"):
+        clf.set_params(module__hidden=(9,))
     assert (9, LENGTH) in [tuple(p.shape) for p in clf.module_.parameters()]
     clf.set_params(lr=0.3, optimizer__weight_decay=0.7)
     assert clf.optimizer_.param_groups[0]["lr"] == 0.3

@@ -185,7 +185,8 @@ def test_training_on_keeps_what_was_learnt_of_the_images(images, estimator):
     net.fit(X // 2, y)
     net.partial_fit(X // 2, y)
     # A new backbone, or width, does not change what its images look like.
-    net.set_params(module__width=6).partial_fit(X // 2, y)
+    with pytest.warns(UserWarning, match="what was trained is lost"):
+        net.set_params(module__width=6).partial_fit(X // 2, y)
     assert all(vars(net)[name] is value for name, value in learned.items())
     net.set_params(warm_start=False).fit(X // 2, y)
     assert (net.channel_mean_[:3] < learned["channel_mean_"][:3]).all()

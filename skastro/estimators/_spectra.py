@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What estimators of spectra share: the normalization of their flux."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.preprocessing import StandardScaler
+from skorch import NeuralNet
+
+from skastro._compat import StrOptions
+from skastro.estimators._images import channel_constants, some_samples
+from skastro.estimators._scale import warn_of_size
+
+# Rows of fewer numbers are taken as features of any kind, whose level tells something.
+_SHORTEST_SPECTRUM = 100
+# The standard deviation of normally distributed values over their median absolute
+# deviation, and the limit of what is so many of these away from the median.
+_SIGMA_PER_MAD = 1.482602218505602
+_LIMIT = 8.0
+_ADVICE = "Put StandardizeSpectra(robust=True, clip=8) in front, in a Pipeline."
+
+
+class SpectrumInput(NeuralNet):
+    """Mixin of nets for spectra, to the left of the net's own base.
+
+    It normalizes spectra on the device.
+
+    Parameters
+    ----------
+    normalization : {"robust", "training"} or None, default="robust"
+        What spectra are brought to before the network and `augment` see them, so that
+        the unit of the flux does not matter. ``"robust"``: each spectrum, and each of
+        its channels, to median 0 and a median absolute deviation that stands for a
+        standard deviation of 1, limited to 8 standard deviations, as by
+        ``StandardizeSpectra(robust=True, clip=8)``; rows of fewer than 100 numbers as
+        with ``"training"``. ``"training"``: each pixel to mean 0 and standard deviation
+        1 by what the training spectra have, so that the level of a spectrum counts.
+        None: nothing. A module that takes no sizes gets X as it is.
+
+    Attributes
+    ----------
+    normalization_ : {"robust", "training"} or None
+        What was done in ``fit``.
+    pixel_mean_, pixel_scale_ : ndarray of shape (n_channels * n_pixels,)
+        What is taken from each pixel, and what the rest is divided by; only with
+        ``"training"``. Of many spectra, 4096 spread over all are looked at.
+    """
+
+    _spectrum_constraints: ClassVar[dict] = {
+        "normalization": [None, StrOptions({"robust", "training"})],
+    }
+
+    def _normalization_of(self, length: int) -> str | None:
+        """Name what is done to spectra of a length: what was done in ``fit``."""
+        if "normalization_" in self.__dict__:
+            return self.normalization_
+        is_short = self.normalization == "robust" and length < _SHORTEST_SPECTRUM
+        return "training" if is_short else self.normalization
+
+    def _normalize(self, X: torch.Tensor) -> torch.Tensor:
+        kind, X = self._normalization_of(X.shape[-1]), X.float()
+        if kind == "robust":
+            return _standardize(X)
+        if kind == "training":
+            self._require_learned("pixel_mean_", "pixel_scale_")
+            mean, scale = channel_constants(
+                self.pixel_mean_, self.pixel_scale_, X.device
+            )
+            return ((X.flatten(1) - mean.flatten()) / scale.flatten()).reshape(X.shape)
+        return X
+
+    def _augment(self, X: torch.Tensor) -> torch.Tensor:
+        if self.augment != "wang2020" or not (
+            self._takes_sizes and self._normalization_of(X.shape[-1])
+        ):
+            return super()._augment(X)
+        # This noise is for spectra between 0 and 1.
+        low = X.amin(dim=-1, keepdim=True)
+        width = X.amax(dim=-1, keepdim=True) - low
+        width = torch.where(width > 0, width, 1.0)
+        return super()._augment((X - low) / width) * width + low
+
+    def _learn_from_training_data(self, dataset: Any) -> None:
+        """Measure the pixels of the training spectra, or warn of their size."""
+        super()._learn_from_training_data(dataset)
+        if "normalization_" in self.__dict__ or not self._has_shape:
+            return
+        kind = self._normalization_of(self.sample_shape_[-1])
+        if not self._takes_sizes or kind is None:
+            warn_of_size(self, next(some_samples(dataset, 1)), _ADVICE)
+            kind = None
+        elif kind == "training":
+            X = np.concatenate(list(some_samples(dataset)))
+            scaler = StandardScaler().fit(X.reshape(len(X), -1).astype(np.float64))
+            self.pixel_mean_, self.pixel_scale_ = scaler.mean_, scaler.scale_
+        self.normalization_ = kind
+
+
+def _standardize(X: torch.Tensor) -> torch.Tensor:
+    """Standardize spectra robustly, whatever float32 their numbers are."""
+    # Squares and differences of the largest and the smallest numbers are no numbers.
+    size = X.abs().amax(dim=-1, keepdim=True)
+    X = X / torch.where(size > 0, size, 1.0)
+    X = X - _median(X)
+    scale = _SIGMA_PER_MAD * _median(X.abs())
+    scale = torch.where(scale > 0, scale, X.square().mean(-1, keepdim=True).sqrt())
+    return (X / torch.where(scale > 0, scale, 1.0)).clamp(-_LIMIT, _LIMIT)
+
+
+def _median(X: torch.Tensor) -> torch.Tensor:
+    """Find the median along the last axis, which is kept."""
+    length = X.shape[-1]
+    if X.device.type != "cpu":
+        # torch's median on GPUs is refused where deterministic algorithms are asked
+        # for, and takes the lower one of two.
+        middle = slice((length - 1) // 2, length // 2 + 1)
+        return X.sort(dim=-1).values[..., middle].mean(dim=-1, keepdim=True)
+    # Ten times as fast as torch's.
+    parted = np.partition(X.detach().numpy(), length // 2, axis=-1)
+    upper = torch.from_numpy(parted[..., length // 2, None])
+    if length % 2:
+        return upper
+    below = parted[..., : length // 2].max(axis=-1, keepdims=True)
+    return (upper + torch.from_numpy(below)) / 2

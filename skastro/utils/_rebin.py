@@ -81,6 +81,7 @@ def apply_rebin_matrix(
     The result has the precision of `flux`, which must have a real floating-point dtype,
     and native byte order. Bins with an empty row get `fill_value`.
     """
+    flux = plain_array(flux, "flux")
     spectra = flux.reshape(-1, flux.shape[-1])
     rebinned = np.empty(
         (len(spectra), matrix.shape[0]), dtype=flux.dtype.newbyteorder("=")

@@ -77,6 +77,7 @@ from skastro.utils import (
     check_spectra_layout,
     is_lazy,
     name_rows,
+    plain_array,
     suggest_name,
 )
 
@@ -1518,6 +1519,8 @@ class BaseNet(NeuralNet):
     ) -> Iterator[Any]:
         """Yield what a step gives for batch after batch."""
         self.check_is_fitted()
+        if isinstance(X, np.ndarray):
+            X = plain_array(X)
         halving = BatchHalving("iterator_valid__batch_size")
         # In the samples' order, whatever the mode of the layers.
         iterator = self.get_iterator(self.get_dataset(X), training=False)

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import pkgutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -78,21 +78,25 @@ def containers(X: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
     yield "series of rows", pd.Series(list(X))
     if X.ndim == 1:
         yield "series", pd.Series(X)
-        yield "nullable series", pd.Series(X).astype("Int64")
-        yield "decimals", [Decimal(int(value)) for value in X]
+        yield "nullable series", pd.Series(X).astype("Float64")
+        yield "decimals", [Decimal(str(value)) for value in X]
     if X.ndim == 2:
         yield "frame", pd.DataFrame(X)
         yield "nullable frame", pd.DataFrame(X).astype("Float64")
-    if X.ndim == 3:
+    if X.ndim == 3 and (X == X.astype(np.uint8)).all():
         images = [Image.fromarray(image.astype(np.uint8)) for image in X]
         yield "images of Pillow", images
     yield "tensor", torch.tensor(X)
     yield "tensor with gradient", torch.tensor(X, requires_grad=True)
-    yield "bfloat16", torch.tensor(X).bfloat16()
+    if (X == torch.tensor(X).bfloat16().double().numpy()).all():
+        yield "bfloat16", torch.tensor(X).bfloat16()
     yield "hdf5", h5py.File.in_memory().create_dataset("X", data=X)
     yield "lazy", LazyArray(X)
     for dtype in ("uint8", "uint16", "int64", "float16", "longdouble"):
-        yield dtype, X.astype(dtype)
+        with np.errstate(all="ignore"):
+            short = X.astype(dtype)
+        if (short == X).all():
+            yield dtype, short
     try:
         import zarr
 
@@ -115,7 +119,8 @@ def masked(X: np.ndarray) -> Iterator[tuple[str, Any]]:
     mask.flat[0] = True
     array = np.ma.array(X, mask=mask)
     yield "numpy", array
-    yield "numpy, integers", np.ma.array(X.astype(int), mask=mask)
+    if (X == X.astype(int)).all():
+        yield "numpy, integers", np.ma.array(X.astype(int), mask=mask)
     yield "numpy, big-endian", np.ma.array(X.astype(">f4"), mask=mask)
     yield "astropy", Masked(X, mask=mask)
     yield "astropy quantity", Masked(units.Quantity(X), mask=mask)
@@ -130,9 +135,9 @@ def masked(X: np.ndarray) -> Iterator[tuple[str, Any]]:
         yield f"object with {value}", missing.copy()
         yield f"list with {value}", missing.tolist()
     if X.ndim == 2:
-        yield "frame", pd.DataFrame(X).astype("Int64").where(~mask, pd.NA)
+        yield "frame", pd.DataFrame(X).astype("Float64").where(~mask, pd.NA)
     if X.ndim == 1:
-        yield "series", pd.Series(X).astype("Int64").where(~mask, pd.NA)
+        yield "series", pd.Series(X).astype("Float64").where(~mask, pd.NA)
 
 
 def refused(X: np.ndarray) -> Iterator[tuple[str, Any]]:
@@ -232,7 +237,9 @@ def assert_same(value: Any, expected: Any, form: str) -> None:
         np.testing.assert_array_equal(value, expected, err_msg=form)
 
 
-def feed(call: Callable, plain: np.ndarray, folder: Path, skip: tuple = ()) -> None:
+def feed(
+    call: Callable, plain: np.ndarray, folder: Path, skip: Collection[str] = ()
+) -> None:
     """Hold the outcomes of all forms against that of the plain array."""
     expected = outcome(call, plain)
     assert not isinstance(expected, Exception), expected
@@ -240,7 +247,7 @@ def feed(call: Callable, plain: np.ndarray, folder: Path, skip: tuple = ()) -> N
         result = outcome(call, value)
         if not isinstance(result, Exception) and form not in skip:
             assert_same(result, expected, form)
-        elif form in MUST_WORK:
+        elif isinstance(result, Exception) and form in MUST_WORK:
             raise AssertionError(f"{form} is refused: {result}") from result
     hidden = plain.copy()
     hidden.flat[0] = np.nan
@@ -249,7 +256,7 @@ def feed(call: Callable, plain: np.ndarray, folder: Path, skip: tuple = ()) -> N
         result = outcome(call, value)
         if isinstance(expected, Exception):
             assert isinstance(result, Exception), f"masked {form} is taken"
-        elif not isinstance(result, Exception):
+        elif not isinstance(result, Exception) and f"masked {form}" not in skip:
             assert_same(result, expected, f"masked {form}")
     for form, value in refused(plain):
         assert isinstance(outcome(call, value), Exception), f"{form} is taken"
@@ -262,6 +269,14 @@ def feed(call: Callable, plain: np.ndarray, folder: Path, skip: tuple = ()) -> N
         assert_same(result, taken[0], "unit")
 
 
+# Random numbers in another precision are others.
+OTHER_DRAWS = {
+    "float32",
+    "float16",
+    "bfloat16",
+    "longdouble",
+    "masked numpy, big-endian",
+}
 MUST_WORK = {
     "big-endian",
     "float32",
@@ -296,9 +311,7 @@ def public_callables() -> dict[str, Any]:
             if callable(value):
                 found.setdefault(id(value), (name, value))
     return {
-        (
-            f"{package}.{value.__name__}" if package != "skastro" else value.__name__
-        ): value
+        f"{package}.{value.__name__}".removeprefix("skastro."): value
         for package, value in found.values()
     }
 
@@ -450,7 +463,11 @@ def test_samples(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     plain = case_of(cls)[1]
     if method == "inverse_transform":
         plain = rng.integers(0, 5, size=(12, 2)).astype(np.float64)
-    skip = ("uint8", "images of Pillow") if cls.__name__ in BYTES_DIFFER else ()
+    skip: Collection[str] = ()
+    if cls.__name__ in BYTES_DIFFER:
+        skip = ("uint8", "images of Pillow")
+    elif hasattr(cls, "fit_resample"):
+        skip = OTHER_DRAWS
     feed(call_of(cls, method, tmp_path), plain, tmp_path, skip)
 
 
@@ -954,4 +971,4 @@ def test_augmentations(name: str, tmp_path: Path) -> None:
     operation = INSTANCES[name]()
     is_spectral = isinstance(operation, skastro.augmentation.SpectrumAugmentation)
     batch = SPECTRA if is_spectral or name == "Compose" else IMAGES[:, None]
-    feed(lambda batch: operation(batch, generator=0), batch / 128, tmp_path)
+    feed(lambda batch: operation(batch, generator=0), batch, tmp_path, OTHER_DRAWS)

@@ -78,7 +78,8 @@ def apply_rebin_matrix(
 ) -> np.ndarray:
     """Multiply spectra by a matrix of :func:`rebin_matrix`, batch by batch.
 
-    The result is float32 if `flux` is, else float64. Bins with an empty row get `fill_value`.
+    The result is float32 if `flux` is, else float64. Bins with an empty row get
+    `fill_value`.
     """
     flux = plain_array(flux, "flux")
     if flux.dtype not in (np.float32, np.float64):

@@ -30,6 +30,7 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline as make_plain_pipeline
 from tiny_estimators import make_tiny
@@ -42,7 +43,7 @@ rng = np.random.default_rng(0)
 # Whole numbers up to 96, which bytes and half precision hold too.
 SPECTRA = rng.integers(0, 97, size=(12, 10)).astype(np.float64)
 IMAGES = rng.integers(0, 97, size=(12, 7, 6)).astype(np.float64)
-COUNTS = rng.integers(1, 97, size=(12, 8, 8)).astype(np.float64)
+COUNTS = rng.integers(1, 97, size=(4, 8, 8)).astype(np.float64)
 LABELS = np.array(["GALAXY", "STAR"] * 6)
 NUMBERS = np.arange(12.0)
 GRID = np.arange(4000.0, 4010.0)
@@ -183,7 +184,7 @@ def values_of(result: Any) -> Any:
             return {name: values_of(file[name][()]) for name in file}
     if isinstance(result, torch.Tensor):
         return result.detach().numpy()
-    if isinstance(result, LazyArray | pd.DataFrame | pd.Series):
+    if isinstance(result, LazyArray | h5py.Dataset | pd.DataFrame | pd.Series):
         return np.asarray(result)
     if isinstance(result, np.ndarray | float | int | str | np.generic):
         return np.asarray(result)
@@ -212,6 +213,7 @@ def outcome(call: Callable, *args: Any) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*feature names")
         warnings.filterwarnings("ignore", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
         warnings.filterwarnings("ignore", ".*not writable")
         try:
             return values_of(call(*args))
@@ -243,7 +245,9 @@ def feed(
     """Hold the outcomes of all forms against that of the plain array."""
     expected = outcome(call, plain)
     assert not isinstance(expected, Exception), expected
-    for form, value in containers(plain, folder):
+    # What takes long gets one in four.
+    step = 4 if plain.shape == COUNTS.shape else 1
+    for form, value in [*containers(plain, folder)][::step]:
         result = outcome(call, value)
         if not isinstance(result, Exception) and form not in skip:
             assert_same(result, expected, form)
@@ -252,7 +256,7 @@ def feed(
     hidden = plain.copy()
     hidden.flat[0] = np.nan
     expected = outcome(call, hidden)
-    for form, value in masked(plain):
+    for form, value in [*masked(plain)][::step]:
         result = outcome(call, value)
         if isinstance(expected, Exception):
             assert isinstance(result, Exception), f"masked {form} is taken"
@@ -260,7 +264,7 @@ def feed(
             assert_same(result, expected, f"masked {form}")
     for form, value in refused(plain):
         assert isinstance(outcome(call, value), Exception), f"{form} is taken"
-    for _, value in strange(plain):
+    for _, value in [*strange(plain)][::step]:
         outcome(call, value)
     # A unit must not be lost, unless it does not matter: then no unit gives the same.
     results = [outcome(call, plain * unit) for unit in (units.Jy, units.mJy, units.m)]
@@ -333,7 +337,14 @@ def public_methods(cls: type) -> dict[str, Callable]:
 
 # Methods of estimators ----------------------------------------------------------------
 
-NET = {"max_epochs": 1, "callbacks": "disable", "batch_size": 8, "train_split": None}
+# Arrays on disk are shuffled otherwise.
+NET = {
+    "max_epochs": 1,
+    "callbacks": "disable",
+    "batch_size": 8,
+    "train_split": None,
+    "iterator_train__shuffle": False,
+}
 # What an estimator is made of, where the tiny one does not do, its X and its y.
 SETTINGS: dict[str, dict[str, Any]] = {
     "GalaxyClassifier": {"module": "mlp", "augment": None},
@@ -349,7 +360,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 DATA = {
     "GalaxyClassifier": (IMAGES, LABELS),
     "GalaxyRegressor": (IMAGES, NUMBERS),
-    "SEVIRegressor": (COUNTS, NUMBERS / 20 - 0.3),
+    "SEVIRegressor": (COUNTS, np.array([0.0, 1.0, 0.0, 1.0])),
     "BaseRegressor": (SPECTRA, NUMBERS),
     "CropPadImages": (IMAGES, LABELS),
 }
@@ -376,6 +387,7 @@ CALLED_BY_SKORCH = {
 }
 METHODS_WITHOUT_ARRAYS = {
     "fit_simulator": "takes a simulator",
+    "forward_iter": "skorch's, to which a list is several inputs",
     "from_pretrained": "takes a name",
     "from_recipe": "takes a name",
     "get_all_learnable_params": "takes nothing",
@@ -410,7 +422,9 @@ def methods_with_samples() -> list[Any]:
         pytest.param(cls, name, id=f"{cls.__name__}.{name}")
         for cls in estimator_classes()
         for name, function in public_methods(cls).items()
-        if name not in CALLED_BY_SKORCH
+        if name not in CALLED_BY_SKORCH and name not in METHODS_WITHOUT_ARRAYS
+        # That is fed as a function.
+        if function is not skastro.streaming.predict_stream
         if {"X", "Z"} & set(inspect.signature(function).parameters)
     ]
 
@@ -560,9 +574,6 @@ REGRESSORS = [
 @pytest.mark.parametrize(("cls", "method"), REGRESSORS)
 def test_targets(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     call, (_, X, y) = call_of(cls, method, tmp_path), case_of(cls)
-    if cls is skastro.SEVIRegressor:
-        # Only numbers from -1 to 2 are possible.
-        y = np.tile([0.0, 1.0], 6)
     feed(lambda y: call(X, y=y), y, tmp_path)
 
 
@@ -575,7 +586,7 @@ def test_weights(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     def with_weights(weight: Any) -> Any:
         return call(X, sample_weight=weight)
 
-    feed(with_weights, np.tile([1.0, 3.0, 2.0], 4), tmp_path)
+    feed(with_weights, np.tile([1.0, 3.0, 2.0], 4)[: len(X)], tmp_path)
     for form, weight in masked(np.ones(len(X))):
         assert isinstance(outcome(with_weights, weight), Exception), form
 

@@ -1519,7 +1519,7 @@ class BaseNet(NeuralNet):
     ) -> Iterator[Any]:
         """Yield what a step gives for batch after batch."""
         self.check_is_fitted()
-        if isinstance(X, np.ndarray):
+        if isinstance(X, np.ndarray | torch.Tensor):
             X = plain_array(X)
         halving = BatchHalving("iterator_valid__batch_size")
         # In the samples' order, whatever the mode of the layers.

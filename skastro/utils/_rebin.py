@@ -82,6 +82,11 @@ def apply_rebin_matrix(
     `fill_value`.
     """
     flux = plain_array(flux, "flux")
+    if flux.shape[-1:] != matrix.shape[1:]:
+        raise ValueError(
+            f"flux has shape {flux.shape}, but the matrix rebins {matrix.shape[1]} "
+            "pixels: the last axis of flux must be as long."
+        )
     if flux.dtype not in (np.float32, np.float64):
         flux = flux.astype(np.float64)
     spectra = flux.reshape(-1, flux.shape[-1])

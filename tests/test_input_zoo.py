@@ -440,6 +440,8 @@ def case_of(cls: type[BaseEstimator]) -> tuple[BaseEstimator, np.ndarray, np.nda
     if name == "Pipeline":
         steps = [skastro.MinMaxSpectra(), LogisticRegression()]
         return cls(steps), SPECTRA, LABELS
+    if "estimator" in inspect.signature(cls).parameters:
+        settings["estimator"] = case_of(skastro.SpectrumClassifier)[0]
     return make_tiny(cls, **settings), *DATA.get(name, (SPECTRA, LABELS))
 
 
@@ -478,6 +480,8 @@ def test_samples(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     if method == "inverse_transform":
         plain = rng.integers(0, 5, size=(12, 2)).astype(np.float64)
     skip: Collection[str] = ()
+    if not hasattr(fitted(cls), method):
+        pytest.skip("not a method of this pipeline")
     if cls.__name__ in BYTES_DIFFER:
         skip = ("uint8", "images of Pillow")
     elif hasattr(cls, "fit_resample"):

@@ -75,6 +75,8 @@ class BatchAugmentation(ABC):
                 f"{type(self).__name__} takes torch tensors and numpy arrays, but got "
                 f"{type(batch).__name__}: convert it, for instance by numpy.asarray."
             )
+        # Some operations change their own copies in place.
+        batch = batch.detach()
         self._check_batch(batch)
         generator = _as_generator(generator, batch.device)
         # torch warns about statistics of empty batches.

@@ -87,6 +87,7 @@ from skastro.utils import (
     lend_to,
     lend_to_each,
     name_rows,
+    plain_array,
     suggest_name,
 )
 
@@ -1705,6 +1706,8 @@ class BaseNet(NeuralNet):
     ) -> Iterator[Any]:
         """Yield what a step gives for batch after batch."""
         self.check_is_fitted()
+        if isinstance(X, np.ndarray | torch.Tensor):
+            X = plain_array(X)
         halving = BatchHalving("iterator_valid__batch_size")
         # In the samples' order, whatever the mode of the layers.
         iterator = self.get_iterator(self.get_dataset(X), training=False)

@@ -43,8 +43,6 @@ _ADVICE_INFINITY = (
     "Only NaN pixels can be interpolated: set the infinite ones to NaN, or leave these "
     "rows out."
 )
-# Squares of larger numbers, and sums of these, might overflow.
-_LARGEST = 1e140
 # The standard deviation of normally distributed values over their median absolute
 # deviation, 1 / Phi^-1(3/4).
 _SIGMA_PER_MAD = 1.482602218505602
@@ -266,7 +264,6 @@ class BaseSpectraScaler(OneToOneFeatureMixin, BaseSpectraTransformer):
     def _transform(self, X: np.ndarray) -> np.ndarray:
         X_tr = np.empty(X.shape, dtype=X.dtype)
         for rows, batch in self._batches(X, np.arange(X.shape[-1])):
-            _avoid_overflow(batch)
             self._scale(batch)
             X_tr[rows] = batch
         return X_tr
@@ -274,17 +271,6 @@ class BaseSpectraScaler(OneToOneFeatureMixin, BaseSpectraTransformer):
     @abstractmethod
     def _scale(self, batch: np.ndarray) -> None:
         """Scale finite float64 spectra in place."""
-
-
-def _avoid_overflow(batch: np.ndarray) -> None:
-    """Bring spectra whose squares are beyond double precision to numbers up to one.
-
-    The results of the scalers do not depend on the spectra's units.
-    """
-    largest = np.maximum(batch.max(axis=-1), -batch.min(axis=-1))[..., None]
-    extreme = (largest > _LARGEST) | ((largest < 1 / _LARGEST) & (largest > 0))
-    if extreme.any():
-        np.divide(batch, largest, out=batch, where=extreme)
 
 
 def _check_fillable(X: np.ndarray) -> None:

@@ -68,6 +68,7 @@ class BaseNoiseSampler(BaseSampler):
         self : object
             The sampler itself.
         """
+        y = _plain_target(y)
         super().fit(X, y)
         self.sampling_strategy_ = self._count_per_class(
             check_target_type(plain_labels(y))
@@ -94,7 +95,7 @@ class BaseNoiseSampler(BaseSampler):
         y_resampled : array-like of shape (n_samples_new,)
             Their classes.
         """
-        return super().fit_resample(_as_float_frame(X), y)
+        return super().fit_resample(_as_float_frame(X), _plain_target(y))
 
     @abstractmethod
     def _count_per_class(self, y: np.ndarray) -> dict:
@@ -164,6 +165,14 @@ class BaseNoiseSampler(BaseSampler):
         tags.input_tags.three_d_array = True
         tags.sampler_tags.sample_indices = True
         return tags
+
+
+def _plain_target(y: Any) -> Any:
+    """Convert labels, in the container in which they come back."""
+    labels = plain_labels(y)
+    if isinstance(y, list):
+        return labels.tolist()
+    return type(y)(labels, index=y.index) if hasattr(y, "iloc") else labels
 
 
 def _as_float_frame(X: Any) -> Any:

@@ -133,6 +133,8 @@ def in_unit(values: Any, unit: Any, name: str) -> Any:
     own = unit_of(values)
     plain = plain_array(values, name, any_unit=True)
     if own is not None:
+        # Percentages and the like are plain numbers by now.
+        own = own / own if own.is_equivalent("") else own
         try:
             plain = own.to(unit, plain)
         except (ValueError, TypeError) as error:
@@ -213,11 +215,11 @@ def _without_unit(X: np.ndarray, name: str, any_unit: bool) -> np.ndarray:
     unit = getattr(X, "unit", None)
     if unit is None:
         return X
-    if any_unit:
-        return X.value  # type: ignore[attr-defined]
     try:
         factor = float(unit.to(""))
     except (ValueError, TypeError):
+        if any_unit:
+            return X.value  # type: ignore[attr-defined]
         raise TypeError(
             f"{name} has the unit {unit}, which would be lost: results do not know it, "
             f"and other data may have another. Give plain numbers, all in one unit: "

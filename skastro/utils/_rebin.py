@@ -78,13 +78,19 @@ def apply_rebin_matrix(
 ) -> np.ndarray:
     """Multiply spectra by a matrix of :func:`rebin_matrix`, batch by batch.
 
-    The result has the precision of `flux`, which must have a real floating-point dtype,
-    and native byte order. Bins with an empty row get `fill_value`.
+    The result is float32 if `flux` is, else float64. Bins with an empty row get
+    `fill_value`.
     """
+    flux = plain_array(flux, "flux")
+    if flux.shape[-1:] != matrix.shape[1:]:
+        raise ValueError(
+            f"flux has shape {flux.shape}, but the matrix rebins {matrix.shape[1]} "
+            "pixels: the last axis of flux must be as long."
+        )
+    if flux.dtype not in (np.float32, np.float64):
+        flux = flux.astype(np.float64)
     spectra = flux.reshape(-1, flux.shape[-1])
-    rebinned = np.empty(
-        (len(spectra), matrix.shape[0]), dtype=flux.dtype.newbyteorder("=")
-    )
+    rebinned = np.empty((len(spectra), matrix.shape[0]), dtype=flux.dtype)
     for rows in row_batches((len(spectra), max(matrix.shape))):
         columns = spectra[rows].T.astype(np.float64, order="C")
         rebinned[rows] = (matrix @ columns).T
@@ -122,8 +128,6 @@ def rebin(
     array([2., 0.])
     """
     flux = plain_array(flux, "flux")
-    if flux.dtype.newbyteorder("=") not in (np.float32, np.float64):
-        flux = flux.astype(np.float64)
     new_wavelength = to_unit_of(wavelength, new_wavelength)
     wavelength = _check_ascending(wavelength, "wavelength")
     new_wavelength = _check_ascending(new_wavelength, "new_wavelength")

@@ -62,6 +62,11 @@ def check_finite(
 def check_weights(sample_weight: Any) -> np.ndarray:
     """Convert weights to a plain array; masked ones are refused, and NaN."""
     weight = plain_array(sample_weight, "sample_weight")
+    if weight.ndim != 1:
+        raise ValueError(
+            "sample_weight must hold one weight for each sample; got an array of shape "
+            f"{weight.shape}."
+        )
     advice = "Give weights of zero to rows that are to be left out."
     check_finite(weight, input_name="sample_weight", advice=advice)
     return weight

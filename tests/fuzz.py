@@ -6,7 +6,8 @@ process reads it under limits of time and memory. Good outcomes are a spectrum, 
 ``OSError``, ``ValueError`` or ``TypeError`` that begins with the path. Everything else
 is a finding: another exception, an end of the process, a file that takes too long or
 too much memory, a result that contradicts itself, and other numbers than before where
-only the sizes in a header were damaged. A finding is reduced to as few damages as it
+only the sizes in a header were damaged. (Two layouts cannot tell that an image has more
+columns than its data, which end in zeros.) A finding is reduced to as few damages as it
 needs, and its file is kept. ``--seed S --cases 1`` repeats the case of seed S.
 """
 
@@ -34,6 +35,8 @@ SECONDS, GIBIBYTES = 10.0, 2.0
 BLOCK, CARD = 2880, 80
 GRID = np.linspace(3900.0, 9000.0, 100)
 
+# Images without wavelengths, whose rows begin at other values if NAXIS1 is larger.
+UNAWARE = ("sdss-spspec", "lamost-log-image")
 SIZES = re.compile(r"NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|TFORM\d+|BITPIX|GROUPS|THEAP")
 NUMBERS = ["-1", "0", "1", "2", "3", "7", "999", "1000", "999999999", "-2880", "1.5"]
 NUMBERS += ["1E400", "-1E400", "NaN", "T", "F", "''", "'text'", "", "1E-12", "-9999"]
@@ -249,7 +252,8 @@ def try_file(path: Path, name: str, only_sizes: bool) -> str:
         whole = path.with_name("whole.fits")
         whole.write_bytes(originals()[name])
         expected = read(whole, name)
-        if not all(
+        more = name in UNAWARE and result["flux"].size > expected["flux"].size
+        if not more and not all(
             np.array_equal(result[key], expected[key], equal_nan=True)
             for key in ("flux", "ivar", "wavelength")
         ):
@@ -293,8 +297,13 @@ class Worker:
     def outcome(self, path: Path, case: Case) -> str:
         if self.process is None:
             self.start()
-        sizes = all(DAMAGES[number] is damage_size for number, _ in case[1])
-        path.write_bytes(build(case))
+        content = build(case)
+        path.write_bytes(content)
+        # Another type of the same width is no size.
+        forms = re.findall(rb"TFORM.{75}", content)
+        sizes = all(DAMAGES[number] is damage_size for number, _ in case[1]) and (
+            forms == re.findall(rb"TFORM.{75}", originals()[case[0]])
+        )
         self.pipe.send((path, case[0], sizes))
         try:
             if self.pipe.poll(SECONDS):

@@ -43,6 +43,10 @@ def _read_image(hdul: fits.HDUList) -> dict:
     header, data = hdul[0].header, hdul[0].data
     variance = data[1].astype(np.float64)
     ivar = np.where(variance > 0, 1 / variance, 0.0)
+    if not (np.diff(data[3]) > 0).all():
+        raise ValueError(
+            "the fourth row must hold ascending wavelengths: the rows are misaligned"
+        )
     return dict(
         flux=data[0],
         ivar=ivar,

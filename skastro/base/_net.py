@@ -1227,7 +1227,7 @@ class BaseNet(NeuralNet):
                     self._is_fitting = False
             try:
                 with self._while_training():
-                    if path is not None:
+                    if path is not None and self._training is not None:
                         self._training.file = TrainingFile(path, self, own)
                     super().partial_fit(X, y, _routing_method=method, **fit_params)
             except _DivergedError:

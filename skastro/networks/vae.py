@@ -73,8 +73,8 @@ class _ConvTranspose2d(_OnMaps, nn.ConvTranspose2d):
     """Transposed convolution along both axes."""
 
 
-_CONVOLUTION = {1: _Conv1d, 2: _Conv2d}
-_TRANSPOSED = {1: _ConvTranspose1d, 2: _ConvTranspose2d}
+_CONVOLUTION: dict[int, Any] = {1: _Conv1d, 2: _Conv2d}
+_TRANSPOSED: dict[int, Any] = {1: _ConvTranspose1d, 2: _ConvTranspose2d}
 
 
 def _doubling(

@@ -32,7 +32,7 @@ _POSITIVE = Interval(Integral, 1, None, closed="left")
 
 
 @offers_set_output
-class CropPadImages(
+class CropPadImages(  # type: ignore[call-arg]
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,

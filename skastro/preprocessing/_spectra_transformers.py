@@ -48,7 +48,7 @@ _ADVICE_INFINITY = (
 _SIGMA_PER_MAD = 1.482602218505602
 
 
-class BaseSpectraTransformer(
+class BaseSpectraTransformer(  # type: ignore[call-arg]
     TransformerMixin, BaseEstimator, metaclass=ABCMeta, auto_wrap_output_keys=None
 ):
     """Base of the stateless transformers of spectra.

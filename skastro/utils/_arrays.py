@@ -219,13 +219,13 @@ def _without_unit(X: np.ndarray, name: str, any_unit: bool) -> np.ndarray:
         factor = float(unit.to(""))
     except (ValueError, TypeError):
         if any_unit:
-            return X.value  # type: ignore[attr-defined]
+            return X.value
         raise TypeError(
             f"{name} has the unit {unit}, which would be lost: results do not know it, "
             f"and other data may have another. Give plain numbers, all in one unit: "
             f"{name}.value, or {name}.to_value({str(unit)!r})."
         ) from None
-    return X.value if factor == 1 else X.value * factor  # type: ignore[attr-defined]
+    return X.value if factor == 1 else X.value * factor
 
 
 def _without_mask(X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -234,7 +234,7 @@ def _without_mask(X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         mask = np.ma.getmaskarray(X) if X.dtype.names is None else None
         return np.asarray(np.ma.getdata(X)), mask
     if hasattr(X, "unmasked"):
-        return np.asarray(X.unmasked), np.asarray(X.mask)  # type: ignore[attr-defined]
+        return np.asarray(X.unmasked), np.asarray(X.mask)
     return np.asarray(X), None
 
 

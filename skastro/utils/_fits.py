@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -66,8 +66,8 @@ def open_fits(
     if not path.is_file():
         raise OSError(f"{path}: is not a regular file.")
     if max_bytes is None:
-        max_bytes = free_memory() // 2
-        by_ratio = max(_SMALL_FILE, _MOST_GZIP_RATIO * path.stat().st_size)
+        max_bytes = free_memory() / 2
+        by_ratio = float(max(_SMALL_FILE, _MOST_GZIP_RATIO * path.stat().st_size))
     else:
         by_ratio = max_bytes
     try:
@@ -174,7 +174,7 @@ def error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
-def _check_hdus(file: BinaryIO, max_bytes: float) -> int:
+def _check_hdus(file: Any, max_bytes: float) -> int:
     """Check the headers, the end of each HDU and of the file; return the last end."""
     end = index = 0
     size = None if isinstance(file, gzip.GzipFile) else _size_of(file)
@@ -221,14 +221,14 @@ def _check_hdus(file: BinaryIO, max_bytes: float) -> int:
     return end
 
 
-def _size_of(file: BinaryIO) -> int:
+def _size_of(file: Any) -> int:
     position = file.tell()
     size = file.seek(0, os.SEEK_END)
     file.seek(position)
     return size
 
 
-def _read_header(file: BinaryIO, index: int) -> dict[bytes, bytes]:
+def _read_header(file: Any, index: int) -> dict[bytes, bytes]:
     """Read the cards that determine an HDU's size; empty if no HDU begins here."""
     first = b"XTENSION" if index else b"SIMPLE  "
     header: dict[bytes, bytes] = {}

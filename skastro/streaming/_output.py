@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from scipy import sparse
 
-from skastro.utils import plain_labels, row_batches
+from skastro.utils import plain_array, plain_labels, row_batches
 
 METHODS = (
     "predict_proba",
@@ -57,7 +57,9 @@ def choose_method(estimator: Any, method: str) -> str:
 
 def take_rows(X: Any, start: int, stop: int) -> Any:
     """Read contiguous rows of an array, a table or a list, and no others."""
-    return X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]
+    rows = X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]
+    is_numeric = isinstance(rows, np.ndarray) and rows.dtype.kind in "biuf"
+    return plain_array(rows) if is_numeric or hasattr(rows, "detach") else rows
 
 
 def call(estimator: Any, method: str, rows: Any, n_rows: int) -> np.ndarray:

@@ -41,7 +41,7 @@ WIDTHS = {
 
 
 def make_file(path: Path, n_images: int, folder: Path) -> None:
-    """Write real images, each in another way, until there are enough.
+    """Write real images, then turned copies with other colors, until there are enough.
 
     Parameters
     ----------

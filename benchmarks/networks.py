@@ -110,7 +110,7 @@ class PlainResNet(nn.Module):
 
 
 class TinyNet(nn.Module):
-    """Four maps of stride 8: so little to compute that the loop around it shows.
+    """A network so small that the loop around it takes most of the time.
 
     Parameters
     ----------

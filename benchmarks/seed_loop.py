@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The loop that a careful person writes by hand: one sample at a time, in float32."""
+"""A usual training loop, which loads one sample at a time, in float32."""
 
 import os
 import time
@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from benchmarks.cases import Case
 from benchmarks.measure import Rates, Stopwatch, synchronize
 
-# What is tried; more workers than this have not helped on the machines measured.
+# Numbers of workers that are tried; more did not help on the machines measured.
 WORKERS = {"cpu": (0, 1, 2), "cuda": (0, 4, 8, 16)}
 _TRIAL_SECONDS = 2.0
 
 
 class Samples(Dataset):
-    """Samples, each varied by itself and brought to the network's input."""
+    """Samples that are augmented and converted to the network's input one by one."""
 
     def __init__(
         self,

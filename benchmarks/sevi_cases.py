@@ -22,7 +22,7 @@ _JOINED = _FINE // SIZE
 _CENTERED = (_JOINED, _JOINED // 2)
 # Images that are drawn with one seed.
 CHUNK = 100
-# Chunks from here on are for choosing settings.
+# Chunks from this number on are used to choose settings.
 VALIDATION = 10**6
 
 
@@ -127,7 +127,7 @@ class Batch:
         return len(self.images)
 
     def split(self, n: int) -> Iterator[dict[str, torch.Tensor]]:
-        """Give the scenes of n images after n."""
+        """Yield the scenes, n images at a time."""
         for first in range(0, len(self), n):
             yield {name: part[first : first + n] for name, part in self.scenes.items()}
 
@@ -148,14 +148,14 @@ def draw_scenes(case: Case, chunk: int, seed: int) -> dict[str, torch.Tensor]:
 def throw(
     case: Case, chunk: int, n_images: int, seed: int, *, progress: bool = False
 ) -> Batch:
-    """Throw the electrons of the first images of a chunk, none of them like a training.
+    """Draw the electrons of the first images of a chunk; no training uses these.
 
     Parameters
     ----------
     case : Case
         The condition.
     chunk : int
-        Which hundred images.
+        Number of the chunk of a hundred images.
     n_images : int
         How many of them.
     seed : int
@@ -179,13 +179,13 @@ def throw(
         fine = simulator.throw({k: part[i : i + 1] for k, part in scenes.items()}, rng)
         images[i] = join_pixels(fine[0], _JOINED)
         for joined, part in zip(_CENTERED, centered.values(), strict=True):
-            # Half a pixel less on each side: pixels move by half their side.
+            # Without half a pixel at each side the grid moves by half a pixel.
             inside = slice(joined // 2, -joined // 2)
             part[i] = join_pixels(fine[0, inside, inside], joined)
     return Batch(case, chunk * CHUNK, scenes, images, centered)
 
 
 def join_pixels(image: np.ndarray, n: int) -> np.ndarray:
-    """Sum squares of n pixels by n."""
+    """Sum blocks of n by n pixels."""
     side = len(image) // n
     return image.reshape(side, n, side, n).sum((1, 3))

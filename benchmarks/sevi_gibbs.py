@@ -3,7 +3,7 @@
 
 import torch
 
-# Samples within a limit stay so far from it, in parts of the range.
+# Steps are shortened by this fraction, so that samples stay within the limits.
 _INSIDE = 1e-12
 
 
@@ -55,7 +55,7 @@ def truncated_normal_samples(
     for sweep in range(n_sweeps):
         for k, direction in enumerate(directions):
             place = point @ rows.T
-            # How far it may go until the first limit.
+            # Steps to the limits.
             ends = torch.stack([low - place, high - place]) / moved[k]
             ends = torch.where(moved[k] == 0, torch.nan, ends)
             least = ends.amin(0).nan_to_num(-torch.inf).clamp(max=0)
@@ -77,7 +77,7 @@ def _limited_normal(
 ) -> torch.Tensor:
     """Draw from normal distributions within limits."""
     a, b = (low - mean) / sd, (high - mean) / sd
-    # In the left tail, where probabilities near one do not round.
+    # In the left tail, because probabilities near one lose digits.
     flip = a + b > 0
     a, b = torch.where(flip, -b, a), torch.where(flip, -a, b)
     log_a, log_b = torch.special.log_ndtr(a), torch.special.log_ndtr(b)

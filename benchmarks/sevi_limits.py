@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the counts of electrons can tell at best, about the true shells.
+"""Bounds of the accuracy with which counts determine the coefficients of shells.
 
 Maximum likelihood, the Cramér-Rao bound for unbiased estimates, and the least mean loss
 of any estimate, which uses the distribution of the shells. All assume round and upright
@@ -18,7 +18,7 @@ from skastro.sevi import N_BETAS, SEVIPrior, ShellBasis
 # standard deviation of the radii.
 _N_EACH = N_BETAS + 3
 _BETA = slice(1, N_BETAS + 1)
-# Images are computed in small groups, for memory.
+# Images that are computed at once, to save memory.
 GROUP = 20
 # Least expected counts of a pixel, in units of the mean of all.
 _FLOOR = 1e-6
@@ -28,7 +28,7 @@ _SWEEPS = 1000
 
 
 def shell_basis(size: int = SIZE) -> ShellBasis:
-    """Give the shells of a quadrant of even size; each pixel stands for four."""
+    """Make the basis of a quadrant of even size; each pixel stands for four."""
     width = SEVIPrior().radius_width[0]
     return ShellBasis(size, finest_width=width, quadrant=True)
 
@@ -42,7 +42,7 @@ def fold(images: torch.Tensor) -> torch.Tensor:
 
 
 def information(scenes: dict[str, torch.Tensor], basis: ShellBasis) -> torch.Tensor:
-    """Give Fisher's information at the truth.
+    """Compute Fisher's information at the truth.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def _of_beta(values: torch.Tensor) -> torch.Tensor:
 
 
 def cramer_rao(scenes: dict[str, torch.Tensor], basis: ShellBasis) -> torch.Tensor:
-    """Give the least variances (n, n_shells, 12) of unbiased answers.
+    """Compute the least variances (n, n_shells, 12) of unbiased estimates.
 
     Numbers of electrons, radii, their widths and a background are not known either.
     """
@@ -101,7 +101,7 @@ def cramer_rao(scenes: dict[str, torch.Tensor], basis: ShellBasis) -> torch.Tens
 def prior_informed(
     scenes: dict[str, torch.Tensor], basis: ShellBasis, generator: torch.Generator
 ) -> torch.Tensor:
-    """Give the variances (n, n_shells, 12) of the posterior, which no answer can beat.
+    """Compute the variances (n, n_shells, 12) of the posterior, the least of all.
 
     The likelihood is approximated by a normal distribution about the truth, with a
     random position of its maximum. The posterior is sampled within the limits of

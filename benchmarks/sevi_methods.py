@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Ways to measure anisotropies, and their limits, each for a batch of images."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,7 +78,9 @@ class _FitsOnce(SEVIRegressor):
     def _fit_shells(self, X: Any) -> Any:
         last = getattr(self, "_last_fit", (None, None))
         if last[0] is not X:
-            last = X, super()._fit_shells(X)
+            # Images that are out of range are counted instead.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                last = X, super()._fit_shells(X)
             vars(self)["_last_fit"] = last
         return last[1]
 

@@ -66,7 +66,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         Divide the logits by a temperature, fitted on the validation samples after the
         training, so that probabilities are what they promise; see :ref:`the user guide
         <trust>`. It needs `train_split` and the default criterion. ``class_weight`` and
-        `sampler` shift probabilities towards rare classes, which no temperature mends.
+        `sampler` shift probabilities toward rare classes, which no temperature mends.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, by label; ``"balanced"`` makes them
         inversely proportional to the classes' numbers.
@@ -291,7 +291,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
 
         Noise, other instruments or objects of no known class get low scores, whatever
         class is predicted. The score is the cosine of the angle between the features
-        of the sample and those of its third nearest neighbour among training samples
+        of the sample and those of its third nearest neighbor among training samples
         that show all classes alike [1]_: all of them, or 2048, or fewer after less than
         20 epochs, see the :ref:`User Guide <trust>`. The features are what the module's
         method ``forward_features`` gives, averaged over the pixels. For a module
@@ -431,7 +431,7 @@ def _are_codes(y: np.ndarray, classes: Any) -> bool:
 def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     """Find the temperature by which to divide logits, from samples kept apart.
 
-    The log loss is minimised [1]_, with a normal prior of the temperature's logarithm
+    The log loss is minimized [1]_, with a normal prior of the temperature's logarithm
     about zero. Where all of a few samples are classified correctly, the loss alone
     would ask for certainty, and one error too many for much doubt; a few hundred
     samples outweigh the prior.

@@ -7,7 +7,6 @@ The names are those of the signature of ``__init__``, and, where that passes
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from numbers import Integral, Real
 from typing import Any
@@ -24,6 +23,7 @@ from skastro._compat import (
 )
 from skastro.augmentation import AUGMENTATIONS
 from skastro.training import PRECISIONS, SCHEDULES
+from skastro.utils import suggest_name
 
 # The parts of a skorch net whose own parameters are reached as ``part__name``.
 PARTS = (
@@ -198,12 +198,9 @@ def is_part_parameter(name: str) -> bool:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Say which known name was probably meant, or which there are."""
-    known = sorted(known)
-    close = get_close_matches(name.lower(), known, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"the names are {', '.join(map(repr, known))}."
+    """Say after a colon which known name was meant, or which there are."""
+    hint = suggest_name(name, known, list_all=False)
+    return hint[0].lower() + hint[1:]
 
 
 class UnknownParameterError(TypeError, ValueError):

@@ -118,7 +118,7 @@ class GalaxyClassifier(ImageInput, BaseClassifier):
         module; an instance is copied, so that each ``fit`` starts from its weights.
         Modules whose ``__init__`` takes ``n_channels``, ``n_outputs`` or
         ``input_size`` (height and width) get these sizes from the data, and then
-        normalised batches of shape ``(batch, n_channels, height, width)``; a module
+        normalized batches of shape ``(batch, n_channels, height, width)``; a module
         that takes none of them gets X in the shape and in the numbers in which it was
         given. It returns one logit a class.
 
@@ -230,7 +230,7 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         module; an instance is copied, so that each ``fit`` starts from its weights.
         Modules whose ``__init__`` takes ``n_channels``, ``n_outputs`` or
         ``input_size`` (height and width) get these sizes from the data, and then
-        normalised batches of shape ``(batch, n_channels, height, width)``; a module
+        normalized batches of shape ``(batch, n_channels, height, width)``; a module
         that takes none of them gets X in the shape and in the numbers in which it was
         given. It returns one number a target, in scaled units.
 

@@ -135,8 +135,8 @@ class SpectrumClassifier(BaseClassifier):
         How training batches are varied before the network sees them; validation and
         prediction are not. ``"noise"``: white noise of up to half the spectrum's
         standard deviation, :class:`skastro.augmentation.GaussianNoise`.
-        ``"wang2020"``: noise, cosmic rays and bad pixels of min-max normalised flux
-        [2]_. ``"resclass"``: noise and spikes, for standardised flux. A callable
+        ``"wang2020"``: noise, cosmic rays and bad pixels of min-max normalized flux
+        [2]_. ``"resclass"``: noise and spikes, for standardized flux. A callable
         takes a Tensor of the shape of X and gives one, on its device;
         ``skastro.augmentation`` has some. Draws come from torch's global generator,
         which ``random_state`` governs during ``fit``.

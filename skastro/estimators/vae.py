@@ -46,7 +46,7 @@ _SOFTENING = 3.0
 
 # Settings of published systems; "Open" marks what the source does not give.
 RECIPES: dict[str, dict[str, Any]] = {
-    # An autoencoder for 290 613 galaxies of 256 x 256 pixels in three colours.
+    # An autoencoder for 290 613 galaxies of 256 x 256 pixels in three colors.
     "galaxy-vae": {
         "module": "vae",
         "latent_dim": 35,
@@ -95,7 +95,7 @@ class VAETransformer(BaseTransformer):
     decoder turns latent numbers back into a sample; both are trained to make the
     samples probable while the distributions stay close to a standard normal one
     [1]_. ``transform`` gives the distributions' means, as features for a clustering, a
-    classifier, a search for neighbours; ``score_samples`` finds outliers.
+    classifier, a search for neighbors; ``score_samples`` finds outliers.
 
     The estimator is at the same time a scikit-learn transformer and a
     :class:`skorch.NeuralNet`: parameters of its parts are reached as
@@ -244,8 +244,8 @@ class VAETransformer(BaseTransformer):
     >>> import numpy as np
     >>> from skastro import VAETransformer
     >>> rng = np.random.default_rng(0)
-    >>> centre = rng.uniform(12, 36, size=300)
-    >>> spectra = np.exp(-0.5 * ((np.arange(48) - centre[:, None]) / 3) ** 2)
+    >>> center = rng.uniform(12, 36, size=300)
+    >>> spectra = np.exp(-0.5 * ((np.arange(48) - center[:, None]) / 3) ** 2)
     >>> vae = VAETransformer(
     ...     latent_dim=2,
     ...     module__widths=(8, 16),

@@ -526,7 +526,8 @@ class StandardizeSpectra(BaseSpectraScaler):
             batch -= np.median(batch, axis=-1, keepdims=True)
             scale = np.median(np.abs(batch), axis=-1, keepdims=True)
             scale *= _SIGMA_PER_MAD
-            scale = np.where(scale == 0, _root_mean_square(batch), scale)
+            if (scale == 0).any():
+                scale = np.where(scale == 0, _root_mean_square(batch), scale)
         else:
             # Without this first step the mean of a constant spectrum has a round-off
             # error, which would then be scaled to one.
@@ -541,7 +542,10 @@ class StandardizeSpectra(BaseSpectraScaler):
 
 def _root_mean_square(batch: np.ndarray) -> np.ndarray:
     """Return the root mean square of each spectrum."""
-    return np.sqrt(np.square(batch).mean(axis=-1, keepdims=True))
+    # Squares of very small and very large values cannot be represented.
+    largest = np.abs(batch).max(axis=-1, keepdims=True)
+    largest[largest == 0] = 1
+    return largest * np.sqrt(np.square(batch / largest).mean(axis=-1, keepdims=True))
 
 
 class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):

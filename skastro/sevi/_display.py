@@ -19,7 +19,7 @@ from scipy.special import ndtri
 from skastro.inspection._display import prediction_steps
 from skastro.sevi._basis import ShellBasis, detector_matrix
 from skastro.sevi._electrons import FACTORS, N_BETAS, angular_density
-from skastro.utils import check_number, check_option
+from skastro.utils import check_number, check_option, plain_array
 
 _NEEDED = ("beta", "beta_std", "radius", "radius_width", "n_electrons")
 _OPTIONAL = {"background": 0.0, "tilt": 0.0, "ellipticity": 0.0, "out_of_range": False}
@@ -571,7 +571,7 @@ class SEVIDisplay:
             raise ValueError("image has NaN or infinity; pixels must be counts.")
         n_shells = np.shape(shells["radius"])[-1] if "radius" in shells else 1
         if beta_true is not None:
-            beta_true = np.asarray(beta_true, dtype=np.float64)
+            beta_true = plain_array(beta_true, "beta_true").astype(np.float64)
             if not beta_true.size or beta_true.size % n_shells:
                 raise ValueError(
                     f"beta_true has {beta_true.size} coefficients for {n_shells} "
@@ -656,7 +656,7 @@ class SEVIDisplay:
 
 def _one_sample(image: Any, image_shape: tuple[int, ...] | None) -> np.ndarray:
     """Reshape an image to an X of one sample."""
-    image = np.asarray(image)
+    image = plain_array(image, "image")
     if image_shape is not None and image.size == np.prod(image_shape):
         return image.reshape(1, -1)
     if image.ndim == 2 and image_shape is None:

@@ -5,6 +5,8 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import ArrayLike
 
+from skastro.utils import plain_array
+
 # Number of coefficients of a shell, P_2 to P_24, as in the published data.
 N_BETAS = 12
 
@@ -32,17 +34,28 @@ def angular_density(beta: ArrayLike, cos_theta: ArrayLike) -> np.ndarray:
     density : ndarray of shape (..., n_angles)
         Its integral over cos θ from -1 to 1 is one.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a cosine is not from -1 to 1, or has a unit.
+
     Examples
     --------
     >>> from skastro.sevi import angular_density
     >>> angular_density([1.0], [0.0, 1.0])
     array([0. , 1.5])
     """
-    beta = np.asarray(beta, dtype=np.float64)
+    beta = plain_array(beta, "beta")
+    cos_theta = plain_array(cos_theta, "cos_theta")
+    if (np.abs(cos_theta) > 1 + 1e-6).any():
+        raise ValueError(
+            "cos_theta must hold cosines, from -1 to 1; got values from "
+            f"{cos_theta.min():g} to {cos_theta.max():g}."
+        )
     coefficients = np.zeros((2 * beta.shape[-1] + 1, *beta.shape[:-1]))
     coefficients[0] = 0.5
     coefficients[2::2] = np.moveaxis(beta, -1, 0)
-    return legendre.legval(np.asarray(cos_theta, dtype=np.float64), coefficients)
+    return legendre.legval(cos_theta, coefficients)
 
 
 def throw_electrons(
@@ -77,6 +90,8 @@ def throw_electrons(
 
     Raises
     ------
+    TypeError
+        If a number has a unit.
     ValueError
         If the density is negative somewhere.
 
@@ -89,6 +104,8 @@ def throw_electrons(
     >>> float((electrons["cos_theta"] ** 2).mean().round(2))  # 1/3 + β_1 4/15
     0.6
     """
+    radius = plain_array(radius, "radius")
+    radius_width = plain_array(radius_width, "radius_width")
     edges = np.linspace(-1, 1, _N_CELLS + 1)
     density = angular_density(beta, (edges[1:] + edges[:-1]) / 2)
     # Rounding may give small negative values for a density of zero.
@@ -127,6 +144,11 @@ def bin_electrons(
     image : ndarray of shape (size, size), int64
         Numbers of electrons.
 
+    Raises
+    ------
+    TypeError
+        If positions have a unit: `extent` has none.
+
     Examples
     --------
     >>> from skastro.sevi import bin_electrons
@@ -135,8 +157,8 @@ def bin_electrons(
            [0, 1]])
     """
     row, column = (
-        np.floor((np.asarray(place, dtype=np.float64) + extent) * (size / 2 / extent))
-        for place in (x, z)
+        np.floor((plain_array(place, name) + extent) * (size / 2 / extent))
+        for name, place in (("x", x), ("z", z))
     )
     inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
     index = (row[inside] * size + column[inside]).astype(np.int64)

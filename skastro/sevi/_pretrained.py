@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -16,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from skastro.base import torch_generator
-from skastro.utils import atomic_write
+from skastro.utils import atomic_write, suggest_name
 
 # The entry of a safetensors header that holds everything but tensors.
 _KEY = "skastro"
@@ -108,10 +107,9 @@ class Pretrained:
 def find_pretrained(name: str, known: Sequence[str], owner: str) -> Pretrained:
     """Read weights of the package; `owner` is the estimator, for messages."""
     if not isinstance(name, str) or name not in known:
-        message = f"{owner} has no pretrained weights {name!r}."
-        if close := get_close_matches(str(name).lower(), known, n=1):
-            message += f" Did you mean {close[0]!r}?"
-        raise ValueError(f"{message} Known: {', '.join(map(repr, known)) or 'none'}.")
+        raise ValueError(
+            f"{owner} has no pretrained weights {name!r}. {suggest_name(name, known)}"
+        )
     with as_file(files("skastro.sevi") / "pretrained" / f"{name}.safetensors") as path:
         return Pretrained.read(path)
 

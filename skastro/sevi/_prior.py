@@ -13,7 +13,7 @@ import torch
 from skastro.sevi._basis import even_legendre
 from skastro.sevi._electrons import N_BETAS
 from skastro.sevi._truncated_normal import normals_within, truncated_moments
-from skastro.utils import check_number, check_range
+from skastro.utils import check_finite, check_number, check_range, plain_array
 
 _LIMITS = (
     [0.35, 0.43, 0.25, 0.118, 0.045, 0.012, 0.0026, 4e-4, 7e-5, 5.6e-6, 1.2e-7, 2e-9],
@@ -314,8 +314,14 @@ class ShellPrior:
         -------
         prior : ShellPrior
             The prior.
+
+        Raises
+        ------
+        ValueError
+            If a coefficient is NaN, masked or infinite.
         """
-        beta = np.asarray(beta, dtype=np.float64)
+        beta = plain_array(beta, "beta").astype(np.float64)
+        check_finite(beta, input_name="beta")
         low, high = beta.min(0), beta.max(0)
         # A single sample, or equal ones, do not constrain the limits.
         size = np.where(high > low, high - low, 1.0)

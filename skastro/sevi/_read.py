@@ -2,9 +2,13 @@
 """Reading images of slow-electron velocity-map imaging."""
 
 import bz2
+import codecs
 import gzip
+import io
 import lzma
+import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -35,13 +39,21 @@ from skastro.utils import (
     LazyArray,
     RowwiseSource,
     check_count,
+    check_file,
+    check_finite,
+    check_memory,
     check_number,
     check_option,
+    open_image,
     plain_array,
+    read_bytes,
 )
 
 _OPENERS: dict[str, Callable] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _DELIMITERS = (",", ";")
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Text with at most this many numbers in a line, and more lines, is a list of pixels.
+_MOST_IN_LIST = 3
 
 
 class ImageColumn:
@@ -77,7 +89,7 @@ class ImageColumn:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         path, name = state["dataset"]
-        self.__dict__.update(state, dataset=open_hdf5(path)[name])
+        self.__dict__.update(state, dataset=open_hdf5(path, True)[name])
 
 
 def arrange(images: LazyArray, transpose: bool, size: int | None) -> LazyArray:
@@ -96,6 +108,7 @@ def _change(images: np.ndarray, transpose: bool, size: int | None) -> np.ndarray
 
 def sum_pixels(images: np.ndarray, size: int) -> np.ndarray:
     """Make images (n, height, width) smaller by summing square blocks of pixels."""
+    check_pixels(images, "images")
     n, height, width = images.shape
     block, rest = divmod(height, size)
     if height != width or rest or not block:
@@ -108,15 +121,23 @@ def sum_pixels(images: np.ndarray, size: int) -> np.ndarray:
     return blocks.sum((2, 4), dtype=np.float64).astype(np.float32)
 
 
-def read_plain_images(path: Path, lazy: bool) -> np.ndarray:
+def check_pixels(images: np.ndarray, where: str) -> None:
+    """Refuse pixels that are no numbers of electrons."""
+    check_finite(images, input_name=where)
+    if images.size and (least := images.min()) < 0:
+        raise ValueError(
+            f"{where}: pixels hold numbers of electrons, but {(images < 0).sum()} of "
+            f"them are negative, down to {least:g}. Add the background that was "
+            "subtracted, and fill dead pixels."
+        )
+
+
+def read_plain_images(path: Path, lazy: bool, max_bytes: float | None) -> np.ndarray:
     """Read images (n, height, width) from text, an array of numpy, or by Pillow.
 
     With `lazy` an array of numpy stays on disk.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder; give the name of a file in it.")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file.")
+    path = check_file(path)
     suffix = path.suffix.lower()
     if lazy and suffix != ".npy":
         raise ValueError(
@@ -124,36 +145,50 @@ def read_plain_images(path: Path, lazy: bool) -> np.ndarray:
             "on disk; set lazy=False."
         )
     if suffix == ".npy":
-        images = _read_npy(path, lazy)
+        images = _read_npy(path, lazy, max_bytes)
     elif suffix in IMAGE_SUFFIXES:
-        images = _read_pages(path)
+        images = _read_pages(path, max_bytes)
     else:
-        images = _read_text(path)
+        images = _read_text(path, max_bytes)
     images = images[None] if images.ndim == 2 else images
     if images.ndim != 3 or images.dtype.kind not in "iuf" or 0 in images.shape:
         raise ValueError(
             f"{path}: holds an array of shape {images.shape} and type {images.dtype}; "
             "expected numbers of shape (height, width) or (n, height, width)."
         )
-    return images if lazy else plain_array(images)
+    if lazy:
+        return images
+    images = plain_array(images)
+    check_pixels(images, str(path))
+    return images
 
 
-def _read_npy(path: Path, lazy: bool) -> np.ndarray:
+def _read_npy(path: Path, lazy: bool, max_bytes: float | None) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r" if lazy else None)
-    except (ValueError, EOFError) as error:
+        # A map is as long as the file; otherwise its header decides.
+        images = np.load(path, mmap_mode="r")
+    # Numpy raises errors of many kinds on damaged headers.
+    except Exception as error:
         raise OSError(f"{path}: not a readable file of numpy: {error}") from error
+    if not isinstance(images, np.ndarray):
+        images.close()
+        raise OSError(f"{path}: not a readable file of numpy: it is an archive.")
+    if lazy:
+        return images
+    check_memory(images.nbytes, path, max_bytes)
+    return np.array(images)
 
 
-def _read_pages(path: Path) -> np.ndarray:
-    from PIL import Image, ImageSequence
+def _read_pages(path: Path, max_bytes: float | None) -> np.ndarray:
+    from PIL import ImageSequence
 
-    try:
-        with Image.open(path) as file:
-            pages = [np.array(page) for page in ImageSequence.Iterator(file)]
-            mode = file.mode
-    except (OSError, SyntaxError, EOFError) as error:
-        raise OSError(f"Cannot read the image file {path}: {error}") from error
+    pages = []
+    with open_image(path) as file:
+        mode = file.mode
+        for number, page in enumerate(ImageSequence.Iterator(file), 1):
+            # Four bytes a pixel at most; all pages, and the array of them.
+            check_memory(8 * number * math.prod(page.size), path, max_bytes)
+            pages.append(np.array(page))
     if mode == "P" or pages[0].ndim != 2 or pages[0].dtype.kind not in "iuf":
         raise ValueError(
             f"{path}: holds images of mode {mode!r}; expected gray levels (L, I;16, I "
@@ -168,25 +203,58 @@ def _read_pages(path: Path) -> np.ndarray:
     return np.stack(pages)
 
 
-def _read_text(path: Path) -> np.ndarray:
+def _read_text(path: Path, max_bytes: float | None) -> np.ndarray:
     opener = _OPENERS.get(path.suffix.lower(), open)
+    content = read_bytes(path, opener, max_bytes)
+    # A number of two characters becomes four bytes.
+    check_memory(3 * content.getbuffer().nbytes, path, max_bytes)
+    encoding = "utf-16" if content.read(2) in _UTF16 else "utf-8-sig"
+    content.seek(0)
     try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            lines = (line.strip() for line in file)
-            first = next((line for line in lines if line and line[0] != "#"), "")
-            if not first:
+        with io.TextIOWrapper(content, encoding, errors="replace") as file:
+            stripped = enumerate(line.strip() for line in file)
+            lines = ((row, line) for row, line in stripped if line and line[0] != "#")
+            row, first = next(lines, (0, ""))
+            heading = "" if re.search(r"\d|nan|inf", first, re.IGNORECASE) else first
+            if (heading and not any(lines)) or not first:
                 raise ValueError("it has no lines of numbers")
             delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
             file.seek(0)
-            image = np.loadtxt(file, dtype=np.float32, delimiter=delimiter, ndmin=2)
-    except (EOFError, lzma.LZMAError, OSError) as error:
-        raise OSError(f"{path}: cannot be read: {error}") from error
+            table = np.loadtxt(
+                file,
+                dtype=np.float32,
+                delimiter=delimiter,
+                ndmin=2,
+                skiprows=row + 1 if heading else 0,
+            )
+            if table.shape[1] <= _MOST_IN_LIST < len(table):
+                return _arrange_list(table, heading.strip("\"'").lower())
     except ValueError as error:
         raise ValueError(
             f"{path}: not an image as plain text, rows of as many numbers each: "
             f"{error}. Expected is this, an HDF5 file, an array of numpy (.npy) or an "
             f"image ({', '.join(sorted(IMAGE_SUFFIXES))})."
         ) from error
+    return table
+
+
+def _arrange_list(table: np.ndarray, heading: str) -> np.ndarray:
+    """Arrange lines of x, y and count, one for each pixel, to an image[y, x]."""
+    x_first = not heading.startswith(("y", "row"))
+    columns = table.T[:2][::-1] if x_first else table.T[:2]
+    found = [np.unique(column, return_inverse=True) for column in columns]
+    axes, places = zip(*found, strict=True)
+    image = np.full([len(axis) for axis in axes], np.nan, dtype=np.float32)
+    steps = [np.diff(axis) for axis in axes]
+    even = all(np.ptp(step) <= 0.01 * step.mean() for step in steps if len(step))
+    if table.shape[1] == 3 and image.size == len(table) and even:
+        image[places] = table[:, 2]
+    if np.isnan(image).any():
+        raise ValueError(
+            f"{len(table)} lines of {table.shape[1]} numbers are no image, nor a list "
+            "of x, y and count that has every pixel of a rectangle once, those without "
+            "electrons too. Single electrons are counted by skastro.sevi.bin_electrons"
+        )
     return image
 
 
@@ -368,6 +436,8 @@ def read_sevi(
     return_electrons: bool = False,
     lazy: bool = False,
     verbose: int = 1,
+    max_bytes: int | None = None,
+    allow_external: bool = False,
 ) -> Bunch:
     """Read images of slow-electron velocity-map imaging, and the shells in them.
 
@@ -388,7 +458,10 @@ def read_sevi(
     ----------
     path : path-like
         The file. Text may be compressed (``.gz``, ``.bz2``, ``.xz``), its numbers
-        separated by blanks, commas or semicolons.
+        separated by blanks, commas or semicolons; a first line without numbers is
+        left out. Each line is a row of the image; or each line has x, y and count of a
+        pixel, in any order of the pixels, where x is the column and y the row, unless
+        the first line begins with "y" or "row".
     source : {"auto", "images", "electrons"}, default="auto"
         Source of the images in a file that has both: the table of images, which "auto"
         prefers, or the detected electrons.
@@ -425,6 +498,12 @@ def read_sevi(
     verbose : int, default=1
         Whether to show a progress bar if reading takes more than two seconds; 0 is
         silent.
+    max_bytes : int, default=None
+        Memory that the content of the file may take; a larger one is an error. None
+        means half of the memory that is available.
+    allow_external : bool, default=False
+        Whether an HDF5 file may refer to other files, by external links, external
+        storage or virtual data sets.
 
     Returns
     -------
@@ -474,11 +553,13 @@ def read_sevi(
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
     OSError
-        If the file is empty, truncated or damaged.
+        If the file is empty, truncated, damaged, or takes more memory than `max_bytes`.
     TypeError, ValueError
-        If it is not a SEVI file (the message lists its content and what is expected);
-        if a table lacks a column, or has one of a wrong length; if images, shells or
-        electrons cannot be matched unambiguously; or if a parameter is wrong.
+        If pixels or positions are not finite, or counts are negative; if it refers to
+        other files; if it is not a SEVI file (the message lists its
+        content and what is expected); if a table lacks a column, or has one of a wrong
+        length; if images, shells or electrons cannot be matched unambiguously; or if a
+        parameter is wrong.
 
     See Also
     --------
@@ -547,12 +628,21 @@ def read_sevi(
     )
     if is_hdf5(path):
         _read_tables(
-            sevi, source, n_shells, size, extent, return_electrons, lazy, verbose
+            sevi,
+            source,
+            n_shells,
+            size,
+            extent,
+            return_electrons,
+            lazy,
+            verbose,
+            max_bytes,
+            allow_external,
         )
     elif source == "electrons" or return_electrons:
         raise ValueError(f"{path}: not an HDF5 file, so it holds no electrons.")
     else:
-        images = read_plain_images(path, lazy)
+        images = read_plain_images(path, lazy, max_bytes)
         sevi.images = arrange(LazyArray(images), False, size) if lazy else images
         if size is not None and not lazy:
             sevi.images = sum_pixels(images, size)
@@ -569,11 +659,13 @@ def _read_tables(
     return_electrons: bool,
     lazy: bool,
     verbose: int,
+    max_bytes: int | None,
+    allow_external: bool,
 ) -> None:
     """Read an HDF5 file."""
     if sevi.polarization_axis is None:
         sevi.polarization_axis = 1
-    with reading_hdf5(sevi.path) as file:
+    with reading_hdf5(sevi.path, allow_external) as file:
         tables = find_tables(file)
         sevi.kind = _choose_kind(tables, source, sevi.path)
         if sevi.kind != "electrons" and return_electrons:
@@ -593,7 +685,10 @@ def _read_tables(
         if sevi.kind == "images":
             place = _read_image_table(sevi, tables["FinalImage"], shells, n_shells)
             images = arrange(sevi.images, sevi.polarization_axis == 0, size)
-            sevi.images = None if lazy else read_images(images, verbose)
+            sevi.images = None
+            if not lazy:
+                sevi.images = read_images(images, sevi.path, max_bytes, verbose)
+                check_pixels(sevi.images, tables["FinalImage"].where)
             name = tables["FinalImage"].dataset.name
         elif sevi.kind == "electrons":
             found = read_electrons(
@@ -613,7 +708,7 @@ def _read_tables(
             sevi.image_id, place = place_shells(shells, None, n_shells)
     if lazy:
         # A separate handle, which closes when the array is deleted.
-        column = ImageColumn(SEVITable(open_hdf5(sevi.path)[name]))
+        column = ImageColumn(SEVITable(open_hdf5(sevi.path, allow_external)[name]))
         sevi.images = arrange(LazyArray(column), sevi.polarization_axis == 0, size)
     if sevi.images is not None:
         sevi.pixel_size = 2 * extent / sevi.images.shape[1]

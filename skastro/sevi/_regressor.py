@@ -24,7 +24,12 @@ from skastro.sevi._prior import ShellPrior, check_ends
 from skastro.sevi._shell_fit import ShellPosterior, check_counts, fit_posterior
 from skastro.sevi._simulation import SEVISimulator, SimulatedImages
 from skastro.training import BatchIterator, find_source
-from skastro.utils import ImageLayout, check_count, inherit_parameters
+from skastro.utils import (
+    ImageLayout,
+    check_count,
+    check_rows_are_images,
+    inherit_parameters,
+)
 
 # Total of an image for published networks.
 _PUBLISHED_TOTAL = 255.0
@@ -163,8 +168,8 @@ class SEVIRegressor(BaseRegressor):
 
     Without `distortion` the fit assumes round, centered images with the polarization
     along an axis. ``out_of_range`` of ``predict_shells`` marks images that do not show
-    such shells. Images with pixels much finer than the widths of the shells are
-    rebinned.
+    such shells, and all methods that fit shells warn of them. Images with pixels much
+    finer than the widths of the shells are rebinned.
 
     ``fit`` takes ``sample_weight`` as a further argument.
 
@@ -388,6 +393,12 @@ class SEVIRegressor(BaseRegressor):
         y_std : ndarray of the same shape
             Standard deviations of the posterior, or the root mean square error of the
             network on the validation samples. Only with `return_std`.
+
+        Warns
+        -----
+        UserWarning
+            If images are ``out_of_range`` of the fit, see :meth:`predict_shells`: their
+            coefficients and standard deviations are unreliable.
         """
         self.check_is_fitted()
         self._check_state_is_complete()
@@ -430,6 +441,11 @@ class SEVIRegressor(BaseRegressor):
         ------
         ValueError
             If `coverage` is not between 0 and 1.
+
+        Warns
+        -----
+        UserWarning
+            If images are ``out_of_range`` of the fit.
         """
         self.check_is_fitted()
         if not 0 < coverage < 1:
@@ -466,6 +482,11 @@ class SEVIRegressor(BaseRegressor):
         ------
         ValueError
             If shells cannot be fitted to X.
+
+        Warns
+        -----
+        UserWarning
+            If images are ``out_of_range``.
         """
         return self._fit_shells(X).to_bunch(self._factor, self.polarization_axis)
 
@@ -518,6 +539,8 @@ class SEVIRegressor(BaseRegressor):
     # Checks ---------------------------------------------------------------------
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
+        if len(sample_shape) == 1 and self.image_shape is None:
+            check_rows_are_images(*sample_shape)
         shape = self._image_shape_of(tuple(sample_shape))
         if len(shape) != 2:
             raise ValueError(

@@ -2,6 +2,7 @@
 """Fit of electron shells to images: the posterior of their parameters."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -30,6 +31,7 @@ from skastro.utils import (
     check_finite,
     check_number,
     check_option,
+    name_rows,
     plain_array,
 )
 
@@ -83,8 +85,16 @@ class ShellPosterior:
     @property
     def failed(self) -> np.ndarray:
         """Indices of the images for which the fit found no answer."""
-        good = self.converged & self.beta.isfinite().all(2).all(1)
-        return (~good).nonzero()[:, 0].cpu().numpy()
+        return np.flatnonzero(self._no_answer.cpu().numpy())
+
+    @property
+    def out_of_range(self) -> np.ndarray:
+        """Mask (n,) of the images that do not show shells within the ranges."""
+        return (self.is_outlier | self._no_answer).cpu().numpy()
+
+    @property
+    def _no_answer(self) -> torch.Tensor:
+        return ~(self.converged & self.beta.isfinite().all(2).all(1))
 
     def interval(self, coverage: float, prior: ShellPrior) -> np.ndarray:
         """Compute central intervals (n, n_shells * n_betas, 2) of the coefficients."""
@@ -112,7 +122,7 @@ class ShellPosterior:
             tilt=distortion[:, 0],
             ellipticity=distortion[:, 1],
             center=center if polarization_axis == 1 else center[:, ::-1],
-            out_of_range=self.is_outlier.cpu().numpy(),
+            out_of_range=self.out_of_range,
         )
 
     def put_mixture(
@@ -675,7 +685,7 @@ class ShellFit:
             distortion=self._distortion(fit.theta),
             background=fit.theta[:, -1],
             misfit=misfit,
-            is_outlier=is_outlier | uniform | ~converged,
+            is_outlier=is_outlier | uniform,
             converged=converged,
         )
 
@@ -763,6 +773,11 @@ def fit_shells(
     TypeError, ValueError
         If a parameter is of the wrong kind or out of its range, or `images` are not
         counts in square images.
+
+    Warns
+    -----
+    UserWarning
+        If ``out_of_range`` is set for an image; the warning names the rows.
 
     See Also
     --------
@@ -858,19 +873,39 @@ def fit_posterior(
     device: torch.device,
     verbose: int,
 ) -> ShellPosterior:
-    """Fit samples in batches; `to_images` converts them to upright images."""
+    """Fit samples in batches; `to_images` converts them to upright images.
+
+    Warns of images that do not show shells within the ranges of the prior.
+    """
     # Apple's devices do not support float64.
     device = torch.device("cpu") if device.type == "mps" else device
     fit = _cached_fit(size, n_shells, prior, extent, distorted, device)
     parts = []
     with tqdm(total=len(X), disable=not verbose, unit="image") as progress:
         for first in range(0, len(X), _FITTED_AT_ONCE):
-            # A copy, because torch warns about read-only arrays.
-            part = torch.tensor(np.asarray(X[first : first + _FITTED_AT_ONCE]))
+            # A copy, because torch warns about read-only arrays, in the order that
+            # torch supports.
+            part = np.asarray(X[first : first + _FITTED_AT_ONCE], np.float32, order="C")
+            part = torch.tensor(part)
             with torch.no_grad():
                 parts.append(fit(to_images(part.to(device))))
             progress.update(len(part))
-    return ShellPosterior.concatenate(parts)
+    posterior = ShellPosterior.concatenate(parts)
+    rows = np.flatnonzero(posterior.out_of_range)
+    if len(rows):
+        shells = "a shell" if n_shells == 1 else f"{n_shells} shells"
+        warnings.warn(
+            f"{len(rows)} of {len(X)} images (rows {name_rows(rows)}) do not look like "
+            f"counts of electrons of {shells} with a radius from "
+            f"{prior.radius[0]:g} to {prior.radius[1]:g} about the center, so their "
+            "coefficients and error bars are unreliable. out_of_range and misfit of "
+            "the fitted shells tell which. Check the center, the tilt "
+            "(distortion=True), the ranges, the number of shells, and whether pixels "
+            "hold counts.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return posterior
 
 
 @lru_cache(maxsize=4)

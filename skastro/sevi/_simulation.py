@@ -16,7 +16,13 @@ from tqdm import tqdm
 from skastro.sevi._basis import ShellBasis, detector_matrix
 from skastro.sevi._electrons import FACTORS, bin_electrons, throw_electrons
 from skastro.sevi._prior import SEVIPrior, check_shells, pair
-from skastro.utils import check_count, check_number, check_option, check_range
+from skastro.utils import (
+    check_count,
+    check_number,
+    check_option,
+    check_range,
+    without_unit,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +52,7 @@ class SEVISimulator:
         of all shells; 0.3 is 30 %.
     tilt : float or tuple of (float, float), default=0
         Range of the angle from `polarization_axis` to the axis of the electrons,
-        toward the other axis of the image, in degrees.
+        toward the other axis of the image; plain numbers are in degrees.
     ellipticity : float or tuple of (float, float), default=0
         Range of the ratio of the stretch along `polarization_axis` to that along the
         other axis, minus one, at constant area. 0.01 is 1 %.
@@ -99,6 +105,7 @@ class SEVISimulator:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tilt", without_unit(self.tilt, "deg", "tilt"))
         check_count(self.n_shells, "n_shells", 1)
         check_count(self.size, "size", 8)
         limits = {
@@ -472,7 +479,7 @@ def make_sevi(
         of all shells; 0.3 is 30 %.
     tilt : float or tuple of (float, float), default=0
         Range of the angle from `polarization_axis` to the axis of the electrons,
-        toward the other axis of the image, in degrees.
+        toward the other axis of the image; plain numbers are in degrees.
     ellipticity : float or tuple of (float, float), default=0
         Range of the ratio of the stretch along `polarization_axis` to that along the
         other axis, minus one, at constant area. 0.01 is 1 %.
@@ -575,7 +582,7 @@ def make_sevi(
     described = {
         "n_electrons": n_electrons,
         "background": background,
-        "tilt": tilt,
+        "tilt": simulator.tilt,
         "ellipticity": ellipticity,
         "center_offset": center_offset,
     }

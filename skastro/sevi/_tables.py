@@ -13,7 +13,7 @@ from sklearn.utils import gen_batches
 
 from skastro.datasets._hdf5 import describe_datasets
 from skastro.sevi._electrons import N_BETAS
-from skastro.utils import check_finite, name_rows
+from skastro.utils import check_finite, check_memory, name_rows
 
 # Each table by its published name, with the columns that it has.
 SEVI_TABLES = {
@@ -84,6 +84,8 @@ class SEVITable:
     def read(self, column: str, rows: slice = slice(None)) -> np.ndarray:
         """Read some rows of a column, in the machine's byte order."""
         self.require(column)
+        if rows == slice(None):
+            check_memory(8 * len(self), self.where)
         values = self.dataset.fields(self.name_of(column))[rows]
         return self._checked(column, values)
 
@@ -97,6 +99,7 @@ class SEVITable:
         }
         if vector is None and not numbered:
             self.require("beta")
+        check_memory(self.dataset.nbytes, self.where)
         if vector is not None:
             values = self.dataset.fields(vector)[:]
         else:
@@ -109,10 +112,11 @@ class SEVITable:
                 f"P_{2 * N_BETAS}, in a column 'beta' or in columns 'beta1' to "
                 f"'beta{N_BETAS}'."
             )
+        check_finite(values, input_name=f"{self.where}, column 'beta'")
         return values.astype(np.float64)
 
     def _checked(self, column: str, values: np.ndarray) -> np.ndarray:
-        """Return int64 or float64, after checking for one number per row."""
+        """Return int64 or float64, after checking for one finite number per row."""
         is_id = column.endswith("_id")
         if values.ndim != 1 or values.dtype.kind not in ("iu" if is_id else "iuf"):
             raise ValueError(
@@ -120,6 +124,7 @@ class SEVITable:
                 f"{values.shape[1:]} and type {values.dtype}; expected one "
                 f"{'integer' if is_id else 'number'} per row."
             )
+        check_finite(values, input_name=f"{self.where}, column {column!r}")
         return values.astype(np.int64 if is_id else np.float64)
 
 
@@ -193,10 +198,13 @@ def read_shells(table: SEVITable) -> Shells:
         raise ValueError(f"{table.where} has no rows; expected one per shell.")
     columns: dict[str, np.ndarray | None] = {"beta": table.read_beta()}
     for name in ("radius", "radius_width"):
-        columns[name] = table.read(name) if table.has(name) else None
-    for name, values in columns.items():
-        if values is not None:
-            check_finite(values, input_name=f"{table.where}, column {name!r}")
+        values = table.read(name) if table.has(name) else None
+        if values is not None and (values < 0).any():
+            raise ValueError(
+                f"{table.where}, column {name!r} has negative values, down to "
+                f"{values.min():g}; a radius and its scatter are not negative."
+            )
+        columns[name] = values
     has_id, has_image = table.has("shell_id"), table.has("image_id")
     return Shells(
         table.where,

@@ -8,14 +8,18 @@ from skastro.utils._arrays import (
     plain_labels,
     plain_samples,
     plain_values,
+    without_unit,
 )
 from skastro.utils._atomic import atomic_write
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
+from skastro.utils._files import check_file, check_memory, free_memory, read_bytes
+from skastro.utils._fits import error_text, open_fits
 from skastro.utils._image_files import (
     ImageFiles,
     ImageLayout,
     format_path_list,
+    open_image,
     read_image_header,
     read_path_list,
 )
@@ -60,7 +64,9 @@ __all__ = [
     "bin_edges",
     "check_count",
     "check_each",
+    "check_file",
     "check_finite",
+    "check_memory",
     "check_number",
     "check_option",
     "check_range",
@@ -68,16 +74,21 @@ __all__ = [
     "check_rows_are_images",
     "check_spectra_layout",
     "check_weights",
+    "error_text",
     "format_path_list",
+    "free_memory",
     "in_unit",
     "inherit_parameters",
     "is_lazy",
     "load_entry_points",
     "name_rows",
+    "open_fits",
+    "open_image",
     "plain_array",
     "plain_labels",
     "plain_samples",
     "plain_values",
+    "read_bytes",
     "read_image_header",
     "read_path_list",
     "rebin",
@@ -86,4 +97,5 @@ __all__ = [
     "score_plain",
     "suggest_name",
     "to_unit_of",
+    "without_unit",
 ]

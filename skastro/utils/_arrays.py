@@ -145,6 +145,17 @@ def in_unit(values: Any, unit: Any, name: str) -> Any:
     return np.asarray(plain, dtype=np.float64)[()]
 
 
+def without_unit(value: Any, unit: str, name: str) -> Any:
+    """Convert a quantity, or a pair of them, to `unit`; leave other values alone.
+
+    With an empty `unit` quantities are refused.
+    """
+    parts = value if isinstance(value, tuple | list) else (value,)
+    if not any(hasattr(part, "unit") for part in parts):
+        return value
+    return (in_unit(value, unit, name) if unit else plain_array(value, name)).tolist()
+
+
 def name_rows(rows: Any) -> str:
     """List row numbers for a message; the first ten if there are more.
 

@@ -3,18 +3,18 @@
 
 import math
 import os
-import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral
-from pathlib import Path
 from typing import Any, ClassVar
 
 import joblib
 import numpy as np
 
 from skastro._compat import Interval, Options
+from skastro.utils._files import check_file, check_memory, read_bytes
 from skastro.utils._layout import check_images_layout
 from skastro.utils._lazy import IMAGE_SUFFIXES, LazyArray
 
@@ -30,8 +30,8 @@ _LAYOUT_OF_MODE = {
     "I": ("int32", None),
     "F": ("float32", None),
 }
-# Exceptions that Pillow raises on damaged files, depending on their format.
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+# Formats that Pillow decodes itself. Others start other programs, such as Ghostscript.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "PPM", "WEBP", "JPEG2000")
 # Names of files need not be UTF-8; other bytes are kept unchanged.
 _ERRORS = "surrogateescape"
 # More threads than this do not decode faster.
@@ -48,13 +48,16 @@ class ImageFiles(LazyArray):
     Parameters
     ----------
     paths : sequence of path-like, or path-like
-        The files, in order: JPEG, PNG, TIFF or any other format that Pillow reads. A
+        The files, in order: PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, PPM or WebP. A
         single path is that of a text file that lists them, one per line, such as
         :func:`~skastro.datasets.select_images` writes; relative paths in it are
         relative to the working folder.
     channel_axis : {-1, 3, 1, -3}, default=-1
         Axis of the channels in the array of all images: the last, as in scikit-image,
         for ``(n, H, W, C)``, or the second for ``(n, C, H, W)``.
+    max_bytes : int, default=None
+        Memory that one image may take; a larger one is an error. None means half of the
+        memory that is available.
 
     Attributes
     ----------
@@ -111,10 +114,11 @@ class ImageFiles(LazyArray):
         paths: Sequence[str | os.PathLike] | str | os.PathLike,
         *,
         channel_axis: int = -1,
+        max_bytes: int | None = None,
     ) -> None:
         if isinstance(paths, str | os.PathLike):
             paths = _listed_paths(paths)
-        super().__init__(_FileRows(paths, channel_axis))
+        super().__init__(_FileRows(paths, channel_axis, max_bytes))
 
     @property
     def paths(self) -> list[str]:
@@ -129,7 +133,10 @@ class _FileRows:
     """The source of rows of ``ImageFiles``."""
 
     def __init__(
-        self, paths: Sequence[str | os.PathLike], channel_axis: int = -1
+        self,
+        paths: Sequence[str | os.PathLike],
+        channel_axis: int = -1,
+        max_bytes: int | None = None,
     ) -> None:
         if isinstance(paths, bytes):
             raise TypeError(f"paths must be a sequence of files, but got {paths!r}.")
@@ -142,7 +149,10 @@ class _FileRows:
         if not self.paths:
             raise ValueError("paths holds no files; give at least one.")
         self.channels_first = channel_axis in (1, -3)
-        self.image_shape, self.dtype = _open_image(self.paths[0], _read_header)
+        self.max_bytes = max_bytes
+        self.image_shape, self.dtype = _open_image(
+            self.paths[0], _read_header, max_bytes
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -172,7 +182,7 @@ class _FileRows:
             list(pool.map(self._decode_into, out, jobs))
 
     def _decode_into(self, out: np.ndarray, path: str) -> None:
-        shape, dtype, pixels = _open_image(path, _read_pixels)
+        shape, dtype, pixels = _open_image(path, _read_pixels, self.max_bytes)
         if shape != self.image_shape or dtype != self.dtype:
             raise ValueError(
                 f"The images must all have one shape and data type, but {path!r} is "
@@ -203,20 +213,32 @@ def _listed_paths(path: str | os.PathLike) -> list[str]:
     return read_path_list(path)
 
 
-def _open_image(path: str, read: Any) -> Any:
+@contextmanager
+def open_image(path: str | os.PathLike) -> Iterator[Any]:
+    """Open an image file by Pillow, whose errors become OSErrors that name the file."""
     from PIL import Image
 
+    path = os.fspath(path)
+    check_file(path)
     try:
-        with Image.open(path) as image:
-            layout = image.mode in _LAYOUT_OF_MODE
-            n_frames = getattr(image, "n_frames", 1)
-            mode = image.mode
-            if layout and n_frames == 1:
-                return read(image)
-    except FileNotFoundError:
-        raise
-    except _DECODING_ERRORS as error:
+        with Image.open(path, formats=_FORMATS) as image:
+            yield image
+    # Pillow raises errors of many kinds on damaged files.
+    except Exception as error:
+        if str(error).startswith(f"{path}: "):
+            raise
         raise OSError(f"Cannot read the image file {path!r}: {error}") from error
+
+
+def _open_image(path: str, read: Any, max_bytes: float | None = None) -> Any:
+    with open_image(path) as image:
+        layout = image.mode in _LAYOUT_OF_MODE
+        n_frames = getattr(image, "n_frames", 1)
+        mode = image.mode
+        if layout and n_frames == 1:
+            shape, dtype = _read_header(image)
+            check_memory(math.prod(shape) * dtype.itemsize, path, max_bytes)
+            return read(image)
     if n_frames != 1:
         raise ValueError(
             f"{path!r} holds {n_frames} images; save each in a file of its own."
@@ -320,7 +342,7 @@ def read_path_list(path: str | os.PathLike) -> list[str]:
 
     The file is UTF-8, and empty lines are ignored.
     """
-    content = Path(path).read_bytes()
+    content = read_bytes(path).getvalue()
     if b"\0" in content:
         raise ValueError(
             f"{os.fspath(path)!r} is not a text file of paths, one per line. Give a "

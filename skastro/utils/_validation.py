@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skastro.utils._arrays import name_rows, plain_array
+from skastro.utils._arrays import name_rows, plain_array, without_unit
 from skastro.utils._lazy import row_batches
 
 
@@ -147,12 +147,18 @@ def check_each(
 
 
 def check_number(
-    value: float, name: str, least: float = -np.inf, most: float = np.inf
+    value: float,
+    name: str,
+    least: float = -np.inf,
+    most: float = np.inf,
+    unit: str = "",
 ) -> float:
     """Return a finite number from `least` to `most` as a float, or refuse the value.
 
-    A `least` below 1e-300 stands for any positive number.
+    A `least` below 1e-300 stands for any positive number. A quantity is converted to
+    `unit`, and refused without one.
     """
+    value = without_unit(value, unit, name)
     check_real(value, name)
     if not np.isfinite(value) or not least <= value <= most:
         limits = _limits(least, most)
@@ -168,14 +174,16 @@ def check_range(
     least: float = -np.inf,
     most: float = np.inf,
     integer: bool = False,
+    unit: str = "",
 ) -> tuple[float, float]:
     """Return the lowest and the highest value of a range; a number is both.
 
-    The limits are those of :func:`check_number`; `integer` asks for integers.
+    Limits and unit are those of :func:`check_number`; `integer` asks for integers.
 
     >>> check_range(3, "tilt"), check_range((0, 5), "tilt")
     ((3.0, 3.0), (0.0, 5.0))
     """
+    value = without_unit(value, unit, name)
     # Type checkers do not know that int and float are Real.
     pair = (value, value) if isinstance(value, int | float | Real) else value
     try:

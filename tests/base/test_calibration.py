@@ -235,7 +235,7 @@ def test_noise_is_unlike_the_training_set(distinct, settings):
     assert roc_auc_score(np.repeat([1, 0], 100), scores) > 0.95
 
 
-def test_score_is_the_cosine_to_the_third_neighbour(distinct):
+def test_score_is_the_cosine_to_the_third_neighbor(distinct):
     X, y = distinct
     clf = tiny(train_split=None, max_epochs=20).fit(X, y)
 
@@ -291,7 +291,7 @@ def test_epochs_of_one_training_count(distinct):
     assert len(clf.history) == 12
 
 
-def test_fewer_training_samples_than_neighbours():
+def test_fewer_training_samples_than_neighbors():
     X, y = np.eye(2, LENGTH, dtype=np.float32), ["a", "b"]
     assert tiny(max_epochs=1).fit(X, y).score_samples(X).shape == (2,)
 

@@ -181,7 +181,7 @@ def test_class_weights_need_arrays(tiny, spectra):
         tiny(class_weight="balanced", classes=[0, 1]).fit(dataset)
 
 
-def test_images_need_their_normalisation():
+def test_images_need_their_normalization():
     X = np.zeros((30, 8, 8, 3), np.uint8)
     params = {"module__width": 4, "max_epochs": 1, "verbose": 0}
     clf = GalaxyClassifier(

@@ -312,7 +312,7 @@ def test_balanced_sampler_draws_classes_evenly():
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], [190, 10])
     X = rng.normal(size=(200, 5)).astype(np.float32)
-    # The labels cannot be learnt, so that the mean probability shows what was drawn.
+    # The labels cannot be learned, so that the mean probability shows what was drawn.
     settings = {"train_split": None, "module__hidden": (1,), "lr": 0.1}
     plain = tiny(**settings).fit(X, y).predict_proba(X)[:, 1].mean()
     balanced = tiny(**settings, sampler="balanced").fit(X, y)

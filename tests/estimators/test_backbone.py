@@ -31,7 +31,7 @@ def make_network(name="resnet18", n_channels=3, n_outputs=7, **settings):
 
 @pytest.fixture
 def images():
-    """Make colour images of two classes, and labels."""
+    """Make color images of two classes, and labels."""
     rng = np.random.default_rng(0)
     X = rng.integers(0, 100, size=(48, 12, 9, 3), dtype=np.uint8)
     y = np.repeat(["edge-on", "face-on"], 24)
@@ -146,13 +146,13 @@ def test_weights_of_own_estimators(images, tmp_path):
     assert_same(state_of(clf), state_of(trained))
 
 
-def test_colours_are_summed_for_grey_images(checkpoint):
+def test_colors_are_summed_for_gray_images(checkpoint):
     trained = make_network()
     clf = built(backbone=checkpoint, module__n_channels=1)
-    grey = torch.randn(2, 1, 20, 20)
+    gray = torch.randn(2, 1, 20, 20)
     torch.testing.assert_close(
-        clf.module_.eval().forward_features(grey),
-        trained.forward_features(grey.expand(2, 3, 20, 20)),
+        clf.module_.eval().forward_features(gray),
+        trained.forward_features(gray.expand(2, 3, 20, 20)),
     )
 
 

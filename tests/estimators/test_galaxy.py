@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""GalaxyClassifier: the layouts of images, their normalisation, real galaxies."""
+"""GalaxyClassifier: the layouts of images, their normalization, real galaxies."""
 
 from functools import partial
 
@@ -78,9 +78,9 @@ def test_flattened_images(images):
     expected = tiny().fit(X, y).predict_proba(X)
     clf = tiny(image_shape=(12, 9, 3)).fit(flat, y)
     np.testing.assert_array_equal(clf.predict_proba(flat), expected)
-    grey = tiny(image_shape=(36, 9)).fit(flat, y)
-    assert grey.module_sizes_["n_channels"] == 1
-    assert grey.module_sizes_["input_size"] == (36, 9)
+    gray = tiny(image_shape=(36, 9)).fit(flat, y)
+    assert gray.module_sizes_["n_channels"] == 1
+    assert gray.module_sizes_["input_size"] == (36, 9)
     row = tiny().fit(flat, y)
     assert row.module_sizes_["input_size"] == (1, 324)
     search = GridSearchCV(clf, {"module": ["resnet18"], "lr": [1e-2, 1e-3]}, cv=2)
@@ -127,7 +127,7 @@ class Seen(nn.Module):
         return self.linear(x.mean(dim=(2, 3)))
 
 
-def test_channels_are_normalised_by_the_training_images():
+def test_channels_are_normalized_by_the_training_images():
     rng = np.random.default_rng(1)
     X = rng.normal([1e3, -2.0, 0.5], [200.0, 3.0, 0.1], size=(80, 7, 10, 3))
     clf = GalaxyClassifier(Seen, augment=None, max_epochs=1, verbose=0, random_state=0)
@@ -177,7 +177,7 @@ def test_normalization_that_does_not_look_at_the_images(images, stretch):
         0.225,
     ]
     np.testing.assert_allclose(seen[:, :3].mean(dim=(0, 2, 3)), expected, rtol=1e-4)
-    # Compressed copies of the channels are normalised by the training images.
+    # Compressed copies of the channels are normalized by the training images.
     np.testing.assert_allclose(seen[:, 3:].mean(dim=(0, 2, 3)), 0, atol=1e-4)
 
 
@@ -198,7 +198,7 @@ def test_an_empty_channel_does_no_harm(images):
     assert np.isfinite(clf.predict_proba(X)).all()
 
 
-def test_augmentation_sees_normalised_training_images(images):
+def test_augmentation_sees_normalized_training_images(images):
     X, y = images
     seen = []
 
@@ -237,14 +237,14 @@ class AsGiven(nn.Module):
         return self.linear(x.flatten(1).mean(dim=1, keepdim=True))
 
 
-@pytest.mark.parametrize("layout", ["last", "first", "grey", "flat"])
+@pytest.mark.parametrize("layout", ["last", "first", "gray", "flat"])
 def test_augmentation_for_a_module_without_sizes(images, layout):
     """Operations see images; the module sees what the user has, varied."""
     X, y = images
     settings = {"image_shape": (12, 9, 3)} if layout == "flat" else {}
     if layout == "first":
         X, settings = np.moveaxis(X, -1, 1), {"channel_axis": 1}
-    elif layout == "grey":
+    elif layout == "gray":
         X = X[..., 0]
     given = X.reshape(60, -1) if layout == "flat" else X
     seen = []
@@ -264,7 +264,7 @@ def test_augmentation_for_a_module_without_sizes(images, layout):
         random_state=0,
         **settings,
     ).fit(given, y)
-    assert seen[0].shape == (60, 1 if layout == "grey" else 3, 12, 9)
+    assert seen[0].shape == (60, 1 if layout == "gray" else 3, 12, 9)
     assert seen[0].max() == pytest.approx(X.max() / 255)
     rows = X[:, :, ::-1] if layout == "first" else X[:, ::-1]
     varied = clf.module_.batches[0].numpy().reshape(X.shape)

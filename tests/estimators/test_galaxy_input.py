@@ -21,7 +21,7 @@ def images():
 
 @pytest.fixture
 def labels():
-    return np.repeat(["disc", "round"], 20)
+    return np.repeat(["disk", "round"], 20)
 
 
 @pytest.mark.parametrize("sampler", [None, "balanced"])
@@ -30,7 +30,7 @@ def test_a_class_with_one_member_is_trained_on(images, labels, sampler):
     labels = labels.astype("U10")
     labels[7] = "ring"
     clf = tiny(sampler=sampler, calibrate=True).fit(images, labels)
-    assert clf.classes_.tolist() == ["disc", "ring", "round"]
+    assert clf.classes_.tolist() == ["disk", "ring", "round"]
     train, valid = clf.get_split_datasets(images, np.searchsorted(clf.classes_, labels))
     assert 7 in train.indices
     assert len(valid) == 4

@@ -31,7 +31,7 @@ def images():
     """Make images of two classes that no turn or flip alters, and labels."""
     rng = np.random.default_rng(0)
     X = rng.integers(0, 120, size=(60, *SHAPE), dtype=np.uint8)
-    y = np.array(["disc", "round"])[np.arange(60) % 2]
+    y = np.array(["disk", "round"])[np.arange(60) % 2]
     X[y == "round", 3:7, 2:6] += 120
     return X, y
 
@@ -83,8 +83,8 @@ def test_regressor_search_over_module_and_augmentation(images):
 
 def gradient_histograms(rows):
     """Count the directions of the gradients in each half of the images."""
-    grey = rows.reshape(-1, *SHAPE).mean(axis=-1)
-    down, right = np.gradient(grey, axis=(1, 2))
+    gray = rows.reshape(-1, *SHAPE).mean(axis=-1)
+    down, right = np.gradient(gray, axis=(1, 2))
     strength = np.hypot(down, right)
     bins = (np.arctan2(down, right) + np.pi) // (np.pi / 4) % 8
     halves = [np.s_[:, :5], np.s_[:, 5:]]
@@ -178,12 +178,12 @@ def test_training_on_keeps_what_was_learnt_of_the_images(images, estimator):
         estimator, module__width=4, stretch="asinh", backbone_lr=0, warm_start=True
     ).fit(X, y)
     names = ("channel_mean", "channel_s", "target_mean", "target_scale")
-    learnt = {k: v for k, v in vars(net).items() if k.startswith(names)}
-    assert len(learnt) == (4 if estimator is GalaxyClassifier else 6)
+    learned = {k: v for k, v in vars(net).items() if k.startswith(names)}
+    assert len(learned) == (4 if estimator is GalaxyClassifier else 6)
     net.fit(X // 2, y)
     net.partial_fit(X // 2, y)
     # A new backbone, or width, does not change what its images look like.
     net.set_params(module__width=6).partial_fit(X // 2, y)
-    assert all(vars(net)[name] is value for name, value in learnt.items())
+    assert all(vars(net)[name] is value for name, value in learned.items())
     net.set_params(warm_start=False).fit(X // 2, y)
-    assert (net.channel_mean_[:3] < learnt["channel_mean_"][:3]).all()
+    assert (net.channel_mean_[:3] < learned["channel_mean_"][:3]).all()

@@ -96,7 +96,7 @@ def test_mlp_lowers_its_rate_on_a_plateau():
     y = rng.integers(0, 2, size=120)
     clf = GalaxyClassifier.from_recipe("mlp", random_state=0, verbose=0, device="cpu")
     clf.set_params(max_epochs=8, lr=1e-2).fit(X, y)
-    # Nothing can be learnt here, so that the validation loss only rises.
+    # Nothing can be learned here, so that the validation loss only rises.
     rates = clf.history[:, "event_lr"]
     assert rates[0] == 1e-2
     assert rates[-1] < 1e-2

@@ -102,7 +102,7 @@ class Seen(nn.Module):
 @pytest.mark.parametrize("sky", [0.0, 300.0])
 def test_stretch_adds_compressed_channels(stamps, sky):
     X, magnitude, _ = stamps
-    # A second colour of another noise, in another unit.
+    # A second color of another noise, in another unit.
     X = np.stack([X + sky, 5 * X], axis=1).astype(np.float32)
     reg = GalaxyRegressor(
         Seen, channel_axis=1, stretch="asinh", max_epochs=1, verbose=0, train_split=None
@@ -191,7 +191,7 @@ def test_streamed_predictions(stamps, tmp_path):
 def test_real_galaxies(data_dir):
     with h5py.File(data_dir / "galaxies_efigi.h5") as file:
         X = file["images"][::3, 12:76:2, 12:76:2]
-    # The colour is in the images: what blue light there is against red.
+    # The color is in the images: what blue light there is against red.
     y = np.log(X[..., 0].mean(axis=(1, 2)) / X[..., 2].mean(axis=(1, 2)))
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.25, random_state=0)
     reg = tiny(module__width=8, max_epochs=6, batch_size=32).fit(X, y)

@@ -77,6 +77,8 @@ def test_rings_that_do_not_fit(script, rings, tmp_path):
             script.main(["--image", str(tmp_path / "rings.npy"), *options])
 
 
+# The rings are wider than those of the fit.
+@pytest.mark.filterwarnings("ignore:.* do not look like counts:UserWarning")
 def test_oxygen_as_pyabel_has_it(script, data_dir, tmp_path):
     abel = pytest.importorskip("abel")
     path = data_dir / "O2-ANU1024.txt.bz2"

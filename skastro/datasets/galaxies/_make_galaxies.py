@@ -23,6 +23,7 @@ from skastro.utils import (
     LazyArray,
     atomic_write,
     check_count,
+    check_memory,
     check_number,
     check_option,
     check_range,
@@ -105,7 +106,8 @@ def make_galaxies(
     more in the :ref:`User Guide <simulated_galaxies>`.
 
     From a range, values are drawn uniformly (radii: in the logarithm), independently
-    for each parameter. A number stands for the same value in all galaxies.
+    for each parameter. A number stands for the same value in all galaxies. Quantities
+    of angles are converted.
 
     Parameters
     ----------
@@ -262,10 +264,11 @@ n_bands), float32
         stamps = check_range(stamp_size, "stamp_size", 8, np.inf, integer=True)
     names = _check_bands(bands)
     magnitude = check_range(magnitude, "magnitude")
-    pixel_scale = check_number(pixel_scale, "pixel_scale", np.nextafter(0, 1))
+    least = np.nextafter(0, 1)
+    pixel_scale = check_number(pixel_scale, "pixel_scale", least, unit="arcsec")
     read_noise = check_number(read_noise, "read_noise", 0)
     n_neighbors = check_number(n_neighbors, "n_neighbors", 0)
-    fwhm = check_range(psf_fwhm, "psf_fwhm", pixel_scale)
+    fwhm = check_range(psf_fwhm, "psf_fwhm", pixel_scale, unit="arcsec")
     camera = GalaxyCamera(
         size=size,
         pixel_scale=pixel_scale,
@@ -283,7 +286,7 @@ n_bands), float32
     modeled = {
         "profile": check_option(profile, "profile", GalaxyPopulation.PROFILES),
         "half_light_radius": check_range(
-            half_light_radius, "half_light_radius", np.nextafter(0, 1), longest
+            half_light_radius, "half_light_radius", least, longest, unit="arcsec"
         ),
         "sersic_index": check_range(sersic_index, "sersic_index", 0.3, 6.2),
         "ellipticity": check_range(ellipticity, "ellipticity", 0, 0.95),
@@ -389,7 +392,7 @@ def read_galaxies(path: str | os.PathLike) -> Bunch:
     """
     with reading_hdf5(path) as hdf5:
         images = find_dataset(hdf5, "images", _ADVICE)
-        find_dataset(hdf5, "parameters", _ADVICE)
+        check_memory(find_dataset(hdf5, "parameters", _ADVICE).nbytes, path)
         missing = {"bands", "zero_points", "background_std", "pixel_scale"}
         missing -= set(images.attrs)
         if missing:

@@ -128,7 +128,8 @@ def reason_of(path: str, error: Exception) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
-    reason = str(cause).removeprefix(f"{path!r} ").replace(f" {path!r}", "")
+    reason = str(cause).removeprefix(f"{path!r} ").removeprefix(f"{path}: ")
+    reason = reason.replace(f" {path!r}", "").rstrip(".")
     return reason or type(cause).__name__
 
 

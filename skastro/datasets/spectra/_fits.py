@@ -1,66 +1,47 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Opening FITS files, with one clear error for a bad file and no warnings."""
 
-import gzip
-import io
 import os
 import warnings
-import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
+from skastro.utils import error_text, open_fits
+
 _Result = TypeVar("_Result")
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _MOST_COLUMNS_NAMED = 8
 _MOST_HDUS_NAMED = 6
 
 
 def read_fits(
-    path: str | os.PathLike, reader: Callable[[fits.HDUList], _Result]
+    path: str | os.PathLike,
+    reader: Callable[[fits.HDUList], _Result],
+    max_bytes: float | None = None,
 ) -> _Result:
-    """Open a FITS file, check that it is complete, and let `reader` read it.
+    """Open a FITS file by ``open_fits``, and let `reader` read it.
 
-    The result of `reader` must not refer to the memory of the file. An unreadable file
-    is an ``OSError``; errors of `reader` become a ``ValueError`` that begins with the
-    path.
+    The result of `reader` must not refer to the memory of the file. Whatever `reader`
+    raises becomes a ``ValueError`` that begins with the path.
     """
-    path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise IsADirectoryError(f"{path}: is a folder; read_spectra reads folders.")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file.")
     with warnings.catch_warnings():
-        # Astropy's warnings are either harmless or covered by _check_complete.
+        # Astropy's warnings are harmless, or open_fits has refused the file.
         warnings.simplefilter("ignore", AstropyWarning)
-        try:
-            file, size = _open_file(path)
-            hdul = fits.open(file, memmap=isinstance(file, Path))
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            TypeError,
-            zlib.error,
-            fits.VerifyError,
-        ) as error:
-            raise _unreadable(path, error) from error
-        with hdul:
-            try:
-                _check_complete(hdul, size)
-            except (OSError, ValueError, TypeError, fits.VerifyError) as error:
-                raise _unreadable(path, error) from error
+        with open_fits(path, max_bytes=max_bytes) as hdul:
             try:
                 # Damaged numbers overflow; the reader checks the result.
                 with np.errstate(all="ignore"):
                     return reader(hdul)
-            except (ValueError, TypeError, LookupError, fits.VerifyError) as error:
-                raise ValueError(f"{path}: {_reason(error)}") from error
+            except MemoryError as error:
+                raise OSError(f"{path}: it needs more memory than there is.") from error
+            except Exception as error:
+                raise ValueError(f"{path}: {error_text(error)}") from error
 
 
 def describe_hdus(hdul: fits.HDUList) -> str:
@@ -100,46 +81,3 @@ def column_names(hdu: fits.BinTableHDU) -> dict[str, str]:
 def image_shape(hdu: object) -> tuple[int, ...]:
     """Shape of an image HDU in numpy's order; empty for tables and empty HDUs."""
     return () if is_table(hdu) else tuple(getattr(hdu, "shape", ()) or ())
-
-
-def _open_file(path: Path) -> tuple[Path | io.BytesIO, int]:
-    """Return a path or a buffer to open, and its size; unpack gzip in memory."""
-    size = path.stat().st_size
-    if size == 0:
-        raise OSError("it is empty (0 bytes)")
-    with path.open("rb") as file:
-        head = file.read(9)
-    if head.startswith(_GZIP_MAGIC):
-        content = gzip.decompress(path.read_bytes())
-        if not content.startswith(b"SIMPLE"):
-            raise OSError("it is gzip-compressed, but its content is not FITS")
-        return io.BytesIO(content), len(content)
-    if not head.startswith(b"SIMPLE"):
-        raise OSError("it does not begin with the keyword SIMPLE")
-    return path, size
-
-
-def _check_complete(hdul: fits.HDUList, size: int) -> None:
-    """Refuse a file that is shorter than its headers announce.
-
-    Astropy only warns, or drops the last HDU, and does not notice it in a compressed
-    file.
-    """
-    last = hdul.fileinfo(len(hdul) - 1)
-    end = last["datLoc"] + last["datSpan"]
-    if end > size:
-        raise OSError(f"it is truncated: {size} bytes where its headers announce {end}")
-    file = last["file"]
-    file.seek(end)
-    # Anything else after the last HDU is padding or junk, which is harmless.
-    if file.read(8).startswith(b"XTENSION"):
-        raise OSError(f"it is truncated: it ends inside the header of HDU {len(hdul)}")
-
-
-def _unreadable(path: Path, error: Exception) -> OSError:
-    return OSError(f"{path}: not a readable FITS file: {_reason(error)}.")
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split()).rstrip(".")
-    return repr(error) if isinstance(error, LookupError) or not text else text

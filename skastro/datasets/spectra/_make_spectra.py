@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
 
 from skastro.simulation import simulate_spectra
-from skastro.utils import check_count, check_number
+from skastro.utils import check_count, check_number, in_unit
 
 TARGETS = ("GALAXY", "QSO", "STAR")
 
@@ -201,9 +201,7 @@ def make_spectra(
 def _check_wavelength(wavelength: ArrayLike | units.Quantity | None) -> np.ndarray:
     if wavelength is None:
         return np.linspace(3900.0, 9000.0, 3000)
-    if isinstance(wavelength, units.Quantity):
-        wavelength = wavelength.to_value(units.Angstrom)
-    grid = np.array(wavelength, dtype=np.float64)
+    grid = in_unit(wavelength, "Angstrom", "wavelength")
     if grid.ndim != 1 or grid.size == 0:
         raise ValueError(
             "wavelength must be one-dimensional with at least one value; got shape "

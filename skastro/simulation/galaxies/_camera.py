@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skastro.simulation.galaxies._population import import_galsim
+from skastro.utils import in_unit
 
 # Between 2.5 and 4.8, which are usual for seeing.
 _MOFFAT_BETA = 3.5
@@ -16,6 +17,8 @@ _MOFFAT_BETA = 3.5
 # the Fourier transform folds it back. GalSim's default of 0.005 takes twice the time.
 # The area is at least twice as wide as the image; its flux is at most 0.05 % too high.
 _FOLDED = 0.01
+
+_UNITS = {"half_light_radius": "arcsec", "psf_fwhm": "arcsec", "rotation": "deg"}
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class GalaxyCamera:
     ----------
     size : int
         Height and width of the images, in pixels.
-    pixel_scale : float
-        Side of a pixel, in arcsec.
+    pixel_scale : float or Quantity
+        Side of a pixel; a plain number is in arcsec.
     psf : {"moffat", "kolmogorov", "gaussian"}
         Profile of the point spread function.
     noise : {"poisson", "gaussian"} or None
@@ -76,6 +79,8 @@ class GalaxyCamera:
     def __post_init__(self) -> None:
         # Before any work is done.
         import_galsim()
+        scale = float(in_unit(self.pixel_scale, "arcsec", "pixel_scale"))
+        object.__setattr__(self, "pixel_scale", scale)
 
     @property
     def sky(self) -> np.ndarray:
@@ -102,8 +107,8 @@ class GalaxyCamera:
 
         Parameters
         ----------
-        fwhm : float
-            Full width at half maximum, in arcsec.
+        fwhm : float or Quantity
+            Full width at half maximum; a plain number is in arcsec.
 
         Returns
         -------
@@ -111,6 +116,7 @@ class GalaxyCamera:
             Its light profile, of flux 1.
         """
         galsim, options = import_galsim(), self.options
+        fwhm = float(in_unit(fwhm, "arcsec", "fwhm"))
         if self.psf == "moffat":
             return galsim.Moffat(beta=_MOFFAT_BETA, fwhm=fwhm, gsparams=options)
         kinds = {"kolmogorov": galsim.Kolmogorov, "gaussian": galsim.Gaussian}
@@ -123,8 +129,9 @@ class GalaxyCamera:
         ----------
         light : galsim.GSObject
             Light profile.
-        fwhm : float
-            Full width at half maximum of the point spread function, in arcsec.
+        fwhm : float or Quantity
+            Full width at half maximum of the point spread function; a plain number is
+            in arcsec.
 
         Returns
         -------
@@ -241,6 +248,7 @@ def simulate_galaxies(
     galaxies : mapping of str to ndarray of shape (n, ...)
         The result of ``population.draw``, with ``psf_fwhm`` (arcsec), ``stamp_size``
         (pixels), ``offset_x`` and ``offset_y`` (pixels from the center of the stamp).
+        Quantities of angles are converted.
     population : GalaxyPopulation or RealGalaxyPopulation
         Population of the galaxies and their neighbors.
     camera : GalaxyCamera
@@ -280,6 +288,10 @@ def simulate_galaxies(
     >>> result["images"].shape
     (2, 32, 32, 1)
     """
+    galaxies = {
+        name: in_unit(values, _UNITS[name], name) if name in _UNITS else values
+        for name, values in galaxies.items()
+    }
     n = len(galaxies["stamp_size"])
     options = camera.options
     shape = (n, camera.size, camera.size, len(camera.zero_points))

@@ -8,7 +8,10 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import gammainc, gammaincinv
+
+from skastro.utils import in_unit, plain_array
 
 # Filters whose curves GalSim provides.
 COLOR_BANDS = ("u", "g", "r", "i", "z", "y")
@@ -53,8 +56,8 @@ class GalaxyPopulation:
         Bands, out of "u", "g", "r", "i", "z" and "y".
     magnitude : tuple of float
         AB magnitude in the first band.
-    half_light_radius : tuple of float
-        Half-light radius in arcsec.
+    half_light_radius : tuple of float or Quantity
+        Half-light radius; plain numbers are in arcsec.
     sersic_index : tuple of float
         Sérsic index, rounded to 0.1 within the range.
     ellipticity : tuple of float
@@ -94,6 +97,10 @@ class GalaxyPopulation:
     sersic_index: tuple[float, float]
     ellipticity: tuple[float, float]
     bulge_fraction: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        radius = in_unit(self.half_light_radius, "arcsec", "half_light_radius")
+        object.__setattr__(self, "half_light_radius", tuple(radius.tolist()))
 
     def draw(self, n_galaxies: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Draw galaxies.
@@ -338,9 +345,7 @@ def _open_catalog(path: str) -> Any:
     return import_galsim().RealGalaxyCatalog(name, dir=folder)
 
 
-def sersic_flux_fraction(
-    radius: np.ndarray | float, sersic_index: np.ndarray | float
-) -> np.ndarray:
+def sersic_flux_fraction(radius: ArrayLike, sersic_index: ArrayLike) -> np.ndarray:
     r"""Compute the fraction of a galaxy's light within a radius.
 
     The surface brightness of Sérsic's profile falls as
@@ -360,6 +365,11 @@ def sersic_flux_fraction(
     fraction : ndarray of float
         From 0 to 1, of the common shape.
 
+    Raises
+    ------
+    TypeError
+        If a number has a unit: radii are divided by the half-light radius.
+
     References
     ----------
     .. [1] Graham, A. W. & Driver, S. P. 2005, PASA 22, 118, doi:10.1071/AS05001.
@@ -373,9 +383,10 @@ def sersic_flux_fraction(
     >>> np.round(sersic_flux_fraction([0.5, 1.0, 4.0], 4.0), 3)
     array([0.32 , 0.5  , 0.847])
     """
-    index = np.asarray(sersic_index, dtype=np.float64)
+    index = plain_array(sersic_index, "sersic_index")
+    radius = plain_array(radius, "radius")
     scale = gammaincinv(2 * index, 0.5)
-    return gammainc(2 * index, scale * np.asarray(radius) ** (1 / index))
+    return gammainc(2 * index, scale * radius ** (1 / index))
 
 
 def bulge_and_disk_radii(

@@ -1,29 +1,43 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Published formulas: black bodies, wavelengths in air, extinction by dust."""
 
+from typing import Any
+
 import numpy as np
 from astropy import constants
+from astropy.units import Quantity
 from numpy.typing import ArrayLike
+
+from skastro.utils import in_unit, plain_array
 
 # Coefficients of y^1, y^2, … of the optical part, y = x - 1.82 (CCM89, eq. 3).
 _OPTICAL_A = (0.17699, -0.50447, -0.02427, 0.72085, 0.01979, -0.77530, 0.32999)
 _OPTICAL_B = (1.41338, 2.28305, 1.07233, -5.38434, -0.62251, 5.30260, -2.09002)
 
 
-def planck_flux(wavelength: ArrayLike, temperature: ArrayLike) -> np.ndarray:
+def planck_flux(
+    wavelength: ArrayLike | Quantity, temperature: ArrayLike | Quantity
+) -> np.ndarray:
     """Radiance B_λ(T) of a black body.
 
     Parameters
     ----------
-    wavelength : array-like
-        Vacuum wavelengths in Å.
-    temperature : array-like
-        Temperatures in K, of a shape that broadcasts with `wavelength`.
+    wavelength : array-like or Quantity
+        Vacuum wavelengths; plain numbers are in Å.
+    temperature : array-like or Quantity
+        Temperatures, of a shape that broadcasts with `wavelength`; plain numbers are
+        in K.
 
     Returns
     -------
     radiance : ndarray, float64
         In erg / (s cm² Å sr).
+
+    Raises
+    ------
+    ValueError
+        If a wavelength or temperature is not positive and finite, or has a unit of
+        another dimension.
 
     References
     ----------
@@ -35,17 +49,32 @@ def planck_flux(wavelength: ArrayLike, temperature: ArrayLike) -> np.ndarray:
     >>> print(f"{planck_flux(5000.0, 5772.0):.3e}")
     2.624e+06
     """
-    wavelength = np.asarray(wavelength, dtype=np.float64)
+    wavelength = _positive(wavelength, "Angstrom", "wavelength")
+    temperature = _positive(temperature, "K", "temperature")
     planck, light, boltzmann = (
         getattr(constants, name).cgs.value for name in ("h", "c", "k_B")
     )
     length = wavelength * 1e-8  # Å to cm
-    exponent = planck * light / (length * boltzmann * np.asarray(temperature))
+    exponent = planck * light / (length * boltzmann * temperature)
+    with np.errstate(over="ignore"):
+        photons = 1 / np.expm1(exponent)
     # 1e-8: per Å instead of per cm.
-    return 2 * planck * light**2 / length**5 / np.expm1(exponent) * 1e-8
+    return 2 * planck * light**2 / length**5 * photons * 1e-8
 
 
-def air_to_vacuum(wavelength: ArrayLike) -> np.ndarray:
+def _positive(values: Any, unit: str, name: str) -> np.ndarray:
+    """Return positive, finite numbers in a unit, or refuse them."""
+    values = in_unit(values, unit, name) if unit else plain_array(values, name)
+    wrong = values[~((values > 0) & np.isfinite(values))]
+    if wrong.size:
+        raise ValueError(
+            f"{name} must be positive and finite; {wrong.size} of {values.size} values "
+            f"are not, such as {wrong[0]:g}."
+        )
+    return values
+
+
+def air_to_vacuum(wavelength: ArrayLike | Quantity) -> np.ndarray:
     """Convert wavelengths from standard air to vacuum.
 
     The refractive index of standard air (15 °C, 101325 Pa, dry) as a function of the
@@ -54,9 +83,9 @@ def air_to_vacuum(wavelength: ArrayLike) -> np.ndarray:
 
     Parameters
     ----------
-    wavelength : array-like
-        Wavelengths in air, in Å, 2000 Å or longer. By convention shorter ones are
-        never given in air.
+    wavelength : array-like or Quantity
+        Wavelengths in air, 2000 Å or longer; plain numbers are in Å. By convention
+        shorter ones are never given in air.
 
     Returns
     -------
@@ -66,7 +95,8 @@ def air_to_vacuum(wavelength: ArrayLike) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a wavelength is not finite or is shorter than 2000 Å.
+        If a wavelength is not finite or is shorter than 2000 Å, or if its unit is not
+        one of length.
 
     References
     ----------
@@ -81,7 +111,7 @@ def air_to_vacuum(wavelength: ArrayLike) -> np.ndarray:
     >>> air_to_vacuum([3968.469, 5889.951]).round(2)
     array([3969.59, 5891.58])
     """
-    air = np.asarray(wavelength, dtype=np.float64)
+    air = in_unit(wavelength, "Angstrom", "wavelength")
     if not (np.isfinite(air).all() and (air >= 2000).all()):
         raise ValueError(
             "Wavelengths in air must be finite and at least 2000 Å; got values from "
@@ -104,13 +134,13 @@ def _refractive_index(vacuum: np.ndarray) -> np.ndarray:
     )
 
 
-def extinction_curve(wavelength: ArrayLike, r_v: float = 3.1) -> np.ndarray:
+def extinction_curve(wavelength: ArrayLike | Quantity, r_v: float = 3.1) -> np.ndarray:
     """Extinction A(λ)/A(V) of Cardelli, Clayton and Mathis (1989).
 
     Parameters
     ----------
-    wavelength : array-like
-        Wavelengths in Å, from 1695 to 33333.
+    wavelength : array-like or Quantity
+        Wavelengths from 1695 to 33333 Å; plain numbers are in Å.
     r_v : float, default=3.1
         Ratio of total to selective extinction, A(V)/E(B-V).
 
@@ -122,7 +152,8 @@ def extinction_curve(wavelength: ArrayLike, r_v: float = 3.1) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a wavelength is outside the range of the law.
+        If a wavelength is outside the range of the law, or its unit is not one of
+        length, or if `r_v` is not positive.
 
     References
     ----------
@@ -134,8 +165,15 @@ def extinction_curve(wavelength: ArrayLike, r_v: float = 3.1) -> np.ndarray:
     >>> from skastro.simulation import extinction_curve
     >>> extinction_curve([4400.0, 5494.5, 7000.0]).round(2)
     array([1.32, 1.  , 0.75])
+
+    Quantities of another unit are converted:
+
+    >>> from astropy import units as u
+    >>> extinction_curve([0.44, 0.7] * u.um).round(2)
+    array([1.32, 0.75])
     """
-    x = 1e4 / np.asarray(wavelength, dtype=np.float64)
+    x = 1e4 / _positive(wavelength, "Angstrom", "wavelength")
+    r_v = _positive(r_v, "", "r_v")
     if not ((x >= 0.3) & (x <= 5.9)).all():
         raise ValueError(
             "The extinction law holds from 1695 to 33333 Å; got wavelengths from "

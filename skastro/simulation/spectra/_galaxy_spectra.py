@@ -160,9 +160,9 @@ class GalaxyModel:
         ratios["[O III] 4364"] = 10**oxygen * 0.008
         ratios["[N II] 6585"] = 2.86 * 10**nitrogen
         ratios["[N II] 6550"] = 2.86 * 10**nitrogen / 2.96
-        sulphur = 2.86 * 10 ** rng.normal(-0.45, 0.1, n)
-        ratios["[S II] 6718"] = sulphur * 0.58
-        ratios["[S II] 6733"] = sulphur * 0.42
+        sulfur = 2.86 * 10 ** rng.normal(-0.45, 0.1, n)
+        ratios["[S II] 6718"] = sulfur * 0.58
+        ratios["[S II] 6733"] = sulfur * 0.42
         oxygen_ii = 10 ** rng.normal(0.45, 0.15, n)
         ratios["[O II] 3727"] = oxygen_ii * 0.42
         ratios["[O II] 3730"] = oxygen_ii * 0.58

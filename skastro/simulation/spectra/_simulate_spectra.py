@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from astropy.units import Quantity
 from tqdm import tqdm
 
 from skastro.simulation.spectra._formulas import extinction_curve
@@ -11,6 +12,7 @@ from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
 from skastro.simulation.spectra._quasars import QuasarModel
 from skastro.simulation.spectra._spectrograph import Spectrograph
 from skastro.simulation.spectra._stars import StarModel
+from skastro.utils import in_unit
 
 MODELS = {"GALAXY": GalaxyModel, "QSO": QuasarModel, "STAR": StarModel}
 
@@ -21,7 +23,7 @@ _CHUNK_VALUES = 2**21
 def simulate_spectra(
     counts: Mapping[str, int],
     *,
-    wavelength: np.ndarray,
+    wavelength: np.ndarray | Quantity,
     snr: tuple[float, float],
     resolution: float,
     sky_residuals: float,
@@ -40,8 +42,8 @@ def simulate_spectra(
     ----------
     counts : mapping of str to int
         Numbers of objects of the classes "STAR", "GALAXY" and "QSO".
-    wavelength : ndarray of shape (n_pixels,)
-        Pixel centers, vacuum wavelengths in Å, ascending.
+    wavelength : ndarray or Quantity of shape (n_pixels,)
+        Pixel centers, vacuum wavelengths, ascending; plain numbers are in Å.
     snr : tuple of float
         Range of the mean S/N per pixel.
     resolution : float
@@ -80,6 +82,7 @@ def simulate_spectra(
     >>> spectra["flux"].shape, sorted(spectra["target"].tolist())
     ((3, 500), ['QSO', 'STAR', 'STAR'])
     """
+    wavelength = in_unit(wavelength, "Angstrom", "wavelength")
     spectrograph = Spectrograph(wavelength, resolution)
     grid = spectrograph.grid
     magnitudes = 3.1 * extinction_curve(grid.wavelength).astype(np.float32)

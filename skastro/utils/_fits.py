@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Opening FITS files: headers are checked before memory is spent on their data."""
+
+import gzip
+import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+
+from astropy.io import fits
+
+from skastro.utils._files import free_memory
+
+_BLOCK, _CARD = 2880, 80
+# Longer headers do not occur; without a limit a file without END is read to its end.
+_MOST_BLOCKS = 4000
+_MOST_AXES = _MOST_COLUMNS = 999
+_GZIP_MAGIC = b"\x1f\x8b"
+# Gzip makes data of surveys a few times smaller, and zeros a thousand times.
+_MOST_GZIP_RATIO, _SMALL_FILE = 200, 2**26
+_STRUCTURE = re.compile(
+    rb"SIMPLE|XTENSION|BITPIX|Z?NAXIS\d*|ZBITPIX|ZIMAGE|PCOUNT|GCOUNT|GROUPS|TFIELDS"
+    rb"|TFORM\d+"
+)
+_BYTES_OF_FORM = {**dict.fromkeys("LBA", 1), "I": 2, **dict.fromkeys("JE", 4)}
+_BYTES_OF_FORM |= {**dict.fromkeys("KDCP", 8), **dict.fromkeys("MQ", 16)}
+
+
+@contextmanager
+def open_fits(
+    path: str | os.PathLike, *, max_bytes: float | None = None
+) -> Iterator[fits.HDUList]:
+    """Open a FITS file, plain or gzip-compressed, that is complete and consistent.
+
+    The sizes in all headers are compared with each other and with the file before
+    astropy sees it, because astropy neither ends for some damaged headers nor notices
+    missing data. `max_bytes` limits the size of the unpacked file and of each
+    compressed image. None means half of the free memory and, for a gzip-compressed
+    file above 64 MiB, 200 times its size. A file that is refused is an ``OSError`` that
+    begins with the path.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fits.PrimaryHDU([[1, 2, 3]]).writeto(f"{folder}/a.fits")
+    ...     with open_fits(f"{folder}/a.fits") as hdul:
+    ...         print(hdul[0].shape)
+    (1, 3)
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, not a FITS file.")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file.")
+    if not path.is_file():
+        raise OSError(f"{path}: is not a regular file.")
+    if max_bytes is None:
+        max_bytes = free_memory() // 2
+        by_ratio = max(_SMALL_FILE, _MOST_GZIP_RATIO * path.stat().st_size)
+    else:
+        by_ratio = max_bytes
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP_MAGIC
+        with gzip.open(path) if packed else path.open("rb") as file:
+            size = _check_hdus(file, min(max_bytes, by_ratio) if packed else max_bytes)
+            if packed:
+                file.seek(0)
+                content = io.BytesIO(file.read(size))
+        # Astropy reads scaled images without a memory map where memmap is None.
+        hdul = fits.open(content if packed else path, lazy_load_hdus=False)
+    # Astropy and zlib raise errors of many types for damaged files.
+    except Exception as error:
+        raise OSError(
+            f"{path}: not a readable FITS file: {error_text(error)}."
+        ) from error
+    with hdul:
+        yield hdul
+
+
+def error_text(error: Exception) -> str:
+    """Describe an exception in one line without a final period."""
+    text = " ".join(str(error).split()).rstrip(".")
+    if text and isinstance(error, OSError | ValueError | TypeError | fits.VerifyError):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def _check_hdus(file: BinaryIO, max_bytes: float) -> int:
+    """Check the headers, the end of each HDU and of the file; return the last end."""
+    end = index = 0
+    while header := _read_header(file, index):
+        where = f"the header of HDU {index}"
+        n_bytes = _data_size(header, where)
+        start = file.tell()
+        end = start + -(-n_bytes // _BLOCK) * _BLOCK
+        memory = max(end, _image_size(header, where, "Z") if b"ZIMAGE" in header else 0)
+        plain_size = None if isinstance(file, gzip.GzipFile) else _size_of(file)
+        if memory > max_bytes and (plain_size is None or plain_size >= end):
+            raise OSError(
+                f"it needs {memory} bytes of memory, more than the {max_bytes:.0f} that"
+                " are allowed; set max_bytes to read it"
+            )
+        if n_bytes:
+            file.seek(start + n_bytes - 1)
+            rest = file.read(end - start - n_bytes + 1)
+            if len(rest) <= end - start - n_bytes:
+                raise OSError(
+                    f"it is truncated: {_size_of(file)} bytes where its headers "
+                    f"announce {end}"
+                )
+            if rest[1:].strip(b"\0 "):
+                raise OSError(
+                    f"{where} announces {n_bytes} bytes of data, but more follow"
+                )
+        index += 1
+    file.seek(end)
+    length, blank = 0, True
+    while part := file.read(2**20):
+        length, blank = length + len(part), blank and not part.strip(b"\0 ")
+        # A few bytes or zeros behind the last HDU are harmless.
+        if length >= _BLOCK and not blank:
+            raise OSError(
+                f"data follow its last HDU, number {index - 1}, at byte {end}: the "
+                "sizes in a header are wrong"
+            )
+        if end + length > max_bytes and isinstance(file, gzip.GzipFile):
+            raise OSError(f"it unpacks to more than the {max_bytes:.0f} bytes allowed")
+    return end
+
+
+def _size_of(file: BinaryIO) -> int:
+    position = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(position)
+    return size
+
+
+def _read_header(file: BinaryIO, index: int) -> dict[bytes, bytes]:
+    """Read the cards that determine an HDU's size; empty if no HDU begins here."""
+    first = b"XTENSION" if index else b"SIMPLE  "
+    header: dict[bytes, bytes] = {}
+    for number in range(_MOST_BLOCKS):
+        block = file.read(_BLOCK)
+        if number == 0 and not block.startswith(first):
+            if index:
+                return {}
+            if not block:
+                raise OSError("it is empty (0 bytes)")
+            packed = isinstance(file, gzip.GzipFile)
+            raise OSError(
+                "it is gzip-compressed, but its content is not FITS"
+                if packed
+                else "it does not begin with the keyword SIMPLE"
+            )
+        for position in range(0, len(block), _CARD):
+            card = block[position : position + _CARD]
+            key = card[:8].rstrip(b" ")
+            if key == b"END" and len(block) == _BLOCK:
+                return header
+            if card[8:10] == b"= " and _STRUCTURE.fullmatch(key):
+                if key in header:
+                    raise OSError(f"the header of HDU {index} repeats {key.decode()}")
+                header[key] = card[10:].split(b"/")[0].strip(b" '")
+        if len(block) < _BLOCK:
+            raise OSError(f"it is truncated: it ends inside the header of HDU {index}")
+    raise OSError(f"the header of HDU {index} has no END card")
+
+
+def _data_size(header: dict[bytes, bytes], where: str) -> int:
+    """Return the number of bytes of an HDU's data without padding."""
+    if header.get(b"SIMPLE", b"T") != b"T":
+        raise OSError(f"{where} does not follow the FITS standard: SIMPLE is not T")
+    size = _image_size(header, where)
+    kind = header.get(b"XTENSION")
+    if kind in (b"BINTABLE", b"TABLE", b"A3DTABLE"):
+        n_columns = _integer(header, "TFIELDS", where, 0, _MOST_COLUMNS)
+        if kind != b"TABLE":
+            row = sum(_width(header, n, where) for n in range(1, n_columns + 1))
+            announced = _integer(header, "NAXIS1", where)
+            if row != announced:
+                raise OSError(
+                    f"{where} has columns of {row} bytes a row, but NAXIS1 = "
+                    f"{announced}"
+                )
+    return size
+
+
+def _image_size(header: dict[bytes, bytes], where: str, prefix: str = "") -> int:
+    """Return the number of bytes of an array, which with prefix Z is a packed one."""
+    bits = abs(_integer(header, f"{prefix}BITPIX", where, -64, 64))
+    if bits not in (8, 16, 32, 64):
+        raise OSError(f"{where} has {prefix}BITPIX = {bits}")
+    n_axes = _integer(header, f"{prefix}NAXIS", where, 0, _MOST_AXES)
+    axes = [_integer(header, f"{prefix}NAXIS{n + 1}", where) for n in range(n_axes)]
+    if not axes:
+        return 0
+    if axes[0] == 0 and header.get(b"GROUPS") == b"T":
+        axes = axes[1:]
+    n_groups = _integer(header, "GCOUNT", where, 1) if b"GCOUNT" in header else 1
+    extra = _integer(header, "PCOUNT", where) if b"PCOUNT" in header else 0
+    return bits // 8 * n_groups * (extra + prod(axes))
+
+
+def _width(header: dict[bytes, bytes], column: int, where: str) -> int:
+    """Return the number of bytes of a column in a row of a binary table."""
+    form = header.get(f"TFORM{column}".encode(), b"").decode("ascii", "replace")
+    match = re.match(r"(\d*)([LXBIJKAEDCMPQ])", form)
+    if match is None:
+        raise OSError(f"{where} has no valid TFORM{column}: {form!r}")
+    repeat = int(match[1] or 1)
+    return -(-repeat // 8) if match[2] == "X" else repeat * _BYTES_OF_FORM[match[2]]
+
+
+def _integer(
+    header: dict[bytes, bytes],
+    key: str,
+    where: str,
+    least: int = 0,
+    most: int = 2**62,
+) -> int:
+    """Return an integer of a header within limits."""
+    value = header.get(key.encode())
+    if value is None:
+        raise OSError(f"{where} has no {key}")
+    if not re.fullmatch(rb"[+-]?\d{1,20}", value) or not least <= int(value) <= most:
+        raise OSError(
+            f"{where} has {key} = {value[:30].decode('ascii', 'replace')}, which is no "
+            f"integer from {least} to {most}"
+        )
+    return int(value)

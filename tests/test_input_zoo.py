@@ -32,7 +32,6 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline as make_plain_pipeline
 from tiny_estimators import make_tiny
@@ -40,6 +39,8 @@ from tiny_estimators import make_tiny
 import skastro
 from skastro.utils import LazyArray
 
+# Networks that are trained for a moment.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 HIDDEN = 97.0
 rng = np.random.default_rng(0)
 # Whole numbers up to 96, which bytes and half precision hold too.
@@ -215,7 +216,6 @@ def outcome(call: Callable, *args: Any) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*feature names")
         warnings.filterwarnings("ignore", category=RuntimeWarning)
-        warnings.filterwarnings("ignore", category=ConvergenceWarning)
         warnings.filterwarnings("ignore", ".*not writable")
         try:
             return values_of(call(*args))
@@ -499,7 +499,8 @@ def test_samples(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
         skip = OTHER_DRAWS
     # What takes long gets some of the forms; the same code converts them all.
     takes_estimator = "estimator" in getattr(cls, "_parameter_constraints", ())
-    step = 12 if cls is skastro.SEVIRegressor else 4 if takes_estimator else 1
+    is_slow = takes_estimator or method == "partial_fit"
+    step = 12 if cls is skastro.SEVIRegressor else 4 if is_slow else 1
     feed(call_of(cls, method, tmp_path), plain, tmp_path, skip, step)
 
 
@@ -592,7 +593,7 @@ REGRESSORS = [
 @pytest.mark.parametrize(("cls", "method"), REGRESSORS)
 def test_targets(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     call, (_, X, y) = call_of(cls, method, tmp_path), case_of(cls)
-    feed(lambda y: call(X, y=y), y, tmp_path, step=12 if len(y) < 12 else 1)
+    feed(lambda y: call(X, y=y), y, tmp_path, step=12 if len(y) < 12 else 4)
 
 
 @pytest.mark.parametrize(("cls", "method"), methods_with("sample_weight"))
@@ -1003,7 +1004,7 @@ def test_functions(name: str, key: str, tmp_path: Path) -> None:
 
     plain = arguments[key]
     if plain.dtype.kind != "U":
-        steps = {"inspection": 4, "datasets": 12}
+        steps = {"inspection": 4, "streaming": 4, "datasets": 12}
         feed(call, plain, tmp_path, step=steps.get(name.partition(".")[0], 1))
         return
     expected = outcome(call, plain)

@@ -239,7 +239,9 @@ def augment_array(
     >>> augment_array(lambda flux: flux.flip(-1), np.arange(3.0)[None])
     array([[2., 1., 0.]])
     """
-    array = plain_array(array)
+    array = plain_array(array, "array")
+    if array.ndim == 0:
+        raise ValueError("array must have the shape (n_samples, ...); got one number.")
     augmented = np.empty(array.shape, dtype=array.dtype)
     for rows in row_batches(array.shape):
         # A copy, so that no operation can write into the caller's array.

@@ -11,7 +11,11 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils import (
+    check_consistent_length,
+    column_or_1d,
+    compute_sample_weight,
+)
 from sklearn.utils.multiclass import check_classification_targets
 from skorch import NeuralNetClassifier
 from skorch.dataset import unpack_data
@@ -22,7 +26,7 @@ from typing_extensions import override
 
 from skastro.base._net import BaseNet
 from skastro.training import BatchHalving, find_source
-from skastro.utils import name_rows, plain_labels, score_plain
+from skastro.utils import name_rows, plain_array, plain_labels, score_plain
 
 # Limits of log(temperature). What lies beyond comes from logits that tell nothing.
 _BOUNDS = (-4.0, 4.0)
@@ -519,7 +523,8 @@ def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     >>> print(f"{probability:.2f}")
     0.90
     """
-    logits = np.asarray(logits, dtype=np.float64)
+    logits = plain_array(logits, "logits").astype(np.float64)
+    check_consistent_length(logits, codes)
     if not np.isfinite(logits).all():
         return 1.0
     rows = np.arange(len(logits))

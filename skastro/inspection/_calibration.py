@@ -149,7 +149,9 @@ def risk_coverage_curve(
         confidence = highest
     else:
         confidence = plain_array(confidence, "confidence")
-        confidence = column_or_1d(check_array(confidence, ensure_2d=False))
+        # Negative bytes would be large.
+        confidence = check_array(confidence, dtype=np.float64, ensure_2d=False)
+        confidence = column_or_1d(confidence)
         check_consistent_length(correct, confidence)
     order = np.argsort(-confidence, kind="stable")
     confidence, wrong = confidence[order], ~correct[order]

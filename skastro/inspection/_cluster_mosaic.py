@@ -224,6 +224,7 @@ class ClusterMosaicDisplay(DisplayMixin):
             If there are no clusters or too many, or numbers of samples do not agree.
         """
         check_scalar(n_columns, "n_columns", Integral, min_val=1)
+        X = plain_samples(X, any_unit=True)
         labels = plain_labels(labels, "labels")
         cls._check_entries("labels", labels, len(X), n_axes=1)
         rows_of = _rows_of_clusters(labels, noise_label, clusters)

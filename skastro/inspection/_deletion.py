@@ -270,7 +270,7 @@ class _DeletionTest:
         layer: str | None,
     ) -> None:
         self.net, X = find_classifier(estimator, X, "A deletion test")
-        X = plain_array(X[:])
+        X = plain_array(X)
         # Networks of images take bytes unchanged, and no other integers.
         is_bytes = hasattr(self.net, "image_shape") and X.dtype == np.uint8
         self.X = np.array(X, dtype=np.uint8 if is_bytes else np.float32, order="C")
@@ -281,7 +281,8 @@ class _DeletionTest:
             maps = class_activation_map(
                 self.net, self.X, self.target, method=method, layer=layer
             )
-        self.maps = plain_array(maps, "maps")
+        # Negative bytes would be large.
+        self.maps = plain_array(maps, "maps").astype(np.float32, copy=False)
         pixels = self._channels_first(self.X)
         if self.maps.shape != (len(pixels), *pixels.shape[2:]):
             raise ValueError(

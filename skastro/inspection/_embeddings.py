@@ -294,6 +294,7 @@ class LatentSpaceDisplay(DisplayMixin):
             labels = plain_values(labels, "labels")
             cls._check_entries("labels", labels, len(latent), n_axes=1)
         if images is not None:
+            images = plain_samples(images, "images", any_unit=True)
             cls._check_entries("images", images, len(latent))
         check_number(thumbnail_size, "thumbnail_size", _POSITIVE, 1)
         embedding, axis_names = _embed(latent, method, random_state)

@@ -45,7 +45,7 @@ def angular_density(beta: ArrayLike, cos_theta: ArrayLike) -> np.ndarray:
     >>> angular_density([1.0], [0.0, 1.0])
     array([0. , 1.5])
     """
-    beta = plain_array(beta, "beta")
+    beta = np.atleast_1d(plain_array(beta, "beta"))
     cos_theta = plain_array(cos_theta, "cos_theta")
     if (np.abs(cos_theta) > 1 + 1e-6).any():
         raise ValueError(
@@ -148,6 +148,8 @@ def bin_electrons(
     ------
     TypeError
         If positions have a unit: `extent` has none.
+    ValueError
+        If x and z differ in their shapes.
 
     Examples
     --------
@@ -160,6 +162,11 @@ def bin_electrons(
         np.floor((plain_array(place, name) + extent) * (size / 2 / extent))
         for name, place in (("x", x), ("z", z))
     )
+    if row.shape != column.shape:
+        raise ValueError(
+            "x and z must have the same shape, one position for each electron; got "
+            f"{row.shape} and {column.shape}."
+        )
     inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
     index = (row[inside] * size + column[inside]).astype(np.int64)
     return np.bincount(index, minlength=size**2).reshape(size, size)

@@ -19,6 +19,7 @@ from skastro.utils import (
     atomic_hdf5,
     atomic_write,
     check_space,
+    plain_array,
     plain_labels,
     row_batches,
 )
@@ -60,7 +61,9 @@ def choose_method(estimator: Any, method: str) -> str:
 
 def take_rows(X: Any, start: int, stop: int) -> Any:
     """Read contiguous rows of an array, a table or a list, and no others."""
-    return X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]
+    rows = X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]
+    is_numeric = isinstance(rows, np.ndarray) and rows.dtype.kind in "biuf"
+    return plain_array(rows) if is_numeric or hasattr(rows, "detach") else rows
 
 
 def call(estimator: Any, method: str, rows: Any, n_rows: int) -> np.ndarray:

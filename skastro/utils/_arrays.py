@@ -94,7 +94,7 @@ def plain_labels(
     return y if y.dtype.isnative else y.astype(y.dtype.newbyteorder("="))
 
 
-def plain_samples(X: Any) -> Any:
+def plain_samples(X: Any, name: str = "X", *, any_unit: bool = False) -> Any:
     """Convert samples for estimators that may know no masks, such as scikit-learn's.
 
     Data frames keep their names; sparse matrices and what has several parts, or is on
@@ -103,7 +103,7 @@ def plain_samples(X: Any) -> Any:
     from skastro.utils._lazy import is_lazy
 
     stays = hasattr(X, "columns") or hasattr(X, "nnz") or isinstance(X, Mapping)
-    return X if stays or is_lazy(X) else plain_array(X)
+    return X if stays or is_lazy(X) else plain_array(X, name, any_unit=any_unit)
 
 
 def plain_values(values: Any, name: str) -> np.ndarray:

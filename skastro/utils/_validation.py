@@ -29,6 +29,7 @@ def check_finite(
     """
     if X.dtype.kind not in "fc":
         return
+    X = X if X.shape else np.reshape(X, 1)
     n_nan = n_infinite = 0
     bad_rows = []
     # Arrays on disk are read in their own blocks.

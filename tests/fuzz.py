@@ -349,7 +349,10 @@ def run(minutes: float, n_cases: int, seed: int, keep: Path, gibibytes: float) -
                 if findings[kind] == 1:
                     case = shrink(worker, path, case)
                     steps = [DAMAGES[index].__name__ for index, _ in case[1]]
-                    print(f"seed {seed + number}: {case[0]} {steps}\n  {outcome}")
+                    print(
+                        f"seed {seed + number}: {case[0]} {steps}\n  {outcome}",
+                        flush=True,
+                    )
                     keep.mkdir(parents=True, exist_ok=True)
                     (keep / f"{seed + number}.fits").write_bytes(build(case))
             number += 1

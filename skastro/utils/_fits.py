@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from astropy.io import fits
 
+from skastro.utils._validation import check_number
+
 _BLOCK, _CARD = 2880, 80
 # Longer headers do not occur; without a limit a file without END is read to its end.
 _MOST_BLOCKS = 4000
@@ -71,6 +73,8 @@ def open_fits(
     (1, 3)
     """
     path = Path(path)
+    if max_bytes is not None:
+        check_number(max_bytes, "max_bytes", least=0)
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, not a FITS file.")
     if not path.exists():

@@ -359,10 +359,19 @@ def test_images_of_the_sky_are_not_the_competition(tmp_path):
         read_spectra(tmp_path / "sky.fits", verbose=0)
 
 
-def test_labels_of_another_grid_have_no_names(tmp_path):
-    table = {"label": [0, 1, 2]}
-    path = write_matrix(tmp_path / "m.fits", np.ones((3, 50)), table)
+def test_labels_that_may_mean_something_else_have_no_names(tmp_path):
+    labels = {"objid": [5, 6, 7], "label": [0, 1, 2]}
+    path = write_matrix(tmp_path / "a.fits", np.ones((3, 50)), labels)
     assert read_spectra(path).target.tolist() == [0, 1, 2]
+    labels = {"label": [0, 1, 2]}
+    path = write_matrix(tmp_path / "b.fits", np.ones((3, 3000)), labels)
+    assert read_spectra(path).target.tolist() == [0, 1, 2]
+    # Wavelengths of each spectrum: not those of the competition.
+    path = write_matrix(tmp_path / "c.fits", np.ones((3, 3000), "f4"), labels)
+    wavelength = fits.ImageHDU(np.ones((3, 3000)), name="WAVELENGTH")
+    edit(path, lambda hdul: hdul.append(wavelength))
+    with pytest.raises(ValueError, match="no spectrum in a known layout"):
+        read_spectra(path, verbose=0)
 
 
 def write_medium(path, arms=("B", "R"), vectors=False, reverse=False, **cards):
@@ -431,6 +440,34 @@ def test_open_files_and_other_objects(write_spectrum):
     for source in (5, b"a.fits", [path, None], [b"a.fits"]):
         with pytest.raises(TypeError, match="a file is given by its path"):
             read_spectra(source)
+
+
+@pytest.mark.parametrize("max_bytes", [10_000, 10**9])
+def test_largest_size(write_spectrum, max_bytes):
+    path = write_spectrum("sdss-spec").path
+    if max_bytes > 10_000:
+        assert read_spectrum(path, max_bytes=max_bytes).flux.size == 400
+        return
+    with pytest.raises(OSError, match=r"some.fits: .*more than the 10000 that are all"):
+        read_spectrum(path, max_bytes=max_bytes)
+    with pytest.raises(OSError, match="more than the 10000"):
+        read_spectra(path, max_bytes=max_bytes)
+    with pytest.raises(ValueError, match=r"No spectrum was read.*\n.*more than the 10"):
+        read_spectra([path], max_bytes=max_bytes, verbose=0)
+    with pytest.raises(TypeError, match="max_bytes must be a number"):
+        read_spectrum(path, max_bytes="1 GB")
+
+
+def test_matrix_shorter_than_its_labels(tmp_path):
+    """A smaller NAXIS2 hides the table behind the matrix."""
+    labels = {"objid": np.arange(40), "label": np.arange(40) % 3}
+    path = write_matrix(tmp_path / "m.fits", np.ones((40, 3000), "f4"), labels)
+    content = path.read_bytes()
+    for rows in (1, 4, 16, 39):
+        card = f"NAXIS2  = {rows:>20}".encode()
+        path.write_bytes(content.replace(b"NAXIS2  =                   40", card, 1))
+        with pytest.raises(OSError, match=r"m.fits: .*(more|data) follow"):
+            read_spectra(path)
 
 
 # Layouts that fail.

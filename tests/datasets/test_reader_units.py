@@ -305,6 +305,15 @@ def test_logical_values_without_a_value(tmp_path):
     np.testing.assert_array_equal(target, [1.0, np.nan, 1.0])
 
 
+def test_labels_of_varying_length(tmp_path):
+    label = np.array([np.array([1, 2]), np.array([3])], dtype=object)
+    table = fits.BinTableHDU.from_columns([fits.Column("label", "PJ()", array=label)])
+    flux = fits.PrimaryHDU(np.ones((2, 3000), "f4"))
+    fits.HDUList([flux, table]).writeto(tmp_path / "m.fits")
+    with pytest.raises(ValueError, match="column label holds arrays of varying length"):
+        read_spectra(tmp_path / "m.fits")
+
+
 def test_infinite_values_are_unknown(write_spectrum):
     made = write_spectrum("sdss-spec", Z=np.inf, SN_MEDIAN_ALL=np.inf)
 

@@ -70,6 +70,8 @@ def read_column(hdu: fits.BinTableHDU, name: str) -> np.ndarray:
     """Copy a column, named in any case; masked where TNULL says "no value"."""
     column = hdu.columns[name]
     values = np.asarray(hdu.data[column.name])
+    if values.dtype == object:
+        raise ValueError(f"column {column.name} holds arrays of varying length")
     if values.dtype.kind in "SU":
         return np.char.strip(values.astype(np.str_))
     values = values.astype(values.dtype.newbyteorder("="))

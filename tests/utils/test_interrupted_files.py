@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Files of killed processes and on full disks; short runs of the campaigns."""
 
-import errno
 import os
 import re
 import signal
@@ -66,11 +65,33 @@ def test_files_of_others_stay(tmp_path):
     assert set(names) | {".folder.0123abcd.part"} < set(os.listdir(tmp_path))
 
 
-def test_errors_of_a_full_disk_name_the_file(tmp_path):
-    with pytest.raises(OSError, match=r"\[Errno 28\].*a\.txt"):
-        with atomic_write(tmp_path / "a.txt"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_writers_may_hide_the_error_of_a_full_disk(tmp_path, mode):
+    """It is raised at the end, and names the file."""
+    code = """
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+content = "0123456789abc"
+try:
+    with atomic_write(path, sys.argv[2]) as file:
+        file.write(content if sys.argv[2] == "w" else content.encode())
+        file.flush()
+        raise RuntimeError("of the writer")
+except OSError as error:
+    assert path in str(error) and error.errno == 27, error
+    sys.exit(7)
+"""
+    assert in_a_process(code, str(tmp_path / "a.txt"), mode) == 7
     assert os.listdir(tmp_path) == []
+
+
+def test_writers_may_close_the_file(tmp_path):
+    with atomic_write(tmp_path / "a.txt") as file:
+        file.write("done")
+        file.close()
+        with atomic_write(tmp_path / "b.txt"):
+            pass
+    assert (tmp_path / "a.txt").read_text() == "done"
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]
 
 
 def test_hdf5_is_written(tmp_path):

@@ -148,13 +148,24 @@ def test_no_space_for_the_file(tmp_path):
         check_space(tmp_path / "a.h5", 1e15)
 
 
-@pytest.mark.parametrize("campaign", ["kill", "disk"])
-def test_short_campaign(campaign):
+@pytest.mark.parametrize(
+    ("campaign", "jobs"),
+    [
+        ("kill", "classes.h5|train|safetensors"),
+        ("disk", "classes|packed|params"),
+        ("threads", "sampler"),
+        pytest.param("kill", "", marks=pytest.mark.slow),
+        pytest.param("disk", "", marks=pytest.mark.slow),
+        pytest.param("threads", "", marks=pytest.mark.slow),
+    ],
+)
+def test_short_campaign(campaign, jobs):
     """A command of its own, because it forks."""
+    command = [sys.executable, "-m", "tests.campaign", campaign, "--jobs", jobs]
+    n_runs = "1" if jobs else "5"
     result = subprocess.run(
-        [sys.executable, "-m", "tests.campaign", campaign, "--runs", "2"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+        [*command, "--runs", n_runs], cwd=ROOT, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert len(result.stdout.splitlines()) == 9
+    assert len(result.stdout.splitlines()) >= 1 + jobs.count("|")
     assert "FAILED" not in result.stdout

@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import torch
 
-from skastro.utils import plain_array, row_batches
+from skastro.utils import own_generator, plain_array, row_batches
 
 Batch = TypeVar("Batch", torch.Tensor, np.ndarray)
 Seed: TypeAlias = torch.Generator | np.random.RandomState | int | None
@@ -60,7 +60,7 @@ class BatchAugmentation(ABC):
             The samples, which are not changed.
         generator : torch.Generator, RandomState instance or int, default=None
             Source of randomness: a generator on the batch's device, or a seed. None is
-            torch's global generator.
+            torch's global generator, and in a training that of the estimator.
 
         Returns
         -------
@@ -283,7 +283,9 @@ def draw_below(
 
 
 def _as_generator(generator: Seed, device: torch.device) -> torch.Generator | None:
-    if generator is None or isinstance(generator, torch.Generator):
+    if generator is None:
+        return own_generator(device)
+    if isinstance(generator, torch.Generator):
         return generator
     if isinstance(generator, np.random.RandomState):
         generator = generator.randint(np.iinfo(np.int32).max)

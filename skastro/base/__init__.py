@@ -2,7 +2,7 @@
 """What all estimators share, and what estimators of your own derive from."""
 
 from skastro.base._classifier import BaseClassifier, fit_temperature
-from skastro.base._net import BaseNet, torch_generator
+from skastro.base._net import BaseNet
 from skastro.base._regressor import BaseRegressor
 from skastro.base._transformer import BaseTransformer
 from skastro.base._validation import check_X_y
@@ -14,5 +14,4 @@ __all__ = [
     "BaseTransformer",
     "check_X_y",
     "fit_temperature",
-    "torch_generator",
 ]

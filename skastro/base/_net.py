@@ -6,16 +6,19 @@ import copy
 import inspect
 import io
 import math
+import os
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import Tags, check_random_state, get_tags
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochScoring
@@ -44,12 +47,13 @@ from skastro.base._parameters import (
     unknown_name,
     validate_constraints,
 )
+from skastro.base._resume import TrainingFile
 from skastro.base._state import (
     ModuleWithState,
+    add_state_to_safetensors,
     decode_state,
     encode_state,
     state_in_file,
-    write_safetensors,
 )
 from skastro.base._validation import check_sample_weight, check_X_y
 from skastro.networks import get_module
@@ -71,12 +75,37 @@ from skastro.training import (
     samples_at_once,
     separate_weight,
 )
-from skastro.utils import LazyArray, check_finite, is_lazy, suggest_name
+from skastro.utils import (
+    LazyArray,
+    atomic_write,
+    check_finite,
+    draw_from_seed,
+    is_lazy,
+    lend_generators,
+    lend_to,
+    lend_to_each,
+    suggest_name,
+)
 
 _SIZES = ("n_channels", "n_outputs", "input_size")
 _FUSED_DEVICES = ("cpu", "cuda")
 _MISSING = object()
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+# The methods of a step, which may draw random numbers where a user overrides them.
+_STEP_METHODS = (
+    "train_step",
+    "train_step_single",
+    "validation_step",
+    "evaluation_step",
+    "infer",
+    "get_loss",
+    "_prepare",
+    "_normalize",
+    "_to_module_layout",
+    "_loss_terms",
+)
+# Layers of torch that draw random numbers, by parts of their names.
+_DRAWING_LAYERS = ("Dropout", "RReLU", "RNN", "LSTM", "GRU", "Attention", "Fractional")
 # What callbacks do with batches without reading their losses.
 _READ_NO_LOSS = (
     *(getattr(Callback, name) for name in _BATCH_EVENTS),
@@ -108,11 +137,16 @@ _SKORCH_ATTRIBUTES = {
 _TRANSIENT_ATTRIBUTES = {"_training", "_is_fitting", "_scaler", "_state_text"}
 
 
+class _DivergedError(ValueError):
+    """The weights of a net are worth nothing any more."""
+
+
 @dataclass
 class _Training:
     """What a running ``fit`` or ``partial_fit`` keeps from batch to batch."""
 
     first_epoch: int = 0
+    file: TrainingFile | None = None
     augments: bool = False
     split: tuple[Any, Any] = (None, None)
     # What did not fit into the memory once would not fit the next time.
@@ -398,7 +432,13 @@ class BaseNet(NeuralNet):
     def _is_overridden(self, method: str) -> bool:
         """Tell whether a method comes from outside of skastro."""
         function = getattr(type(self), method)
-        return method in self.__dict__ or not function.__module__.startswith("skastro.")
+        own = function.__module__.startswith(("skastro.", "skorch.net"))
+        return method in self.__dict__ or not own
+
+    def _lend_to(self, *methods: str) -> contextlib.AbstractContextManager:
+        """Let torch's global generators be seeded where a user's method may draw."""
+        overridden = any(map(self._is_overridden, methods))
+        return lend_generators() if overridden else contextlib.nullcontext()
 
     def _check_names(self, names: Iterable[str], *, built: bool) -> None:
         """Refuse unknown parameters, those of unknown parts once these are built."""
@@ -675,7 +715,8 @@ class BaseNet(NeuralNet):
     def initialize(self) -> Self:
         self._validate_params()
         self.__dict__.pop("_scaler", None)
-        super().initialize()
+        with lend_generators():
+            super().initialize()
         self._check_names(self._part_params, built=True)
         return self
 
@@ -884,10 +925,14 @@ class BaseNet(NeuralNet):
             )
             train, valid = split(self.get_dataset(X, y), y)
         else:
-            train, valid = super().get_split_datasets(X, y, **fit_params)
-        self._learn_from_training_data(train)
+            with lend_to(self.train_split):
+                train, valid = super().get_split_datasets(X, y, **fit_params)
+        with self._lend_to("_learn_from_training_data", "_sample_batches"):
+            self._learn_from_training_data(train)
         if self._training is not None:
             self._training.split = train, valid
+            if self._training.file is not None:
+                self._training.file.begin(train, valid)
         return train, valid
 
     # Validation -----------------------------------------------------------------
@@ -1008,7 +1053,12 @@ class BaseNet(NeuralNet):
         **fit_params : dict
             ``sample_weight``, array-like of shape (n_samples,): weights in the loss, on
             training and validation samples alike; samples of weight zero are left
-            out. All others go to the module's ``forward``, as in skorch.
+            out.
+            ``resume``, str or path-like: a file that holds the training after each
+            epoch. If it exists, the training goes on from there. On the CPU the result
+            is, bit for bit, that of a training without interruption, whatever ended the
+            process. The data and the parameters must be the same.
+            All others go to the module's ``forward``, as in skorch.
 
         Returns
         -------
@@ -1073,11 +1123,19 @@ class BaseNet(NeuralNet):
                 f"{nonlinearity!r}."
             )
         fit_params = dict(fit_params)
+        path = fit_params.pop("resume", None)
+        is_seeded = isinstance(self.random_state, Integral)
+        if path is not None and not (method == "fit" and reset and is_seeded):
+            raise ValueError(
+                "resume=... needs a training that begins anew the same way: fit, with "
+                f"an int as random_state (it is {self.random_state!r}), and not "
+                "partial_fit or warm_start."
+            )
         seed = draw_seed(self.random_state)
         state = None if reset else self.__dict__.get("_generator_state")
         device = torch.device(self.device or "cpu")
         with (
-            torch_generator(device, seed, state),
+            draw_from_seed(device, seed, state) as own,
             fast_kernels(device, self.precision, search=True),
         ):
             with self._unchanged_on_error():
@@ -1089,10 +1147,18 @@ class BaseNet(NeuralNet):
                     self._is_fitting = True
                     self.initialize()
                     self._is_fitting = False
-            with self._while_training():
-                super().partial_fit(X, y, _routing_method=method, **fit_params)
-            if seed is not None:
-                self._generator_state = torch.get_rng_state()
+            try:
+                with self._while_training():
+                    if path is not None:
+                        self._training.file = TrainingFile(path, self, own)
+                    super().partial_fit(X, y, _routing_method=method, **fit_params)
+            except _DivergedError:
+                for name in self._modules:
+                    self.__dict__.pop(f"{name}_", None)
+                self.initialized_ = False
+                raise
+            if own is not None:
+                self._generator_state = own.by_device["cpu"].get_state()
         return self
 
     @contextlib.contextmanager
@@ -1121,7 +1187,6 @@ class BaseNet(NeuralNet):
     @override
     def notify(self, method_name: str, **kwargs: Any) -> None:
         if method_name in _BATCH_EVENTS:
-            getattr(self, method_name)(self, **kwargs)
             for listener in self._listeners(method_name):
                 listener(self, **kwargs)
             return
@@ -1129,25 +1194,33 @@ class BaseNet(NeuralNet):
             self._forget_measurements()
             if self._training is not None:
                 self._training.first_epoch = len(self.history)
-        super().notify(method_name, **kwargs)
+        own = all(_is_own(callback) for _, callback in self.callbacks_)
+        with self._lend_to(method_name) if own else lend_generators():
+            super().notify(method_name, **kwargs)
+        if method_name == "on_epoch_end" and self._training is not None:
+            if self._training.file is not None:
+                self._training.file.save()
         # The callbacks have put the best weights back.
         if method_name == "on_train_end" and self._training is not None:
             known = set(self._learned_names())
-            self._after_training(*self._training.split)
+            with self._lend_to("_after_training"):
+                self._after_training(*self._training.split)
             self._measured = tuple(set(self._learned_names()) - known)
 
     def _listeners(self, method_name: str) -> list[Callable]:
-        """Find the callbacks that act on batches, once for all batches."""
+        """Find the methods that act on batches, once for all batches."""
         known = {} if self._training is None else self._training.listeners
         callbacks, listeners = known.get(method_name, (None, []))
         if callbacks is not self.callbacks_:
-            listeners = [
-                getattr(callback, method_name)
-                for _, callback in self.callbacks_
-                if getattr(type(callback), method_name, None)
-                is not getattr(Callback, method_name)
-                or method_name in vars(callback)
-            ]
+            method = getattr(self, method_name)
+            overridden = self._is_overridden(method_name)
+            listeners = [lend_generators()(method) if overridden else method]
+            for _, callback in self.callbacks_:
+                method = getattr(callback, method_name)
+                default = getattr(Callback, method_name)
+                if getattr(method, "__func__", None) is not default:
+                    own = _is_own(callback)
+                    listeners.append(method if own else lend_generators()(method))
             known[method_name] = self.callbacks_, listeners
         return listeners
 
@@ -1163,6 +1236,26 @@ class BaseNet(NeuralNet):
         return False
 
     @override
+    def fit_loop(
+        self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any
+    ) -> Self:
+        if self._training is not None and self._training.file is not None:
+            epochs = self.max_epochs - self._training.file.n_epochs
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        except KeyboardInterrupt as error:
+            *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+            if not frame.f_globals["__name__"].startswith("skorch.callbacks"):
+                # Else EarlyStopping has ended the training.
+                warnings.warn(
+                    f"The training was interrupted in epoch {len(self.history)}, and "
+                    f"{type(self).__name__} keeps the weights that it has. To be able "
+                    "to go on, call fit(..., resume='file').",
+                    stacklevel=2,
+                )
+            raise
+
+    @override
     def run_single_epoch(
         self,
         iterator: Any,
@@ -1176,6 +1269,7 @@ class BaseNet(NeuralNet):
         if iterator is None:
             return
         wait = self._torch_device.type == "cpu" or self._losses_are_watched()
+        draws = self._may_draw()
         halving = BatchHalving()
         if self._training is not None:
             halving = self._training.halving.setdefault(prefix, halving)
@@ -1185,7 +1279,8 @@ class BaseNet(NeuralNet):
         def step_on(batch: Any) -> dict[str, Any]:
             self.notify("on_batch_begin", batch=batch, training=training)
             try:
-                return step_fn(batch, **fit_params)
+                with lend_generators() if draws else contextlib.nullcontext():
+                    return step_fn(batch, **fit_params)
             except torch.OutOfMemoryError:
                 # The batch begins anew, in halves.
                 self.history[-1]["batches"].pop()
@@ -1193,7 +1288,7 @@ class BaseNet(NeuralNet):
                 raise
 
         try:
-            for whole in iterator:
+            for whole in iterator if _is_own(iterator) else lend_to_each(iterator):
                 for batch, step in halving.run(step_on, whole):
                     record = self.history[-1]["batches"][-1]
                     record[prefix + "_batch_size"] = n_samples_in(batch)
@@ -1205,6 +1300,8 @@ class BaseNet(NeuralNet):
                         record[name] = value.item() if wait else None
                         if not wait:
                             waiting.append((record, name, value.reshape(())))
+                    if training and wait:
+                        self._check_converges([record[f"{prefix}_loss"]])
                     n_batches += 1
                     self.notify("on_batch_end", batch=batch, training=training, **step)
         finally:
@@ -1213,6 +1310,38 @@ class BaseNet(NeuralNet):
             for (record, name, _), value in zip(waiting, fetched, strict=True):
                 record[name] = value
         self.history.record(prefix + "_batch_count", n_batches)
+        if training:
+            # Gradients that are not finite leave their trace in the weights.
+            learned = [w for _, w in self.get_all_learnable_params() if w.requires_grad]
+            finite = all([w.detach().isfinite().all() for w in learned])
+            self._check_converges([*fetched, 0.0 if finite else math.nan])
+
+    def _may_draw(self) -> bool:
+        """Tell whether a step may draw from torch's global generators."""
+        parts = [getattr(self, f"{n}_") for n in self._modules + self._criteria]
+        layers = [
+            layer
+            for part in parts
+            for layer in (
+                part.modules() if isinstance(part, torch.nn.Module) else [part]
+            )
+        ]
+        optimizers = [getattr(self, f"{name}_") for name in self._optimizers]
+        return (
+            self.compile
+            or any(map(self._is_overridden, _STEP_METHODS))
+            or not all(map(_draws_nothing, [*layers, *optimizers]))
+        )
+
+    def _check_converges(self, numbers: list[float]) -> None:
+        """Stop a training that leads nowhere."""
+        if all(map(math.isfinite, numbers)):
+            return
+        raise _DivergedError(
+            f"The training diverged: in epoch {len(self.history)} the loss or a weight "
+            f"was NaN or infinite. Lower lr (it is {self.lr}), scale X, or take "
+            "precision='float32'; then fit anew."
+        )
 
     def _loss_terms(self) -> dict[str, torch.Tensor]:
         """Name the terms of the latest loss, for the history."""
@@ -1324,19 +1453,6 @@ class BaseNet(NeuralNet):
     def _after_training(self, train: Any, valid: Any) -> None:
         """Learn from the trained module; ``valid`` may be None."""
 
-    @override
-    def on_train_end(
-        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
-    ) -> None:
-        loss = self.history[-1].get("train_loss", 0.0) if self.history else 0.0
-        if not math.isfinite(loss):
-            warnings.warn(
-                f"The training loss of the last epoch is {loss}: the weights diverged. "
-                f"Lower lr (it is {self.lr}), scale X, or take precision='float32'.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-
     # From a batch to the module's output ------------------------------------------
 
     @property
@@ -1359,7 +1475,8 @@ class BaseNet(NeuralNet):
         augment = self.augment
         if isinstance(augment, str):
             augment = self._augmentations[augment]
-        varied = augment(X)
+        with lend_to(augment):
+            varied = augment(X)
         # One image channel in place of three, say, would be taken for all of them.
         if not isinstance(varied, torch.Tensor) or varied.shape != X.shape:
             is_tensor = isinstance(varied, torch.Tensor)
@@ -1440,6 +1557,12 @@ class BaseNet(NeuralNet):
         return _to_float32(output)
 
     def _autocast_dtype(self, input_size: int) -> torch.dtype | None:
+        on_cpu = self._torch_device.type == "cpu"
+        module = self.__dict__.get("module_")
+        if on_cpu and self.precision == "auto" and not _is_own(module):
+            # Only the package's networks avoid torch's wrong gradients, see
+            # skastro.networks.layers.convolve.
+            return None
         return resolve_precision(
             self.precision, self._torch_device, input_size, self._n_weights
         )
@@ -1513,7 +1636,7 @@ class BaseNet(NeuralNet):
         elif check:
             check_finite(X, advice=self._finite_advice)
         try:
-            for batch in iterator:
+            for batch in iterator if _is_own(iterator) else lend_to_each(iterator):
                 yield concatenate([output for _, output in halving.run(step, batch)])
         except NotFiniteError:
             # Says in which rows.
@@ -1658,6 +1781,8 @@ class BaseNet(NeuralNet):
     ) -> None:
         """Save weights and all that was learned beside them, optimizer and history.
 
+        A path gets its file when that is complete; until then an older file stays.
+
         Parameters
         ----------
         f_params : str, path-like or file, default=None
@@ -1678,24 +1803,33 @@ class BaseNet(NeuralNet):
         if f_params is None:
             # skorch's callbacks call it by the module's name.
             f_params = kwargs.pop("f_module", None)
-        target = f_params
-        if f_params is not None and use_safetensors:
-            f_params = io.BytesIO()
         if f_params is not None and self.initialized_:
             self._state_text = self._write_state()
-        try:
-            super().save_params(
-                f_params=f_params,
-                f_optimizer=f_optimizer,
-                f_criterion=f_criterion,
-                f_history=f_history,
-                use_safetensors=use_safetensors,
-                **kwargs,
-            )
-        finally:
-            text = self.__dict__.pop("_state_text", None)
-        if f_params is not target:
-            write_safetensors(f_params.getvalue(), text, target)
+        targets = {
+            "f_params": f_params,
+            "f_optimizer": f_optimizer,
+            "f_criterion": f_criterion,
+            "f_history": f_history,
+            **kwargs,
+        }
+        buffer = io.BytesIO()
+        with contextlib.ExitStack() as writing:
+            writing.callback(self.__dict__.pop, "_state_text", None)
+            files = {
+                name: writing.enter_context(
+                    atomic_write(target, "w" if name == "f_history" else "wb")
+                )
+                if isinstance(target, str | os.PathLike)
+                else target
+                for name, target in targets.items()
+            }
+            file = files["f_params"]
+            if file is not None and use_safetensors:
+                files["f_params"] = buffer
+            super().save_params(**files, use_safetensors=use_safetensors)
+            if file is not None and use_safetensors:
+                text = self._state_text or ""
+                file.write(add_state_to_safetensors(buffer.getvalue(), text))
 
     def load_params(
         self,
@@ -1734,11 +1868,17 @@ class BaseNet(NeuralNet):
             # skorch's callbacks call it by the module's name.
             f_params = kwargs.pop("f_module", None)
         file = f_params
+        others = {"f_optimizer": f_optimizer, "f_criterion": f_criterion, **kwargs}
         if file is None and checkpoint is not None:
             if checkpoint.f_history is not None:
                 self.history = History.from_file(checkpoint.f_history_)
-            file = checkpoint.get_formatted_files(self).get("f_params")
-        text = state_in_file(file, use_safetensors, self.torch_load_kwargs)
+            others = checkpoint.get_formatted_files(self) | others
+            file = others.pop("f_params", None)
+        options = self.torch_load_kwargs
+        text, n_numbers = state_in_file(file, use_safetensors, options)
+        for name, other in others.items():
+            if name not in ("f_history", "f_pickle"):
+                state_in_file(other, use_safetensors, options)
         if text is not None:
             content = decode_state(text)
             state = content["state"]
@@ -1751,8 +1891,10 @@ class BaseNet(NeuralNet):
                 self._check_same_data(state)
             elif not self.initialized_ and self._sizes_taken():
                 self._validate_params()
-                self._restore_fitted_state(state)
-                self.initialize()
+                with self._unchanged_on_error():
+                    self._restore_fitted_state(state)
+                    self._check_holds_module(n_numbers)
+                    self.initialize()
         super().load_params(
             f_params=f_params,
             f_optimizer=f_optimizer,
@@ -1764,6 +1906,22 @@ class BaseNet(NeuralNet):
         )
         if file is not None:
             self._read_state(text)
+
+    def _check_holds_module(self, n_numbers: int) -> None:
+        """Refuse a file that names sizes of a module much larger than its weights."""
+        module, params = self._module_factory(), self.get_params_for("module")
+        try:
+            with torch.device("meta"):
+                needed = sum(map(torch.numel, module(**params).state_dict().values()))
+        except Exception:
+            # Some modules compute numbers when they are built.
+            return
+        if needed > n_numbers:
+            raise ValueError(
+                f"The file holds {n_numbers} numbers, but {self._sizes_known()}, which "
+                f"it names, makes a module of {needed}. Load a file that save_params "
+                "wrote, with the parameters of the module that it had."
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what belongs to a running training out of a pickle."""
@@ -1791,31 +1949,6 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int | None:
     if random_state is None:
         return None
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-
-
-@contextlib.contextmanager
-def torch_generator(
-    device: torch.device, seed: int | None, state: torch.Tensor | None = None
-) -> Iterator[None]:
-    """Run a block on a seed, or a generator's state, and put the generators back.
-
-    With None for the seed the block draws from the global generator.
-    """
-    if seed is None:
-        yield
-        return
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        # Not torch.manual_seed, which seeds the generators of all devices.
-        torch.default_generator.manual_seed(seed)
-        if state is not None:
-            torch.set_rng_state(state)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(int(torch.randint(2**62, ())))
-        elif device.type == "mps":
-            torch.mps.manual_seed(int(torch.randint(2**62, ())))
-        yield
 
 
 # Asked several times a batch.
@@ -1872,6 +2005,23 @@ def _to_float32(output: Any) -> Any:
     """Bring outputs of autocast back; whole numbers and the like stay."""
     is_float = isinstance(output, torch.Tensor) and output.is_floating_point()
     return output.float() if is_float else output
+
+
+def _is_own(part: Any) -> bool:
+    """Tell whether an object is of a class of the package, or a callback of skorch."""
+    return type(part).__module__.startswith(("skastro.", "skorch.callbacks"))
+
+
+def _draws_nothing(part: Any) -> bool:
+    """Tell whether a layer, a loss or an optimizer draws no random numbers.
+
+    Those of the package draw from the training's own generator.
+    """
+    name, module = type(part).__name__, type(part).__module__
+    return _is_own(part) or (
+        module.startswith(("torch.nn.modules.", "torch.optim."))
+        and not any(word in name for word in _DRAWING_LAYERS)
+    )
 
 
 def _is_batch_iterator(iterator: Any) -> bool:

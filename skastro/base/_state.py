@@ -9,6 +9,7 @@ the header. A plain torch module reads the weights and passes over it.
 import base64
 import io
 import json
+import math
 import os
 import pickle
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
-from skastro.utils import atomic_write
+from skastro.utils import TooLargeError, load_tensors
 
 _KEY = "skastro_state"
 
@@ -106,22 +107,20 @@ class ModuleWithState:
         return weights
 
 
-def write_safetensors(content: bytes, text: str, target: Any) -> None:
-    """Write safetensors to a path or a file, with learned state in the header."""
-    content = save_safetensors(load_safetensors(content), metadata={_KEY: text})
-    if isinstance(target, str | os.PathLike):
-        with atomic_write(target, "wb") as file:
-            file.write(content)
-    else:
-        target.write(content)
+def add_state_to_safetensors(content: bytes, text: str) -> bytes:
+    """Put learned state into the header."""
+    return save_safetensors(load_safetensors(content), metadata={_KEY: text})
 
 
 def state_in_file(
     file: Any, use_safetensors: bool, torch_load_kwargs: dict[str, Any] | None
-) -> str | None:
-    """Look for learned state in a file; None where it cannot be found."""
+) -> tuple[str | None, int]:
+    """Look for learned state in a file, and count the numbers of its weights.
+
+    None stands for a state that cannot be found.
+    """
     if file is None:
-        return None
+        return None, 0
     try:
         if isinstance(file, str | os.PathLike):
             with open(file, "rb") as opened:
@@ -133,10 +132,14 @@ def state_in_file(
         if use_safetensors:
             # The header's length, then the header, as JSON.
             length = int.from_bytes(content[:8], "little")
-            return json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(_KEY)
-        options = torch_load_kwargs or {"weights_only": True}
-        weights = torch.load(io.BytesIO(content), map_location="cpu", **options)
-        return getattr(weights, "_metadata", {}).get(_KEY)
+            header = json.loads(content[8 : 8 + length])
+            text = header.pop("__metadata__", {}).get(_KEY)
+            return text, sum(math.prod(entry["shape"]) for entry in header.values())
+        weights = load_tensors(io.BytesIO(content), **(torch_load_kwargs or {}))
+        text = getattr(weights, "_metadata", {}).get(_KEY)
+        return text, sum(map(torch.numel, weights.values())) if text else 0
+    except TooLargeError:
+        raise
     except (OSError, RuntimeError, ValueError, TypeError, EOFError, pickle.PickleError):
         # Whoever loads the file in earnest says what is wrong with it.
-        return None
+        return None, 0

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Downloads with checksums, which continue after an interruption."""
 
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tqdm import tqdm
+
+from skastro.utils import check_space
 
 if TYPE_CHECKING:
     import requests
@@ -16,6 +20,11 @@ _VARIABLE = "SKASTRO_HOME"
 _TIMEOUT = 30  # seconds without a byte
 # A broken connection loses at most this many bytes.
 _CHUNK_BYTES = 2**16
+# Answers of servers that are busy or being restarted.
+_PASSING_STATUS = (429, 500, 502, 503, 504)
+# Seconds before the first retry after such an answer, each further one twice as long,
+# and the longest time, which the server may ask for.
+_WAIT, _LONGEST_WAIT = 1, 60
 
 
 def find_data_home(data_home: str | os.PathLike | None = None) -> Path:
@@ -35,6 +44,7 @@ def fetch_file(
     path: Path,
     *,
     sha256: str,
+    most_bytes: float = math.inf,
     download_if_missing: bool = True,
     n_retries: int = 3,
     verbose: int = 1,
@@ -42,8 +52,9 @@ def fetch_file(
     """Download a file unless it exists, and check its checksum.
 
     Received data are kept in ``<path>.part`` until the file is complete and checked, so
-    that an interrupted download continues from there. Only one process at a time
-    downloads into a folder, on systems with POSIX file locks.
+    that an interrupted download continues from there. An answer of more than
+    `most_bytes` is not read further. Only one process at a time downloads into a
+    folder, on systems with POSIX file locks.
     """
     import requests
 
@@ -64,7 +75,9 @@ def fetch_file(
         part = path.with_name(f"{path.name}.part")
         # The part may belong to another file; the second attempt then starts anew.
         n_attempts = 2 if part.exists() and part.stat().st_size > 0 else 1
-        downloader = ResumingDownloader(part, n_retries=n_retries, verbose=verbose)
+        downloader = ResumingDownloader(
+            part, most_bytes=most_bytes, n_retries=n_retries, verbose=verbose
+        )
         for attempt in range(n_attempts):
             try:
                 _retrieve(url, path, sha256, downloader)
@@ -85,20 +98,26 @@ def fetch_file(
 class ResumingDownloader:
     """Download a file over HTTP, and continue an earlier attempt.
 
-    It follows pooch's protocol for downloaders. Received data are written to `part` and
-    are not requested again; `n_retries` is the number of attempts after the connection
-    was lost.
+    Received data are written to `part` and are not requested again; `n_retries` is the
+    number of attempts after the connection was lost, or the server was busy. At most
+    `most_bytes` are received.
     """
 
-    def __init__(self, part: Path, *, n_retries: int = 3, verbose: int = 1) -> None:
+    def __init__(
+        self,
+        part: Path,
+        *,
+        most_bytes: float = math.inf,
+        n_retries: int = 3,
+        verbose: int = 1,
+    ) -> None:
         self.part = part
+        self.most_bytes = most_bytes
         self.n_retries = n_retries
         self.verbose = verbose
 
-    def __call__(
-        self, url: str, output_file: str, pooch: Any, check_only: bool = False
-    ) -> None:
-        """Download `url` to `output_file`."""
+    def __call__(self, url: str) -> None:
+        """Download `url` to `part`."""
         from requests import exceptions
 
         broken = (
@@ -112,12 +131,19 @@ class ResumingDownloader:
                 try:
                     self._go_on(url, file)
                     break
+                except exceptions.HTTPError as error:
+                    answer = error.response
+                    passing = answer.status_code in _PASSING_STATUS
+                    if not passing or attempt == self.n_retries:
+                        raise
+                    wanted = answer.headers.get("Retry-After", "")
+                    wait = int(wanted) if wanted.isdecimal() else _WAIT * 2**attempt
+                    time.sleep(min(wait, _LONGEST_WAIT))
                 except broken:
                     # If no byte arrived, the server cannot be reached.
                     has_come = file.seek(0, os.SEEK_END) > before
                     if not has_come or attempt == self.n_retries:
                         raise
-        os.replace(self.part, output_file)
 
     def _go_on(self, url: str, file: BinaryIO) -> None:
         """Append the missing bytes to the file."""
@@ -155,6 +181,7 @@ class ResumingDownloader:
 
         file.truncate(done)
         total = _announced_size(response, done)
+        check_space(self.part, (total or 0) - done)
         with tqdm(
             total=total,
             initial=done,
@@ -164,6 +191,13 @@ class ResumingDownloader:
             disable=not self.verbose,
         ) as bar:
             for chunk in response.iter_content(_CHUNK_BYTES):
+                if file.tell() + len(chunk) > self.most_bytes:
+                    # Whatever this is, it is not the file.
+                    file.truncate(0)
+                    raise OSError(
+                        f"Could not download {response.url}: the server sends more "
+                        f"than {self.most_bytes} bytes, which the file does not have."
+                    )
                 file.write(chunk)
                 bar.update(len(chunk))
         arrived = file.seek(0, os.SEEK_END)
@@ -191,18 +225,14 @@ def _announced_size(response: Any, done: int) -> int | None:
 def _retrieve(
     url: str, path: Path, sha256: str, downloader: ResumingDownloader
 ) -> None:
-    """Download by pooch, which raises ValueError if the checksum is wrong."""
+    """Download a file, and raise ValueError if its checksum is wrong."""
     import pooch
 
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")  # The progress bar replaces its messages.
-    try:
-        pooch.retrieve(
-            url, f"sha256:{sha256}", path.name, path.parent, None, downloader
-        )
-    finally:
-        logger.setLevel(level)
+    downloader(url)
+    if pooch.file_hash(str(downloader.part), "sha256") != sha256.lower():
+        downloader.part.unlink()
+        raise ValueError("The checksum is wrong.")
+    os.replace(downloader.part, path)
 
 
 def _check_present(path: Path, url: str, sha256: str) -> Path:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Opening HDF5 files, with one clear error for a bad file."""
 
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -12,32 +13,65 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from skastro.utils import LazyArray
+from skastro.utils import LazyArray, check_file, check_memory
 
 _MOST_DATASETS_NAMED = 12
 
 
-def open_hdf5(path: str | os.PathLike) -> h5py.File:
-    """Open an HDF5 file for reading."""
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder; give the name of a file in it.")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file.")
+def open_hdf5(path: str | os.PathLike, allow_external: bool = False) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Without `allow_external` nothing in it may refer to another file: a file from others
+    could name any file of this machine, whose bytes would become pixels.
+    """
+    path = check_file(path)
     if path.stat().st_size == 0:
         raise OSError(f"{path}: not a readable HDF5 file: it is empty (0 bytes).")
     try:
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
     except OSError as error:
         raise OSError(
             f"{path}: not a readable HDF5 file: {_reason(path, error)}."
         ) from error
+    try:
+        links: list[tuple[str, Any]] = []
+        file.visititems_links(lambda *link: links.append(link))
+        for name, link in links:
+            _check_item(file, allow_external, name, link)
+    except Exception as error:
+        file.close()
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise OSError(f"{path}: the file is damaged: {error}") from error
+    return file
+
+
+def _check_item(file: h5py.File, allow_external: bool, name: str, link: Any) -> None:
+    """Refuse data in other files, and a row or chunk that exceeds the memory."""
+    where = None
+    if isinstance(link, h5py.ExternalLink):
+        where = f"is a link into {link.filename!r}"
+    elif isinstance(link, h5py.HardLink) and isinstance(file[name], h5py.Dataset):
+        dataset = file[name]
+        if dataset.external:
+            where = f"is stored in {dataset.external[0][0]!r}"
+        elif dataset.is_virtual:
+            where = f"is stored in {dataset.virtual_sources()[0].file_name!r}"
+        n_values = math.prod(dataset.chunks or (dataset.shape or ())[1:])
+        check_memory(n_values * dataset.id.get_type().get_size(), file.filename)
+    if where and not allow_external:
+        raise ValueError(
+            f"{file.filename}: {name!r} {where}, another file. Pass "
+            "allow_external=True if you trust the origin of the file."
+        )
 
 
 @contextmanager
-def reading_hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
+def reading_hdf5(
+    path: str | os.PathLike, allow_external: bool = False
+) -> Iterator[h5py.File]:
     """Open an HDF5 file for a block, and name the file in errors of damaged files."""
-    with open_hdf5(path) as file:
+    with open_hdf5(path, allow_external) as file:
         try:
             yield file
         except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
@@ -71,17 +105,26 @@ def describe_datasets(file: h5py.File) -> str:
     return ", ".join(found) or "no data sets"
 
 
-def read_column(dataset: h5py.Dataset) -> np.ndarray:
+def read_column(dataset: h5py.Dataset, max_bytes: float | None = None) -> np.ndarray:
     """Read a data set of numbers or texts, in the machine's byte order."""
+    where = dataset.file.filename
+    check_memory(dataset.nbytes, where, max_bytes)
     if h5py.check_string_dtype(dataset.dtype) is not None:
-        return np.asarray(dataset.asstr(errors="replace")[()]).astype(np.str_)
+        texts = np.asarray(dataset.asstr(errors="replace")[()])
+        longest = max(map(len, texts.ravel()), default=0)
+        # Numpy stores four bytes for each character of the longest text.
+        check_memory(4 * longest * texts.size, where, max_bytes)
+        return texts.astype(np.str_)
     values = np.asarray(dataset[()])
     return values.astype(values.dtype.newbyteorder("="))
 
 
-def read_images(source: Any, verbose: int) -> np.ndarray:
+def read_images(
+    source: Any, path: str | os.PathLike, max_bytes: float | None, verbose: int
+) -> np.ndarray:
     """Read all images into memory, block by block, with a progress bar."""
     array = LazyArray(source)
+    check_memory(array.nbytes, path, max_bytes)
     images = np.empty(array.shape, array.dtype)
     with tqdm(
         total=len(array), desc="Reading", unit="image", delay=2, disable=not verbose

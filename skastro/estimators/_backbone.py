@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from skastro.networks import get_module
+from skastro.utils import TooLargeError, load_tensors
 
 # Under which a checkpoint of a whole training keeps the weights.
 _NESTED = ("state_dict", "model_state_dict", "model")
@@ -69,7 +70,9 @@ def _read(file: Path) -> Any:
                 f"{file} is no file of safetensors, or is damaged: {error}."
             ) from error
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return load_tensors(file)
+    except TooLargeError:
+        raise
     # Damaged bytes make an unpickler raise anything.
     except Exception as error:
         raise ValueError(

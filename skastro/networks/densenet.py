@@ -11,6 +11,7 @@ from skastro.networks.layers import (
     AvgPool1d,
     BatchNorm1d,
     Conv1d,
+    Dropout,
     Head,
     SqueezeExcitation,
     check_dropout,
@@ -263,7 +264,7 @@ class SEDenseNet(nn.Module):
                 n_maps += growth_rate
             self.blocks.append(block)
         self.activation = _activation(n_maps, hidden_over)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.fc = Head(n_maps, n_outputs)
         for module in self.modules():
             if isinstance(module, nn.Conv1d):

@@ -9,6 +9,7 @@ last. The 1-D layers between them keep the parameter shapes of ``torch.nn`` and 
 both kinds of maps.
 """
 
+from collections.abc import Callable
 from math import ceil
 from numbers import Real
 from typing import Any
@@ -17,13 +18,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skastro.utils import check_count
+from skastro.utils import check_count, own_generator
 
 _AXES = {1: "(batch, channels, length)", 2: "(batch, channels, height, width)"}
 # On the CPU, torch's fast kernels for the gradient of the weights end at this width.
 # Beyond it each sample of the kernel takes four (bfloat16: six) times as long
 # (benchmarks/bench_conv1d.py --kernel-size 15).
 _WIDEST_FAST = 14
+# The CPU's kernels treat so many pixels together; narrower maps are special cases.
+_BLOCK = 16
+_NO_STRIDE = (1, (1,), (1, 1))
 # With fewer channels a wide kernel has no more weights than a narrow one of many.
 _LEAST_CHANNELS = 4
 
@@ -91,6 +95,39 @@ def global_average(maps: Tensor, dtype: torch.dtype) -> Tensor:
     # previous layers would have to transpose it.
     rows = maps.movedim(1, -1)
     return rows.mean(dim=tuple(range(1, maps.dim() - 1)), dtype=dtype)
+
+
+def convolve(
+    function: Callable[..., Tensor], x: Tensor, *weights: Tensor | None, **options: Any
+) -> Tensor:
+    """Call a convolution of :mod:`torch.nn.functional`, in a format it is right in.
+
+    On CPUs with instructions for short formats, torch 2.13 computes wrong gradients of
+    strided convolutions, transposed ones included, where a map is about as narrow as
+    the kernel: they are random, and often not finite. These convolutions are computed
+    in float32 and rounded afterwards.
+    """
+    dtype = x.dtype
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+    if (
+        options["stride"] in _NO_STRIDE
+        or x.device.type != "cpu"
+        or dtype.itemsize > 2
+        or not _is_narrow(x, weights[0])
+    ):
+        return function(x, *weights, **options)
+    with torch.autocast("cpu", enabled=False):
+        exact = [None if w is None else w.float() for w in (x, *weights)]
+        return function(*exact, **options).to(dtype)
+
+
+def _is_narrow(x: Tensor, weight: Any) -> bool:
+    """Tell whether the kernel reaches an edge from nearly everywhere."""
+    return any(
+        1 < reach and size < reach + _BLOCK
+        for size, reach in zip(x.shape[2:], weight.shape[2:], strict=True)
+    )
 
 
 def _is_slow(x: Tensor, weight: Tensor) -> bool:
@@ -185,14 +222,15 @@ class Conv1d(_SameSize, nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve maps ``(batch, channels, [1,] length)``."""
         if x.dim() != 4:
-            return super().forward(x)
+            return self.forward(x.unsqueeze(2)).squeeze(2)
         weight = self.weight.unsqueeze(2)
         if _is_slow(x, weight):
-            return _convolve_wide(x, weight, *self.stride)
+            return convolve(_convolve_wide, x, weight, stride=self.stride[0])
         stride = (1, *self.stride)
         if self.kernel_size == (1,):
             x, stride = _strided(x, stride)
-        return F.conv2d(x, weight, stride=stride, padding=(0, *self.padding))
+        padding = (0, *self.padding)
+        return convolve(F.conv2d, x, weight, stride=stride, padding=padding)
 
 
 class Conv2d(_SameSize, nn.Conv2d):
@@ -200,10 +238,11 @@ class Conv2d(_SameSize, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve maps ``(batch, channels, height, width)``."""
-        if self.kernel_size != (1, 1):
-            return super().forward(x)
-        x, stride = _strided(x, self.stride)
-        return F.conv2d(x, self.weight, stride=stride)
+        stride = self.stride
+        if self.kernel_size == (1, 1):
+            x, stride = _strided(x, stride)
+        padding = self.padding
+        return convolve(F.conv2d, x, self.weight, stride=stride, padding=padding)
 
 
 def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
@@ -328,6 +367,18 @@ class SqueezeExcitation(nn.Module):
         means = global_average(maps, dtype=maps.dtype)
         gates = torch.sigmoid(self.excite(torch.relu(self.squeeze(means))))
         return maps * gates.view(*gates.shape, *[1] * (maps.dim() - 2))
+
+
+class Dropout(nn.Dropout):
+    """Dropout that draws from the generator of the training it is part of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Set numbers to zero, and scale up the others."""
+        generator = own_generator(x.device)
+        if generator is None or not self.training or self.p == 0:
+            return super().forward(x)
+        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=generator)
+        return x * kept.div_(1 - self.p)
 
 
 class Head(nn.Linear):

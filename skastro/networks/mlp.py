@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from skastro.networks.layers import BatchNorm1d, Head, check_dropout
+from skastro.networks.layers import BatchNorm1d, Dropout, Head, check_dropout
 from skastro.networks.registry import register
 from skastro.utils import check_count, check_each, check_option
 
@@ -92,7 +92,7 @@ class MLP(nn.Module):
             layers.append(nn.Linear(n_features, n_units))
             if batch_norm:
                 layers.append(BatchNorm1d(n_units))
-            layers += [_ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            layers += [_ACTIVATIONS[activation](), Dropout(dropout)]
             n_features = n_units
         self.hidden = nn.Sequential(*layers)
         self.fc = Head(n_features, n_outputs)

@@ -11,6 +11,7 @@ from skastro.networks.layers import (
     BATCH_NORM,
     CONVOLUTION,
     MAX_POOL,
+    Dropout,
     Head,
     check_dropout,
     check_kernel_size,
@@ -238,7 +239,7 @@ class ResNet(nn.Module):
                 in_channels = channels * block_class.expansion
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
 
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.fc = Head(in_channels, n_outputs)
         self._initialize(zero_init_residual)
 

@@ -16,11 +16,18 @@ from skastro.networks.layers import (
     BATCH_NORM,
     Head,
     check_kernel_size,
+    convolve,
     enter_maps,
     leave_maps,
 )
 from skastro.networks.registry import register
-from skastro.utils import check_count, check_each, check_number, check_option
+from skastro.utils import (
+    check_count,
+    check_each,
+    check_number,
+    check_option,
+    own_generator,
+)
 
 _LEAST_AVERAGED_SIZE = 16
 _SLOPE = 0.01
@@ -30,37 +37,44 @@ _FIRST_LOG_VARIANCE = -4.0
 _INTERPOLATION = {1: "linear", 2: "bilinear"}
 
 
-class _Conv1d(nn.Conv1d):
-    """Convolution with bias on maps ``(batch, channels, 1, length)``."""
+class _OnMaps:
+    """Mixin of convolutions with bias on maps ``(batch, channels, height, width)``.
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Convolve along the last axis."""
-        return F.conv2d(
-            maps,
-            self.weight.unsqueeze(2),
-            self.bias,
-            stride=(1, *self.stride),
-            padding=(0, *self.padding),
-        )
+    1-D convolutions run along the last axis.
+    """
 
-
-class _ConvTranspose1d(nn.ConvTranspose1d):
-    """Transposed convolution on maps ``(batch, channels, 1, length)``."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Widen the last axis."""
-        return F.conv_transpose2d(
-            maps,
-            self.weight.unsqueeze(2),
-            self.bias,
-            stride=(1, *self.stride),
-            padding=(0, *self.padding),
-            output_padding=(0, *self.output_padding),
-        )
+    def forward(self: Any, maps: Tensor) -> Tensor:
+        """Convolve."""
+        weight = self.weight
+        options = {"stride": self.stride, "padding": self.padding}
+        function: Any = F.conv2d
+        if self.transposed:
+            function = F.conv_transpose2d
+            options["output_padding"] = self.output_padding
+        if weight.dim() == 3:
+            weight = weight.unsqueeze(2)
+            options = {n: (int(n == "stride"), *v) for n, v in options.items()}
+        return convolve(function, maps, weight, self.bias, **options)
 
 
-_CONVOLUTION = {1: _Conv1d, 2: nn.Conv2d}
-_TRANSPOSED = {1: _ConvTranspose1d, 2: nn.ConvTranspose2d}
+class _Conv1d(_OnMaps, nn.Conv1d):
+    """Convolution along the last axis."""
+
+
+class _Conv2d(_OnMaps, nn.Conv2d):
+    """Convolution along both axes."""
+
+
+class _ConvTranspose1d(_OnMaps, nn.ConvTranspose1d):
+    """Transposed convolution along the last axis."""
+
+
+class _ConvTranspose2d(_OnMaps, nn.ConvTranspose2d):
+    """Transposed convolution along both axes."""
+
+
+_CONVOLUTION = {1: _Conv1d, 2: _Conv2d}
+_TRANSPOSED = {1: _ConvTranspose1d, 2: _ConvTranspose2d}
 
 
 def _doubling(
@@ -98,10 +112,12 @@ def _orientations(images: Tensor) -> Iterator[Tensor]:
 
 
 def _reorient(images: Tensor) -> Tensor:
-    """Give each image a random orientation, by torch's global generator."""
+    """Give each image a random orientation."""
     turned = torch.stack(list(_orientations(images)))
-    drawn = torch.randint(len(turned), (len(images),), device=images.device)
-    return turned[drawn, torch.arange(len(images), device=images.device)]
+    device = images.device
+    options = {"generator": own_generator(device), "device": device}
+    drawn = torch.randint(len(turned), (len(images),), **options)
+    return turned[drawn, torch.arange(len(images), device=device)]
 
 
 class _PrincipalAxes(nn.Module):
@@ -241,7 +257,7 @@ class ConvVAE(nn.Module):
     component analysis instead of far above it.
 
     Scale the input to the range from -1 to 1. Latent numbers and orientations are drawn
-    from torch's global generator, as dropout is.
+    from torch's global generator, and in the training of an estimator from its own.
 
     References
     ----------
@@ -452,7 +468,13 @@ class ConvVAE(nn.Module):
         mean, log_variance = self.encode(x)
         z = mean
         if self.training:
-            z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+            noise = torch.randn(
+                mean.shape,
+                generator=own_generator(mean.device),
+                dtype=mean.dtype,
+                device=mean.device,
+            )
+            z = mean + noise * (0.5 * log_variance).exp()
         return self.decode(z), mean, log_variance
 
     def _reduce(self, x: Tensor) -> Tensor:

@@ -18,7 +18,13 @@ from sklearn.utils.validation import validate_data
 
 from skastro._compat import Interval, RealNotInt, StrOptions
 from skastro.augmentation import AUGMENTATIONS, augment_array
-from skastro.utils import check_finite, is_lazy, plain_array
+from skastro.utils import (
+    check_finite,
+    draw_from_seed,
+    is_lazy,
+    lend_to,
+    plain_array,
+)
 
 _ADVICE = (
     'Fill missing values before resampling, for instance by nan_policy="interpolate" '
@@ -136,14 +142,12 @@ class BaseNoiseSampler(BaseSampler):
     def _augment(
         self, X: np.ndarray, random_state: np.random.RandomState
     ) -> np.ndarray:
-        """Add the noise; operations draw from torch's global generator by default."""
+        """Add the noise, drawn from a seed."""
         noise = AUGMENTATIONS[self.noise] if isinstance(self.noise, str) else self.noise
         if noise is None:
             return X
         seed = random_state.randint(np.iinfo(np.int32).max)
-        with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would also seed the generators of GPUs.
-            torch.default_generator.manual_seed(int(seed))
+        with draw_from_seed(torch.device("cpu"), int(seed)), lend_to(noise):
             return augment_array(noise, X)
 
     def __sklearn_tags__(self) -> Any:

@@ -15,8 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from skastro.base import torch_generator
-from skastro.utils import atomic_write
+from skastro.utils import atomic_write, draw_from_seed
 
 # The entry of a safetensors header that holds everything but tensors.
 _KEY = "skastro"
@@ -99,7 +98,8 @@ class Pretrained:
             **estimator._infer_output_size(None),
         }
         # The random weights are replaced below.
-        with torch_generator(torch.device(estimator.device or "cpu"), 0):
+        device = torch.device(estimator.device or "cpu")
+        with draw_from_seed(device, 0):
             estimator.initialize()
         estimator.module_.load_state_dict(self.weights)
         return estimator

@@ -3,7 +3,9 @@
 
 import bz2
 import gzip
+import io
 import lzma
+import math
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -35,9 +37,13 @@ from skastro.utils import (
     LazyArray,
     RowwiseSource,
     check_count,
+    check_file,
+    check_memory,
     check_number,
     check_option,
+    open_image,
     plain_array,
+    read_bytes,
 )
 
 _OPENERS: dict[str, Callable] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -77,7 +83,7 @@ class ImageColumn:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         path, name = state["dataset"]
-        self.__dict__.update(state, dataset=open_hdf5(path)[name])
+        self.__dict__.update(state, dataset=open_hdf5(path, True)[name])
 
 
 def arrange(images: LazyArray, transpose: bool, size: int | None) -> LazyArray:
@@ -108,15 +114,12 @@ def sum_pixels(images: np.ndarray, size: int) -> np.ndarray:
     return blocks.sum((2, 4), dtype=np.float64).astype(np.float32)
 
 
-def read_plain_images(path: Path, lazy: bool) -> np.ndarray:
+def read_plain_images(path: Path, lazy: bool, max_bytes: float | None) -> np.ndarray:
     """Read images (n, height, width) from text, an array of numpy, or by Pillow.
 
     With `lazy` an array of numpy stays on disk.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder; give the name of a file in it.")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file.")
+    path = check_file(path)
     suffix = path.suffix.lower()
     if lazy and suffix != ".npy":
         raise ValueError(
@@ -124,11 +127,11 @@ def read_plain_images(path: Path, lazy: bool) -> np.ndarray:
             "on disk; set lazy=False."
         )
     if suffix == ".npy":
-        images = _read_npy(path, lazy)
+        images = _read_npy(path, lazy, max_bytes)
     elif suffix in IMAGE_SUFFIXES:
-        images = _read_pages(path)
+        images = _read_pages(path, max_bytes)
     else:
-        images = _read_text(path)
+        images = _read_text(path, max_bytes)
     images = images[None] if images.ndim == 2 else images
     if images.ndim != 3 or images.dtype.kind not in "iuf" or 0 in images.shape:
         raise ValueError(
@@ -138,22 +141,32 @@ def read_plain_images(path: Path, lazy: bool) -> np.ndarray:
     return images if lazy else plain_array(images)
 
 
-def _read_npy(path: Path, lazy: bool) -> np.ndarray:
+def _read_npy(path: Path, lazy: bool, max_bytes: float | None) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r" if lazy else None)
-    except (ValueError, EOFError) as error:
+        # A map is as long as the file; otherwise its header decides.
+        images = np.load(path, mmap_mode="r")
+    # Numpy raises errors of many kinds on damaged headers.
+    except Exception as error:
         raise OSError(f"{path}: not a readable file of numpy: {error}") from error
+    if not isinstance(images, np.ndarray):
+        images.close()
+        raise OSError(f"{path}: not a readable file of numpy: it is an archive.")
+    if lazy:
+        return images
+    check_memory(images.nbytes, path, max_bytes)
+    return np.array(images)
 
 
-def _read_pages(path: Path) -> np.ndarray:
-    from PIL import Image, ImageSequence
+def _read_pages(path: Path, max_bytes: float | None) -> np.ndarray:
+    from PIL import ImageSequence
 
-    try:
-        with Image.open(path) as file:
-            pages = [np.array(page) for page in ImageSequence.Iterator(file)]
-            mode = file.mode
-    except (OSError, SyntaxError, EOFError) as error:
-        raise OSError(f"Cannot read the image file {path}: {error}") from error
+    pages = []
+    with open_image(path) as file:
+        mode = file.mode
+        for number, page in enumerate(ImageSequence.Iterator(file), 1):
+            # Four bytes a pixel at most; all pages, and the array of them.
+            check_memory(8 * number * math.prod(page.size), path, max_bytes)
+            pages.append(np.array(page))
     if mode == "P" or pages[0].ndim != 2 or pages[0].dtype.kind not in "iuf":
         raise ValueError(
             f"{path}: holds images of mode {mode!r}; expected gray levels (L, I;16, I "
@@ -168,10 +181,13 @@ def _read_pages(path: Path) -> np.ndarray:
     return np.stack(pages)
 
 
-def _read_text(path: Path) -> np.ndarray:
+def _read_text(path: Path, max_bytes: float | None) -> np.ndarray:
     opener = _OPENERS.get(path.suffix.lower(), open)
+    content = read_bytes(path, opener, max_bytes)
+    # A number of two characters becomes four bytes.
+    check_memory(3 * content.getbuffer().nbytes, path, max_bytes)
     try:
-        with opener(path, "rt", encoding="utf-8") as file:
+        with io.TextIOWrapper(content, encoding="utf-8") as file:
             lines = (line.strip() for line in file)
             first = next((line for line in lines if line and line[0] != "#"), "")
             if not first:
@@ -179,8 +195,6 @@ def _read_text(path: Path) -> np.ndarray:
             delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
             file.seek(0)
             image = np.loadtxt(file, dtype=np.float32, delimiter=delimiter, ndmin=2)
-    except (EOFError, lzma.LZMAError, OSError) as error:
-        raise OSError(f"{path}: cannot be read: {error}") from error
     except ValueError as error:
         raise ValueError(
             f"{path}: not an image as plain text, rows of as many numbers each: "
@@ -368,6 +382,8 @@ def read_sevi(
     return_electrons: bool = False,
     lazy: bool = False,
     verbose: int = 1,
+    max_bytes: int | None = None,
+    allow_external: bool = False,
 ) -> Bunch:
     """Read images of slow-electron velocity-map imaging, and the shells in them.
 
@@ -425,6 +441,12 @@ def read_sevi(
     verbose : int, default=1
         Whether to show a progress bar if reading takes more than two seconds; 0 is
         silent.
+    max_bytes : int, default=None
+        Memory that the content of the file may take; a larger one is an error. None
+        means half of the memory that is available.
+    allow_external : bool, default=False
+        Whether an HDF5 file may refer to other files, by external links, external
+        storage or virtual data sets.
 
     Returns
     -------
@@ -474,11 +496,12 @@ def read_sevi(
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
     OSError
-        If the file is empty, truncated or damaged.
+        If the file is empty, truncated, damaged, or takes more memory than `max_bytes`.
     TypeError, ValueError
-        If it is not a SEVI file (the message lists its content and what is expected);
-        if a table lacks a column, or has one of a wrong length; if images, shells or
-        electrons cannot be matched unambiguously; or if a parameter is wrong.
+        If it refers to other files; if it is not a SEVI file (the message lists its
+        content and what is expected); if a table lacks a column, or has one of a wrong
+        length; if images, shells or electrons cannot be matched unambiguously; or if a
+        parameter is wrong.
 
     See Also
     --------
@@ -547,12 +570,21 @@ def read_sevi(
     )
     if is_hdf5(path):
         _read_tables(
-            sevi, source, n_shells, size, extent, return_electrons, lazy, verbose
+            sevi,
+            source,
+            n_shells,
+            size,
+            extent,
+            return_electrons,
+            lazy,
+            verbose,
+            max_bytes,
+            allow_external,
         )
     elif source == "electrons" or return_electrons:
         raise ValueError(f"{path}: not an HDF5 file, so it holds no electrons.")
     else:
-        images = read_plain_images(path, lazy)
+        images = read_plain_images(path, lazy, max_bytes)
         sevi.images = arrange(LazyArray(images), False, size) if lazy else images
         if size is not None and not lazy:
             sevi.images = sum_pixels(images, size)
@@ -569,11 +601,13 @@ def _read_tables(
     return_electrons: bool,
     lazy: bool,
     verbose: int,
+    max_bytes: int | None,
+    allow_external: bool,
 ) -> None:
     """Read an HDF5 file."""
     if sevi.polarization_axis is None:
         sevi.polarization_axis = 1
-    with reading_hdf5(sevi.path) as file:
+    with reading_hdf5(sevi.path, allow_external) as file:
         tables = find_tables(file)
         sevi.kind = _choose_kind(tables, source, sevi.path)
         if sevi.kind != "electrons" and return_electrons:
@@ -593,7 +627,9 @@ def _read_tables(
         if sevi.kind == "images":
             place = _read_image_table(sevi, tables["FinalImage"], shells, n_shells)
             images = arrange(sevi.images, sevi.polarization_axis == 0, size)
-            sevi.images = None if lazy else read_images(images, verbose)
+            sevi.images = None
+            if not lazy:
+                sevi.images = read_images(images, sevi.path, max_bytes, verbose)
             name = tables["FinalImage"].dataset.name
         elif sevi.kind == "electrons":
             found = read_electrons(
@@ -613,7 +649,7 @@ def _read_tables(
             sevi.image_id, place = place_shells(shells, None, n_shells)
     if lazy:
         # A separate handle, which closes when the array is deleted.
-        column = ImageColumn(SEVITable(open_hdf5(sevi.path)[name]))
+        column = ImageColumn(SEVITable(open_hdf5(sevi.path, allow_external)[name]))
         sevi.images = arrange(LazyArray(column), sevi.polarization_axis == 0, size)
     if sevi.images is not None:
         sevi.pixel_size = 2 * extent / sevi.images.shape[1]

@@ -249,7 +249,7 @@ class SEVIRegressor(BaseRegressor):
     ) -> None:
         self._set_init_params(locals())
 
-    def fit_simulator(self, simulator: SEVISimulator) -> Self:
+    def fit_simulator(self, simulator: SEVISimulator, **fit_params: Any) -> Self:
         """Fit the network to images that are simulated during the training.
 
         Parameters
@@ -257,6 +257,8 @@ class SEVIRegressor(BaseRegressor):
         simulator : skastro.sevi.SEVISimulator
             The source of images; `n_simulated`, `n_replaced` and `replace_every` set
             how many are drawn. The fraction `train_split` is for validation.
+        **fit_params : dict
+            As in ``fit``, such as ``resume``.
 
         Returns
         -------
@@ -284,7 +286,7 @@ class SEVIRegressor(BaseRegressor):
         images = SimulatedImages(
             simulator, self.n_simulated, self.n_replaced, self.replace_every
         )
-        return self.fit(images, None)
+        return self.fit(images, None, **fit_params)
 
     @classmethod
     def from_pretrained(

@@ -16,7 +16,13 @@ from tqdm import tqdm
 from skastro.sevi._basis import ShellBasis, detector_matrix
 from skastro.sevi._electrons import FACTORS, bin_electrons, throw_electrons
 from skastro.sevi._prior import SEVIPrior, check_shells, pair
-from skastro.utils import check_count, check_number, check_option, check_range
+from skastro.utils import (
+    check_count,
+    check_number,
+    check_option,
+    check_range,
+    own_generator,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,7 +356,9 @@ class SimulatedImages(Dataset):
         if self.n_replaced is None or self.epoch == 1:
             return
         if (self.epoch - 1) % self.replace_every == 0:
-            replaced = torch.randperm(self.n_images)[: self.n_replaced]
+            replaced = torch.randperm(self.n_images, generator=own_generator())[
+                : self.n_replaced
+            ]
             self.seeds[replaced] = _draw_seeds(len(replaced))
 
     @property
@@ -359,6 +367,14 @@ class SimulatedImages(Dataset):
         if self._seeds is None:
             self._seeds = _draw_seeds(self.n_images)
         return self._seeds
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what changes from epoch to epoch."""
+        return {"epoch": self.epoch, "seeds": self._seeds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        self.epoch, self._seeds = state["epoch"], state["seeds"]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Simulate an image."""
@@ -380,7 +396,7 @@ class SimulatedImages(Dataset):
 
 
 def _draw_seeds(n: int) -> torch.Tensor:
-    return torch.randint(2**62, (n,))
+    return torch.randint(2**62, (n,), generator=own_generator())
 
 
 def _generator(seed: torch.Tensor) -> torch.Generator:

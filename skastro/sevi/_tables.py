@@ -13,7 +13,7 @@ from sklearn.utils import gen_batches
 
 from skastro.datasets._hdf5 import describe_datasets
 from skastro.sevi._electrons import N_BETAS
-from skastro.utils import check_finite, name_rows
+from skastro.utils import check_finite, check_memory, name_rows
 
 # Each table by its published name, with the columns that it has.
 SEVI_TABLES = {
@@ -84,6 +84,8 @@ class SEVITable:
     def read(self, column: str, rows: slice = slice(None)) -> np.ndarray:
         """Read some rows of a column, in the machine's byte order."""
         self.require(column)
+        if rows == slice(None):
+            check_memory(8 * len(self), self.where)
         values = self.dataset.fields(self.name_of(column))[rows]
         return self._checked(column, values)
 
@@ -97,6 +99,7 @@ class SEVITable:
         }
         if vector is None and not numbered:
             self.require("beta")
+        check_memory(self.dataset.nbytes, self.where)
         if vector is not None:
             values = self.dataset.fields(vector)[:]
         else:

@@ -120,7 +120,9 @@ class Journal:
         if fcntl is None:
             self._file.close()
         self.path.unlink(missing_ok=True)
-        self._file.close()
+        # Closing repeats a write that failed.
+        with suppress(OSError):
+            self._file.close()
 
     def _chunks(self) -> Iterator[slice]:
         n_rows, chunk_size = self.entries["n_rows"], self.entries["chunk_size"]
@@ -168,8 +170,12 @@ class Journal:
         self._file.truncate(end)
 
     def _write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._file.flush()
+        try:
+            self._file.write(content)
+            self._file.flush()
+        except OSError as error:
+            error.filename = os.fspath(self.path)
+            raise
 
 
 def _open_locked(path: Path) -> BinaryIO:

@@ -5,11 +5,8 @@ import csv
 import hashlib
 import math
 import numbers
-import os
-import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +15,7 @@ import h5py
 import numpy as np
 from scipy import sparse
 
-from skastro.utils import row_batches
+from skastro.utils import atomic_hdf5, atomic_write, check_space, row_batches
 
 METHODS = (
     "predict_proba",
@@ -232,32 +229,14 @@ class IdColumn:
         return plain_values(self._ids[start:stop], "ids")
 
 
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Yield a path beside the target that takes the target's name at the end.
-
-    :func:`skastro.utils.atomic_write` uses a random path; this path is always the same,
-    so that the next run overwrites what a killed run left. The journal prevents two
-    runs from writing the same target.
-    """
-    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
-    try:
-        yield temporary
-        # The journal is deleted next; after a power cut one of the two must exist.
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_hdf5(
     path: Path, n_rows: int, output: Output, ids: IdColumn | None, chunks: Chunks
 ) -> None:
     """Write an HDF5 file, from chunks of rows in order."""
-    with h5py.File(path, "w") as file:
+    row_bytes = math.prod(output.shape) * output.dtype.itemsize
+    row_bytes += 0 if ids is None else ids.dtype.itemsize
+    with atomic_hdf5(path) as file:
+        check_space(path, n_rows * row_bytes)
         file.attrs["method"] = output.method
         file.attrs["estimator"] = output.estimator
         file.attrs["skastro_version"] = sys.modules["skastro"].__version__
@@ -292,7 +271,7 @@ def write_csv(
     path: Path, n_rows: int, output: Output, ids: IdColumn | None, chunks: Chunks
 ) -> None:
     """Write a CSV table with a line of names, from chunks of rows in order."""
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    with atomic_write(path, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["row" if ids is None else "id", *output.column_names()])
         for rows, chunk in chunks:

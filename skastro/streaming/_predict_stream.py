@@ -19,7 +19,6 @@ from skastro.streaming._output import (
     Output,
     call,
     choose_method,
-    replacing,
     take_rows,
     write_csv,
     write_hdf5,
@@ -166,12 +165,9 @@ def predict_stream(
                     values = call(estimator, method, rows, stop - start)
                     journal.append(output.pack(values))
                     bar.update(stop - start)
-            with (
-                _progress(f"write {target.name}", n_rows, 0, verbose) as bar,
-                replacing(target) as temporary,
-            ):
+            with _progress(f"write {target.name}", n_rows, 0, verbose) as bar:
                 chunks = _shown(journal.chunks(), bar)
-                writer(temporary, n_rows, output, names, chunks)
+                writer(target, n_rows, output, names, chunks)
         journal.remove()
     return Path(out)
 

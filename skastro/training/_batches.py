@@ -19,7 +19,7 @@ from skastro.training._device import (
     placed_on_device,
 )
 from skastro.training._stream import stream_batches
-from skastro.utils import as_lazy, is_lazy
+from skastro.utils import as_lazy, is_lazy, lend_to_each, own_generator
 
 Batch = tuple[Any, torch.Tensor]
 
@@ -210,7 +210,8 @@ class BatchIterator:
     batch_size : int, default=1
         Samples in a batch. The last batch may be smaller.
     shuffle : bool, default=False
-        Draw a new order from torch's generator, without replacement, at each iteration.
+        Draw a new order at each iteration, without replacement, from torch's generator,
+        or from that of the estimator that is being trained.
         Arrays on disk are shuffled chunk by chunk, and row by row within `buffer_size`.
     sampling_weights : array of shape (len(dataset),), default=None
         If given, each iteration draws ``len(dataset)`` samples with replacement, with
@@ -263,6 +264,7 @@ class BatchIterator:
         self.placed = {} if placed is None else placed
         self.checks_finite = False
         self._was_read = False
+        self._generator: torch.Generator | None = None
         self._source = None if loader_options else find_source(dataset)
         if self._source is None:
             options = {"batch_size": batch_size, "sampler": self._loader_sampler()}
@@ -277,8 +279,10 @@ class BatchIterator:
     def __iter__(self) -> Iterator[Batch]:
         """Yield pairs of X and y."""
         source = self._source
+        # Not later, when another thread may draw.
+        self._generator = own_generator()
         if source is None:
-            batches = iter(self._loader)
+            batches = lend_to_each(self._loader)
             return _checked(batches) if self.checks_finite else batches
         if self.device.type == "cuda":
             return self._through_device(source)
@@ -317,7 +321,7 @@ class BatchIterator:
             self.batch_size,
             shuffle=shuffle,
             repeats=repeats,
-            seed=int(torch.randint(2**62, ())) if shuffle else 0,
+            seed=self._draw_seed() if shuffle else 0,
             buffer_bytes=self.buffer_size,
             pin_memory=self.device.type == "cuda",
         ):
@@ -360,13 +364,16 @@ class BatchIterator:
         # Always on the CPU: results must not depend on what fits on a device.
         n_samples = len(self.dataset)
         if self.sampling_weights is None:
-            return torch.randperm(n_samples)
+            return torch.randperm(n_samples, generator=self._generator)
         # torch.multinomial stops at 2**24 samples.
         weights = torch.as_tensor(self.sampling_weights, dtype=torch.float64)
         edges = weights.cumsum(0)
-        draws = torch.rand(n_samples, dtype=torch.float64)
+        draws = torch.rand(n_samples, generator=self._generator, dtype=torch.float64)
         drawn = torch.searchsorted(edges, draws * edges[-1], right=True)
         return drawn.clamp_(max=n_samples - 1)
+
+    def _draw_seed(self) -> int:
+        return int(torch.randint(2**62, (), generator=self._generator))
 
     def _loader_sampler(self) -> torch.utils.data.Sampler | None:
         if self.sampling_weights is not None:

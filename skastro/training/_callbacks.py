@@ -115,6 +115,7 @@ class EpochProgress(Callback):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Do nothing yet, because the number of batches is not known."""
         self._bar = None
+        self._epochs_done = 0
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
         """Open the bar at the first epoch."""
@@ -123,6 +124,7 @@ class EpochProgress(Callback):
         n_batches = len(net.get_iterator(dataset_train, training=True))
         self._bar = tqdm(
             total=net.max_epochs * n_batches,
+            initial=self._epochs_done * n_batches,
             desc=type(net).__name__,
             unit="epoch",
             unit_scale=1 / n_batches,
@@ -137,6 +139,7 @@ class EpochProgress(Callback):
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Write the epoch's losses after the bar."""
+        self._epochs_done += 1
         if self._bar is None:
             return
         record = net.history[-1]

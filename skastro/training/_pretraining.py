@@ -11,6 +11,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from skastro.training._batches import separate_weight
+from skastro.utils import own_generator
 
 # Layers that the hidden part of a perceptron may have: the units of a Boltzmann machine
 # are sigmoids of a linear map.
@@ -106,7 +107,7 @@ class GreedyPretraining(Callback):
             layer.out_features,
             learning_rate=self.learning_rate,
             batch_size=min(batch_size, n_samples),
-            random_state=int(torch.randint(2**31 - 1, ())),
+            random_state=int(torch.randint(2**31 - 1, (), generator=own_generator())),
         )
 
 

@@ -1,14 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What several packages share: files, arrays on disk, rebinning, checks."""
 
-from skastro.utils._atomic import atomic_write
+from skastro.utils._atomic import atomic_hdf5, atomic_write, check_space
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
-from skastro.utils._fits import error_text, free_memory, open_fits
+from skastro.utils._files import check_file, check_memory, free_memory, read_bytes
+from skastro.utils._fits import error_text, open_fits, read_fits_image
+from skastro.utils._generators import (
+    draw_from_seed,
+    lend_generators,
+    lend_to,
+    lend_to_each,
+    own_generator,
+)
 from skastro.utils._image_files import (
     ImageFiles,
     ImageLayout,
     format_path_list,
+    open_image,
     read_image_header,
     read_path_list,
 )
@@ -27,6 +36,7 @@ from skastro.utils._rebin import (
     rebin_matrix,
     to_unit_of,
 )
+from skastro.utils._tensors import TooLargeError, load_tensors
 from skastro.utils._validation import (
     check_count,
     check_each,
@@ -46,26 +56,40 @@ __all__ = [
     "ImageLayout",
     "LazyArray",
     "RowwiseSource",
+    "TooLargeError",
     "apply_rebin_matrix",
     "as_lazy",
+    "atomic_hdf5",
     "atomic_write",
     "bin_edges",
     "check_count",
     "check_each",
+    "check_file",
     "check_finite",
+    "check_memory",
     "check_number",
     "check_option",
     "check_range",
     "check_real",
+    "check_space",
+    "draw_from_seed",
     "error_text",
     "format_path_list",
     "free_memory",
     "inherit_parameters",
     "is_lazy",
+    "lend_generators",
+    "lend_to",
+    "lend_to_each",
     "load_entry_points",
+    "load_tensors",
     "name_rows",
     "open_fits",
+    "open_image",
+    "own_generator",
     "plain_array",
+    "read_bytes",
+    "read_fits_image",
     "read_image_header",
     "read_path_list",
     "rebin",

@@ -3,16 +3,26 @@
 
 import gzip
 import io
+import math
 import os
 import re
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 
+from skastro.utils._files import check_memory, free_memory
 from skastro.utils._validation import check_number
+
+_LOCK = threading.Lock()
+_IMAGE_HDUS = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
 _BLOCK, _CARD = 2880, 80
 # Longer headers do not occur; without a limit a file without END is read to its end.
@@ -27,28 +37,6 @@ _STRUCTURE = re.compile(
 )
 _BYTES_OF_FORM = {**dict.fromkeys("LBA", 1), "I": 2, **dict.fromkeys("JE", 4)}
 _BYTES_OF_FORM |= {**dict.fromkeys("KDCP", 8), **dict.fromkeys("MQ", 16)}
-
-
-def free_memory() -> int:
-    """Return the number of bytes that the system and the process's limits leave."""
-    limits = [2**33]
-    # Each is missing on some systems.
-    with suppress(OSError, ValueError, AttributeError):
-        limits[0] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = next(line for line in lines if line.startswith("MemAvailable:"))
-        limits.append(1024 * int(found.split()[1]))
-    with suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        used = int((group / "memory.current").read_text())
-        limits.append(int((group / "memory.max").read_text()) - used)
-    with suppress(ImportError):
-        import resource
-
-        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-        limits += [soft] * (soft != resource.RLIM_INFINITY)
-    return max(0, *[min(limits)])
 
 
 @contextmanager
@@ -102,6 +90,83 @@ def open_fits(
         ) from error
     with hdul:
         yield hdul
+
+
+def read_fits_image(
+    path: str | os.PathLike,
+    hdu: int | str | None = None,
+    *,
+    header_only: bool = False,
+    max_bytes: float | None = None,
+) -> tuple[tuple[int, ...], np.dtype, np.ndarray | None]:
+    """Read an image of two axes or, with bands first, of three, as astropy does.
+
+    Returns its shape, data type and pixels, None with `header_only`. Pixels are scaled,
+    in astropy's order, and NaN where they are BLANK. `hdu` is a number or name; None
+    stands for the only image in the file.
+    """
+    # Filters of warnings belong to all threads.
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        with open_fits(path, max_bytes=max_bytes) as hdul:
+            found = _find_image(hdul, os.fspath(path), hdu)
+            try:
+                # A section has the type of the scaled pixels, and reads one of them.
+                first = found.section[(slice(1),) * len(found.shape)]
+                dtype = first.dtype.newbyteorder("=")
+                blank = found.header.get("BLANK")
+                if blank is not None and dtype.kind in "iu":
+                    dtype = np.result_type(dtype, np.float32)
+                check_memory(math.prod(found.shape) * dtype.itemsize, path, max_bytes)
+                if header_only:
+                    return found.shape, dtype, None
+                stored = found.data
+                pixels = np.array(stored, dtype)
+                if blank is not None and stored.dtype.kind == "u":
+                    # Astropy passes over BLANK in unsigned integers.
+                    zero = 2 ** (8 * stored.itemsize - 1)
+                    pixels[stored == blank + zero] = np.nan
+            # Astropy raises errors of many types for damaged data.
+            except Exception as error:
+                if str(error).startswith(f"{os.fspath(path)}: "):
+                    raise
+                raise OSError(
+                    f"{os.fspath(path)}: its image is damaged: {error_text(error)}."
+                ) from error
+    return pixels.shape, pixels.dtype, pixels
+
+
+def _find_image(hdul: fits.HDUList, path: str, hdu: int | str | None) -> Any:
+    """Return the HDU of the image, or refuse what could be meant otherwise."""
+    shapes = {
+        number: tuple(item.shape)
+        for number, item in enumerate(hdul)
+        if isinstance(item, _IMAGE_HDUS) and item.shape
+    }
+    named = None
+    if hdu is None:
+        numbers = list(shapes)
+    else:
+        with suppress(KeyError, IndexError):
+            named = hdul[hdu]
+        numbers = [number for number in shapes if hdul[number] is named]
+    found = ", ".join(
+        f"{number} ({hdul[number].name or 'no name'}): {shape}"
+        for number, shape in shapes.items()
+    )
+    if len(numbers) != 1:
+        which = "one image" if hdu is None else f"an image hdu={hdu!r}"
+        raise ValueError(
+            f"{path}: expected {which}, but its images are {found or 'none'}. Name one "
+            "by hdu=..., a number or a name."
+        )
+    shape = shapes[numbers[0]]
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise ValueError(
+            f"{path}: its image has the shape {shape}, but expected (height, width) or "
+            "(n_bands, height, width)."
+        )
+    return hdul[numbers[0]]
 
 
 def error_text(error: Exception) -> str:

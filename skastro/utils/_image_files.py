@@ -3,18 +3,20 @@
 
 import math
 import os
-import struct
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral
-from pathlib import Path
 from typing import Any, ClassVar
 
 import joblib
 import numpy as np
 
 from skastro._compat import Interval, Options
+from skastro.utils._files import check_file, check_memory, read_bytes
+from skastro.utils._fits import read_fits_image
 from skastro.utils._lazy import IMAGE_SUFFIXES, LazyArray
 
 # The data type and number of channels (None: no axis for them) of Pillow's modes.
@@ -29,8 +31,8 @@ _LAYOUT_OF_MODE = {
     "I": ("int32", None),
     "F": ("float32", None),
 }
-# Exceptions that Pillow raises on damaged files, depending on their format.
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+# Formats that Pillow decodes itself. Others start other programs, such as Ghostscript.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 # Names of files need not be UTF-8; other bytes are kept unchanged.
 _ERRORS = "surrogateescape"
 # More threads than this do not decode faster.
@@ -47,13 +49,20 @@ class ImageFiles(LazyArray):
     Parameters
     ----------
     paths : sequence of path-like, or path-like
-        The files, in order: JPEG, PNG, TIFF or any other format that Pillow reads. A
-        single path is that of a text file that lists them, one per line, such as
+        The files, in order: PNG, JPEG, TIFF, BMP, GIF, WebP or FITS, plain or
+        compressed. Their content decides, not their names. A single path is that of a
+        text file that lists them, one per line, such as
         :func:`~skastro.datasets.select_images` writes; relative paths in it are
         relative to the working folder.
     channel_axis : {-1, 3, 1, -3}, default=-1
         Axis of the channels in the array of all images: the last, as in scikit-image,
         for ``(n, H, W, C)``, or the second for ``(n, C, H, W)``.
+    hdu : int or str, default=None
+        Number or name of the HDU of the image in FITS files. None stands for the only
+        image in a file; several are an error.
+    max_bytes : int, default=None
+        Memory that one image may take; a larger one is an error. None means half of the
+        memory that is available.
 
     Attributes
     ----------
@@ -64,16 +73,18 @@ class ImageFiles(LazyArray):
         RGB, four for RGBA, whose alpha channel is the last, and two for gray with
         alpha.
     dtype : numpy.dtype
-        uint8 for 8-bit images; uint16, int32 or float32 for deeper gray images.
+        uint8 for 8-bit images; uint16, int32 or float32 for deeper gray images. The
+        type of scaled pixels, as astropy gives it, for FITS files.
 
     Raises
     ------
     ValueError
         If there are no files, or if a file has another shape or data type than the
-        first, several frames, or colors other than brightness (a palette,
-        CMYK): convert these with ``Image.convert("RGB")`` first.
+        first, several frames, colors of 16 bits, or colors other than brightness (a
+        palette, CMYK): convert these with ``Image.convert("RGB")`` first.
     OSError
-        If a file cannot be read, or there is no such text file.
+        If a file cannot be read, is larger than `max_bytes`, or there is no such text
+        file.
 
     See Also
     --------
@@ -84,7 +95,10 @@ class ImageFiles(LazyArray):
     Notes
     -----
     Several files are decoded at a time, in threads. Images are taken as they are
-    stored: an orientation in their EXIF data has no effect.
+    stored: an orientation in their EXIF data has no effect. The rows of FITS images are
+    in the order of the file, as with :mod:`astropy.io.fits`, hence the lowest is the
+    first; bands (``NAXIS3``) are channels, ``BSCALE`` and ``BZERO`` are applied, and
+    pixels that are ``BLANK`` are NaN.
 
     Examples
     --------
@@ -110,10 +124,12 @@ class ImageFiles(LazyArray):
         paths: Sequence[str | os.PathLike] | str | os.PathLike,
         *,
         channel_axis: int = -1,
+        hdu: int | str | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         if isinstance(paths, str | os.PathLike):
             paths = _listed_paths(paths)
-        super().__init__(_FileRows(paths, channel_axis))
+        super().__init__(_FileRows(paths, channel_axis, hdu, max_bytes))
 
     @property
     def paths(self) -> list[str]:
@@ -128,7 +144,11 @@ class _FileRows:
     """The source of rows of ``ImageFiles``."""
 
     def __init__(
-        self, paths: Sequence[str | os.PathLike], channel_axis: int = -1
+        self,
+        paths: Sequence[str | os.PathLike],
+        channel_axis: int = -1,
+        hdu: int | str | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         if isinstance(paths, bytes):
             raise TypeError(f"paths must be a sequence of files, but got {paths!r}.")
@@ -141,7 +161,11 @@ class _FileRows:
         if not self.paths:
             raise ValueError("paths holds no files; give at least one.")
         self.channels_first = channel_axis in (1, -3)
-        self.image_shape, self.dtype = _open_image(self.paths[0], _read_header)
+        self.max_bytes = max_bytes
+        self.hdu = hdu
+        self.image_shape, self.dtype, _ = _open_image(
+            self.paths[0], hdu, max_bytes, header_only=True
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -171,7 +195,9 @@ class _FileRows:
             list(pool.map(self._decode_into, out, jobs))
 
     def _decode_into(self, out: np.ndarray, path: str) -> None:
-        shape, dtype, pixels = _open_image(path, _read_pixels)
+        shape, dtype, pixels = _open_image(
+            path, self.hdu, self.max_bytes, header_only=False
+        )
         if shape != self.image_shape or dtype != self.dtype:
             raise ValueError(
                 f"The images must all have one shape and data type, but {path!r} is "
@@ -182,9 +208,11 @@ class _FileRows:
         out[...] = pixels
 
 
-def read_image_header(path: str | os.PathLike) -> tuple[tuple[int, ...], np.dtype]:
+def read_image_header(
+    path: str | os.PathLike, hdu: int | str | None = None
+) -> tuple[tuple[int, ...], np.dtype]:
     """Read the shape, ``(height, width[, n_channels])``, and the dtype of an image."""
-    return _open_image(os.fspath(path), _read_header)
+    return _open_image(os.fspath(path), hdu, None, header_only=True)[:2]
 
 
 def _listed_paths(path: str | os.PathLike) -> list[str]:
@@ -202,23 +230,55 @@ def _listed_paths(path: str | os.PathLike) -> list[str]:
     return read_path_list(path)
 
 
-def _open_image(path: str, read: Any) -> Any:
+@contextmanager
+def open_image(path: str | os.PathLike) -> Iterator[Any]:
+    """Open an image file by Pillow, whose errors become OSErrors that name the file."""
     from PIL import Image
 
+    path = os.fspath(path)
+    check_file(path)
     try:
-        with Image.open(path) as image:
-            layout = image.mode in _LAYOUT_OF_MODE
-            n_frames = getattr(image, "n_frames", 1)
-            mode = image.mode
-            if layout and n_frames == 1:
-                return read(image)
-    except FileNotFoundError:
-        raise
-    except _DECODING_ERRORS as error:
+        with Image.open(path, formats=_FORMATS) as image:
+            yield image
+    # Pillow raises errors of many kinds on damaged files.
+    except Exception as error:
+        if str(error).startswith(f"{path}: "):
+            raise
         raise OSError(f"Cannot read the image file {path!r}: {error}") from error
+
+
+def _open_image(
+    path: str, hdu: int | str | None, max_bytes: float | None, header_only: bool
+) -> tuple[tuple[int, ...], np.dtype, np.ndarray | None]:
+    """Return the shape of an image, its type and, unless `header_only`, its pixels."""
+    with check_file(path).open("rb") as file:
+        start = file.read(6)
+    if start == b"SIMPLE" or start.startswith(b"\x1f\x8b"):
+        shape, dtype, pixels = read_fits_image(
+            path, hdu, header_only=header_only, max_bytes=max_bytes
+        )
+        if pixels is not None and pixels.ndim == 3:
+            pixels = np.moveaxis(pixels, 0, -1)
+        return (*shape[-2:], *shape[:-2]), dtype, pixels
+    with open_image(path) as image:
+        layout = image.mode in _LAYOUT_OF_MODE
+        n_frames = getattr(image, "n_frames", 1)
+        mode = image.mode
+        # Pillow drops the lower half of colors of 16 bits.
+        stored = str([tile[3] for tile in image.tile])
+        deep = mode in ("LA", "RGB", "RGBA") and re.search(";16[BLN]", stored)
+        if layout and n_frames == 1 and not deep:
+            shape, dtype = _read_header(image)
+            check_memory(math.prod(shape) * dtype.itemsize, path, max_bytes)
+            return shape, dtype, None if header_only else np.asarray(image)
     if n_frames != 1:
         raise ValueError(
             f"{path!r} holds {n_frames} images; save each in a file of its own."
+        )
+    if deep:
+        raise ValueError(
+            f"{path!r} has several channels of 16 bits, of which Pillow reads 8; save "
+            "the channels as gray images of 16 bits, or all of them as FITS."
         )
     raise ValueError(
         f"{path!r} is an image of mode {mode!r}, but expected gray levels or RGB "
@@ -235,10 +295,6 @@ def _read_header(image: Any) -> tuple[tuple[int, ...], np.dtype]:
     width, height = image.size
     shape = (height, width) if n_channels is None else (height, width, n_channels)
     return shape, np.dtype(dtype)
-
-
-def _read_pixels(image: Any) -> tuple[tuple[int, ...], np.dtype, np.ndarray]:
-    return *_read_header(image), np.asarray(image)
 
 
 @dataclass(frozen=True)
@@ -312,7 +368,7 @@ def read_path_list(path: str | os.PathLike) -> list[str]:
 
     The file is UTF-8, and empty lines are ignored.
     """
-    content = Path(path).read_bytes()
+    content = read_bytes(path).getvalue()
     if b"\0" in content:
         raise ValueError(
             f"{os.fspath(path)!r} is not a text file of paths, one per line. Give a "

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from skastro.utils._files import physical_memory
+
 # Bytes to read at once: enough for a disk's full speed, and little memory.
 _BLOCK_BYTES = 2**23
 # Chunks up to this size are read whole, since part of a compressed one costs as much.
@@ -402,7 +404,7 @@ def is_lazy(X: Any) -> bool:
     if isinstance(X, np.memmap):
         # joblib passes large arrays in memory to its workers as memory maps. They count
         # as arrays in memory, so that results do not depend on n_jobs.
-        return X.nbytes > _physical_memory() / 2
+        return X.nbytes > physical_memory() / 2
     if isinstance(X, list | tuple):
         return _are_image_paths(X)
     if not hasattr(X, "shape") or not hasattr(X, "dtype"):
@@ -461,14 +463,6 @@ def _are_image_paths(items: list | tuple) -> bool:
         and os.path.splitext(item)[1].lower() in IMAGE_SUFFIXES
         for item in items
     )
-
-
-def _physical_memory() -> float:
-    """Return the machine's memory in bytes; infinity if it is unknown."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return math.inf
 
 
 def _root_module(value: Any) -> str:

@@ -286,7 +286,8 @@ def test_epochs_of_one_training_count(distinct):
 
     clf = tiny(train_split=None, callbacks=[Stop()], max_epochs=20)
     for _ in range(2):
-        clf.partial_fit(X, y)
+        with pytest.warns(UserWarning, match="interrupted"):
+            clf.partial_fit(X, y)
         assert len(clf.training_features_) == 90
     assert len(clf.history) == 12
 

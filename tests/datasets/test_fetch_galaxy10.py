@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Downloading Galaxy10, from a server on this machine."""
 
+import contextlib
 import gzip
 import hashlib
 import http.server
@@ -33,6 +34,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.longest_range = None
         self.encoding = None
         self.status = 200
+        self.retry_after = None
+        self.endless = False
         # Numbers of bytes after which the next answers break off.
         self.breaks = []
         # What each request asked for, the Range header or None.
@@ -58,8 +61,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             # Without gain, and so longer than the file.
             content = gzip.compress(content, 0)
         if server.status != 200:
-            self.send_error(server.status)
+            self.send_response(server.status)
+            if server.retry_after:
+                self.send_header("Retry-After", server.retry_after)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
+        if server.endless:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(bytes(2**16))
         start = 0
         if asked and server.with_ranges:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
@@ -187,6 +200,7 @@ _download.fetch_file({server.url!r}, Path({str(tmp_path / "Galaxy10.h5")!r}), sh
     result = subprocess.run([sys.executable, "-c", code])
     assert result.returncode == 3
     part = tmp_path / "Galaxy10.h5.part"
+    assert names(tmp_path) == [part.name]
     assert part.stat().st_size == 120_000
     fetch(tmp_path)
     assert server.asked[1:] == ["bytes=120000-"]
@@ -253,12 +267,44 @@ def test_a_file_that_was_there_is_never_overwritten(server, tmp_path):
         fetch(tmp_path)
 
 
-def test_the_server_refuses(server, tmp_path):
+def test_the_server_refuses(server, tmp_path, monkeypatch):
+    waits = []
+    monkeypatch.setattr(_download.time, "sleep", waits.append)
     for status, answer in [(404, "404 Not Found"), (503, "503 Service Unavailable")]:
         server.status = status
         with pytest.raises(OSError, match=f"the server answered {answer}. You can"):
             fetch(tmp_path)
-    assert len(server.asked) == 2
+    # Once, and once with three retries.
+    assert len(server.asked) == 1 + 4
+    assert waits == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"), [(None, 1), ("7", 7), ("99999", 60), ("Mon, 1 Jan", 1)]
+)
+def test_busy_servers_are_asked_again(
+    server, content, tmp_path, monkeypatch, header, wait
+):
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        server.status = 200
+
+    monkeypatch.setattr(_download.time, "sleep", sleep)
+    server.status, server.retry_after = 503, header
+    fetch(tmp_path)
+    assert waits == [wait]
+    assert (tmp_path / "Galaxy10.h5").read_bytes() == content
+
+
+def test_endless_answers(server, tmp_path):
+    """The server neither tells a length nor stops."""
+    server.endless = True
+    url = server.url
+    with pytest.raises(OSError, match="the server sends more than 1000000 bytes"):
+        fetch_file(url, tmp_path / "a.h5", sha256="0", most_bytes=10**6, verbose=0)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0
 
 
 def test_offline(tmp_path):

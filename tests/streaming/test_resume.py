@@ -152,8 +152,10 @@ def test_interrupted_while_the_file_is_written(
         with pytest.raises(KeyboardInterrupt):
             predict_stream(model, X, CHUNK, out=out, verbose=0)
     assert set(os.listdir(tmp_path)) == {"unbroken", f".{name}.journal"}
-    # What a killed run leaves of the file itself is written over.
-    (tmp_path / f".classes.part{out.suffix}").write_text("left by a killed run")
+    # What a killed run leaves of the file itself is removed.
+    (tmp_path / f".classes.0123abcd.part{out.suffix}").write_text(
+        "left by a killed run"
+    )
     model.stopping_after(0)
     predict_stream(model, X, CHUNK, out=out, verbose=0)
     assert out.read_bytes() == unbroken

@@ -414,7 +414,7 @@ def test_what_is_not_lazy(tmp_path):
 def test_memmaps_are_lazy_where_memory_is_short(tmp_path, monkeypatch, fraction):
     mapped = np.memmap(tmp_path / "a.dat", "u1", "w+", shape=(6000, 10))
     memory = 60_000 / fraction
-    monkeypatch.setattr("skastro.utils._lazy._physical_memory", lambda: memory)
+    monkeypatch.setattr("skastro.utils._lazy.physical_memory", lambda: memory)
     assert is_lazy(mapped) is (fraction > 0.5)
     assert is_lazy(np.asarray(mapped)) is False
 

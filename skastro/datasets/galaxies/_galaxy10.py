@@ -90,6 +90,8 @@ class _Remote(NamedTuple):
     name: str
     url: str
     sha256: str
+    # More than the size of the file.
+    most_bytes: int = 5 * 10**9
 
 
 _FILES = {
@@ -148,9 +150,10 @@ def fetch_galaxy10(
         URL to download from, such as a mirror. None means zenodo.org, records 10844811
         and 10845026.
     n_retries : int, default=3
-        Number of retries after the connection is lost during the download. Received
-        data are kept in any case, also if the process is killed, and the next call
-        continues from there.
+        Number of retries after the connection is lost during the download, or the
+        server is busy: after 1, 2, 4, … seconds, or as it asks, up to a minute.
+        Received data are kept in any case, also if the process is killed, and the next
+        call continues from there.
     verbose : int, default=1
         Whether to show a progress bar; 0 is silent.
 
@@ -167,8 +170,9 @@ def fetch_galaxy10(
         If the server cannot be reached. The message tells where to put a file that was
         downloaded by other means.
     OSError
-        If the server refuses, or if the checksum of the file is wrong. A downloaded
-        file is then deleted; a file that existed before is not changed.
+        If the server refuses, or sends more than the file can have; or if the checksum
+        of the file is wrong. A downloaded file is then deleted; a file that existed
+        before is not changed.
     ValueError
         If `variant` is unknown.
 
@@ -192,6 +196,7 @@ def fetch_galaxy10(
         remote.url if url is None else url,
         find_data_home(data_home) / remote.name,
         sha256=remote.sha256,
+        most_bytes=remote.most_bytes,
         download_if_missing=download_if_missing,
         n_retries=n_retries,
         verbose=verbose,
@@ -209,6 +214,8 @@ def read_galaxy10(
     variant: str | None = None,
     lazy: bool = False,
     verbose: int = 1,
+    max_bytes: int | None = None,
+    allow_external: bool = False,
 ) -> Bunch:
     """Read images of galaxies and their classes from an HDF5 file.
 
@@ -240,6 +247,12 @@ def read_galaxy10(
     verbose : int, default=1
         Whether to show a progress bar if reading takes more than two seconds; 0 is
         silent.
+    max_bytes : int, default=None
+        Memory that the content of the file may take; a larger one is an error. None
+        means half of the memory that is available.
+    allow_external : bool, default=False
+        Whether an HDF5 file may refer to other files, by external links, external
+        storage or virtual data sets.
 
     Returns
     -------
@@ -281,12 +294,13 @@ def read_galaxy10(
     FileNotFoundError
         If there is no such file.
     OSError
-        If the file is empty, truncated, damaged or not HDF5.
+        If the file is empty, truncated, damaged, not HDF5, or takes more memory than
+        `max_bytes`.
     ValueError
-        If a data set is absent (the message lists those present), or holds no images or
-        images of unequal size; if the number of labels differs from that of images, or
-        labels are not integers, are negative or have no name; or if a parameter is
-        wrong.
+        If the file refers to other files; if a data set is absent (the message lists
+        those present), or holds no images or images of unequal size; if the number of
+        labels differs from that of images, or labels are not integers, are negative or
+        have no name; or if a parameter is wrong.
 
     See Also
     --------
@@ -335,25 +349,24 @@ def read_galaxy10(
             "them to None."
         )
     path = Path(path)
-    with reading_hdf5(path) as file:
+    with reading_hdf5(path, allow_external) as file:
         dataset = _find_images(file, images)
         galaxies = Bunch(images=None, target=None, target_names=None, label=None)
         galaxies.class_names = None
         galaxies.variant = variant
         galaxies.attributes = read_attributes(file) | read_attributes(dataset.parent)
         if target is not None:
-            _read_labels(galaxies, file, dataset, target, class_names)
-        galaxies.table, galaxies.left_out = _read_table(dataset)
+            _read_labels(galaxies, file, dataset, target, class_names, max_bytes)
+        galaxies.table, galaxies.left_out = _read_table(dataset, max_bytes)
         columns = {name.lower(): name for name in galaxies.table.colnames}
         for attribute, column in _ATTRIBUTES.items():
             found = columns.get(column)
             galaxies[attribute] = None if found is None else galaxies.table[found].value
         if not lazy:
-            galaxies.images = read_images(dataset, verbose)
-        name = dataset.name
+            galaxies.images = read_images(dataset, path, max_bytes, verbose)
     if lazy:
         # A separate handle, which closes when the array is deleted.
-        galaxies.images = LazyArray(open_hdf5(path)[name])
+        galaxies.images = LazyArray(open_hdf5(path, allow_external)[images])
     galaxies.path = path
     galaxies.DESCR = _describe(galaxies)
     return galaxies
@@ -389,11 +402,13 @@ def _read_labels(
     images: h5py.Dataset,
     name: str,
     class_names: ClassNames | None,
+    max_bytes: int | None,
 ) -> None:
     """Read the labels and their names."""
     advice = "Name the labels by target=..., or read images alone by target=None."
     dataset = find_dataset(file, name, advice)
-    values = None if isinstance(dataset, h5py.Group) else read_column(dataset)
+    is_group = isinstance(dataset, h5py.Group)
+    values = None if is_group else read_column(dataset, max_bytes)
     where = f"{file.filename}: data set {name!r}"
     values = check_labels(values, len(images), where)
     if values.dtype.kind == "U":
@@ -412,7 +427,9 @@ def _read_labels(
     galaxies.target_names = np.unique(galaxies.target)
 
 
-def _read_table(images: h5py.Dataset) -> tuple[Table, list[tuple[str, tuple]]]:
+def _read_table(
+    images: h5py.Dataset, max_bytes: int | None
+) -> tuple[Table, list[tuple[str, tuple]]]:
     """Read the other data sets that have one entry per galaxy."""
     table, left_out = Table(), []
     for name, item in images.parent.items():
@@ -422,7 +439,7 @@ def _read_table(images: h5py.Dataset) -> tuple[Table, list[tuple[str, tuple]]]:
         if not shape or len(shape) > 2 or shape[0] != len(images):
             left_out.append((name, shape))
             continue
-        table[name] = read_column(item)
+        table[name] = read_column(item, max_bytes)
         table[name].unit = _UNITS.get(name.lower())
     return table, left_out
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Simulated images of galaxies, and files that hold them."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,12 +22,14 @@ from skastro.simulation import (
 )
 from skastro.utils import (
     LazyArray,
-    atomic_write,
+    atomic_hdf5,
     check_count,
+    check_memory,
     check_number,
     check_option,
     check_range,
     check_real,
+    check_space,
 )
 
 # AB magnitudes of a square arcsecond of a dark sky, about those of Ivezić et al. 2019.
@@ -389,7 +392,7 @@ def read_galaxies(path: str | os.PathLike) -> Bunch:
     """
     with reading_hdf5(path) as hdf5:
         images = find_dataset(hdf5, "images", _ADVICE)
-        find_dataset(hdf5, "parameters", _ADVICE)
+        check_memory(find_dataset(hdf5, "parameters", _ADVICE).nbytes, path)
         missing = {"bands", "zero_points", "background_std", "pixel_scale"}
         missing -= set(images.attrs)
         if missing:
@@ -576,8 +579,9 @@ def _write_galaxies(
     about: Bunch,
 ) -> None:
     """Write a file while `fill` makes its images and returns their table."""
-    rows = max(1, min(shape[0], _CHUNK_BYTES // (4 * int(np.prod(shape[1:])))))
-    with atomic_write(path, "wb") as file, h5py.File(file.name, "w") as hdf5:
+    rows = max(1, min(shape[0], _CHUNK_BYTES // (4 * math.prod(shape[1:]))))
+    with atomic_hdf5(path) as hdf5:
+        check_space(path, 4 * math.prod(shape))
         images = hdf5.create_dataset(
             "images", shape, dtype="<f4", chunks=(rows, *shape[1:])
         )

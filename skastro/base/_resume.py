@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The state of a training in a file, so that the training goes on where it ended.
+
+The file holds tensors, numbers and text in torch's format, and is read with
+``weights_only=True``: no code runs.
+"""
+
+import hashlib
+import inspect
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Subset
+
+from skastro.base._state import decode_state, encode_state
+from skastro.training import find_source
+from skastro.utils import atomic_write, load_tensors
+
+_FORMAT = "skastro training, version 1"
+# Parameters that may differ when a training goes on.
+_FREE = {"verbose", "device", "callbacks"}
+# What EpochScoring holds of the current epoch.
+_CACHES = ("y_trues_", "y_preds_")
+# Samples that identify a data set, beside all targets.
+_N_SAMPLES = 64
+_ADVICE = "Give the data and parameters that it began with, or name another file."
+
+
+class TrainingFile:
+    """The file of a training; ``net`` is trained with the generators ``own``."""
+
+    def __init__(self, path: Any, net: Any, own: Any) -> None:
+        self.path = Path(path)
+        self.net = net
+        self.own = own
+        self.state = self._read() if self.path.exists() else None
+        self.n_epochs = len(self.state["history"]) if self.state else 0
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            state = load_tensors(self.path)
+        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{self.path} is not the file of a training: {error}"
+            ) from error
+        if not isinstance(state, dict) or state.get("format") != _FORMAT:
+            raise ValueError(f"{self.path} is not the file of a training.")
+        return state
+
+    def begin(self, train: Any, valid: Any) -> None:
+        """Go on with the training of the file, if it is one of these data."""
+        self.dataset = train
+        while isinstance(self.dataset, Subset):
+            self.dataset = self.dataset.dataset
+        values = self.net.get_params(deep=False)
+        self.identity = {
+            "class": type(self.net).__name__,
+            **{k: repr(v) for k, v in values.items() if _is_told(k, v)},
+            "data": _fingerprint(train, valid),
+        }
+        if self.state is None:
+            return
+        before = self.state["identity"]
+        for name in [*before, *self.identity]:
+            old, new = before.get(name), self.identity.get(name)
+            if old != new:
+                told = "" if name == "data" else f" ({old}, and now {new})"
+                raise ValueError(
+                    f"{self.path} belongs to another training: {name} differs{told}. "
+                    f"{_ADVICE}"
+                )
+        self._restore(self.state)
+        self.state = None
+
+    def save(self) -> None:
+        """Write the state after an epoch; the file is complete at any time."""
+        net = self.net
+        learned = encode_state(type(net).__name__, None, net._fitted_state(), [])
+        state = {
+            "format": _FORMAT,
+            "identity": self.identity,
+            "parts": {name: part.state_dict() for name, part in self._parts().items()},
+            "learned": learned,
+            "frozen": [not w.requires_grad for _, w in net.get_all_learnable_params()],
+            "generators": {k: g.get_state() for k, g in self.own.by_device.items()},
+            "history": _plain(net.history.to_list()),
+            "callbacks": {n: _state_of(n, callback) for n, callback in net.callbacks_},
+        }
+        with atomic_write(self.path, "wb") as file:
+            torch.save(state, file)
+
+    def _parts(self) -> dict[str, Any]:
+        """Find everything that keeps a state of its own, as torch's classes do."""
+        net = self.net
+        names = [f"{n}_" for n in net._modules + net._criteria + net._optimizers]
+        parts = {
+            name: getattr(net, name)
+            for name in [*names, "_scaler"]
+            if name in vars(net)
+        }
+        parts["dataset"] = self.dataset
+        return {name: part for name, part in parts.items() if _has_state(part)}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        net = self.net
+        net._restore_fitted_state(decode_state(state["learned"])["state"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state["parts"][name])
+        weights = [weight for _, weight in net.get_all_learnable_params()]
+        for weight, frozen in zip(weights, state["frozen"], strict=True):
+            weight.requires_grad_(not frozen)
+        for device, generator in self.own.by_device.items():
+            generator.set_state(state["generators"][device])
+        net.history[:] = state["history"]
+        for name, callback in net.callbacks_:
+            _set_state(callback, state["callbacks"].get(name, {}))
+
+
+def _is_told(name: str, value: Any) -> bool:
+    """Tell whether a parameter shows its value, unlike functions and objects."""
+    return name not in _FREE and isinstance(value, int | float | str | tuple | None)
+
+
+def _fingerprint(*datasets: Any) -> str:
+    digest = hashlib.sha256()
+    for dataset in datasets:
+        digest.update(str(None if dataset is None else len(dataset)).encode())
+        source = None if dataset is None else find_source(dataset)
+        if source is None:
+            continue
+        rows = np.arange(len(dataset)) if source.rows is None else source.rows.numpy()
+        some = rows[np.linspace(0, len(rows) - 1, _N_SAMPLES).astype(int)]
+        arrays = source.X if isinstance(source.X, dict) else {"X": source.X}
+        samples = [values[np.unique(some)][:] for values in arrays.values()]
+        targets = [] if source.y is None else [source.y[rows]]
+        for array in [rows, *samples, *targets]:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _has_state(value: Any) -> bool:
+    return hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
+
+
+def _plain(value: Any) -> Any:
+    """Convert to what is read without running code; TypeError where that fails."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str | torch.Tensor):
+        return value
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple, set):
+        return type(value)(map(_plain, value))
+    raise TypeError(f"is a {type(value).__name__}")
+
+
+def _state_of(name: str, callback: Any) -> dict[str, Any]:
+    """Collect what a callback has noted, beside its parameters."""
+    if _has_state(callback):
+        return callback.state_dict()
+    known = type(callback).__module__.startswith(("skastro.", "skorch."))
+    left_out = {*inspect.signature(type(callback)).parameters, *_CACHES}
+    state = {}
+    for key, value in vars(callback).items():
+        if key in left_out:
+            continue
+        try:
+            state[key] = value.state_dict() if _has_state(value) else _plain(value)
+        except TypeError as error:
+            if known:
+                # They make anew what cannot be written, such as a progress bar.
+                continue
+            raise TypeError(
+                f"A training with resume=... needs callbacks that can be written, but "
+                f"{name}.{key} {error}. Give the callback the methods state_dict() and "
+                "load_state_dict(state)."
+            ) from error
+    return state
+
+
+def _set_state(callback: Any, state: dict[str, Any]) -> None:
+    if _has_state(callback):
+        callback.load_state_dict(state)
+        return
+    for key, value in state.items():
+        if _has_state(current := vars(callback).get(key)):
+            current.load_state_dict(value)
+        else:
+            setattr(callback, key, value)

@@ -154,11 +154,11 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
-        empty = np.flatnonzero(y == "") if y.dtype.kind in "UO" else ()
-        if len(empty):
+        if y.dtype.kind in "UO" and (y == "").any():
+            rows = name_rows(np.flatnonzero(y == ""))
             raise ValueError(
                 "y has empty labels, by which readers of surveys mark unknown classes, "
-                f"in rows {name_rows(empty)}. Leave these rows out: those of y != ''."
+                f"in rows {rows}. Leave these rows out, or keep those of y != ''."
             )
         given = self.classes if classes is None else classes
         given = None if given is None or not len(given) else plain_labels(given)

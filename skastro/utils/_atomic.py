@@ -33,7 +33,9 @@ def atomic_write(
     The content goes to a temporary file in the same folder, with the same suffix,
     which is renamed to `path` when the block ends, and removed when the block raises.
     So a reader never sees half a file, and an interrupted run leaves an older file of
-    that name as it was. A temporary file that a killed process has left in the folder
+    that name as it was. If a write fails, as on a full disk, what follows is dropped,
+    and the error is raised when the block ends: call :func:`check_space` before long
+    work. A temporary file that a killed process has left in the folder
     is removed. The permissions of a file that is replaced are kept. `mode` is "w" or
     "wb"; text is UTF-8 unless `encoding` says otherwise, and `newline` is that of
     :func:`open`. The file's ``name`` is the temporary path, for writers that want a
@@ -50,51 +52,40 @@ def atomic_write(
             f"Cannot write {path}: the folder {target.parent} does not exist."
         )
     _remove_abandoned(target.parent)
+    raw = _open_temporary(target)
+    file: Any = io.BufferedWriter(raw)
     if mode == "w":
-        encoding = encoding or "utf-8"
-    temporary = None
-    try:
-        file = _open_temporary(target, mode, encoding=encoding, newline=newline)
-        temporary = Path(file.name)
-        with file:
-            yield file
+        file = io.TextIOWrapper(file, encoding or "utf-8", newline=newline)
+    # The writer may close the file; it stays locked as long as this one is open.
+    with os.fdopen(os.dup(raw.fileno()), "rb") as lock:
+        try:
+            with file:
+                yield file
+            if raw.error is not None:
+                raise raw.error
             # After a power cut the name must not stand for an empty file.
-            file.flush()
-            os.fsync(file.fileno())
+            os.fsync(lock)
             if target.exists():
-                shutil.copymode(target, temporary)
+                shutil.copymode(target, raw.name)
             if fcntl is None:
-                file.close()
-            # Its lock protects the file until it has its name.
-            os.replace(temporary, target)
-    except BaseException as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and not error.filename:
-            # Such as a full disk.
-            error.filename = os.fspath(path)
-        raise
+                lock.close()
+            os.replace(raw.name, target)
+        except BaseException as error:
+            lock.close()
+            Path(raw.name).unlink(missing_ok=True)
+            if raw.error is not None and isinstance(error, Exception):
+                raw.error.filename = os.fspath(path)
+                raise raw.error from None
+            raise
 
 
 @contextmanager
 def atomic_hdf5(path: str | os.PathLike) -> Iterator[Any]:
-    """Open an HDF5 file for writing as :func:`atomic_write` does.
-
-    If a write fails, as on a full disk, the block goes on without effect, and the error
-    follows at its end: HDF5 crashes the interpreter if it cannot write the rest of what
-    it holds in memory. Call :func:`check_space` before long work.
-    """
+    """Open an HDF5 file for writing as :func:`atomic_write` does."""
     import h5py
 
-    with atomic_write(path, "wb") as file, _KeepsError(file.name, "r+") as kept:
-        try:
-            with h5py.File(kept, "w") as hdf5:
-                yield hdf5
-        except Exception:
-            if kept.error is None:
-                raise
-        if kept.error is not None:
-            raise kept.error
+    with atomic_write(path, "wb") as file, h5py.File(file.raw, "w") as hdf5:
+        yield hdf5
 
 
 def check_space(path: str | os.PathLike, n_bytes: float) -> None:
@@ -106,7 +97,11 @@ def check_space(path: str | os.PathLike, n_bytes: float) -> None:
 
 
 class _KeepsError(io.FileIO):
-    """A file that keeps the first error of writing, and drops what follows it."""
+    """A file that keeps the first error of writing, and drops what follows it.
+
+    HDF5 ends the interpreter if it cannot write what it holds in memory, and torch
+    raises other errors.
+    """
 
     error: OSError | None = None
 
@@ -128,11 +123,11 @@ class _KeepsError(io.FileIO):
             return size or 0
 
 
-def _open_temporary(target: Path, mode: str, **options: Any) -> IO:
+def _open_temporary(target: Path) -> _KeepsError:
     """Open a new file beside the target, locked until it is closed."""
     while True:
         name = f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}"
-        file = open(target.with_name(name), mode, **options)
+        file = _KeepsError(os.fspath(target.with_name(name)), "x+")
         # Some file systems cannot lock.
         with suppress(OSError):
             _lock(file, wait=True)
@@ -158,6 +153,6 @@ def _remove_abandoned(folder: Path) -> None:
                     os.unlink(item)
 
 
-def _lock(file: IO, wait: bool) -> None:
+def _lock(file: Any, wait: bool) -> None:
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

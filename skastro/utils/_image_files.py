@@ -209,9 +209,11 @@ class _FileRows:
         out[...] = pixels
 
 
-def read_image_header(path: str | os.PathLike) -> tuple[tuple[int, ...], np.dtype]:
+def read_image_header(
+    path: str | os.PathLike, hdu: int | str | None = None
+) -> tuple[tuple[int, ...], np.dtype]:
     """Read the shape, ``(height, width[, n_channels])``, and the dtype of an image."""
-    return _open_image(os.fspath(path), None, None, header_only=True)[:2]
+    return _open_image(os.fspath(path), hdu, None, header_only=True)[:2]
 
 
 def _listed_paths(path: str | os.PathLike) -> list[str]:

@@ -182,7 +182,7 @@ def test_skip(paths, out, odd):
     assert skipped[paths[2]] == [(12, 10), "uint8"]
     assert skipped[paths[3]] == ["cannot identify image file"]
     assert "truncated" in skipped[paths[5]][0] or "broken" in skipped[paths[5]][0]
-    assert skipped[paths[8]] == ["No such file or directory"]
+    assert skipped[paths[8]] == ["there is no such file"]
 
 
 def test_unreadable_file_is_an_error(paths, out):

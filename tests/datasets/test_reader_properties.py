@@ -95,7 +95,7 @@ def test_missing_labels_have_no_name(tmp_path, labels, form, null):
     path = write(
         tmp_path / "a.fits",
         fits.PrimaryHDU(flux),
-        fits.BinTableHDU.from_columns([column]),
+        fits.BinTableHDU.from_columns([column, fits.Column("objid", "K")]),
     )
     found = read_spectra(path)
     names = {None: "", 0: "GALAXY", 1: "QSO", 2: "STAR"}

@@ -179,7 +179,7 @@ def test_units_of_flux_are_unified_or_named(mine, tmp_path):
     spectra = read_spectra(paths[:2], verbose=0)
     assert spectra.table["flux_unit"].tolist() == ["Jy", "Jy"]
     np.testing.assert_allclose(np.nanmax(spectra.flux, axis=1), [1.0, 1e-3])
-    with pytest.warns(UserWarning, match="cannot be converted to each other: 'Jy', 'c"):
+    with pytest.warns(UserWarning, match="do not differ by a factor only: 'Jy', 'c"):
         read_spectra(paths, verbose=0)
 
 
@@ -305,6 +305,15 @@ def test_logical_values_without_a_value(tmp_path):
     np.testing.assert_array_equal(target, [1.0, np.nan, 1.0])
 
 
+def test_labels_of_varying_length(tmp_path):
+    label = np.array([np.array([1, 2]), np.array([3])], dtype=object)
+    table = fits.BinTableHDU.from_columns([fits.Column("label", "PJ()", array=label)])
+    flux = fits.PrimaryHDU(np.ones((2, 3000), "f4"))
+    fits.HDUList([flux, table]).writeto(tmp_path / "m.fits")
+    with pytest.raises(ValueError, match="column label holds arrays of varying length"):
+        read_spectra(tmp_path / "m.fits")
+
+
 def test_infinite_values_are_unknown(write_spectrum):
     made = write_spectrum("sdss-spec", Z=np.inf, SN_MEDIAN_ALL=np.inf)
 
@@ -359,10 +368,19 @@ def test_images_of_the_sky_are_not_the_competition(tmp_path):
         read_spectra(tmp_path / "sky.fits", verbose=0)
 
 
-def test_labels_of_another_grid_have_no_names(tmp_path):
-    table = {"label": [0, 1, 2]}
-    path = write_matrix(tmp_path / "m.fits", np.ones((3, 50)), table)
+def test_labels_that_may_mean_something_else_have_no_names(tmp_path):
+    labels = {"objid": [5, 6, 7], "label": [0, 1, 2]}
+    path = write_matrix(tmp_path / "a.fits", np.ones((3, 50)), labels)
     assert read_spectra(path).target.tolist() == [0, 1, 2]
+    labels = {"label": [0, 1, 2]}
+    path = write_matrix(tmp_path / "b.fits", np.ones((3, 3000)), labels)
+    assert read_spectra(path).target.tolist() == [0, 1, 2]
+    # Wavelengths of each spectrum: not those of the competition.
+    path = write_matrix(tmp_path / "c.fits", np.ones((3, 3000), "f4"), labels)
+    wavelength = fits.ImageHDU(np.ones((3, 3000)), name="WAVELENGTH")
+    edit(path, lambda hdul: hdul.append(wavelength))
+    with pytest.raises(ValueError, match="no spectrum in a known layout"):
+        read_spectra(path, verbose=0)
 
 
 def write_medium(path, arms=("B", "R"), vectors=False, reverse=False, **cards):
@@ -431,6 +449,34 @@ def test_open_files_and_other_objects(write_spectrum):
     for source in (5, b"a.fits", [path, None], [b"a.fits"]):
         with pytest.raises(TypeError, match="a file is given by its path"):
             read_spectra(source)
+
+
+@pytest.mark.parametrize("max_bytes", [10_000, 10**9])
+def test_largest_size(write_spectrum, max_bytes):
+    path = write_spectrum("sdss-spec").path
+    if max_bytes > 10_000:
+        assert read_spectrum(path, max_bytes=max_bytes).flux.size == 400
+        return
+    with pytest.raises(OSError, match=r"some.fits: .*more than the 10000 that are all"):
+        read_spectrum(path, max_bytes=max_bytes)
+    with pytest.raises(OSError, match="more than the 10000"):
+        read_spectra(path, max_bytes=max_bytes)
+    with pytest.raises(ValueError, match=r"No spectrum was read.*\n.*more than the 10"):
+        read_spectra([path], max_bytes=max_bytes, verbose=0)
+    with pytest.raises(TypeError, match="max_bytes must be a number"):
+        read_spectrum(path, max_bytes="1 GB")
+
+
+def test_matrix_shorter_than_its_labels(tmp_path):
+    """A smaller NAXIS2 hides the table behind the matrix."""
+    labels = {"objid": np.arange(40), "label": np.arange(40) % 3}
+    path = write_matrix(tmp_path / "m.fits", np.ones((40, 3000), "f4"), labels)
+    content = path.read_bytes()
+    for rows in (1, 4, 16, 39):
+        card = f"NAXIS2  = {rows:>20}".encode()
+        path.write_bytes(content.replace(b"NAXIS2  =                   40", card, 1))
+        with pytest.raises(OSError, match=r"m.fits: .*(more|data) follow"):
+            read_spectra(path)
 
 
 # Layouts that fail.

@@ -168,7 +168,7 @@ def test_unreadable_files_are_listed(folder, tmp_path):
 
 
 def test_any_error_of_pillow_is_listed(three, monkeypatch):
-    def broken(path):
+    def broken(path, hdu):
         if path == three[1]:
             raise KeyError
         return (12, 10, 3), np.dtype("uint8")

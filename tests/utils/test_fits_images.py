@@ -108,6 +108,17 @@ def test_the_hdu_must_be_clear(tmp_path):
             ImageFiles([path], hdu=hdu)
 
 
+def test_packed_from_one_of_several_hdus(tmp_path):
+    path = tmp_path / "a.fits"
+    hdus = [fits.ImageHDU(COUNTS.astype("f4") + n, name=s) for n, s in enumerate("SE")]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+    found = select_images([path], SHAPE, None, dtype="float32", hdu="E", verbose=0)
+    packed = images_to_hdf5(found.paths, tmp_path / "a.h5", hdu="E", verbose=0)
+    np.testing.assert_array_equal(packed.images[0], COUNTS + 1)
+    with pytest.raises(OSError, match=r"expected one image.*Name one by hdu"):
+        images_to_hdf5([path], tmp_path / "b.h5", verbose=0)
+
+
 @pytest.mark.parametrize("shape", [(7,), (2, 3, 4, 5), (0, 5)])
 def test_other_axes_are_refused(tmp_path, shape):
     path = write(tmp_path / "a.fits", np.zeros(shape, "f4"))

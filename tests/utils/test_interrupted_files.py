@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Files of killed processes and on full disks; short runs of the campaigns."""
 
-import errno
 import os
 import re
 import signal
@@ -66,11 +65,33 @@ def test_files_of_others_stay(tmp_path):
     assert set(names) | {".folder.0123abcd.part"} < set(os.listdir(tmp_path))
 
 
-def test_errors_of_a_full_disk_name_the_file(tmp_path):
-    with pytest.raises(OSError, match=r"\[Errno 28\].*a\.txt"):
-        with atomic_write(tmp_path / "a.txt"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_writers_may_hide_the_error_of_a_full_disk(tmp_path, mode):
+    """It is raised at the end, and names the file."""
+    code = """
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+content = "0123456789abc"
+try:
+    with atomic_write(path, sys.argv[2]) as file:
+        file.write(content if sys.argv[2] == "w" else content.encode())
+        file.flush()
+        raise RuntimeError("of the writer")
+except OSError as error:
+    assert path in str(error) and error.errno == 27, error
+    sys.exit(7)
+"""
+    assert in_a_process(code, str(tmp_path / "a.txt"), mode) == 7
     assert os.listdir(tmp_path) == []
+
+
+def test_writers_may_close_the_file(tmp_path):
+    with atomic_write(tmp_path / "a.txt") as file:
+        file.write("done")
+        file.close()
+        with atomic_write(tmp_path / "b.txt"):
+            pass
+    assert (tmp_path / "a.txt").read_text() == "done"
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]
 
 
 def test_hdf5_is_written(tmp_path):
@@ -127,13 +148,24 @@ def test_no_space_for_the_file(tmp_path):
         check_space(tmp_path / "a.h5", 1e15)
 
 
-@pytest.mark.parametrize("campaign", ["kill", "disk"])
-def test_short_campaign(campaign):
+@pytest.mark.parametrize(
+    ("campaign", "jobs"),
+    [
+        ("kill", "classes.h5|train|safetensors"),
+        ("disk", "classes|packed|params"),
+        ("threads", "sampler"),
+        pytest.param("kill", "", marks=pytest.mark.slow),
+        pytest.param("disk", "", marks=pytest.mark.slow),
+        pytest.param("threads", "", marks=pytest.mark.slow),
+    ],
+)
+def test_short_campaign(campaign, jobs):
     """A command of its own, because it forks."""
+    command = [sys.executable, "-m", "tests.campaign", campaign, "--jobs", jobs]
+    n_runs = "1" if jobs else "5"
     result = subprocess.run(
-        [sys.executable, "-m", "tests.campaign", campaign, "--runs", "2"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+        [*command, "--runs", n_runs], cwd=ROOT, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert len(result.stdout.splitlines()) == 9
+    assert len(result.stdout.splitlines()) >= 1 + jobs.count("|")
     assert "FAILED" not in result.stdout

@@ -54,6 +54,7 @@ def images_to_hdf5(
     chunk_rows: int | None = None,
     compression: str | None = None,
     on_error: str = "raise",
+    hdu: int | str | None = None,
     n_jobs: int | None = None,
     verbose: int = 1,
 ) -> Bunch:
@@ -89,6 +90,9 @@ def images_to_hdf5(
         How to treat files that cannot be read, or whose shape or data type is not the
         most frequent one: raise an error, or leave them out, with their labels, and
         list them.
+    hdu : int or str, default=None
+        Number or name of the HDU of the image in FITS files. None stands for the only
+        image in a file; several are an error.
     n_jobs : int, default=None
         Number of threads that decode; None means 8, -1 one per processor.
     verbose : int, default=1
@@ -159,8 +163,10 @@ def images_to_hdf5(
     label, class_names = _encode(labels, len(files))
 
     with atomic_hdf5(out) as hdf5:
-        rows, skipped = _check_headers(files, on_error, n_jobs, verbose)
-        images = ImageFiles([files[row] for row in rows], channel_axis=channel_axis)
+        rows, skipped = _check_headers(files, on_error, hdu, n_jobs, verbose)
+        images = ImageFiles(
+            [files[row] for row in rows], channel_axis=channel_axis, hdu=hdu
+        )
         if compression is None:
             check_space(out, images.nbytes)
         if chunk_rows is None:
@@ -244,10 +250,14 @@ def _encode(
 
 
 def _check_headers(
-    paths: list[str], on_error: str, n_jobs: int | None, verbose: int
+    paths: list[str],
+    on_error: str,
+    hdu: int | str | None,
+    n_jobs: int | None,
+    verbose: int,
 ) -> tuple[np.ndarray, list[Failure | OtherShape]]:
     """Return the rows of images of the most frequent shape, and the other files."""
-    found = read_headers(paths, n_jobs, verbose)
+    found = read_headers(paths, hdu, n_jobs, verbose)
     headers = [header for header in found if isinstance(header, Header)]
     failures = [header for header in found if isinstance(header, Failure)]
     if failures and (on_error == "raise" or not headers):

@@ -73,7 +73,7 @@ def list_images(folder: str | os.PathLike) -> tuple[list[str], list[Failure]]:
 
 
 def read_headers(
-    paths: Sequence[str], n_jobs: int | None, verbose: int
+    paths: Sequence[str], hdu: int | str | None, n_jobs: int | None, verbose: int
 ) -> list[Header | Failure]:
     """Read the headers of many image files in threads; return failures too."""
     from PIL import Image
@@ -82,7 +82,7 @@ def read_headers(
     # a file in the meantime would take it for damaged.
     Image.init()
     tasks = (
-        delayed(_read_task)(paths[start : start + _TASK])
+        delayed(_read_task)(paths[start : start + _TASK], hdu)
         for start in range(0, len(paths), _TASK)
     )
     n_jobs = N_THREADS if n_jobs is None else n_jobs
@@ -109,13 +109,13 @@ def describe(headers: Iterable[Header]) -> str:
     return ", ".join(named + [f"and {hidden} other shapes"] * (hidden > 0))
 
 
-def _read_task(paths: Sequence[str]) -> list[Header | Failure]:
-    return [_read_one(path) for path in paths]
+def _read_task(paths: Sequence[str], hdu: int | str | None) -> list[Header | Failure]:
+    return [_read_one(path, hdu) for path in paths]
 
 
-def _read_one(path: str) -> Header | Failure:
+def _read_one(path: str, hdu: int | str | None) -> Header | Failure:
     try:
-        shape, dtype = read_image_header(path)
+        shape, dtype = read_image_header(path, hdu)
     # Pillow raises errors of many kinds for damaged files. One bad file must not stop
     # the work on hundreds of thousands of others.
     except Exception as error:
@@ -139,6 +139,7 @@ def select_images(
     out: str | os.PathLike | None = "train.txt",
     *,
     dtype: DTypeLike | None = "uint8",
+    hdu: int | str | None = None,
     n_jobs: int | None = None,
     verbose: int = 1,
 ) -> Bunch:
@@ -168,6 +169,9 @@ def select_images(
     dtype : dtype or None, default="uint8"
         Data type of the images to keep; gray images can also be uint16, int32 or
         float32. None keeps all; they can form one array only if their types agree.
+    hdu : int or str, default=None
+        Number or name of the HDU of the image in FITS files. None stands for the only
+        image in a file; several are an error.
     n_jobs : int, default=None
         Number of threads, which mostly wait for the disk; None means 8, -1 one per
         processor. In a :obj:`joblib.parallel_config` context with a backend of
@@ -242,12 +246,12 @@ def select_images(
     wanted = None if dtype is None else np.dtype(dtype).name
     paths, failures = _list_paths(paths_or_folder, out)
     if out is None:
-        selection = _select(paths, failures, shape, wanted, n_jobs, verbose)
+        selection = _select(paths, failures, shape, wanted, hdu, n_jobs, verbose)
     else:
         # Checked first, so that no work is lost.
         format_path_list(paths)
         with atomic_write(out, "wb") as file:
-            selection = _select(paths, failures, shape, wanted, n_jobs, verbose)
+            selection = _select(paths, failures, shape, wanted, hdu, n_jobs, verbose)
             file.write(format_path_list(selection.paths))
         selection.filename = os.fspath(out)
     if selection.unreadable:
@@ -265,6 +269,7 @@ def _select(
     failures: list[Failure],
     shape: tuple[int, ...],
     dtype: str | None,
+    hdu: int | str | None,
     n_jobs: int | None,
     verbose: int,
 ) -> Bunch:
@@ -272,7 +277,7 @@ def _select(
     selection = Bunch(
         paths=[], rejected=[], unreadable=failures, shape=shape, filename=None
     )
-    headers = read_headers(paths, n_jobs, verbose)
+    headers = read_headers(paths, hdu, n_jobs, verbose)
     for path, header in zip(paths, headers, strict=True):
         if isinstance(header, Failure):
             selection.unreadable.append(header)

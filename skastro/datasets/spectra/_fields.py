@@ -101,9 +101,9 @@ def without_nulls(column: np.ma.MaskedArray | np.ndarray) -> np.ndarray:
         return np.asarray(column)
     if values.dtype.kind in "biu":
         if np.abs(values.astype(np.float64)).max() > _MOST_EXACT:
-            return values.astype(np.str_).filled("")
+            return np.asarray(values.astype(np.str_).filled(""))
         values = values.astype(np.float64)
-    return values.filled("" if values.dtype.kind in "SU" else np.nan)
+    return np.asarray(values.filled("" if values.dtype.kind in "SU" else np.nan))
 
 
 def split_unit(values: Any) -> tuple[Any, units.UnitBase | None]:
@@ -115,7 +115,9 @@ def split_unit(values: Any) -> tuple[Any, units.UnitBase | None]:
 def floats(values: ArrayLike, name: str = "flux") -> np.ndarray:
     """Copy to native single precision; masked values become NaN."""
     exact = np.asarray(split_unit(values)[0])
-    result = np.array(exact, dtype=np.float32)
+    # A matrix is not copied twice, to the byte order and again.
+    shared = isinstance(values, np.ndarray) and np.may_share_memory(exact, values)
+    result = exact.astype(np.float32, copy=shared)
     if exact.dtype.kind != "f" or exact.dtype.itemsize <= result.itemsize:
         return result
     lost = np.isinf(result) & np.isfinite(exact)

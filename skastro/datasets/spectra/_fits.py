@@ -68,8 +68,10 @@ def describe_hdus(hdul: fits.HDUList) -> str:
 
 def read_column(hdu: fits.BinTableHDU, name: str) -> np.ndarray:
     """Copy a column, named in any case; masked where TNULL says "no value"."""
-    column = hdu.columns[column_names(hdu)[name.upper()]]
+    column = hdu.columns[name]
     values = np.asarray(hdu.data[column.name])
+    if values.dtype == object:
+        raise ValueError(f"column {column.name} holds arrays of varying length")
     if values.dtype.kind in "SU":
         return np.char.strip(values.astype(np.str_))
     values = values.astype(values.dtype.newbyteorder("="))
@@ -83,7 +85,7 @@ def read_column(hdu: fits.BinTableHDU, name: str) -> np.ndarray:
 
 def read_quantity(hdu: fits.BinTableHDU, name: str) -> np.ndarray | units.Quantity:
     """Copy a column in the unit that TUNIT states, NaN for "no value"."""
-    column = hdu.columns[column_names(hdu)[name.upper()]]
+    column = hdu.columns[name]
     try:
         return with_unit(without_nulls(read_column(hdu, name)), column.unit)
     except ValueError as error:
@@ -96,7 +98,7 @@ def read_log_wavelength(hdu: fits.BinTableHDU) -> np.ndarray | units.Quantity:
     They are in Angstrom unless TUNIT contains another unit of length, as in
     "log10(nm)".
     """
-    column = hdu.columns[column_names(hdu)["LOGLAM"]]
+    column = hdu.columns["LOGLAM"]
     wavelength = 10.0 ** read_column(hdu, "LOGLAM").astype(np.float64)
     unit = re.search(r"(?<![A-Za-z])(nm|um|micron|mm|m)(?![A-Za-z])", column.unit or "")
     return with_unit(wavelength, unit and unit[0])

@@ -323,9 +323,9 @@ def find_layout(
 
     A recognizer that fails matters only if no other one recognizes the file.
     """
-    failures = []
+    failures: list[Exception] = []
     for built_in in (False, True):
-        found = []
+        found: list[Layout] = []
         for layout in layouts:
             if (layout.is_built_in, layout.opens) == (built_in, opens):
                 try:

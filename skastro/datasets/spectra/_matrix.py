@@ -21,6 +21,7 @@ COMPETITION_CLASSES = ("GALAXY", "QSO", "STAR")
 # Its files contain no wavelengths; these are the pixels, in Angstrom.
 _COMPETITION_GRID = np.linspace(3900.0, 9000.0, 3000)
 _COMPETITION_COLUMNS = {"OBJID", "LABEL"}
+_WAVELENGTH_NAMES = {"WAVELENGTH", "WAVE", "LAMBDA", "LOGLAM", "LOGLAMBDA"}
 _COLUMNS_WITH_GAPS = {"CLASS", "SUBCLASS", "Z", "SNR", "RA", "DEC"}
 # Cards of images of the sky and of instruments.
 _FOREIGN_CARDS = {"COEFF0", "CRVAL1", "CTYPE1", "CD1_1", "CDELT1", "WCSAXES"}
@@ -63,7 +64,7 @@ def _is_competition(hdul: fits.HDUList) -> bool:
     file to be classified, are recognized by the number of pixels only.
     """
     shape, header = image_shape(hdul[0]), hdul[0].header
-    if len(shape) != 2 or _wavelength_hdus(hdul):
+    if len(shape) != 2 or any(hdu.name in _WAVELENGTH_NAMES for hdu in hdul[1:]):
         return False
     if _FOREIGN_CARDS & {*header}:
         return False
@@ -80,11 +81,11 @@ def _is_competition(hdul: fits.HDUList) -> bool:
 )
 def _read_competition(hdul: fits.HDUList) -> dict:
     """Read the flux of the primary HDU and the table of integer labels."""
-    # Labels of spectra with other pixels may mean something else.
+    # Labels of other files may mean something else.
     known_grid = image_shape(hdul[0])[1] == _COMPETITION_GRID.size
     table = _label_table(hdul)
     columns = {name.upper() for name in table.colnames}
-    named = known_grid and "LABEL" in columns and "CLASS" not in columns
+    named = known_grid and columns >= _COMPETITION_COLUMNS and "CLASS" not in columns
     return {
         "flux": hdul[0].data,
         "wavelength": _COMPETITION_GRID if known_grid else None,

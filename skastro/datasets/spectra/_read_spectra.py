@@ -622,7 +622,7 @@ def _unify_units(flux: np.ndarray, records: list[dict]) -> None:
     found = {record["flux_unit"] for record in records}
     if len(found) > 1 and not found <= _UNITS_OF_SURVEYS:
         warnings.warn(
-            f"The spectra have units of flux that cannot be converted to each other: "
+            "The spectra have units of flux that do not differ by a factor only: "
             f"{', '.join(sorted(map(repr, found)))}. The column flux_unit of the table "
             "has that of each.",
             UserWarning,

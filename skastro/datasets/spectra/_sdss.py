@@ -51,11 +51,12 @@ def _is_spec(hdul: fits.HDUList) -> bool:
 
     The survey is known by the telescope or the columns of the catalog.
     """
+    if next(_coadd_tables(hdul), None) is None:
+        return False
+    if "SDSS" in text(hdul[0].header.get("TELESCOP")).upper():
+        return True
     catalog = _catalog_table(hdul)
-    marked = "SDSS" in text(hdul[0].header.get("TELESCOP")).upper() or (
-        catalog is not None and {*column_names(catalog)} >= _CATALOG_MARKS
-    )
-    return marked and next(_coadd_tables(hdul), None) is not None
+    return catalog is not None and {*column_names(catalog)} >= _CATALOG_MARKS
 
 
 def _is_spspec(hdul: fits.HDUList) -> bool:
@@ -199,7 +200,7 @@ def _header_unit(header: fits.Header) -> units.UnitBase:
 def _catalog_table(hdul: fits.HDUList) -> fits.BinTableHDU | None:
     """Find the table with the object's row of the catalog."""
     for hdu in hdul[1:]:
-        if is_table(hdu) and "CLASS" in column_names(hdu) and hdu.header["NAXIS2"] == 1:
+        if is_table(hdu) and hdu.header["NAXIS2"] == 1 and "CLASS" in column_names(hdu):
             return hdu
     return None
 

@@ -151,8 +151,8 @@ def test_no_space_for_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("campaign", "jobs"),
     [
-        ("kill", "classes.h5|train|safetensors"),
-        ("disk", "classes|packed|params"),
+        ("kill", "classes.h5|training"),
+        ("disk", "csv|packed|params"),
         ("threads", "sampler"),
         pytest.param("kill", "", marks=pytest.mark.slow),
         pytest.param("disk", "", marks=pytest.mark.slow),
@@ -166,6 +166,7 @@ def test_short_campaign(campaign, jobs):
     result = subprocess.run(
         [*command, "--runs", n_runs], cwd=ROOT, capture_output=True, text=True
     )
+    print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(result.stdout.splitlines()) >= 1 + jobs.count("|")
     assert "FAILED" not in result.stdout

@@ -79,7 +79,7 @@ def test_rings_that_do_not_fit(script, rings, tmp_path):
             script.main(["--image", str(tmp_path / "rings.npy"), *options])
 
 
-# The rings are wider than those of the fit.
+# The measured image deviates from the model of the fit.
 @pytest.mark.filterwarnings("ignore:.* do not look like counts:UserWarning")
 def test_oxygen_as_pyabel_has_it(script, data_dir, tmp_path):
     abel = pytest.importorskip("abel")

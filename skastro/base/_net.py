@@ -979,7 +979,7 @@ class BaseNet(NeuralNet):
         if size == -1:
             options["batch_size"] = len(dataset)
         elif _is_batch_iterator(iterator) and not (
-            isinstance(size, Integral) and size >= 1
+            isinstance(size, Integral) and int(size) >= 1
         ):
             raise ValueError(
                 f"{part}__batch_size must be a whole number from 1 on, or -1 for all "

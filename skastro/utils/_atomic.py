@@ -84,8 +84,10 @@ def atomic_hdf5(path: str | os.PathLike) -> Iterator[Any]:
     """Open an HDF5 file for writing as :func:`atomic_write` does."""
     import h5py
 
-    with atomic_write(path, "wb") as file, h5py.File(file.raw, "w") as hdf5:
-        yield hdf5
+    with atomic_write(path, "wb") as file:
+        raw: Any = file
+        with h5py.File(raw.raw, "w") as hdf5:
+            yield hdf5
 
 
 def check_space(path: str | os.PathLike, n_bytes: float) -> None:

@@ -3,22 +3,27 @@
 
 from skastro.training._batches import (
     SAMPLE_WEIGHT,
+    BatchHalving,
     BatchIterator,
     NotFiniteError,
+    concatenate,
     find_source,
+    n_samples_in,
     samples_at_once,
     separate_weight,
-)
-from skastro.training._callbacks import BestWeights, EpochLog, EpochProgress
-from skastro.training._halving import (
-    BatchHalving,
-    concatenate,
-    n_samples_in,
     split_batch,
+)
+from skastro.training._callbacks import (
+    SCHEDULES,
+    BestWeights,
+    CosineCycles,
+    EpochLog,
+    EpochProgress,
+    Schedule,
+    Steps,
 )
 from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._pretraining import GreedyPretraining
-from skastro.training._schedule import SCHEDULES, CosineCycles, Schedule, Steps
 from skastro.training._split import ValidationSplit
 
 __all__ = [

@@ -2,6 +2,8 @@
 """What several packages share: files, arrays on disk, rebinning, checks."""
 
 from skastro.utils._arrays import (
+    check_rows_are_images,
+    check_spectra_layout,
     in_unit,
     name_rows,
     plain_array,
@@ -30,7 +32,6 @@ from skastro.utils._image_files import (
     read_image_header,
     read_path_list,
 )
-from skastro.utils._layout import check_rows_are_images, check_spectra_layout
 from skastro.utils._lazy import (
     IMAGE_SUFFIXES,
     LazyArray,

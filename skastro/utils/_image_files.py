@@ -15,9 +15,9 @@ import joblib
 import numpy as np
 
 from skastro._compat import Interval, Options
+from skastro.utils._arrays import check_images_layout
 from skastro.utils._files import check_file, check_memory, read_bytes
 from skastro.utils._fits import read_fits_image
-from skastro.utils._layout import check_images_layout
 from skastro.utils._lazy import IMAGE_SUFFIXES, LazyArray
 
 # The data type and number of channels (None: no axis for them) of Pillow's modes.

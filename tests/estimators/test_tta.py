@@ -38,7 +38,7 @@ def turned(X, flips=True):
 
 def test_rows_of_numbers_have_no_symmetries():
     X, y = make_images(10, 10)
-    flat = X.reshape(len(X), -1)
+    flat = X.reshape(len(X), -1)[:, ::4]
     clf = tiny(tta=True).fit(flat, y)
     averaged = clf.predict_proba(flat)
     np.testing.assert_array_equal(

@@ -143,6 +143,7 @@ PRIVATE_MEMBERS = {
         ),
     },
     "sklearn": {
+        "_fit": "As for imbalanced-learn.",
         "_get_param_names": (
             "Parameters in the catch-all keyword arguments count as parameters. Public "
             "way: `get_params` alone, without which `clone` and `repr` miss them."

@@ -96,10 +96,13 @@ class Pipeline(imblearn.pipeline.Pipeline):
     def _fit(
         self, X: Any, y: Any = None, routed_params: Any = None, raw_params: Any = None
     ) -> tuple[Any, Any]:
-        names, rows = [name for name, _ in self.steps], np.arange(_length(X))
-        given = {name: routed_params.get(name, {}) for name in names}
+        names = [name for name, _ in self.steps]
         samplers = [n for n, step in self.steps[:-1] if hasattr(step, "fit_resample")]
-        for name in names[names.index(samplers[0]) + 1 : -1] if samplers else ():
+        if not samplers:
+            return super()._fit(X, y, routed_params, raw_params)
+        rows = np.arange(X.shape[0] if hasattr(X, "shape") else len(X))
+        given = {name: routed_params.get(name, {}) for name in names}
+        for name in names[names.index(samplers[0]) + 1 : -1]:
             if self._per_sample(X, given[name], rows):
                 raise ValueError(
                     f"Step {name!r} was given values of each sample, such as "
@@ -108,7 +111,7 @@ class Pipeline(imblearn.pipeline.Pipeline):
                 )
         resampled = super()._fit(X, y, routed_params, raw_params)
         last = given[names[-1]]
-        if not samplers or not self._per_sample(X, last, rows):
+        if not self._per_sample(X, last, rows):
             return resampled
         for name in samplers:
             sampler = dict(self.steps)[name]
@@ -199,10 +202,6 @@ def _name_steps(steps: Any) -> Any:
         taken.add(name)
         named.append((name, step))
     return named
-
-
-def _length(X: Any) -> int:
-    return X.shape[0] if hasattr(X, "shape") else len(X)
 
 
 def _is_named(step: Any) -> bool:

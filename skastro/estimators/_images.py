@@ -121,7 +121,7 @@ class ImageInput(NeuralNet):
         ``fit`` were bytes, else 1. Numbers that cannot be on that scale are refused.
     pixel_size_ : ndarray of shape (3,)
         Mean and highest absolute value of some training samples, and 1 where all are
-        whole numbers.
+        whole numbers. Numbers that cannot be on their scale are refused.
     channel_sky_, channel_softening_ : ndarray of shape (n_channels,)
         What the compressed channels begin and bend at; only with `stretch`. The mean
         and scale of these channels then stand behind those of the others.

@@ -242,7 +242,7 @@ def test_score_is_the_cosine_to_the_third_neighbor(distinct):
 
     def directions(rows):
         with torch.no_grad():
-            features = clf.module_.forward_features(torch.as_tensor(rows)[:, None])
+            features = clf.module_.forward_features(clf.module_input(rows))
         return (features / features.norm(dim=1, keepdim=True)).numpy()
 
     np.testing.assert_allclose(clf.training_features_, directions(X), atol=1e-6)
@@ -266,14 +266,15 @@ class Watched(MLP):
 @pytest.mark.parametrize(("n_epochs", "n_kept"), [(1, 15), (6, 90), (20, 300)])
 def test_short_trainings_keep_few_samples(distinct, n_epochs, n_kept):
     X, y = distinct
-    clf = tiny(module=Watched, train_split=None, max_epochs=n_epochs).fit(X, y)
+    settings = {"module": Watched, "train_split": None, "normalization": None}
+    clf = tiny(max_epochs=n_epochs, **settings).fit(X, y)
     assert clf.training_features_.shape == (n_kept, 128)
     assert clf.module_.n_seen == n_kept
     # All classes alike, and the same rows each time.
     rows = _some_rows(y, len(X), n_kept)
     assert np.bincount(y[rows]).tolist() == [n_kept // 3] * 3
     assert clf.score_samples(X[rows]).min() > clf.score_samples(-X).max()
-    again = tiny(module=Watched, train_split=None, max_epochs=n_epochs).fit(X, y)
+    again = tiny(max_epochs=n_epochs, **settings).fit(X, y)
     np.testing.assert_array_equal(again.training_features_, clf.training_features_)
 
 

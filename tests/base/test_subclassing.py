@@ -337,7 +337,8 @@ def test_registered_parts_are_saved_and_pickled(spectra, tmp_path):
 
 def test_registered_parts_follow_set_params(spectra):
     net = two_networks().fit(*spectra)
-    net.set_params(decoder__bias=False)
+    with pytest.warns(UserWarning, match="what was trained is lost"):
+        net.set_params(decoder__bias=False)
     assert net.decoder_.fc.bias is None
     with pytest.raises(ValueError, match="decodr"):
         two_networks().initialize().set_params(decodr__bias=True)

@@ -129,7 +129,7 @@ def in_unit(values: Any, unit: Any, name: str) -> Any:
     for a unit of another dimension.
 
     >>> from astropy import units as u
-    >>> float(in_unit(2.166 * u.um, "Angstrom", "wavelength"))
+    >>> round(float(in_unit(2.166 * u.um, "Angstrom", "wavelength")), 3)
     21660.0
     >>> in_unit([1 * u.s], "Angstrom", "wavelength")
     Traceback (most recent call last):

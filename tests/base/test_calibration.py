@@ -23,6 +23,8 @@ from skastro.base import fit_temperature
 from skastro.base._classifier import _some_rows
 from skastro.networks import MLP
 
+pytestmark = pytest.mark.once
+
 LENGTH = 40
 
 
@@ -31,7 +33,6 @@ tiny = partial(make_tiny, SpectrumClassifier)
 
 # Of fewer than 20 samples none are set aside.
 @pytest.mark.filterwarnings("ignore:The samples are too few:UserWarning")
-@pytest.mark.once
 @parametrize_with_checks([tiny(calibrate=True)])
 def test_sklearn_contract(estimator, check):
     check(estimator)

@@ -13,6 +13,8 @@ from torch import nn
 
 from skastro import GalaxyClassifier
 
+pytestmark = pytest.mark.once
+
 # The optimizer and compilation ------------------------------------------------------
 
 

@@ -20,6 +20,8 @@ from tiny_estimators import make_tiny
 
 from skastro import MinMaxSpectra, Pipeline, SpectrumClassifier
 
+pytestmark = pytest.mark.once
+
 N_SAMPLES, LENGTH = 60, 40
 
 

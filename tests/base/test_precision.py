@@ -9,6 +9,8 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
+pytestmark = pytest.mark.once
+
 # The largest difference of a probability that the same weights may give. bfloat16
 # keeps 8 bits of a number, float16 11; the networks are a dozen layers deep.
 BOUND = {"bfloat16": 0.03, "float16": 0.005}

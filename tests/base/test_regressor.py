@@ -22,6 +22,8 @@ from torch.utils.data import TensorDataset
 
 from skastro import GalaxyRegressor
 
+pytestmark = pytest.mark.once
+
 N_SAMPLES = 120
 
 

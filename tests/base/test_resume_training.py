@@ -21,6 +21,8 @@ from skastro import SpectrumClassifier
 from skastro.augmentation import GaussianNoise
 from skastro.sevi import SEVISimulator
 
+pytestmark = pytest.mark.once
+
 RNG = np.random.default_rng(0)
 SPECTRA = RNG.normal(size=(60, 24)).astype(np.float32)
 IMAGES = RNG.uniform(size=(60, 16, 16, 3)).astype(np.float32)

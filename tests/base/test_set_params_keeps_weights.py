@@ -14,6 +14,8 @@ from torch import nn
 from skastro import GalaxyClassifier, GalaxyRegressor, SpectrumClassifier
 from skastro.base import BaseClassifier
 
+pytestmark = pytest.mark.once
+
 LOST = "built the network anew, .*what was trained is lost. Call fit"
 
 

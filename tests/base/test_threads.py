@@ -18,6 +18,8 @@ import skastro
 from skastro import NoiseAugmenter, make_pipeline
 from skastro.augmentation import Compose, GaussianNoise
 
+pytestmark = pytest.mark.once
+
 RNG = np.random.default_rng(0)
 SPECTRA = RNG.normal(size=(48, 24)).astype(np.float32)
 IMAGES = RNG.uniform(size=(48, 16, 16, 3)).astype(np.float32)

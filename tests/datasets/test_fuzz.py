@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 SPECIFICATION = importlib.util.spec_from_file_location(
     "fuzz", Path(__file__).parents[1] / "fuzz.py"
 )

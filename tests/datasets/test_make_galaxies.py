@@ -11,6 +11,8 @@ from astropy.table import Table
 
 from skastro.datasets import LazyArray, make_galaxies, read_galaxies
 
+pytestmark = pytest.mark.once
+
 # Indices for which GalSim prepares the profile quickly.
 QUICK = {"size": 32, "sersic_index": (0.5, 2.0), "verbose": 0}
 COLUMNS = [

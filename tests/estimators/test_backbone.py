@@ -17,6 +17,8 @@ from torch import nn
 from skastro import GalaxyClassifier, GalaxyRegressor
 from skastro.networks import get_module
 
+pytestmark = pytest.mark.once
+
 
 def make_network(name="resnet18", n_channels=3, n_outputs=7, **settings):
     """Make a network that looks trained: no two of its numbers are alike."""

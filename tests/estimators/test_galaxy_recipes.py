@@ -12,6 +12,8 @@ from torch import nn
 from skastro import GalaxyClassifier
 from skastro.networks import MLP, ResNet
 
+pytestmark = pytest.mark.once
+
 RECIPES = ["mlp", "resclass"]
 
 

@@ -16,6 +16,8 @@ from torch import nn
 
 from skastro import GalaxyRegressor
 
+pytestmark = pytest.mark.once
+
 tiny = partial(
     make_tiny,
     GalaxyRegressor,
@@ -26,7 +28,6 @@ tiny = partial(
 )
 
 
-@pytest.mark.once
 @parametrize_with_checks(
     [
         GalaxyRegressor(

@@ -13,6 +13,8 @@ from torch import nn
 from skastro import MinMaxSpectra, SpectrumClassifier, StandardizeSpectra
 from skastro.augmentation import AUGMENTATIONS
 
+pytestmark = pytest.mark.once
+
 tiny = partial(make_tiny, SpectrumClassifier, max_epochs=4)
 
 SCALINGS = {

@@ -16,6 +16,8 @@ from torch import nn
 from skastro import GalaxyClassifier
 from skastro.augmentation import image_symmetries
 
+pytestmark = pytest.mark.once
+
 tiny = partial(make_tiny, GalaxyClassifier, module__width=4, max_epochs=3)
 
 

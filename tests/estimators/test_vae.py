@@ -24,6 +24,8 @@ from torch import nn
 from skastro import MinMaxSpectra, VAETransformer
 from skastro.datasets import LazyArray
 
+pytestmark = pytest.mark.once
+
 
 class LinearVAE(nn.Module):
     """The smallest autoencoder, for samples of any size."""
@@ -62,7 +64,6 @@ tiny = partial(make_tiny, VAETransformer, module=LinearVAE, noise_scale=None)
 
 # On the few numbers of some checks there is nothing that a network would keep.
 @pytest.mark.filterwarnings("ignore:Only . of 3 latent dimensions are active")
-@pytest.mark.once
 @parametrize_with_checks(
     [
         tiny(noise_scale=0.02),

@@ -10,6 +10,8 @@ import pytest
 from astropy.table import Table
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "classify_galaxies.py"
 QUICK = ["--module", "mlp", "--epochs", "3", "--device", "cpu"]
 WRITTEN = {

@@ -9,6 +9,8 @@ import pytest
 from astropy.table import Table
 from sklearn.metrics import f1_score
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "classify_spectra.py"
 QUICK = ["--module", "mlp", "--epochs", "3", "--device", "cpu"]
 

@@ -10,6 +10,8 @@ from skastro.networks import SEDenseNet
 from skastro.networks.densenet import Transition
 from skastro.networks.layers import BatchNorm1d, SqueezeExcitation
 
+pytestmark = pytest.mark.once
+
 
 def small(**settings):
     return SEDenseNet(1, 3, **{"growth_rate": 2, "n_dense_blocks": 4} | settings)

@@ -20,6 +20,8 @@ from skastro.networks.layers import (
     leave_maps,
 )
 
+pytestmark = pytest.mark.once
+
 SHAPES = [(1, 1, 1), (2, 3, 2), (3, 1, 17), (4, 5, 100), (1, 8, 1001)]
 
 

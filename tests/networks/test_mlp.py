@@ -7,6 +7,8 @@ import torch
 
 from skastro.networks import MLP
 
+pytestmark = pytest.mark.once
+
 
 def test_galaxy10_baseline_has_its_number_of_parameters():
     network = MLP(input_size=(69, 69), n_outputs=10, n_channels=3)

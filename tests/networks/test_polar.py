@@ -8,6 +8,8 @@ from scipy.special import eval_legendre
 
 from skastro.networks import PolarNet
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 17), (12, 15)])
 def test_moments_against_sums_over_pixels(size):

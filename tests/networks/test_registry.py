@@ -17,6 +17,8 @@ import skastro
 from skastro.networks import available_modules, get_module, register, registry
 from skastro.utils import _entry_points, load_entry_points
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch):

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 from skastro.networks import ResNet, get_module
 from skastro.networks.layers import BatchNorm1d, BatchNorm2d
 
+pytestmark = pytest.mark.once
+
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 

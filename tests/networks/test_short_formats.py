@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from skastro.networks import layers, vae
 from skastro.networks.layers import enter_maps
 
+pytestmark = pytest.mark.once
+
 FORMATS = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 KINDS = {
     "plain": (layers.Conv1d, layers.Conv2d),

@@ -11,6 +11,8 @@ from torch import nn
 
 from skastro.networks import ConvVAE, get_module
 
+pytestmark = pytest.mark.once
+
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

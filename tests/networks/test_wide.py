@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from skastro.networks import layers
 from skastro.networks.layers import Conv1d, enter_maps
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def calls(monkeypatch):

@@ -2,6 +2,7 @@
 """Transformers and samplers against short, independent formulas, on any numbers."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from skastro.preprocessing import (
 )
 from skastro.resampling import NoiseAugmenter, NoiseResampler
 from skastro.utils import rebin
+
+pytestmark = pytest.mark.once
 
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 

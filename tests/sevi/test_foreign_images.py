@@ -12,6 +12,8 @@ from sklearn.model_selection import cross_val_score
 from skastro import SEVIRegressor
 from skastro.sevi import SEVIDisplay, ShellPrior, fit_shells, make_sevi
 
+pytestmark = pytest.mark.once
+
 QUICK = {"max_epochs": 1, "random_state": 0, "verbose": 0, "device": "cpu"}
 
 

@@ -20,6 +20,8 @@ from skastro.sevi import LegendreLoss, make_sevi
 from skastro.sevi._pretrained import Pretrained
 from skastro.sevi._prior import ShellPrior
 
+pytestmark = pytest.mark.once
+
 NAMES = {"sevi-1shell": 1, "sevi-2shell": 2}
 FOLDER = files("skastro.sevi") / "pretrained"
 

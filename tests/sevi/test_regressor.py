@@ -19,6 +19,8 @@ from skastro.sevi import (
 )
 from skastro.sevi._simulation import SimulatedImages
 
+pytestmark = pytest.mark.once
+
 SIZE = 32
 
 

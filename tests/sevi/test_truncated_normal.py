@@ -15,6 +15,8 @@ from skastro.sevi._truncated_normal import (
     untruncated,
 )
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("mean", "sd", "low", "high"),

@@ -6,6 +6,8 @@ import pytest
 
 from skastro.simulation import extinction_curve
 
+pytestmark = pytest.mark.once
+
 
 def test_published_bands():
     # CCM89, table 3: inverse wavelengths (1/µm) and A(λ)/A(V) at R(V) = 3.1.

@@ -8,6 +8,8 @@ from skastro.simulation import SPECTRAL_LINES
 from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
 from skastro.simulation.spectra._grid import LIGHT_SPEED, LogGrid
 
+pytestmark = pytest.mark.once
+
 SIGMA = 1 / 1800 / 2.3548
 GRID = LogGrid(3650.0, 9300.0, SIGMA / 3, SIGMA)
 OLD, INTERMEDIATE, POST_STARBURST, YOUNG = np.eye(4)

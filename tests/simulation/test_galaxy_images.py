@@ -23,6 +23,8 @@ from skastro.simulation.galaxies._population import (
     flux_ratios,
 )
 
+pytestmark = pytest.mark.once
+
 FWHM_OF_SIGMA = np.sqrt(8 * np.log(2))
 
 

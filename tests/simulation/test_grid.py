@@ -6,6 +6,8 @@ import pytest
 
 from skastro.simulation.spectra._grid import LIGHT_SPEED, LogGrid, mix
 
+pytestmark = pytest.mark.once
+
 
 def gaussian(grid, center, sigma):
     return np.exp(-0.5 * ((grid.ln_wavelength - np.log(center)) / sigma) ** 2)

@@ -7,6 +7,8 @@ from scipy import stats
 
 from skastro.simulation.spectra._spectrograph import Spectrograph
 
+pytestmark = pytest.mark.once
+
 WAVELENGTH = np.linspace(3900.0, 9000.0, 3000)
 
 

@@ -14,6 +14,8 @@ from skastro.simulation.spectra._spectrograph import SKY_LINES
 from skastro.simulation.spectra._stars import hydrogen_wavelength
 from skastro.simulation.spectra._tables import read_table
 
+pytestmark = pytest.mark.once
+
 # Wavelengths in air of the NIST Atomic Spectra Database.
 AIR = {
     "H beta": 4861.35,

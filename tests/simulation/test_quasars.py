@@ -12,6 +12,8 @@ from skastro.simulation.spectra._quasars import (
     effective_optical_depth,
 )
 
+pytestmark = pytest.mark.once
+
 SIGMA = 1 / 1800 / 2.3548
 GRID = LogGrid(3850.0, 9050.0, SIGMA / 3, SIGMA)
 

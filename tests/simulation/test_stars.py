@@ -14,6 +14,8 @@ from skastro.simulation.spectra._stars import (
     spectral_type_temperature,
 )
 
+pytestmark = pytest.mark.once
+
 SIGMA = 1 / 1800 / 2.3548
 GRID = LogGrid(3700.0, 9100.0, SIGMA / 3, SIGMA)
 

@@ -21,6 +21,8 @@ from skastro.simulation import (
     simulate_spectra,
 )
 
+pytestmark = pytest.mark.once
+
 WAVELENGTH = [4000.0, 5000.0, 21660.0]
 CAMERA = ("moffat", "poisson", (32.0,), (21.2,), 9.0)
 RANGES = ("sersic", ("r",), (18, 20), (0.5, 1.0), (1, 1), (0, 0.5), (0, 1))

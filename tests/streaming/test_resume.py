@@ -13,6 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from skastro.streaming import predict_stream
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).with_name("run_until_killed.py")
 CHUNK = 10
 

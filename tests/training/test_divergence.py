@@ -14,6 +14,8 @@ from skastro import SpectrumClassifier
 from skastro.base import _net
 from skastro.networks import ResNet
 
+pytestmark = pytest.mark.once
+
 X = np.random.default_rng(0).normal(size=(40, 24)).astype(np.float32)
 Y = np.repeat([0, 1], 20)
 

@@ -10,6 +10,8 @@ from tiny_estimators import make_tiny
 import skastro
 from skastro import SpectrumClassifier
 
+pytestmark = pytest.mark.once
+
 X = np.random.default_rng(0).normal(size=(40, 24)).astype(np.float32)
 Y = np.repeat([0, 1], 20)
 

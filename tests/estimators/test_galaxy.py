@@ -81,7 +81,9 @@ def test_flattened_images(images):
     gray = tiny(image_shape=(36, 9)).fit(flat, y)
     assert gray.module_sizes_["n_channels"] == 1
     assert gray.module_sizes_["input_size"] == (36, 9)
-    with pytest.raises(ValueError, match="rows of 324 numbers, which look like spectra"):
+    with pytest.raises(
+        ValueError, match="rows of 324 numbers, which look like spectra"
+    ):
         tiny().fit(flat, y)
     row = tiny(image_shape=(1, 324)).fit(flat, y)
     assert row.module_sizes_["input_size"] == (1, 324)

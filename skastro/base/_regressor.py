@@ -96,11 +96,6 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
                 "classes out."
             )
         y = np.asarray(y)
-        if y.dtype.kind not in "biuf":
-            raise ValueError(
-                f"{type(self).__name__} predicts real numbers, but y has dtype "
-                f"{y.dtype}. Give numbers, or take a classifier for labels."
-            )
         if reset:
             self.target_shape_ = y.shape[1:]
             self.target_dtype_ = _dtype_for(y)

@@ -94,10 +94,11 @@ def check_target(estimator: Any, y: Any) -> np.ndarray:
     """
     if not estimator._target_checks.get("y_numeric"):
         return plain_labels(y)
-    y = plain_array(y, "y")
-    if y.dtype.kind == "f":
-        # Refuses NaN too.
-        plain_labels(y, what="values")
+    try:
+        y = plain_array(y, "y")
+    except TypeError as error:
+        raise ValueError(f"{error} Take a classifier for labels.") from error
+    check_finite(y, input_name="y", advice="Leave these rows out.")
     return y
 
 

@@ -74,6 +74,8 @@ def plain_labels(
         ...
     ValueError: y has missing labels in rows 1. Leave these rows out.
     """
+    if y is None:
+        raise ValueError(f"{name} should be a 1d array of {what}; got None.")
     y = _in_memory(y, name)
     if isinstance(y, list | tuple):
         y = _labels_of(y, name)

@@ -113,7 +113,7 @@ def test_chunks_without_rows(model, X, chunk_size, tmp_path):
     [
         (np.arange(102), ValueError, r"of shape \(103,\); got shape \(102,\)"),
         (np.ones((103, 2)), ValueError, r"got shape \(103, 2\)"),
-        ([None] * 103, TypeError, "ids must be numbers or text"),
+        ([None] * 103, ValueError, "ids has missing values in rows 0, 1"),
         (np.zeros(103, "M8[s]"), TypeError, "ids must be numbers or text"),
         (np.array([b"\xff"] * 103), ValueError, "utf-8"),
     ],

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Numbers on a scale that a network does not expect: warnings, and refusals."""
 
+import math
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -48,6 +49,9 @@ def refuse_other_scale(
         return
     x = X.float()
     low, high = (end.item() for end in x.aminmax())
+    if not math.isfinite(low + high):
+        # Refused elsewhere, by rows.
+        return
     level, highest, were_whole = size
     is_whole = bool((x == x.round()).all())
     ratio = x.abs().mean().item() / level if level else 1.0

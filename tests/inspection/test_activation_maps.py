@@ -34,7 +34,7 @@ def test_map_is_the_weighted_sum_of_feature_maps(untrained, flux, length, n_chan
     maps = class_activation_map(clf, X, "b")
     module = clf.module_.eval()
     with torch.no_grad():
-        x = torch.from_numpy(X if n_channels else X[:, None])
+        x = clf.module_input(X)
         features = module.forward_features(x).numpy()
         logits = module(x).numpy()
     weight, bias = (part.detach().numpy() for part in module.fc.parameters())

@@ -47,11 +47,11 @@ def test_gradcam_of_an_averaging_network_is_the_positive_map(
     default = class_activation_map(clf, X, "a", method="gradcam")
     np.testing.assert_array_equal(named, default)
     with torch.no_grad():
-        features = clf.module_.forward_features(torch.from_numpy(X[:, None]))
+        features = clf.module_.forward_features(clf.module_input(X))
     weight = clf.module_.fc.weight.detach()[0]
     small = torch.einsum("nkl,k->nl", features, weight).clamp(min=0)
     with traced(clf.module_, (333,)) as trace, torch.no_grad():
-        clf.module_(torch.from_numpy(X[:1, None]))
+        clf.module_(clf.module_input(X[:1]))
     positive = trace.spread(small / features.shape[2]).numpy()
     np.testing.assert_allclose(named, positive, rtol=1e-3, atol=1e-6)
     assert cam.shape == named.shape
@@ -79,7 +79,8 @@ def test_gradcam_of_images_is_the_positive_map(untrained, images):
 def test_gradcam_finds_the_line_in_a_plain_network(quiet, line_data):
     pytest.importorskip("captum")
     X, y = line_data(80, seed=0)
-    clf = SpectrumClassifier(Plain, max_epochs=8, augment=None, **quiet).fit(X, y)
+    settings = {"max_epochs": 8, "augment": None, "normalization": None, **quiet}
+    clf = SpectrumClassifier(Plain, **settings).fit(X, y)
     X, y = line_data(20, seed=1)
     X, y = X[y == "line"], y[y == "line"]
     assert clf.score(X, y) == 1

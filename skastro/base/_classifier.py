@@ -140,6 +140,12 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
+        if y.dtype.kind in "UO" and (y == "").any():
+            rows = name_rows(np.flatnonzero(y == ""))
+            raise ValueError(
+                "y has empty labels, by which readers of surveys mark unknown classes, "
+                f"in rows {rows}. Leave these rows out, or keep those of y != ''."
+            )
         given = self.classes if classes is None else classes
         if given is not None and not len(given):
             given = None

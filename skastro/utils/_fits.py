@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from skastro.utils._files import check_memory, free_memory
+from skastro.utils._validation import check_number
 
 _LOCK = threading.Lock()
 _IMAGE_HDUS = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
@@ -59,22 +60,24 @@ def open_fits(
     (1, 3)
     """
     path = Path(path)
+    if max_bytes is not None:
+        check_number(max_bytes, "max_bytes", least=0)
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, not a FITS file.")
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file.")
     if not path.is_file():
         raise OSError(f"{path}: is not a regular file.")
-    if max_bytes is None:
-        max_bytes = free_memory() // 2
-        by_ratio = max(_SMALL_FILE, _MOST_GZIP_RATIO * path.stat().st_size)
-    else:
-        by_ratio = max_bytes
     try:
-        with path.open("rb") as file:
-            packed = file.read(2) == _GZIP_MAGIC
+        with path.open("rb") as start:
+            packed = start.read(2) == _GZIP_MAGIC
+        if max_bytes is None:
+            max_bytes = free_memory() // 2
+            if packed:
+                by_ratio = _MOST_GZIP_RATIO * path.stat().st_size
+                max_bytes = min(max_bytes, max(_SMALL_FILE, by_ratio))
         with gzip.open(path) if packed else path.open("rb") as file:
-            size = _check_hdus(file, min(max_bytes, by_ratio) if packed else max_bytes)
+            size = _check_hdus(file, max_bytes)
             if packed:
                 file.seek(0)
                 content = io.BytesIO(file.read(size))
@@ -174,30 +177,34 @@ def error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
-def _check_hdus(file: BinaryIO, max_bytes: float) -> int:
+def _check_hdus(file: io.BufferedIOBase, max_bytes: float) -> int:
     """Check the headers, the end of each HDU and of the file; return the last end."""
     end = index = 0
+    size = None if isinstance(file, gzip.GzipFile) else _size_of(file)
     while header := _read_header(file, index):
         where = f"the header of HDU {index}"
         n_bytes = _data_size(header, where)
         start = file.tell()
         end = start + -(-n_bytes // _BLOCK) * _BLOCK
         memory = max(end, _image_size(header, where, "Z") if b"ZIMAGE" in header else 0)
-        plain_size = None if isinstance(file, gzip.GzipFile) else _size_of(file)
-        if memory > max_bytes and (plain_size is None or plain_size >= end):
+        complete = size is None or end <= size
+        if complete and memory > max_bytes:
             raise OSError(
                 f"it needs {memory} bytes of memory, more than the {max_bytes:.0f} that"
                 " are allowed; set max_bytes to read it"
             )
         if n_bytes:
-            file.seek(start + n_bytes - 1)
-            rest = file.read(end - start - n_bytes + 1)
-            if len(rest) <= end - start - n_bytes:
+            padding = b""
+            if complete:
+                file.seek(start + n_bytes - 1)
+                padding = file.read(end - start - n_bytes + 1)[1:]
+                complete = file.tell() == end
+            if not complete:
                 raise OSError(
                     f"it is truncated: {_size_of(file)} bytes where its headers "
                     f"announce {end}"
                 )
-            if rest[1:].strip(b"\0 "):
+            if padding.strip(b"\0 "):
                 raise OSError(
                     f"{where} announces {n_bytes} bytes of data, but more follow"
                 )
@@ -217,14 +224,14 @@ def _check_hdus(file: BinaryIO, max_bytes: float) -> int:
     return end
 
 
-def _size_of(file: BinaryIO) -> int:
+def _size_of(file: io.BufferedIOBase) -> int:
     position = file.tell()
     size = file.seek(0, os.SEEK_END)
     file.seek(position)
     return size
 
 
-def _read_header(file: BinaryIO, index: int) -> dict[bytes, bytes]:
+def _read_header(file: io.BufferedIOBase, index: int) -> dict[bytes, bytes]:
     """Read the cards that determine an HDU's size; empty if no HDU begins here."""
     first = b"XTENSION" if index else b"SIMPLE  "
     header: dict[bytes, bytes] = {}

@@ -138,10 +138,13 @@ def test_sdss_coadd_without_catalog(write_spectrum):
     made = write_spectrum("sdss-spec")
     with fits.open(made.path) as hdul:
         hdul[:2].writeto(made.path.with_name("coadd.fits"))
-    spectrum = read_spectrum(made.path.with_name("coadd.fits"))
-    assert spectrum.class_name == ""
-    assert np.isnan(spectrum.redshift)
-    assert spectrum.ra == 146.2
+        hdul[0].header["TELESCOP"] = "SDSS 2.5-M"
+        hdul[:2].writeto(made.path.with_name("cut.fits"))
+    # The telescope's name tells that a row of the catalog should follow.
+    with pytest.raises(ValueError, match="row of the catalog is missing"):
+        read_spectrum(made.path.with_name("cut.fits"))
+    with pytest.raises(ValueError, match="no spectrum in a known layout"):
+        read_spectrum(made.path.with_name("coadd.fits"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Conversion of header cards and table cells to the fields of a spectrum."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 from astropy import units
 from astropy.io import fits
 from numpy.typing import ArrayLike
+
+from skastro.utils import plain_array
 
 WAVELENGTH_UNIT = units.Angstrom
 # Flux density of SDSS and BOSS products, as their data model states it. Their BUNIT
@@ -18,31 +21,48 @@ BANDS = ("u", "g", "r", "i", "z")
 
 # Surveys write "no value" as -9999; no redshift, S/N or coordinate is below this.
 _NO_VALUE = -9990.0
+# Double precision does not represent all larger integers.
+_MOST_EXACT = 2**53
 _NO_CLASS = {"", "NON", "NONE", "NULL", "NA", "N/A", "UNKNOWN"}
-_ANGSTROM = {"", "a", "ang", "angstrom", "angstroms"}
+# Outside this range, in Angstrom, a wavelength is in another unit or a logarithm.
+_WAVELENGTH_RANGE = (100.0, 1e6)
+# Wavelengths without a unit that begin below the first value or end below the second
+# may be in nanometers.
+_PLAIN_RANGE = (900.0, 3000.0)
+# Steps relative to the wavelength; those of the finest spectrographs are 1e-6.
+_LEAST_STEP = 1e-7
 
 
-def number(value: Any) -> float:
-    """Read a real number; NaN if there is none."""
+def number(value: Any, unit: units.UnitBase = units.dimensionless_unscaled) -> float:
+    """Read a finite real number, a quantity in `unit`; NaN if there is none."""
+    if isinstance(value, units.Quantity):
+        value = value.to_value(unit)
+    if value is np.ma.masked:
+        return np.nan
     try:
         result = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.nan
-    return result if result > _NO_VALUE else np.nan
+    return result if np.isfinite(result) and result > _NO_VALUE else np.nan
 
 
 def integer(value: Any, default: int = -1) -> int:
     """Read an integer; `default` if there is none."""
+    if value is np.ma.masked:
+        return default
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return default
 
 
 def text(value: Any) -> str:
     """Read text; empty if there is none."""
-    if value is None or isinstance(value, fits.card.Undefined):
+    undefined = isinstance(value, fits.card.Undefined)
+    if undefined or value is None or value is np.ma.masked:
         return ""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
     return str(value).strip()
 
 
@@ -55,7 +75,8 @@ def class_text(value: Any) -> str:
 def known(values: np.ndarray) -> np.ndarray:
     """Replace unknown values by NaN in a column of numbers, by "" in one of strings."""
     if values.dtype.kind == "f":
-        return np.where(values > _NO_VALUE, values, np.nan).astype(values.dtype)
+        real = np.isfinite(values) & (values > _NO_VALUE)
+        return np.where(real, values, np.nan).astype(values.dtype)
     if values.dtype.kind == "U":
         return np.where(np.isin(np.char.upper(values), [*_NO_CLASS]), "", values)
     return values
@@ -70,14 +91,55 @@ def first(keys: Iterable[str], *sources: Mapping[str, Any]) -> Any:
     return None
 
 
-def floats(values: ArrayLike) -> np.ndarray:
-    """Copy to native single precision."""
-    return np.array(values, dtype=np.float32)
+def without_nulls(column: np.ma.MaskedArray | np.ndarray) -> np.ndarray:
+    """Return a table's column; masked numbers become NaN, masked strings "".
+
+    A masked integer that keeps its type would be taken for a label.
+    """
+    values = np.ma.asanyarray(column)
+    if not np.ma.is_masked(values):
+        return np.asarray(column)
+    if values.dtype.kind in "biu":
+        if np.abs(values.astype(np.float64)).max() > _MOST_EXACT:
+            return np.asarray(values.astype(np.str_).filled(""))
+        values = values.astype(np.float64)
+    return np.asarray(values.filled("" if values.dtype.kind in "SU" else np.nan))
+
+
+def split_unit(values: Any) -> tuple[Any, units.UnitBase | None]:
+    """Return an array with NaN for masked values, and its unit."""
+    unit = getattr(values, "unit", None)
+    return plain_array(values if unit is None else values.value), unit
+
+
+def floats(values: ArrayLike, name: str = "flux") -> np.ndarray:
+    """Copy to native single precision; masked values become NaN."""
+    exact = np.asarray(split_unit(values)[0])
+    # A matrix is not copied twice, to the byte order and again.
+    shared = isinstance(values, np.ndarray) and np.may_share_memory(exact, values)
+    result = exact.astype(np.float32, copy=shared)
+    if exact.dtype.kind != "f" or exact.dtype.itemsize <= result.itemsize:
+        return result
+    lost = np.isinf(result) & np.isfinite(exact)
+    if lost.any() or (exact.any() and not result.any()):
+        extreme = np.abs(exact[lost] if lost.any() else exact).max()
+        raise ValueError(
+            f"{name} has values such as {extreme:g}, which single precision cannot "
+            f"hold; use a unit in which the flux is near 1, such as {SDSS_FLUX_UNIT}"
+        )
+    return result
 
 
 def bits(values: ArrayLike) -> np.ndarray:
     """Copy a bit mask, which some surveys store as floats, to integers."""
-    return np.nan_to_num(np.asarray(values)).astype(np.int64)
+    values = np.nan_to_num(np.asarray(values))
+    result = values.astype(np.int64)
+    if (result != values).any():
+        raise ValueError(
+            "a mask of bits holds other numbers than integers; rows or columns of the "
+            "file are misaligned"
+        )
+    return result
 
 
 def log_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:
@@ -91,14 +153,63 @@ def log_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:
     return 10.0 ** (start + step * np.arange(n_pixels))
 
 
-def in_angstrom(values: ArrayLike, unit: str = "") -> np.ndarray:
-    """Copy wavelengths to float64 in Angstrom.
+def parse_unit(spelling: str) -> units.UnitBase:
+    """Read a unit as files spell it, also in spellings that astropy does not know."""
+    spelling = re.sub(r"10\s*(\^|\*\*)\s*\(?\s*([-+]?\d+)\)?", r"1e\2", spelling)
+    spelling = re.sub(
+        r"(?<![a-z])(a|ang|angstroms?)(?![a-z(])", "Angstrom", spelling, flags=re.I
+    )
+    spelling = re.sub(r"\bergs\b", "erg", spelling)
+    try:
+        return units.Unit(spelling)
+    except ValueError:
+        return units.Unit(spelling, format="fits")
 
-    Values without a unit are taken to be in Angstrom. `unit` is the unit as a file
-    writes it; spellings of Angstrom that astropy does not know are accepted.
+
+def with_unit(values: np.ndarray, spelling: str | None) -> np.ndarray | units.Quantity:
+    """Return a quantity if a file states a unit."""
+    if not text(spelling):
+        return values
+    return units.Quantity(values, parse_unit(text(spelling)), dtype=np.float64)
+
+
+def check_wavelength(values: ArrayLike) -> np.ndarray:
+    """Return ascending wavelengths as float64 in Angstrom, or refuse them.
+
+    Values without a unit are taken to be in Angstrom unless they could be nanometers.
     """
-    known_unit = WAVELENGTH_UNIT if unit.lower() in _ANGSTROM else units.Unit(unit)
-    quantity = units.Quantity(values, dtype=np.float64)
-    if quantity.unit == units.dimensionless_unscaled:
-        quantity = units.Quantity(quantity.value, known_unit)
-    return np.array(quantity.to_value(WAVELENGTH_UNIT))
+    if isinstance(values, list | tuple):
+        values = units.Quantity(values)
+    plain_values, unit = split_unit(values)
+    wavelength = np.array(plain_values, dtype=np.float64)
+    plain = unit is None or unit == units.dimensionless_unscaled
+    if not plain:
+        wavelength = (wavelength * unit).to_value(WAVELENGTH_UNIT)
+    if wavelength.ndim != 1 or wavelength.size == 0:
+        raise ValueError(
+            f"the wavelengths must be a vector, but have shape {wavelength.shape}"
+        )
+    if not np.isfinite(wavelength).all():
+        count = np.count_nonzero(~np.isfinite(wavelength))
+        raise ValueError(f"{count} of {wavelength.size} wavelengths are not finite")
+    equal = np.diff(wavelength) <= _LEAST_STEP * np.abs(wavelength[:-1])
+    if equal.any():
+        at = int(np.argmax(equal))
+        raise ValueError(
+            f"the wavelengths must ascend, but {wavelength[at]:g} of pixel {at} is "
+            f"followed by {wavelength[at + 1]:g}"
+        )
+    low, high = _WAVELENGTH_RANGE
+    first, last = wavelength[[0, -1]]
+    if first < low or last > high:
+        raise ValueError(
+            f"the wavelengths must be in Angstrom, between {low:g} and {high:g}; they "
+            f"run from {first:g} to {last:g}"
+        )
+    if plain and (first < _PLAIN_RANGE[0] or last < _PLAIN_RANGE[1]):
+        raise ValueError(
+            f"the wavelengths, {first:g} to {last:g}, have no unit and may be in "
+            "Angstrom or in nanometers; state it, by BUNIT or TUNIT in a file, or by "
+            "an astropy quantity"
+        )
+    return wavelength

@@ -2,14 +2,17 @@
 """Opening FITS files, with one clear error for a bad file and no warnings."""
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+from astropy import units
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
+from skastro.datasets.spectra._fields import with_unit, without_nulls
 from skastro.utils import error_text, open_fits
 
 _Result = TypeVar("_Result")
@@ -61,6 +64,44 @@ def describe_hdus(hdul: fits.HDUList) -> str:
     if len(hdul) > _MOST_HDUS_NAMED:
         phrases.append(f"{len(hdul) - _MOST_HDUS_NAMED} more HDUs follow")
     return "; ".join(phrases)
+
+
+def read_column(hdu: fits.BinTableHDU, name: str) -> np.ndarray:
+    """Copy a column, named in any case; masked where TNULL says "no value"."""
+    column = hdu.columns[name]
+    values = np.asarray(hdu.data[column.name])
+    if values.dtype == object:
+        raise ValueError(f"column {column.name} holds arrays of varying length")
+    if values.dtype.kind in "SU":
+        return np.char.strip(values.astype(np.str_))
+    values = values.astype(values.dtype.newbyteorder("="))
+    # Scaled columns compare with TNULL before scaling.
+    stored = hdu.data.view(np.ndarray)[column.name]
+    null = 0 if str(column.format).endswith("L") else column.null
+    if null is None or stored.dtype.kind not in "iu" or not (stored == null).any():
+        return values
+    return np.ma.array(values, mask=stored == null)
+
+
+def read_quantity(hdu: fits.BinTableHDU, name: str) -> np.ndarray | units.Quantity:
+    """Copy a column in the unit that TUNIT states, NaN for "no value"."""
+    column = hdu.columns[name]
+    try:
+        return with_unit(without_nulls(read_column(hdu, name)), column.unit)
+    except ValueError as error:
+        raise ValueError(f"the unit of column {column.name}: {error}") from error
+
+
+def read_log_wavelength(hdu: fits.BinTableHDU) -> np.ndarray | units.Quantity:
+    """Read wavelengths from a column LOGLAM, decimal logarithms.
+
+    They are in Angstrom unless TUNIT contains another unit of length, as in
+    "log10(nm)".
+    """
+    column = hdu.columns["LOGLAM"]
+    wavelength = 10.0 ** read_column(hdu, "LOGLAM").astype(np.float64)
+    unit = re.search(r"(?<![A-Za-z])(nm|um|micron|mm|m)(?![A-Za-z])", column.unit or "")
+    return with_unit(wavelength, unit and unit[0])
 
 
 def is_table(hdu: object) -> bool:

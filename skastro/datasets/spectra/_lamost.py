@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The layouts of LAMOST low-resolution spectra, one spectrum per file."""
+"""The layouts of LAMOST spectra, one spectrum per file."""
 
 import re
+from typing import Any
 
 import numpy as np
-from astropy import units
 from astropy.io import fits
 
 from skastro.datasets.spectra._fields import (
@@ -16,10 +16,18 @@ from skastro.datasets.spectra._fields import (
     number,
     text,
 )
-from skastro.datasets.spectra._fits import column_names, image_shape, is_table
+from skastro.datasets.spectra._fits import (
+    column_names,
+    image_shape,
+    is_table,
+    read_column,
+    read_log_wavelength,
+    read_quantity,
+)
 from skastro.datasets.spectra._layouts import register_layout
 
 _N_ROWS = 5
+_ARMS = ("COADD_B", "COADD_R")
 
 
 def _is_image(hdul: fits.HDUList) -> bool:
@@ -34,7 +42,12 @@ def _is_log_linear_image(hdul: fits.HDUList) -> bool:
 
 def _is_coadd(hdul: fits.HDUList) -> bool:
     """Recognize a table of vectors, one of them the wavelengths."""
-    return bool(_coadd_tables(hdul))
+    return _telescope(hdul) == "LAMOST" and bool(_coadd_tables(hdul))
+
+
+def _is_medium(hdul: fits.HDUList) -> bool:
+    """Recognize the tables of coadded spectra of the blue and the red arm."""
+    return _telescope(hdul) in ("", "LAMOST") and bool(_arm_tables(hdul))
 
 
 @register_layout(
@@ -71,28 +84,78 @@ def _read_coadd(hdul: fits.HDUList) -> dict:
         rows = sum(len(hdu.data) for hdu in tables)
         raise ValueError(
             f"expected one coadded spectrum in one table row, found {rows} rows in "
-            f"{len(tables)} tables ({names}); multi-arm files are not supported"
+            f"{len(tables)} tables ({names})"
         )
-    columns = column_names(tables[0])
-    row = {key: tables[0].data[name][0] for key, name in columns.items()}
+    table = tables[0]
     return dict(
-        flux=row["FLUX"],
-        ivar=row["IVAR"],
-        wavelength=row["WAVELENGTH"],
-        and_mask=row.get("ANDMASK"),
-        or_mask=row.get("ORMASK"),
+        flux=read_quantity(table, "FLUX")[0],
+        ivar=read_column(table, "IVAR")[0],
+        wavelength=read_quantity(table, "WAVELENGTH")[0],
+        **{name: mask[0] for name, mask in _masks(table).items()},
         **_header_fields(hdul[0].header),
     )
 
 
+@register_layout(
+    "lamost-medium",
+    _is_medium,
+    description="LAMOST medium resolution, tables COADD_B and COADD_R with columns "
+    "FLUX, IVAR, LOGLAM or WAVELENGTH",
+)
+def _read_medium(hdul: fits.HDUList) -> dict:
+    """Read both arms, or the only one, as one spectrum with a gap."""
+    tables = _arm_tables(hdul)
+    if len({hdu.name for hdu in tables}) < len(tables):
+        raise ValueError(f"expected one table an arm, found {len(tables)}")
+    arms = [_read_arm(table) for table in tables]
+    arms.sort(key=lambda arm: arm["wavelength"][0])
+    fields = _header_fields(hdul[0].header)
+    fields["id"] = fields["id"].replace("spec", "med", 1)
+    names = set.intersection(*({*arm} for arm in arms))
+    return fields | {
+        name: np.concatenate([arm[name] for arm in arms]) for name in names
+    }
+
+
+def _read_arm(table: fits.BinTableHDU) -> dict[str, Any]:
+    """Read the table of an arm, with one pixel a row or one row of vectors."""
+    logarithmic = "LOGLAM" in column_names(table)
+    arm: dict[str, Any] = dict(
+        flux=read_quantity(table, "FLUX"),
+        ivar=read_column(table, "IVAR"),
+        wavelength=read_log_wavelength(table)
+        if logarithmic
+        else read_quantity(table, "WAVELENGTH"),
+        **_masks(table),
+    )
+    if len(table.data) == 1:
+        arm = {name: values[0] for name, values in arm.items()}
+    shapes = {values.shape for values in arm.values()}
+    if len(shapes) > 1 or len(arm["flux"].shape) != 1:
+        raise ValueError(f"the columns of {table.name} differ in shape: {shapes}")
+    order = np.argsort(arm["wavelength"])
+    return {name: values[order] for name, values in arm.items()}
+
+
+def _telescope(hdul: fits.HDUList) -> str:
+    name = text(hdul[0].header.get("TELESCOP")).upper()
+    return "LAMOST" if "LAMOST" in name else name
+
+
 def _is_any_image(hdul: fits.HDUList) -> bool:
-    shape, header = image_shape(hdul[0]), hdul[0].header
-    marked = "LAMOST" in text(header.get("TELESCOP")).upper() or "EXTEN0" in header
+    shape, telescope = image_shape(hdul[0]), _telescope(hdul)
+    rows = _row_names(hdul[0])
+    named = len(rows) == _N_ROWS and rows[0] == "flux" and "inverse" in rows[1]
+    marked = telescope == "LAMOST" or (not telescope and named)
     return len(shape) == 2 and shape[0] == _N_ROWS and marked
 
 
+def _row_names(hdu: fits.PrimaryHDU) -> list[str]:
+    return re.findall(r"\w+", text(hdu.header.get("EXTEN0")).lower())
+
+
 def _has_wavelength_row(hdu: fits.PrimaryHDU) -> bool:
-    names = re.findall(r"\w+", text(hdu.header.get("EXTEN0")).lower())
+    names = _row_names(hdu)
     if len(names) == _N_ROWS:
         return names[2] == "wavelength"
     # Only wavelengths ascend throughout.
@@ -101,7 +164,36 @@ def _has_wavelength_row(hdu: fits.PrimaryHDU) -> bool:
 
 def _coadd_tables(hdul: fits.HDUList) -> list[fits.BinTableHDU]:
     needed = {"FLUX", "IVAR", "WAVELENGTH"}
-    return [hdu for hdu in hdul[1:] if is_table(hdu) and needed <= {*column_names(hdu)}]
+    return [
+        hdu
+        for hdu in hdul[1:]
+        # Other names are those of arms and of single exposures.
+        if is_table(hdu)
+        and hdu.name in ("", "COADD")
+        and needed <= {*column_names(hdu)}
+    ]
+
+
+def _arm_tables(hdul: fits.HDUList) -> list[fits.BinTableHDU]:
+    return [
+        hdu
+        for hdu in hdul[1:]
+        if is_table(hdu)
+        and hdu.name in _ARMS
+        and {"FLUX", "IVAR"} <= (names := {*column_names(hdu)})
+        and {"LOGLAM", "WAVELENGTH"} & names
+    ]
+
+
+def _masks(table: fits.BinTableHDU) -> dict[str, np.ndarray]:
+    """And-mask and or-mask, which the layouts spell in two ways."""
+    columns = {key.replace("_", ""): key for key in column_names(table)}
+    wanted = {"and_mask": "ANDMASK", "or_mask": "ORMASK"}
+    return {
+        name: read_column(table, columns[key])
+        for name, key in wanted.items()
+        if key in columns
+    }
 
 
 def _read_rows(hdul: fits.HDUList, wavelength: np.ndarray) -> dict:
@@ -144,7 +236,5 @@ def _header_fields(header: fits.Header) -> dict:
         "snr": snr_bands["r"],
         "snr_bands": snr_bands,
         "vacuum": bool(header.get("VACUUM", True)),
-        # Calibrated in relative flux only.
-        "flux_unit": units.dimensionless_unscaled,
         "header": header,
     }

@@ -19,14 +19,16 @@ from skastro.datasets.spectra._fields import (
     BANDS,
     WAVELENGTH_UNIT,
     bits,
+    check_wavelength,
     floats,
-    in_angstrom,
+    integer,
+    number,
+    split_unit,
+    text,
 )
 
 ENTRY_POINTS = "skastro.spectrum_layouts"
 
-# Outside this range, in Angstrom, a wavelength is in another unit or a logarithm.
-_WAVELENGTH_RANGE = (100.0, 1e6)
 _NEEDED = ("flux", "ivar", "wavelength")
 _OPTIONAL = {
     "and_mask": None,
@@ -45,7 +47,7 @@ _OPTIONAL = {
     "snr_bands": None,
     "vacuum": True,
     "doppler_redshift": 0.0,
-    "flux_unit": units.dimensionless_unscaled,
+    "flux_unit": None,
     "header": None,
 }
 _OF_MANY = ("flux", "wavelength", "table", "class_names")
@@ -95,6 +97,7 @@ class Layout(NamedTuple):
         """Read and check a file of many spectra."""
         found = self._returned(file, {*_OF_MANY}, ("flux",))
         flux, wavelength = floats(found["flux"]), found.get("wavelength")
+        unit = getattr(found["flux"], "unit", None)
         if flux.ndim != 2 or flux.size == 0:
             raise ValueError(
                 f"the flux of layout {self.name!r}, a file of many spectra, must have "
@@ -102,18 +105,20 @@ class Layout(NamedTuple):
             )
         n_spectra, n_pixels = flux.shape
         if wavelength is not None:
-            wavelength = in_angstrom(wavelength)
-            if wavelength.shape != (n_pixels,):
+            if np.shape(wavelength) != (n_pixels,):
                 raise ValueError(
                     f"the flux has {n_pixels} pixels, but the wavelengths have shape "
-                    f"{wavelength.shape}"
+                    f"{np.shape(wavelength)}"
                 )
+            wavelength = check_wavelength(wavelength)
         table = Table(found.get("table"))
         if table.colnames and len(table) != n_spectra:
             raise ValueError(
                 f"the flux has {n_spectra} spectra, but the table of labels "
                 f"{len(table)} rows"
             )
+        if unit is not None:
+            table["flux_unit"] = np.full(n_spectra, unit.to_string())
         return Bunch(
             flux=flux,
             wavelength=wavelength,
@@ -196,8 +201,10 @@ def register_layout(
         ``ivar`` and ``wavelength`` of shape (n_pixels,) are needed; every other field
         of :func:`read_spectrum` is optional, apart from ``mask``, ``wavelength_unit``,
         ``layout`` and ``path``, which skastro adds. Wavelengths ascend and are in Å or
-        an astropy quantity; ``flux_unit`` is dimensionless and ``vacuum`` True by
-        default. skastro copies the arrays. None returns a decorator.
+        an astropy quantity, which they must be below 900 Å or if they end below 3000.
+        Flux may be a quantity, too; otherwise ``flux_unit`` is dimensionless by
+        default. ``vacuum`` is True by default. skastro copies the arrays. None returns
+        a decorator.
     description : str, default=""
         Content of a file of this layout, for the message about unknown files. Empty
         means the name.
@@ -235,9 +242,10 @@ def register_layout(
     Registered layouts precede the built-in ones; among them, those with
     ``opens="path"`` precede those with ``opens="fits"``. If two layouts of one such
     group recognize a file, the readers refuse it and name both. An exception in
-    `recognize` or `read` becomes a ``ValueError`` that names the file and the layout;
-    :func:`read_spectra` lists the file in `failures` and continues. Processes that read
-    in parallel receive the layouts of the calling process.
+    `read`, or in `recognize` for a file that no other layout recognizes, becomes a
+    ``ValueError`` that names the file and the layout; :func:`read_spectra` lists the
+    file in `failures` and continues. Processes that read in parallel receive the
+    layouts of the calling process.
 
     Examples
     --------
@@ -311,14 +319,19 @@ def known_layouts() -> tuple[Layout, ...]:
 def find_layout(
     file: fits.HDUList | Path, layouts: tuple[Layout, ...], opens: str = "fits"
 ) -> Layout | None:
-    """Find the layout of a file, a registered one before a built-in one."""
+    """Find the layout of a file, a registered one before a built-in one.
+
+    A recognizer that fails matters only if no other one recognizes the file.
+    """
+    failures: list[Exception] = []
     for built_in in (False, True):
-        found = [
-            layout
-            for layout in layouts
-            if (layout.is_built_in, layout.opens) == (built_in, opens)
-            and layout.matches(file)
-        ]
+        found: list[Layout] = []
+        for layout in layouts:
+            if (layout.is_built_in, layout.opens) == (built_in, opens):
+                try:
+                    found += [layout] * layout.matches(file)
+                except Exception as error:
+                    failures.append(error)
         if len(found) > 1:
             names = ", ".join(repr(layout.name) for layout in found)
             raise ValueError(
@@ -327,16 +340,30 @@ def find_layout(
             )
         if found:
             return found[0]
+    if failures:
+        raise failures[0]
     return None
 
 
 def check_spectrum(fields: dict[str, Any]) -> Bunch:
-    """Check the arrays of one spectrum and complete the fields of read_spectrum."""
+    """Check the fields of one spectrum and complete those of read_spectrum."""
     spectrum = Bunch(**fields)
-    spectrum.flux, spectrum.ivar = floats(fields["flux"]), floats(fields["ivar"])
-    spectrum.wavelength = in_angstrom(fields["wavelength"])
-    _check_arrays(spectrum.flux, spectrum.wavelength, spectrum.ivar)
-    spectrum.mask = ~(np.isfinite(spectrum.flux) & (spectrum.ivar > 0))
+    flux, unit = fields["flux"], fields["flux_unit"]
+    stated = units.Unit(getattr(flux, "unit", None) or unit or "")
+    spectrum.flux_unit = units.Unit(unit or stated)
+    spectrum.flux = floats(_in_unit(flux, stated, spectrum.flux_unit))
+    ivar = _in_unit(fields["ivar"], stated**-2, spectrum.flux_unit**-2)
+    spectrum.ivar = floats(ivar, "ivar")
+    spectrum.wavelength = check_wavelength(fields["wavelength"])
+    spectrum.wavelength_unit = WAVELENGTH_UNIT
+    shapes = [spectrum[name].shape for name in _NEEDED]
+    if spectrum.flux.ndim != 1 or spectrum.flux.size < 2 or len({*shapes}) > 1:
+        raise ValueError(
+            "flux, ivar and wavelength must be vectors of one length, at least 2; "
+            f"their shapes are {shapes[0]}, {shapes[1]} and {shapes[2]}"
+        )
+    good = np.isfinite(spectrum.flux) & np.isfinite(spectrum.ivar) & (spectrum.ivar > 0)
+    spectrum.mask = ~good
     for name in ("and_mask", "or_mask"):
         if fields[name] is not None:
             spectrum[name] = bits(fields[name])
@@ -349,35 +376,26 @@ def check_spectrum(fields: dict[str, Any]) -> Bunch:
         raise ValueError(
             f"kind must be one of {', '.join(map(repr, KINDS))}; got {fields['kind']!r}"
         )
+    for name in ("survey", "release", "id", "class_name", "subclass"):
+        spectrum[name] = text(fields[name])
+    for name in ("redshift", "snr", "doppler_redshift"):
+        spectrum[name] = number(fields[name])
+    for name in ("ra", "dec"):
+        spectrum[name] = number(fields[name], units.deg)
+    spectrum.redshift_warning = integer(fields["redshift_warning"])
+    spectrum.vacuum = bool(fields["vacuum"])
     if fields["kind"] == "sky":
         # The pipelines also classify residuals of the sky.
         spectrum.class_name, spectrum.subclass, spectrum.redshift = "", "", np.nan
     snr_bands = fields["snr_bands"] or {}
-    spectrum.snr_bands = {band: snr_bands.get(band, np.nan) for band in BANDS}
-    spectrum.flux_unit = units.Unit(fields["flux_unit"])
-    spectrum.wavelength_unit = WAVELENGTH_UNIT
+    spectrum.snr_bands = {band: number(snr_bands.get(band)) for band in BANDS}
     return spectrum
 
 
-def _check_arrays(flux: np.ndarray, wavelength: np.ndarray, ivar: np.ndarray) -> None:
-    shapes = {flux.shape, wavelength.shape, ivar.shape}
-    if flux.ndim != 1 or flux.size < 2 or len(shapes) > 1:
-        raise ValueError(
-            "flux, ivar and wavelength must be vectors of one length, at least 2; "
-            f"their shapes are {flux.shape}, {ivar.shape} and {wavelength.shape}"
-        )
-    if not np.isfinite(wavelength).all():
-        count = np.count_nonzero(~np.isfinite(wavelength))
-        raise ValueError(f"{count} of {wavelength.size} wavelengths are not finite")
-    if (np.diff(wavelength) <= 0).any():
-        at = int(np.argmax(np.diff(wavelength) <= 0))
-        raise ValueError(
-            f"the wavelengths must ascend, but {wavelength[at]:g} of pixel {at} is "
-            f"followed by {wavelength[at + 1]:g}"
-        )
-    low, high = _WAVELENGTH_RANGE
-    if wavelength[0] < low or wavelength[-1] > high:
-        raise ValueError(
-            f"the wavelengths must be in Angstrom, between {low:g} and {high:g}; they "
-            f"run from {wavelength[0]:g} to {wavelength[-1]:g}"
-        )
+def _in_unit(values: Any, stated: units.UnitBase, unit: units.UnitBase) -> Any:
+    """Convert a quantity, or an array in the unit `stated`, to `unit`."""
+    plain, own = split_unit(values)
+    own = stated if own is None else own
+    if own == unit:
+        return plain
+    return np.asarray(plain, dtype=np.float64) * own.to(unit)

@@ -2,18 +2,18 @@
 """Files that hold a matrix of many spectra on one wavelength grid."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from skastro.datasets.spectra._fields import (
-    in_angstrom,
-    known,
-    text,
+from skastro.datasets.spectra._fields import known, with_unit, without_nulls
+from skastro.datasets.spectra._fits import (
+    column_names,
+    image_shape,
+    is_table,
+    read_column,
 )
-from skastro.datasets.spectra._fits import column_names, image_shape, is_table
 from skastro.datasets.spectra._layouts import register_layout
 
 # The classes of the LAMOST data competition, in the order of its integer labels.
@@ -21,7 +21,11 @@ COMPETITION_CLASSES = ("GALAXY", "QSO", "STAR")
 # Its files contain no wavelengths; these are the pixels, in Angstrom.
 _COMPETITION_GRID = np.linspace(3900.0, 9000.0, 3000)
 _COMPETITION_COLUMNS = {"OBJID", "LABEL"}
-_COLUMNS_WITH_GAPS = {"CLASS", "SUBCLASS", "Z", "SNR"}
+_WAVELENGTH_NAMES = {"WAVELENGTH", "WAVE", "LAMBDA", "LOGLAM", "LOGLAMBDA"}
+_COLUMNS_WITH_GAPS = {"CLASS", "SUBCLASS", "Z", "SNR", "RA", "DEC"}
+# Cards of images of the sky and of instruments.
+_FOREIGN_CARDS = {"COEFF0", "CRVAL1", "CTYPE1", "CD1_1", "CDELT1", "WCSAXES"}
+_FOREIGN_CARDS |= {"TELESCOP", "INSTRUME", "DETECTOR", "EXPTIME"}
 
 ClassNames = Sequence[str] | Mapping[int, str]
 
@@ -40,7 +44,7 @@ def _is_labeled_matrix(hdul: fits.HDUList) -> bool:
 def _read_labeled_matrix(hdul: fits.HDUList) -> dict:
     """Read the flux of the primary HDU, the wavelengths and the table of labels."""
     hdu = _wavelength_hdus(hdul)[0]
-    wavelength = in_angstrom(hdu.data, text(hdu.header.get("BUNIT")))
+    wavelength = with_unit(hdu.data, hdu.header.get("BUNIT"))
     n_pixels = image_shape(hdul[0])[1]
     if wavelength.size != n_pixels:
         raise ValueError(
@@ -60,9 +64,9 @@ def _is_competition(hdul: fits.HDUList) -> bool:
     file to be classified, are recognized by the number of pixels only.
     """
     shape, header = image_shape(hdul[0]), hdul[0].header
-    if len(shape) != 2 or _wavelength_hdus(hdul):
+    if len(shape) != 2 or any(hdu.name in _WAVELENGTH_NAMES for hdu in hdul[1:]):
         return False
-    if {"COEFF0", "CRVAL1", "TELESCOP"} & {*header}:
+    if _FOREIGN_CARDS & {*header}:
         return False
     if len(hdul) > 1 and is_table(hdul[1]):
         return bool(_COMPETITION_COLUMNS & {*column_names(hdul[1])})
@@ -77,16 +81,16 @@ def _is_competition(hdul: fits.HDUList) -> bool:
 )
 def _read_competition(hdul: fits.HDUList) -> dict:
     """Read the flux of the primary HDU and the table of integer labels."""
-    n_pixels = image_shape(hdul[0])[1]
+    # Labels of other files may mean something else.
+    known_grid = image_shape(hdul[0])[1] == _COMPETITION_GRID.size
     table = _label_table(hdul)
     columns = {name.upper() for name in table.colnames}
+    named = known_grid and columns >= _COMPETITION_COLUMNS and "CLASS" not in columns
     return {
         "flux": hdul[0].data,
-        "wavelength": _COMPETITION_GRID if n_pixels == _COMPETITION_GRID.size else None,
+        "wavelength": _COMPETITION_GRID if known_grid else None,
         "table": table,
-        "class_names": COMPETITION_CLASSES
-        if "LABEL" in columns and "CLASS" not in columns
-        else None,
+        "class_names": COMPETITION_CLASSES if named else None,
     }
 
 
@@ -101,7 +105,7 @@ def _wavelength_hdus(hdul: fits.HDUList) -> list[fits.ImageHDU]:
 def _label_table(hdul: fits.HDUList) -> Table:
     """Copy the table of labels with native numbers and trimmed strings.
 
-    Unknown values are NaN or "", as for single spectra.
+    Unknown values are NaN, "" or masked.
     """
     tables = [hdu for hdu in hdul[1:] if is_table(hdu)]
     labels = next((hdu for hdu in tables if hdu.name == "LABELS"), None)
@@ -111,7 +115,7 @@ def _label_table(hdul: fits.HDUList) -> Table:
     if labels is None:
         return table
     for column in labels.columns:
-        values = _native(labels.data[column.name])
+        values = read_column(labels, column.name)
         if column.name.upper() in _COLUMNS_WITH_GAPS:
             values = known(values)
         table[column.name] = values
@@ -119,32 +123,27 @@ def _label_table(hdul: fits.HDUList) -> Table:
     return table
 
 
-def _native(values: Any) -> np.ndarray:
-    values = np.asarray(values)
-    if values.dtype.kind in "SU":
-        return np.char.strip(values.astype(np.str_))
-    return values.astype(values.dtype.newbyteorder("="))
-
-
 def name_classes(table: Table, class_names: ClassNames) -> None:
-    """Write the names of the integer labels to the column "class"."""
+    """Write the names of the integer labels to the column "class", "" for no label."""
     names = {name.upper(): name for name in table.colnames}
     if "LABEL" not in names:
         raise ValueError(
             "class_names was given, but the file has no column 'label' of integers; "
             f"its columns are {', '.join(table.colnames) or 'none'}"
         )
-    labels = np.asarray(table[names["LABEL"]])
+    labels = without_nulls(table[names["LABEL"]])
     if labels.dtype.kind in "SU":
         table["class"] = labels
         return
     if not isinstance(class_names, Mapping):
         class_names = dict(enumerate(class_names))
-    unnamed = sorted({*labels.tolist()} - {*class_names})
+    known_labels = labels[labels == labels]
+    unnamed = sorted({*known_labels.tolist()} - {*class_names})
     if unnamed:
         raise ValueError(
             f"class_names names the labels {sorted(class_names)}, but the file also "
             f"has {unnamed[:10]}; give a name for each"
         )
     values, index = np.unique(labels, return_inverse=True)
-    table["class"] = np.array([str(class_names[value]) for value in values])[index]
+    target = np.array([str(class_names.get(value, "")) for value in values])[index]
+    table["class"] = target

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from astropy import units
 from astropy.io import fits
 from astropy.table import Table
 from joblib import Parallel, delayed
@@ -18,7 +19,13 @@ from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from skastro.datasets._failures import Failure, report_failures
-from skastro.datasets.spectra._fields import BANDS, WAVELENGTH_UNIT, in_angstrom
+from skastro.datasets.spectra._fields import (
+    BANDS,
+    SDSS_FLUX_UNIT,
+    WAVELENGTH_UNIT,
+    check_wavelength,
+    without_nulls,
+)
 from skastro.datasets.spectra._fits import describe_hdus, read_fits
 from skastro.datasets.spectra._layouts import (
     KINDS,
@@ -27,7 +34,7 @@ from skastro.datasets.spectra._layouts import (
     known_layouts,
 )
 from skastro.datasets.spectra._matrix import ClassNames, name_classes
-from skastro.utils import rebin
+from skastro.utils import error_text, rebin
 
 # Column of the table: field of a spectrum. Files of many spectra use the same names of
 # columns, so that `label_column` means the same for both.
@@ -51,6 +58,9 @@ _COLUMNS = {
 }
 COLUMNS = (*_COLUMNS, *(f"snr_{band}" for band in BANDS))
 _COLUMN_UNITS = {"ra": "deg", "dec": "deg"}
+_UNITS_OF_SURVEYS = {"", SDSS_FLUX_UNIT.to_string(), units.ct.to_string()}
+# A step this many times as wide as those beside it is a gap between arms.
+_GAP = 10
 # Attribute of the result: column of the table.
 _ATTRIBUTES = {
     "id": ("id", "objid"),
@@ -75,19 +85,23 @@ class _Row(NamedTuple):
     record: dict
 
 
-def read_spectrum(path: str | os.PathLike) -> Bunch:
+def read_spectrum(path: str | os.PathLike, *, max_bytes: float | None = None) -> Bunch:
     """Read one spectrum from a survey's FITS file.
 
     The layout is recognized by the content of the file, never by its name: LAMOST low
-    resolution (all three layouts of DR1 to DR10), SDSS, BOSS and eBOSS ``spec`` files,
-    the older SDSS ``spSpec`` files, 6dFGS, and layouts that :func:`register_layout` has
-    added. Nothing is masked, filled, normalized or shifted. Read more in the
-    :ref:`User Guide <reading>`.
+    resolution (all three layouts of DR1 to DR10) and medium resolution (both arms, with
+    the gap between them), SDSS, BOSS and eBOSS ``spec`` files, the older SDSS
+    ``spSpec`` files, 6dFGS, and layouts that :func:`register_layout` has added. Nothing
+    is masked, filled, normalized or shifted. Read more in the :ref:`User Guide
+    <reading>`.
 
     Parameters
     ----------
     path : str or path-like
         The file, gzip-compressed or not.
+    max_bytes : float, default=None
+        Largest size of the unpacked file in bytes. None means half of the free memory
+        and, for a gzip-compressed file, at most 200 times its size or 64 MiB.
 
     Returns
     -------
@@ -102,7 +116,8 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
         wavelength : ndarray of shape (n_pixels,), float64
             Ascending wavelengths of the pixels' centers in Å.
         mask : ndarray of shape (n_pixels,), bool
-            True for bad pixels: `ivar` is 0 or the flux is not finite.
+            True for bad pixels: `ivar` is not positive, or it or the flux is not
+            finite.
         and_mask, or_mask : ndarray of shape (n_pixels,), int64, or None
             The survey's bits, set in all exposures or in any; None if the file has no
             such mask.
@@ -111,15 +126,15 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
             survey's pipeline.
         layout : str
             Name of the layout: "lamost-image", "lamost-log-image", "lamost-coadd",
-            "sdss-spec", "sdss-spspec", "6dfgs" or a registered one.
+            "lamost-medium", "sdss-spec", "sdss-spspec", "6dfgs" or a registered one.
         survey : str
             "LAMOST", "6dFGS", or the survey in the SDSS catalog: "SDSS", "SEGUE1",
             "BOSS", ...
         release : str
             Data release or version of the pipeline, as written in the file.
         id : str
-            ``spec-LMJD-PLANID_spSPID-FIBERID`` (LAMOST), ``PLATE-MJD-FIBERID`` (SDSS)
-            or the target's name (6dFGS).
+            ``spec-LMJD-PLANID_spSPID-FIBERID`` (LAMOST, with ``med`` for medium
+            resolution), ``PLATE-MJD-FIBERID`` (SDSS) or the target's name (6dFGS).
         class_name : str
             Class in upper case, such as "STAR", "GALAXY" or "QSO". Empty if the file
             has none or "Unknown", and for sky.
@@ -143,7 +158,7 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
             ``wavelength * (1 + doppler_redshift)`` is the observed wavelength.
         flux_unit, wavelength_unit : :class:`astropy.units.Unit`
             1e-17 erg/s/cm²/Å for SDSS, dimensionless (relative flux) for LAMOST, counts
-            for 6dFGS; Å.
+            for 6dFGS; Å. Columns whose TUNIT states another unit are converted.
         header : :class:`astropy.io.fits.Header`
             The primary header.
         path : str
@@ -154,9 +169,13 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
     OSError
-        If the file is empty, truncated, damaged or not FITS.
+        If the file is empty, truncated, damaged or not FITS, or needs more memory than
+        `max_bytes`.
+    TypeError
+        If `path` is not a path.
     ValueError
-        If it is FITS but holds no spectrum in a known layout, or several.
+        If it is FITS but holds no spectrum in a known layout, or several; or if its
+        wavelengths do not ascend, or may be in Å or nm.
 
     See Also
     --------
@@ -197,13 +216,21 @@ def read_spectrum(path: str | os.PathLike) -> Bunch:
     >>> spectrum.wavelength[[0, -1]].round(1)
     array([3700. , 9099.1])
     """
-    return _read_one(path, known_layouts())
+    return _read_one(_check_path(path), known_layouts(), max_bytes)
+
+
+def _check_path(path: Any) -> str | os.PathLike:
+    if not isinstance(path, str | os.PathLike):
+        advice = "; give its path, as in file.name" if hasattr(path, "read") else ""
+        raise TypeError(f"a file is given by its path; got {path!r}{advice}.")
+    return path
 
 
 def _read_file(
     path: str | os.PathLike,
     layouts: tuple[Layout, ...],
     read: Callable[[Layout | None, fits.HDUList | Path], Any],
+    max_bytes: float | None,
 ) -> Any:
     """Find the layout of a file, open the file and call `read`."""
     path = Path(path)
@@ -212,12 +239,16 @@ def _read_file(
             layout = find_layout(path, layouts, opens="path")
             if layout is not None:
                 return read(layout, path)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-    return read_fits(path, lambda hdul: read(find_layout(hdul, layouts), hdul))
+        except Exception as error:
+            raise ValueError(f"{path}: {error_text(error)}") from error
+    return read_fits(
+        path, lambda hdul: read(find_layout(hdul, layouts), hdul), max_bytes
+    )
 
 
-def _read_one(path: str | os.PathLike, layouts: tuple[Layout, ...]) -> Bunch:
+def _read_one(
+    path: str | os.PathLike, layouts: tuple[Layout, ...], max_bytes: float | None
+) -> Bunch:
     """Read a file of one spectrum in one of the layouts."""
 
     def read(layout: Layout | None, file: fits.HDUList | Path) -> Bunch:
@@ -236,7 +267,7 @@ def _read_one(path: str | os.PathLike, layouts: tuple[Layout, ...]) -> Bunch:
             )
         return layout.read_one(file)
 
-    spectrum = _read_file(path, layouts, read)
+    spectrum = _read_file(path, layouts, read, max_bytes)
     spectrum.path = os.fspath(path)
     return spectrum
 
@@ -252,6 +283,7 @@ def read_spectra(
     recursive: bool = False,
     n_jobs: int | None = None,
     verbose: int = 1,
+    max_bytes: float | None = None,
 ) -> Bunch:
     """Read many spectra on one wavelength grid, ready for an estimator.
 
@@ -297,6 +329,8 @@ def read_spectra(
     verbose : int, default=1
         Whether to show a progress bar and print how many spectra were left out for
         their kind; 0 is silent.
+    max_bytes : float, default=None
+        Largest size of an unpacked file in bytes, as for :func:`read_spectrum`.
 
     Returns
     -------
@@ -305,19 +339,23 @@ def read_spectra(
 
         flux : ndarray of shape (n_spectra, n_pixels), float32
             Flux in native byte order. Pixels of the grid that a spectrum does not
-            cover are NaN. There are no inverse variances: see :func:`read_spectrum`.
+            cover, between its arms too, are NaN. There are no inverse variances: see
+            :func:`read_spectrum`. Units of flux that differ by a factor are converted
+            to that of the first spectrum; the others are as in `table`.
         wavelength : ndarray of shape (n_pixels,), float64, or None
             Wavelengths in `wavelength_unit`; None if they are unknown.
         wavelength_unit : :class:`astropy.units.Unit`
             Å.
         target : ndarray of shape (n_spectra,), or None
             Target: names of classes by default, or the values of `label_column`; an
-            empty string if the survey does not know the class. None without labels.
+            empty string if the survey does not know the class, NaN in place of an
+            integer that is missing. None without labels.
         target_names : ndarray, or None
             The different values of `target` except the empty string, sorted; None if
             there is no target or if it is a real number.
         label : ndarray of shape (n_spectra,), or None
-            Integer labels as stored in the file.
+            Integer labels as stored in the file; real numbers with NaN if some are
+            missing.
         id, class_name, subclass, redshift, snr, survey : ndarray or None
             Columns of `table`, of shape (n_spectra,), each None if the table has no
             such column.
@@ -330,7 +368,7 @@ def read_spectra(
             How the spectra were stored; a registered layout of many spectra has its
             own name.
         failures : list of (path, reason)
-            Files that could not be read.
+            Files that could not be read, for whatever reason.
         left_out : list of (path, kind)
             Files that were left out for their kind.
 
@@ -339,7 +377,10 @@ def read_spectra(
     FileNotFoundError
         If `source` is a path that does not exist.
     OSError
-        If a file of many spectra is empty, truncated, damaged or not FITS.
+        If a file of many spectra is empty, truncated, damaged or not FITS, or needs
+        more memory than `max_bytes`.
+    TypeError
+        If `source` is neither a path nor paths.
     ValueError
         If a parameter is wrong, a file of many spectra is inconsistent, the folder
         holds no matching file, or no spectrum could be read.
@@ -347,7 +388,8 @@ def read_spectra(
     Warns
     -----
     UserWarning
-        If some files could not be read; all are named in `failures`.
+        If some files could not be read; all are named in `failures`. If spectra in
+        units that cannot be converted come together in layouts that are not skastro's.
 
     See Also
     --------
@@ -383,10 +425,12 @@ def read_spectra(
         else:
             paths = [source]
             spectra = _read_matrix_file(
-                source, layouts, grid, label_column, class_names
+                source, layouts, grid, label_column, class_names, max_bytes
             )
     else:
-        paths = list(source)
+        if hasattr(source, "read") or not isinstance(source, Iterable):
+            _check_path(source)
+        paths = [_check_path(path) for path in source]
         if not paths:
             raise ValueError("The list of files is empty.")
     if spectra is None:
@@ -403,6 +447,7 @@ def read_spectra(
             kinds=kinds,
             n_jobs=n_jobs,
             verbose=verbose,
+            max_bytes=max_bytes,
         )
     for attribute, columns in _ATTRIBUTES.items():
         found = (_match(spectra.table.colnames, column) for column in columns)
@@ -418,6 +463,7 @@ def _read_matrix_file(
     grid: np.ndarray | None,
     label_column: str | None,
     class_names: ClassNames | None,
+    max_bytes: float | None,
 ) -> Bunch | None:
     """Read a file of many spectra; None if it is not one."""
 
@@ -432,12 +478,14 @@ def _read_matrix_file(
         _find_column(matrix.table.colnames, label_column)
         return matrix
 
-    matrix = _read_file(path, layouts, read)
+    matrix = _read_file(path, layouts, read, max_bytes)
     if matrix is None:
         return None
     n_pixels = matrix.flux.shape[1]
     if grid is not None and matrix.wavelength is not None:
-        matrix.flux = rebin(matrix.flux, matrix.wavelength, grid)
+        matrix.flux = _rebin(matrix.flux, matrix.wavelength, grid)
+        if np.isnan(matrix.flux).all():
+            raise ValueError(f"{path}: {_no_overlap(matrix.wavelength, grid)}")
     elif grid is not None and grid.size != n_pixels:
         raise ValueError(
             f"{path}: the spectra have {n_pixels} pixels and the file does not contain "
@@ -475,6 +523,7 @@ def _read_single_files(
     kinds: frozenset[str],
     n_jobs: int | None,
     verbose: int,
+    max_bytes: float | None,
 ) -> Bunch:
     """Read files of one spectrum in parallel, and collect the results."""
     flux = np.empty((len(paths), grid.size), dtype=np.float32)
@@ -482,7 +531,8 @@ def _read_single_files(
     failures: list[Failure] = []
     left_out: list[LeftOut] = []
     tasks = (
-        delayed(_read_row)(os.fspath(path), grid, kinds, layouts) for path in paths
+        delayed(_read_row)(os.fspath(path), grid, kinds, layouts, max_bytes)
+        for path in paths
     )
     results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
     for result in tqdm(
@@ -498,6 +548,7 @@ def _read_single_files(
         else:
             (failures if isinstance(result, Failure) else left_out).append(result)
     _report(len(paths), len(records), failures, left_out, verbose)
+    _unify_units(flux[: len(records)], records)
     table = Table({name: [row[name] for row in records] for name in COLUMNS})
     for name, unit in _COLUMN_UNITS.items():
         table[name].unit = unit
@@ -513,27 +564,70 @@ def _read_single_files(
 
 
 def _read_row(
-    path: str, grid: np.ndarray, kinds: frozenset[str], layouts: tuple[Layout, ...]
+    path: str,
+    grid: np.ndarray,
+    kinds: frozenset[str],
+    layouts: tuple[Layout, ...],
+    max_bytes: float | None,
 ) -> tuple:
     """Read and rebin one file; return a Failure instead of raising."""
     try:
-        spectrum = _read_one(path, layouts)
-    except (OSError, ValueError) as error:
-        return Failure(path, str(error).removeprefix(f"{path}: "))
+        spectrum = _read_one(path, layouts, max_bytes)
+        flux = _rebin(spectrum.flux, spectrum.wavelength, grid)
+    # One file, or a layout of a user, must not affect the other files.
+    except Exception as error:
+        known = isinstance(error, OSError | ValueError)
+        reason = str(error) if known else error_text(error)
+        return Failure(path, reason.removeprefix(f"{path}: "))
     if spectrum.kind not in kinds:
         return LeftOut(path, spectrum.kind)
-    flux = rebin(spectrum.flux, spectrum.wavelength, grid)
     if np.isnan(flux).all():
-        first, last = spectrum.wavelength[[0, -1]]
-        return Failure(
-            path,
-            f"its wavelengths, {first:.1f} to {last:.1f} Å, do not overlap the grid, "
-            f"{grid[0]:.1f} to {grid[-1]:.1f} Å.",
-        )
+        return Failure(path, _no_overlap(spectrum.wavelength, grid))
     record = {column: spectrum[field] for column, field in _COLUMNS.items()}
     record["flux_unit"] = spectrum.flux_unit.to_string()
     record |= {f"snr_{band}": value for band, value in spectrum.snr_bands.items()}
     return _Row(flux, record)
+
+
+def _rebin(flux: np.ndarray, wavelength: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Rebin the parts between gaps in the wavelengths, and leave the gaps NaN."""
+    steps = np.diff(wavelength)
+    wide = _GAP * np.pad(steps, 1, constant_values=0)
+    gaps = (steps > wide[:-2]) & (steps > wide[2:]) & (wide[:-2] > 0) & (wide[2:] > 0)
+    rebinned = np.full((*flux.shape[:-1], grid.size), np.nan, flux.dtype)
+    for part in np.split(np.arange(wavelength.size), 1 + np.flatnonzero(gaps)):
+        values = rebin(flux[..., part], wavelength[part], grid)
+        rebinned = np.where(np.isnan(rebinned), values, rebinned)
+    return rebinned
+
+
+def _no_overlap(wavelength: np.ndarray, grid: np.ndarray) -> str:
+    return (
+        f"its wavelengths, {wavelength[0]:.1f} to {wavelength[-1]:.1f} Å, do not "
+        f"overlap the grid, {grid[0]:.1f} to {grid[-1]:.1f} Å."
+    )
+
+
+def _unify_units(flux: np.ndarray, records: list[dict]) -> None:
+    """Convert units of flux that differ by a factor; warn about others once.
+
+    The built-in layouts have the known units of their surveys side by side.
+    """
+    first = units.Unit(records[0]["flux_unit"])
+    for row, record in zip(flux, records, strict=True):
+        unit = units.Unit(record["flux_unit"])
+        if unit != first and unit.is_equivalent(first):
+            row *= unit.to(first)
+            record["flux_unit"] = first.to_string()
+    found = {record["flux_unit"] for record in records}
+    if len(found) > 1 and not found <= _UNITS_OF_SURVEYS:
+        warnings.warn(
+            "The spectra have units of flux that do not differ by a factor only: "
+            f"{', '.join(sorted(map(repr, found)))}. The column flux_unit of the table "
+            "has that of each.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _report(
@@ -582,7 +676,7 @@ def _set_target(spectra: Bunch, label_column: str | None) -> None:
 
 
 def _values(table: Table, column: str) -> np.ndarray:
-    return np.asarray(table[column])
+    return without_nulls(table[column])
 
 
 def _match(columns: Iterable[str], wanted: str) -> str | None:
@@ -615,15 +709,10 @@ def _check_kinds(kinds: str | Iterable[str]) -> frozenset[str]:
 
 
 def _check_grid(wavelength: ArrayLike) -> np.ndarray:
-    grid = in_angstrom(wavelength)
-    if not (
-        grid.ndim == 1
-        and grid.size > 0
-        and np.isfinite(grid).all()
-        and (np.diff(grid) > 0).all()
-    ):
+    try:
+        return check_wavelength(wavelength)
+    except ValueError as error:
         raise ValueError(
-            "wavelength must be a vector of finite values in ascending order, in Å; "
-            f"got an array of shape {grid.shape} that is not."
-        )
-    return grid
+            "wavelength must be a vector of finite values in ascending order, in Å or "
+            f"with another unit: {error}."
+        ) from error

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from astropy import units
 from astropy.io import fits
 
 from skastro.datasets.spectra._fields import (
@@ -15,9 +16,17 @@ from skastro.datasets.spectra._fields import (
     integer,
     log_wavelength,
     number,
+    parse_unit,
     text,
 )
-from skastro.datasets.spectra._fits import column_names, image_shape, is_table
+from skastro.datasets.spectra._fits import (
+    column_names,
+    image_shape,
+    is_table,
+    read_column,
+    read_log_wavelength,
+    read_quantity,
+)
 from skastro.datasets.spectra._layouts import register_layout
 
 # Bit 0 of ZWARNING: a fiber on empty sky.
@@ -34,11 +43,20 @@ _SPECTRO1D_CLASSES = {
 _SPECTRO1D_SKY = 5
 # Version that spectro1d writes if it was not a tagged release of the survey.
 _UNTAGGED = ("", "NOCVS")
+_CATALOG_MARKS = {"CLASS", "SUBCLASS", "ZWARNING", "MJD", "FIBERID"}
 
 
 def _is_spec(hdul: fits.HDUList) -> bool:
-    """Recognize a coadd table with columns flux, ivar and loglam."""
-    return any(True for _ in _coadd_tables(hdul))
+    """Recognize a coadd table with columns flux, ivar and loglam, and the survey.
+
+    The survey is known by the telescope or the columns of the catalog.
+    """
+    if next(_coadd_tables(hdul), None) is None:
+        return False
+    if "SDSS" in text(hdul[0].header.get("TELESCOP")).upper():
+        return True
+    catalog = _catalog_table(hdul)
+    return catalog is not None and {*column_names(catalog)} >= _CATALOG_MARKS
 
 
 def _is_spspec(hdul: fits.HDUList) -> bool:
@@ -63,21 +81,29 @@ def _read_spec(hdul: fits.HDUList) -> dict:
     Names of HDUs are ignored, and names of columns may be in upper or lower case.
     """
     coadd, catalog, header = next(_coadd_tables(hdul)), _catalog(hdul), hdul[0].header
+    if not catalog:
+        raise ValueError(
+            "the object's row of the catalog is missing, a table with column CLASS "
+            "behind the spectrum: the file is cut or a part of the survey's file"
+        )
     names = column_names(coadd)
     masks = {
-        key.lower(): coadd.data[names[key]]
+        key.lower(): read_column(coadd, key)
         for key in ("AND_MASK", "OR_MASK")
         if key in names
     }
+    flux = read_quantity(coadd, "FLUX")
+    if not isinstance(flux, units.Quantity):
+        flux = units.Quantity(flux, _header_unit(header))
     warning = integer(catalog.get("ZWARNING"))
     run = text(first(["RUN2D", "VERS2D"], catalog, header))
     targets = {text(catalog.get(key)).upper() for key in ("SOURCETYPE", "OBJTYPE")}
     is_sky = "SKY" in targets or (warning > 0 and warning & _SKY_BIT)
     band_values = np.ravel(catalog.get("SN_MEDIAN", []))
     return dict(
-        flux=coadd.data[names["FLUX"]],
-        ivar=coadd.data[names["IVAR"]],
-        wavelength=10.0 ** coadd.data[names["LOGLAM"]].astype(np.float64),
+        flux=flux,
+        ivar=read_column(coadd, "IVAR"),
+        wavelength=read_log_wavelength(coadd),
         **masks,
         kind="sky" if is_sky else "science",
         survey=_survey(catalog, run),
@@ -157,21 +183,39 @@ def _coadd_tables(hdul: fits.HDUList) -> Iterator[fits.BinTableHDU]:
     """Find the tables of spectra; those of single exposures follow the first."""
     needed = {"FLUX", "IVAR", "LOGLAM"}
     for hdu in hdul[1:]:
-        if is_table(hdu) and needed <= {*column_names(hdu)}:
+        arm = hdu.name.startswith("COADD_")
+        if is_table(hdu) and not arm and needed <= {*column_names(hdu)}:
             yield hdu
 
 
-def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
-    """Find the object's row of the catalog; empty if the file has none."""
+def _header_unit(header: fits.Header) -> units.UnitBase:
+    """Read BUNIT; the survey's unit where it is absent or no unit of flux."""
+    try:
+        unit = parse_unit(text(header.get("BUNIT")))
+    except ValueError:
+        return SDSS_FLUX_UNIT
+    return unit if unit.is_equivalent(SDSS_FLUX_UNIT) else SDSS_FLUX_UNIT
+
+
+def _catalog_table(hdul: fits.HDUList) -> fits.BinTableHDU | None:
+    """Find the table with the object's row of the catalog."""
     for hdu in hdul[1:]:
-        if is_table(hdu) and "CLASS" in column_names(hdu) and len(hdu.data) == 1:
-            wanted = ["SURVEY", "SOURCETYPE", "OBJTYPE", "RUN2D"]
-            wanted += ["PLATE", "MJD", "FIBERID", "PLUG_RA", "PLUG_DEC"]
-            wanted += ["CLASS", "SUBCLASS", "Z", "ZWARNING"]
-            wanted += ["SN_MEDIAN", "SN_MEDIAN_ALL"]
-            names = column_names(hdu)
-            return {key: hdu.data[names[key]][0] for key in wanted if key in names}
-    return {}
+        if is_table(hdu) and hdu.header["NAXIS2"] == 1 and "CLASS" in column_names(hdu):
+            return hdu
+    return None
+
+
+def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
+    """Read the object's row of the catalog; empty if the file has none."""
+    hdu = _catalog_table(hdul)
+    if hdu is None:
+        return {}
+    wanted = ["SURVEY", "SOURCETYPE", "OBJTYPE", "RUN2D"]
+    wanted += ["PLATE", "MJD", "FIBERID", "PLUG_RA", "PLUG_DEC"]
+    wanted += ["CLASS", "SUBCLASS", "Z", "ZWARNING"]
+    wanted += ["SN_MEDIAN", "SN_MEDIAN_ALL"]
+    names = column_names(hdu)
+    return {key: read_column(hdu, key)[0] for key in wanted if key in names}
 
 
 def _survey(catalog: dict[str, Any], run: str) -> str:
@@ -192,9 +236,8 @@ def _spspec_masks(hdul: fits.HDUList) -> dict[str, np.ndarray]:
     """And-mask and or-mask; the image has the and-mask, with flags of lines added."""
     for hdu in hdul[1:]:
         if is_table(hdu) and {"ANDMASK", "ORMASK"} <= {*column_names(hdu)}:
-            names = column_names(hdu)
             return {
-                "and_mask": hdu.data[names["ANDMASK"]],
-                "or_mask": hdu.data[names["ORMASK"]],
+                "and_mask": read_column(hdu, "ANDMASK"),
+                "or_mask": read_column(hdu, "ORMASK"),
             }
     return {"and_mask": hdul[0].data[3]}

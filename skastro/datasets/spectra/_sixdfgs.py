@@ -13,13 +13,16 @@ _N_ROWS = 4
 
 
 def _is_image(hdul: fits.HDUList) -> bool:
-    """Recognize an image of four rows with a linear wavelength axis in Angstrom."""
+    """Recognize an image of four rows with the survey's names of cards.
+
+    The wavelength axis is linear, in Angstrom.
+    """
     shape, header = image_shape(hdul[0]), hdul[0].header
     axis = text(header.get("CUNIT1")) + text(header.get("WAT1_001"))
     return (
         len(shape) == 2
         and shape[0] == _N_ROWS
-        and "CRVAL1" in header
+        and {"CRVAL1", "TARGET", "OBSRA", "OBSDEC"} <= {*header}
         and "COEFF0" not in header
         and "angstrom" in axis.lower()
     )
@@ -40,6 +43,10 @@ def _read_image(hdul: fits.HDUList) -> dict:
     header, data = hdul[0].header, hdul[0].data
     variance = data[1].astype(np.float64)
     ivar = np.where(variance > 0, 1 / variance, 0.0)
+    if not (np.diff(data[3]) > 0).all():
+        raise ValueError(
+            "the fourth row must hold ascending wavelengths: the rows are misaligned"
+        )
     return dict(
         flux=data[0],
         ivar=ivar,

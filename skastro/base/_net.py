@@ -586,6 +586,7 @@ class BaseNet(NeuralNet):
                     f"{', '.join(self._get_param_names())}."
                 )
         params = {**self._derived_params(params), **params}
+        self._check_passive_parts(params)
         # Nothing has to be built anew for these.
         stored = {
             name: value
@@ -607,6 +608,21 @@ class BaseNet(NeuralNet):
             self._initialize_callbacks()
         super().set_params(**{k: v for k, v in params.items() if k not in stored})
         return self
+
+    def _check_passive_parts(self, params: Mapping[str, Any]) -> None:
+        """Refuse unknown parameters of the parts that are built at each use."""
+        parts: dict[str, Any] = {
+            name: params.get(name, self.__dict__[name])
+            for name in ("iterator_train", "iterator_valid", "dataset")
+        }
+        parts["compile"] = torch.compile
+        if self.initialized_ and "optimizer" in self._optimizers:
+            # Parameters of a built one are set in its groups, whatever their names.
+            parts["optimizer"] = params.get("optimizer", self.optimizer)
+        for part, function in parts.items():
+            names = params_for(part, params)
+            further = DataLoader if _is_batch_iterator(function) else None
+            check_part_names(part, function, names, ["param_groups"], further)
 
     def _derived_params(self, changed: dict[str, Any]) -> dict[str, Any]:
         """Find the parameters that a subclass's ``__init__`` makes of changed ones."""
@@ -714,6 +730,7 @@ class BaseNet(NeuralNet):
     @override
     def initialize(self) -> Self:
         self._validate_params()
+        self._check_passive_parts(self._part_params)
         self.__dict__.pop("_scaler", None)
         with lend_generators():
             super().initialize()
@@ -883,8 +900,16 @@ class BaseNet(NeuralNet):
             if not training:
                 options.setdefault("batch_size", self._prediction_batch_size())
         options.setdefault("batch_size", self.batch_size)
-        if options["batch_size"] == -1:
+        size = options["batch_size"]
+        if size == -1:
             options["batch_size"] = len(dataset)
+        elif _is_batch_iterator(iterator) and not (
+            isinstance(size, Integral) and size >= 1
+        ):
+            raise ValueError(
+                f"{part}__batch_size must be a whole number from 1 on, or -1 for all "
+                f"samples at once, but got {size!r}."
+            )
         if not training:
             return iterator(dataset, **options)
         if getattr(self, "sampler", None) == "balanced":
@@ -1194,9 +1219,16 @@ class BaseNet(NeuralNet):
             self._forget_measurements()
             if self._training is not None:
                 self._training.first_epoch = len(self.history)
+        if method_name == "on_epoch_begin" and kwargs.get("dataset_valid") is None:
+            self._check_monitors("valid")
         own = all(_is_own(callback) for _, callback in self.callbacks_)
         with self._lend_to(method_name) if own else lend_generators():
-            super().notify(method_name, **kwargs)
+            try:
+                super().notify(method_name, **kwargs)
+            except KeyError:
+                if method_name == "on_epoch_end":
+                    self._check_monitors("")
+                raise
         if method_name == "on_epoch_end" and self._training is not None:
             if self._training.file is not None:
                 self._training.file.save()
@@ -1206,6 +1238,24 @@ class BaseNet(NeuralNet):
             with self._lend_to("_after_training"):
                 self._after_training(*self._training.split)
             self._measured = tuple(set(self._learned_names()) - known)
+
+    def _check_monitors(self, start: str) -> None:
+        """Refuse callbacks that follow a figure, named so, that no epoch has."""
+        known = set(self.history[-1]) if self.history else set()
+        for name, callback in self.callbacks_:
+            monitor = getattr(callback, "monitor", None)
+            if isinstance(callback, BestWeights) or not isinstance(monitor, str):
+                continue
+            if monitor.startswith(start) and monitor not in known:
+                why = "there is no validation split"
+                if not start:
+                    why = f"the history has only {', '.join(sorted(known))}"
+                raise ValueError(
+                    f"The callback {name!r} follows {monitor!r}, but {why}. Give "
+                    "train_split (20 samples or more are split), or "
+                    f"callbacks__{name}__monitor='train_loss', or put a callback that "
+                    "records the figure before it."
+                )
 
     def _listeners(self, method_name: str) -> list[Callable]:
         """Find the methods that act on batches, once for all batches."""

@@ -264,13 +264,21 @@ def accepted_names(function: Any) -> set[str] | None:
 
 
 def check_part_names(
-    part: str, function: Any, given: Iterable[str], also: Iterable[str] = ()
+    part: str,
+    function: Any,
+    given: Iterable[str],
+    also: Iterable[str] = (),
+    further: Any = None,
 ) -> None:
     """Refuse parameters of a part that the part, built by ``function``, does not have.
 
-    The names in ``also`` are understood before the part is built.
+    The names in ``also`` are understood before the part is built; unknown ones are
+    passed to ``further``.
     """
     accepted = accepted_names(function)
+    if accepted is None and further is not None:
+        passed = accepted_names(further) or set()
+        accepted = passed | set(inspect.signature(function).parameters)
     if accepted is None:
         return
     accepted |= set(also)

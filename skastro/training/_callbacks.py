@@ -58,15 +58,30 @@ class BestWeights(Callback):
         self._epochs_done = 0
         self._best = math.inf
         self._weights: dict[str, Any] | None = None
+        self._is_due = False
+
+    def on_epoch_begin(self, net: Any, **_: Any) -> None:
+        """Judge the epoch before, of which all callbacks have recorded figures."""
+        if self._is_due:
+            self._judge(net, net.history[-2])
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
+        """Note that the epoch is complete."""
+        self._is_due = True
+
+    def _judge(self, net: Any, record: dict[str, Any]) -> None:
         """Copy the weights if the epoch is the best one so far."""
+        self._is_due = False
         if self._epochs_done == math.ceil(self.start * net.max_epochs):
             # Epochs count from here on; earlier ones are forgotten.
             self._best = math.inf
         self._epochs_done += 1
-        record = net.history[-1]
         if self.monitor not in record:
+            if "valid_loss" in record or not self.monitor.startswith("valid"):
+                raise ValueError(
+                    f"monitor={self.monitor!r} of the callback best_weights is not in "
+                    f"the history, which has {', '.join(sorted(record))}."
+                )
             return
         value = record[self.monitor] * (1 if self.lower_is_better else -1)
         if value <= self._best:
@@ -80,6 +95,8 @@ class BestWeights(Callback):
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Put the best weights back."""
+        if self._is_due:
+            self._judge(net, net.history[-1])
         if self._weights is not None:
             net.module_.load_state_dict(self._weights)
             self._weights = None

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import Tags, check_random_state, get_tags
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochScoring
@@ -154,6 +154,7 @@ class _Training:
     first_epoch: int = 0
     file: TrainingFile | None = None
     augments: bool = False
+    has_diverged: bool = False
     split: tuple[Any, Any] = (None, None)
     # What did not fit into the memory once would not fit the next time.
     halving: dict[str, BatchHalving] = field(default_factory=dict)
@@ -1462,14 +1463,19 @@ class BaseNet(NeuralNet):
         )
 
     def _check_converges(self, numbers: list[float]) -> None:
-        """Stop a training that leads nowhere."""
+        """Stop a training that leads nowhere; with the user's own module only warn."""
         if all(map(math.isfinite, numbers)):
             return
-        raise _DivergedError(
+        text = (
             f"The training diverged: in epoch {len(self.history)} the loss or a weight "
             f"was NaN or infinite. Lower lr (it is {self.lr}), scale X, or take "
             "precision='float32'; then fit anew."
         )
+        if self._takes_sizes:
+            raise _DivergedError(text)
+        if self._training is not None and not self._training.has_diverged:
+            self._training.has_diverged = True
+            warnings.warn(text, ConvergenceWarning, stacklevel=2)
 
     def _loss_terms(self) -> dict[str, torch.Tensor]:
         """Name the terms of the latest loss, for the history."""

@@ -32,11 +32,6 @@ EXPECTED_FAILURES = {
     ("TestNet", "test_repr_fitted_works"): "repr is scikit-learn's",
     ("TestRegressor", "test_not_init_raises[predict_proba]"): "no predict_proba",
     ("TestRegressor", "test_predict_predict_proba"): "no predict_proba",
-    ("TestNet", "test_with_initialized_module_other_params"): "its loss is NaN",
-    ("TestNet", "test_fit_params_passed_to_module"): "its loss is NaN",
-    ("TestNet", "test_fit_params_passed_to_module_in_pipeline"): "its loss is NaN",
-    ("TestNet", "test_fit_params_passed_to_train_split"): "its loss is NaN",
-    ("TestNet", "test_data_dict_and_fit_params"): "its loss is NaN",
     ("TestRegressor", "test_dimension_mismatch_warning"): "targets take the "
     "shape of the outputs",
 }

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch.callbacks import Callback
 from tiny_estimators import make_tiny
 from torch import nn
@@ -82,6 +82,17 @@ def test_only_the_packages_networks_are_computed_in_short_formats(monkeypatch):
         net.set_params(precision="bfloat16")
         assert net._autocast_dtype(1000) is torch.bfloat16
     assert formats == {"resnet18": torch.bfloat16, Own: None}
+
+
+def test_modules_of_the_user_are_warned_of():
+    """As skorch does, their training goes on."""
+    net = make_tiny(SpectrumClassifier, module=nn.Linear, max_epochs=3)
+    net.set_params(module__in_features=24, module__out_features=2, augment=None)
+    net.set_params(optimizer=torch.optim.SGD, lr=1e38)
+    with pytest.warns(ConvergenceWarning, match="diverged: in epoch 1") as caught:
+        net.fit(1e3 * X, Y)
+    assert len([w for w in caught if "diverged" in str(w.message)]) == 1
+    assert len(net.history) == 3
 
 
 def test_infinite_buffers_are_no_divergence():

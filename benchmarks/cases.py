@@ -85,9 +85,12 @@ class Case:
 
     def make_estimator(self, device: str, **params: Any) -> Any:
         """Make skastro's estimator for this case."""
+        # The other loops do not normalize spectra either.
+        settings = {} if len(self.sample_shape) == 3 else {"normalization": None}
         return getattr(skastro, self.estimator)(
             self.module,
             **{
+                **settings,
                 "batch_size": self.batch_size,
                 "lr": 1e-3,
                 "augment": None,

@@ -147,7 +147,7 @@ ALIKE = [
     (["MinMaxSpectra", "StandardizeSpectra", "RebinSpectra"], {"clip", "fill_value"}),
     (
         ["RebinSpectra", "CropPadImages"],
-        {"fill_value", "sample_shape_", "n_features_in_"},
+        {"fill_value", "channel_axis", "sample_shape_", "n_features_in_"},
     ),
     (["NoiseAugmenter", "NoiseResampler"], set()),
     (["Pipeline", "make_pipeline"], {"steps"}),

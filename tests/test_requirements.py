@@ -63,5 +63,5 @@ def test_pre_commit_hooks_use_the_pinned_versions():
 
 def test_continuous_integration_runs_the_test_command_of_the_readme():
     command = read(".ci/run").splitlines()[-1]
-    assert command.endswith("tox")
+    assert command.endswith("tox run-parallel")
     assert command in read("README.md")

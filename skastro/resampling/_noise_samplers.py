@@ -172,7 +172,11 @@ def _plain_target(y: Any) -> Any:
     labels = plain_labels(y)
     if isinstance(y, list):
         return labels.tolist()
-    return type(y)(labels, index=y.index) if hasattr(y, "iloc") else labels
+    if hasattr(y, "columns"):
+        return type(y)(labels, index=y.index, columns=y.columns)
+    if hasattr(y, "iloc"):
+        return type(y)(labels, index=y.index, name=y.name)
+    return labels
 
 
 def _as_float_frame(X: Any) -> Any:

@@ -95,6 +95,7 @@ def test_only_training_rows_are_varied(weighted):
     clf = SpectrumClassifier(
         "mlp",
         augment=augment,
+        normalization=None,
         max_epochs=1,
         train_split=0.25,
         verbose=0,

@@ -26,7 +26,11 @@ from skastro import SpectrumClassifier
 from skastro.base import BaseRegressor
 from skastro.sevi import make_sevi
 
-pytestmark = pytest.mark.once
+pytestmark = [
+    pytest.mark.once,
+    # The images hold no electrons.
+    pytest.mark.filterwarnings("ignore:.* do not look like counts of electrons"),
+]
 
 # Runs in another process. For each case: builds the estimator of its parameters, loads
 # the file, and writes what its methods give.

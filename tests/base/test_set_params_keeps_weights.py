@@ -144,7 +144,8 @@ def test_clones_and_unfitted_nets_do_not_warn(fitted):
 
 def test_scale_of_targets_stays(spectra):
     X, _ = spectra
-    reg = make_tiny(GalaxyRegressor, max_epochs=1).fit(X, 1e4 + X[:, 0])
+    reg = make_tiny(GalaxyRegressor, max_epochs=1, image_shape=(1, X.shape[1]))
+    reg.fit(X, 1e4 + X[:, 0])
     expected = reg.predict(X)
     np.testing.assert_array_equal(
         reg.set_params(scale_target=False).predict(X), expected

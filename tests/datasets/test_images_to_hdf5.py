@@ -287,7 +287,7 @@ def test_progress(paths, out, capsys):
         ({"labels": [1, 2]}, "labels has 2 labels, but there are 9 images"),
         ({"labels": np.zeros((9, 3))}, r"labels has shape \(9, 3\)"),
         ({"labels": [0.5] * 9}, "labels holds no integer labels"),
-        ({"labels": [None] * 9}, "labels are integers or texts"),
+        ({"labels": [None] * 9}, "labels has missing labels in rows 0, 1"),
     ],
     ids=str,
 )

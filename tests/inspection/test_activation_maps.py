@@ -30,6 +30,7 @@ def test_map_is_the_weighted_sum_of_feature_maps(untrained, flux, length, n_chan
         module__n_blocks=(2,),
         module__stem="stride1",
         module__kernel_size=5,
+        module__n_channels=n_channels or 1,
     )
     maps = class_activation_map(clf, X, "b")
     module = clf.module_.eval()
@@ -79,7 +80,7 @@ def test_layouts_of_images(untrained, images, layout):
     elif layout == "gray":
         X, params = X[..., 0], {}
     else:
-        X, params = X.reshape(len(X), -1), {}
+        X, params = X.reshape(len(X), -1), {"image_shape": (1, 713)}
     clf = untrained(X, GalaxyClassifier, **network, **params)
     maps = class_activation_map(clf, X)
     if layout == "one row":

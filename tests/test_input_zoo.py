@@ -380,6 +380,7 @@ BYTES_DIFFER = {"GalaxyClassifier", "GalaxyRegressor", "VAETransformer"}
 CALLED_BY_SKORCH = {
     "check_data",
     "evaluation_step",
+    "fit_loop",
     "get_iterator",
     "get_loss",
     "get_params_for_optimizer",
@@ -388,7 +389,6 @@ CALLED_BY_SKORCH = {
     "notify",
     "on_epoch_begin",
     "on_train_begin",
-    "on_train_end",
     "run_single_epoch",
     "torch_compile",
     "train_step",
@@ -396,7 +396,6 @@ CALLED_BY_SKORCH = {
     "validation_step",
 }
 METHODS_WITHOUT_ARRAYS = {
-    "fit_loop": "skorch's, behind the checks of fit",
     "fit_simulator": "takes a simulator",
     "forward_iter": "skorch's, to which a list is several inputs",
     "from_pretrained": "takes a name",
@@ -862,7 +861,6 @@ WITHOUT_ARRAYS = {
     "augmentation.image_symmetries": "takes tensors that an estimator has made",
     "base.BaseNet": "abstract",
     "base.BaseTransformer": "abstract",
-    "base.torch_generator": "takes a device and a seed",
     "datasets.ImageFiles": "takes paths",
     "datasets.LazyArray.": "row numbers and sizes",
     "datasets.fetch_galaxy10": "takes names",
@@ -911,9 +909,10 @@ WITHOUT_ARRAYS = {
     "utils.inherit_parameters": "takes a class",
     "utils.is_lazy": "looks at the type only",
     "utils.lend_": "takes functions and objects",
-    "utils.load_entry_points": "takes a name",
+    "utils.load_": "takes a name or a file",
     "utils.name_rows": "takes row numbers",
     "utils.open_": "takes a path",
+    "utils.own_generator": "takes a device",
     "utils.plain_labels": "tested by all that take labels",
     "utils.plain_samples": "tested by the estimators around others",
     "utils.plain_values": "tested by the displays",

@@ -767,7 +767,9 @@ class VAETransformer(BaseTransformer):
         self.fitted_likelihood_ = self.likelihood
         self.latent_variance_ = mean.var(axis=0)
         self.n_active_dimensions_ = int((self.latent_variance_ > _ACTIVE).sum())
-        if len(mean) > 1 and self.n_active_dimensions_ < self.latent_dim_ / 4:
+        # Of weights that diverged another warning tells.
+        tells = len(mean) > 1 and np.isfinite(self.latent_variance_).all()
+        if tells and self.n_active_dimensions_ < self.latent_dim_ / 4:
             warnings.warn(
                 f"Only {self.n_active_dimensions_} of {self.latent_dim_} latent "
                 "dimensions are active: the posterior has collapsed onto the prior in "

@@ -359,7 +359,7 @@ def in_small_filesystem(arguments: list[str]) -> int:
     """Run the command again where it can mount a file system of 16 MB."""
     with tempfile.TemporaryDirectory() as folder:
         script = 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"'
-        command = [sys.executable, "-m", "tests.campaign", *arguments]
+        command = [sys.executable, __file__, *arguments]
         command += ["--small", folder]
         return subprocess.run(
             ["unshare", "-Urm", "sh", "-c", script, folder, *command]

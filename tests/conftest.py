@@ -12,6 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+try:
+    import cloudpickle
+except ImportError:
+    # Older versions of joblib contain it.
+    from joblib.externals import cloudpickle
+
 matplotlib.use("Agg")
 # Test runs are spread over processes: one thread each avoids oversubscription.
 torch.set_num_threads(1)
@@ -67,7 +73,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests that need a CUDA device where there is none."""
+    """Let workers get what test modules define; skip what needs a missing device."""
+    # Worker processes cannot import test modules.
+    for module in {item.module for item in items if isinstance(item, pytest.Function)}:
+        cloudpickle.register_pickle_by_value(module)
     if torch.cuda.is_available():
         return
     skip = pytest.mark.skip(reason="needs a CUDA device")

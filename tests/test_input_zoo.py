@@ -94,7 +94,8 @@ def containers(X: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
     yield "tensor with gradient", torch.tensor(X, dtype=float, requires_grad=True)
     if (X == torch.tensor(X).bfloat16().double().numpy()).all():
         yield "bfloat16", torch.tensor(X).bfloat16()
-    yield "hdf5", h5py.File.in_memory().create_dataset("X", data=X)
+    file = h5py.File("zoo", "w", driver="core", backing_store=False)
+    yield "hdf5", file.create_dataset("X", data=X)
     yield "lazy", LazyArray(X)
     for dtype in ("uint8", "uint16", "int64", "float16", "longdouble"):
         with np.errstate(all="ignore"):
@@ -519,7 +520,7 @@ def labels() -> Iterator[tuple[str, Any]]:
     yield "nullable series", pd.Series(LABELS, dtype="string")
     yield "categories", pd.Series(LABELS, dtype="category")
     yield "tuple", tuple(LABELS.tolist())
-    file = h5py.File.in_memory()
+    file = h5py.File("zoo", "w", driver="core", backing_store=False)
     yield "hdf5", file.create_dataset("y", data=LABELS.astype("S"))
 
 

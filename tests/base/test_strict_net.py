@@ -45,11 +45,18 @@ def spectra():
 @parametrize_with_checks(
     [
         SpectrumClassifier(max_epochs=5, module__width=8, lr=0.01, verbose=0),
-        tiny(module="densenet", module__growth_rate=4, module__n_dense_blocks=1),
         tiny(class_weight="balanced", sampler="balanced"),
     ]
 )
 def test_sklearn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [tiny(module="densenet", module__growth_rate=4, module__n_dense_blocks=1)]
+)
+def test_sklearn_contract_of_a_deep_network(estimator, check):
     check(estimator)
 
 

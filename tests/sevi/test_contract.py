@@ -17,7 +17,9 @@ tiny = partial(make_tiny, SEVIRegressor)
 @parametrize_with_checks(
     [
         SEVIRegressor(n_betas=1),
-        tiny("mlp", convention="vmi", normalization="counts", refine=False),
+        tiny(
+            "mlp", convention="vmi", normalization="counts", refine=False, max_epochs=12
+        ),
     ]
 )
 def test_sklearn_contract(estimator, check):

@@ -1226,6 +1226,7 @@ class BaseNet(NeuralNet):
                 "predict_nonlinearity must be a callable, 'auto' or None, but got "
                 f"{nonlinearity!r}."
             )
+        before = dict(self.__dict__)
         fit_params = dict(fit_params)
         path = fit_params.pop("resume", None)
         is_seeded = isinstance(self.random_state, Integral)
@@ -1260,6 +1261,12 @@ class BaseNet(NeuralNet):
                 for name in self._modules:
                     self.__dict__.pop(f"{name}_", None)
                 self.initialized_ = False
+                raise
+            except Exception:
+                # Refused before the first epoch: what was fitted before is as it was.
+                if reset and not self.history:
+                    self.__dict__.clear()
+                    self.__dict__.update(before)
                 raise
             if own is not None:
                 self._generator_state = own.by_device["cpu"].get_state()

@@ -7,7 +7,7 @@ The file holds tensors, numbers and text in torch's format, and is read with
 
 import hashlib
 import inspect
-import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,15 @@ class TrainingFile:
         self.path = Path(path)
         self.net = net
         self.own = own
+        if not self.path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"resume={str(path)!r}: there is no such folder.")
         self.state = self._read() if self.path.exists() else None
         self.n_epochs = len(self.state["history"]) if self.state else 0
 
     def _read(self) -> dict[str, Any]:
         try:
             state = load_tensors(self.path)
-        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        except Exception as error:
             raise ValueError(
                 f"{self.path} is not the file of a training: {error}"
             ) from error
@@ -58,7 +60,7 @@ class TrainingFile:
         values = self.net.get_params(deep=False)
         self.identity = {
             "class": type(self.net).__name__,
-            **{k: repr(v) for k, v in values.items() if _is_told(k, v)},
+            **{k: _told(v) for k, v in values.items() if k not in _FREE},
             "data": _fingerprint(train, valid),
         }
         if self.state is None:
@@ -113,15 +115,19 @@ class TrainingFile:
         for weight, frozen in zip(weights, state["frozen"], strict=True):
             weight.requires_grad_(not frozen)
         for device, generator in self.own.by_device.items():
-            generator.set_state(state["generators"][device])
+            # On another device than before its own generator goes on from the seed.
+            if device in state["generators"]:
+                generator.set_state(state["generators"][device])
         net.history[:] = state["history"]
         for name, callback in net.callbacks_:
             _set_state(callback, state["callbacks"].get(name, {}))
 
 
-def _is_told(name: str, value: Any) -> bool:
-    """Tell whether a parameter shows its value, unlike functions and objects."""
-    return name not in _FREE and isinstance(value, int | float | str | tuple | None)
+def _told(value: Any) -> str:
+    """Show a parameter's value, without the addresses of functions and objects."""
+    if isinstance(value, type) or inspect.isroutine(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _fingerprint(*datasets: Any) -> str:

@@ -100,8 +100,10 @@ class SpectrumInput(NeuralNet):
 def _standardize(X: torch.Tensor) -> torch.Tensor:
     """Standardize spectra robustly, whatever float32 their numbers are."""
     # Squares and differences of the largest and the smallest numbers are no numbers.
-    size = X.abs().amax(dim=-1, keepdim=True)
-    X = X / torch.where(size > 0, size, 1.0)
+    size = _median(X.abs())
+    size = torch.where(size > 0, size, X.abs().amax(dim=-1, keepdim=True))
+    # One pixel of 1e30 must not make zeros of all others.
+    X = (X / torch.where(size > 0, size, 1.0)).clamp(-1e15, 1e15)
     X = X - _median(X)
     scale = _SIGMA_PER_MAD * _median(X.abs())
     scale = torch.where(scale > 0, scale, X.square().mean(-1, keepdim=True).sqrt())

@@ -139,6 +139,14 @@ def in_unit(values: Any, unit: Any, name: str) -> Any:
     ValueError: wavelength has the unit s, which cannot be converted to Angstrom. Give
     it in a unit like Angstrom, or as plain numbers in Angstrom.
     """
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if isinstance(values, np.ndarray) and values.dtype == object and values.ndim:
+        values = values.tolist()
+    if isinstance(values, list | tuple) and any(
+        isinstance(item, list | tuple) or hasattr(item, "unit") for item in values
+    ):
+        return np.stack([in_unit(item, unit, name) for item in values])
     own = unit_of(values)
     plain = plain_array(values, name, any_unit=True)
     if own is not None:

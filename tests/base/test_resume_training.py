@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from tiny_estimators import make_tiny
 from torch import nn
@@ -270,3 +271,42 @@ def test_interruptions_are_told():
     stop = EarlyStopping(patience=1, threshold=1.0)
     net.set_params(callbacks=[stop], train_split=0.3).fit(SPECTRA, Y)
     assert len(net.history) < net.max_epochs
+
+
+def test_a_refused_file_leaves_the_fitted_net(tmp_path):
+    net = make_tiny(SpectrumClassifier, max_epochs=3)
+    net.fit(SPECTRA, Y, resume=tmp_path / "training")
+    for fitted in (False, True):
+        net = make_tiny(SpectrumClassifier, max_epochs=2)
+        expected = net.fit(SPECTRA, Y).predict_proba(SPECTRA) if fitted else None
+        with pytest.raises(ValueError, match="max_epochs"):
+            net.fit(SPECTRA, Y, resume=tmp_path / "training")
+        if fitted:
+            np.testing.assert_array_equal(net.predict_proba(SPECTRA), expected)
+        else:
+            with pytest.raises(NotFittedError):
+                net.predict(SPECTRA)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"optimizer": torch.optim.SGD},
+        {"criterion": torch.nn.MultiMarginLoss},
+        {"module__hidden": [7]},
+    ],
+    ids=str,
+)
+def test_changed_classes_and_lists_are_noticed(tmp_path, params):
+    net = make_tiny(SpectrumClassifier, max_epochs=1)
+    net.fit(SPECTRA, Y, resume=tmp_path / "training")
+    (name,) = params
+    net = make_tiny(SpectrumClassifier, max_epochs=1, **params)
+    with pytest.raises(ValueError, match=name):
+        net.fit(SPECTRA, Y, resume=tmp_path / "training")
+
+
+def test_a_missing_folder_is_told_before_the_training(tmp_path):
+    net = make_tiny(SpectrumClassifier, max_epochs=1)
+    with pytest.raises(FileNotFoundError, match="there is no such folder"):
+        net.fit(SPECTRA, Y, resume=tmp_path / "none" / "training")

@@ -139,3 +139,12 @@ def test_files_and_fitted_state(data, plain, tmp_path):
     bare.initialize().load_params(tmp_path / "weights.pt")
     with pytest.raises(NotFittedError, match="pixel_mean_"):
         bare.predict(X[:, :40])
+
+
+def test_one_huge_pixel_leaves_the_others(data):
+    net, X = tiny().fit(*data), data[0].copy()
+    X[:, 0] = 1e6
+    expected = net.module_input(X)
+    X = X * 1e-17
+    X[:, 0] = 1e30
+    np.testing.assert_allclose(net.module_input(X), expected, atol=1e-4)

@@ -2,6 +2,7 @@
 """Quantities are converted wherever a unit is expected, and refused elsewhere."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy import units as u
 from astropy.table import Column, MaskedColumn, QTable
@@ -156,3 +157,18 @@ def test_simulated_electrons():
     given = make_sevi(2, tilt=(-180, 180) * u.arcmin, **options)
     assert_allclose(given.tilt, plain.tilt, rtol=1e-12)
     np.testing.assert_array_equal(given.images, plain.images)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pd.Series([0.5 * u.um, 600 * u.nm]),
+        np.array([0.5 * u.um, 600 * u.nm], dtype=object),
+        [0.5 * u.um, 6000],
+        [[0.5 * u.um, 600 * u.nm]],
+    ],
+    ids=["series", "objects", "mixed", "nested"],
+)
+def test_units_of_items(given):
+    expected = planck_flux([5000.0, 6000.0], 5000)
+    assert_allclose(np.ravel(planck_flux(given, 5000)), expected)

@@ -198,6 +198,7 @@ class CropPadImages(  # type: ignore[call-arg]
         X_tr = self._transform(images)
         return wrap_output("transform", X_tr, X, self) if X_tr.ndim == 2 else X_tr
 
+    # The inherited one would put results of three axes into data frames.
     def fit_transform(
         self, X: ArrayLike | Sequence[ArrayLike], y: Any = None
     ) -> np.ndarray:

@@ -119,6 +119,7 @@ class BaseSpectraTransformer(  # type: ignore[call-arg]
         X_tr = self._transform_given(self._validate(X, reset=False))
         return wrap_output("transform", X_tr, X, self) if X_tr.ndim == 2 else X_tr
 
+    # The inherited one would put results of three axes into data frames.
     def fit_transform(self, X: ArrayLike, y: Any = None) -> np.ndarray:
         """Fit, and transform the same spectra.
 

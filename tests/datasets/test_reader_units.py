@@ -521,3 +521,20 @@ def test_odd_scalars_do_not_spoil_the_table(mine, write_spectrum):
     spectra = read_spectra([mine, good], verbose=0)
     assert np.isnan(spectra.redshift[0])
     assert spectra.table["zwarning"][0] == -1
+
+
+@pytest.mark.parametrize("unit", ["10**99999999", "erg**-99999999", "10+(99999999)"])
+def test_gigantic_exponents_of_units_are_not_computed(tmp_path, unit):
+    labels = fits.BinTableHDU(Table({"label": [0], "z": [0.1]}), name="LABELS")
+    labels.header["TUNIT2"] = unit
+    image = fits.PrimaryHDU(np.ones((1, 30), "f4"))
+    wavelength = fits.ImageHDU(np.linspace(4000, 5000, 30), name="WAVELENGTH")
+    hdul = fits.HDUList([image, labels, wavelength])
+    hdul.writeto(tmp_path / "labels.fits")
+    spectra = read_spectra(tmp_path / "labels.fits", verbose=0)
+    assert str(spectra.table["z"].unit) == unit
+
+    wavelength.header["BUNIT"] = unit
+    hdul.writeto(tmp_path / "grid.fits")
+    with pytest.raises(ValueError, match="exponent of over three digits"):
+        read_spectra(tmp_path / "grid.fits", verbose=0)

@@ -4,10 +4,16 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from astropy import units
 from astropy.io import fits
 from astropy.table import Table
 
-from skastro.datasets.spectra._fields import known, with_unit, without_nulls
+from skastro.datasets.spectra._fields import (
+    known,
+    parse_unit,
+    with_unit,
+    without_nulls,
+)
 from skastro.datasets.spectra._fits import (
     column_names,
     image_shape,
@@ -119,8 +125,17 @@ def _label_table(hdul: fits.HDUList) -> Table:
         if column.name.upper() in _COLUMNS_WITH_GAPS:
             values = known(values)
         table[column.name] = values
-        table[column.name].unit = column.unit
+        if column.unit:
+            table[column.name].unit = _unit_of(column.unit)
     return table
+
+
+def _unit_of(spelling: str) -> units.UnitBase:
+    """Read the unit of a column that nothing is computed from."""
+    try:
+        return parse_unit(spelling)
+    except ValueError:
+        return units.UnrecognizedUnit(spelling)
 
 
 def name_classes(table: Table, class_names: ClassNames) -> None:

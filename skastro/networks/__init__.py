@@ -4,6 +4,7 @@
 # Importing the file of a network registers its names. A new network takes one line
 # here, ``from skastro.networks.mine import Mine as Mine``; public ones are listed in
 # ``__all__`` as well.
+from skastro.networks.convnet import ConvNet
 from skastro.networks.densenet import SEDenseNet
 from skastro.networks.mlp import MLP
 from skastro.networks.polar import PolarNet
@@ -13,6 +14,7 @@ from skastro.networks.vae import ConvVAE
 
 __all__ = [
     "MLP",
+    "ConvNet",
     "ConvVAE",
     "PolarNet",
     "ResNet",

@@ -20,9 +20,10 @@ TINY = {
     "resnet101": {"width": 1},
     "densenet": {"growth_rate": 1},
     "mlp": {"hidden": (3, 2), "batch_norm": True},
+    "convnet": {"widths": (2, 3), "hidden": 4},
 }
 NETWORKS = [(name, 1) for name in TINY] + [
-    (name, 2) for name in TINY if name != "densenet"
+    (name, 2) for name in TINY if name not in ("densenet", "convnet")
 ]
 LENGTHS = [1, 2, 3, 5, 17, 100, 2600, 10_000]
 IMAGES = [(1, 1), (1, 7), (5, 2), (33, 64)]
@@ -78,7 +79,7 @@ def test_any_image_size(name, size):
 @pytest.mark.parametrize(("name", "ndim"), NETWORKS)
 def test_gradients_reach_every_parameter(name, ndim):
     shape = (4, 2, 130) if ndim == 1 else (4, 2, 40, 48)
-    wider = {"hidden": (16, 16)} if name == "mlp" else {}
+    wider = {"mlp": {"hidden": (16, 16)}, "convnet": {"hidden": 16}}.get(name, {})
     network = build(name, shape, **wider)
     network(example(shape)).logsumexp(1).sum().backward()
     for key, parameter in network.named_parameters():
@@ -139,7 +140,9 @@ def test_input_is_left_as_it_was(name, ndim):
 @pytest.mark.parametrize(("name", "ndim"), NETWORKS)
 def test_mixed_precision_stays_close_and_answers_in_float32(name, ndim):
     shape = (8, 1, 200) if ndim == 1 else (8, 1, 40, 41)
-    wider = {"mlp": {}, "densenet": {"growth_rate": 4}}.get(name, {"width": 8})
+    wider = {"mlp": {}, "densenet": {"growth_rate": 4}, "convnet": {"hidden": 16}}.get(
+        name, {"width": 8}
+    )
     network = build(name, shape, **wider)
     network(example(shape))
     network.eval()

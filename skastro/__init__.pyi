@@ -4,6 +4,7 @@ from .estimators import GalaxyClassifier as GalaxyClassifier
 from .estimators import GalaxyRegressor as GalaxyRegressor
 from .estimators import RejectingClassifier as RejectingClassifier
 from .estimators import SpectrumClassifier as SpectrumClassifier
+from .estimators import SpectrumRegressor as SpectrumRegressor
 from .estimators import VAETransformer as VAETransformer
 from .pipeline import Pipeline as Pipeline
 from .pipeline import make_pipeline as make_pipeline

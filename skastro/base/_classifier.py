@@ -18,14 +18,13 @@ from sklearn.utils import (
 )
 from sklearn.utils.multiclass import check_classification_targets
 from skorch import NeuralNetClassifier
-from skorch.dataset import unpack_data
 from skorch.utils import data_from_dataset, to_numpy
 from torch.nn.functional import normalize
 from torch.utils.data import IterableDataset, Subset
 from typing_extensions import override
 
 from skastro.base._net import BaseNet
-from skastro.training import BatchHalving, find_source
+from skastro.training import find_source
 from skastro.utils import name_rows, plain_array, plain_labels, score_plain
 
 # Limits of log(temperature). What lies beyond comes from logits that tell nothing.
@@ -276,16 +275,9 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                 stacklevel=2,
             )
             return
-        logits, codes = [], []
-        halving = BatchHalving()
-        for batch in self.get_iterator(dataset, training=False):
-            for part, output in halving.run(self.evaluation_step, batch):
-                output = output[0] if isinstance(output, tuple) else output
-                logits.append(output.cpu())
-                codes.append(unpack_data(part)[1].cpu())
-        self.temperature_ = fit_temperature(
-            torch.cat(logits).numpy(), torch.cat(codes).numpy()
-        )
+        results = [(output.cpu(), y.cpu()) for _, output, y in self._evaluate(dataset)]
+        logits, codes = map(torch.cat, zip(*results, strict=True))
+        self.temperature_ = fit_temperature(logits.numpy(), codes.numpy())
 
     def _get_predict_nonlinearity(self) -> Callable:
         nonlinearity = super()._get_predict_nonlinearity()

@@ -340,6 +340,8 @@ class BaseNet(NeuralNet):
     _stratify = False
     # Whether the module returns classes or numbers, unlike reconstructions.
     _has_outputs = True
+    # Parameters of ``fit`` that have one value a sample.
+    _sample_params: ClassVar[tuple[str, ...]] = ("sample_weight",)
     # Whether outputs are measurements, whose every digit counts.
     _is_measurement = False
     # Parameters of the constructor, by the recipe's name.
@@ -1068,7 +1070,7 @@ class BaseNet(NeuralNet):
             yield separate_weight(X)[0]
 
     def _check_training_data(
-        self, X: Any, y: Any, sample_weight: Any, classes: Any, *, reset: bool
+        self, X: Any, y: Any, given: dict[str, Any], classes: Any, *, reset: bool
     ) -> tuple[Any, Any]:
         """Validate, learn shapes and labels, and encode for skorch's loop."""
         if reset:
@@ -1080,11 +1082,11 @@ class BaseNet(NeuralNet):
                 X, y = check_X_y(self, X, y, reset=reset)
                 if y is not None:
                     y = self._encode_target(y, reset=reset, classes=classes)
-            X, y = self._attach_weights(X, y, sample_weight)
-        elif sample_weight is not None:
+            X, y = self._attach(X, y, **given)
+        elif given:
             raise ValueError(
-                "sample_weight cannot be given beside a data set; give X and y as "
-                "arrays."
+                f"{' and '.join(given)} cannot be given beside a data set; give X and "
+                "y as arrays."
             )
         elif getattr(self, "class_weight", None) is not None:
             raise ValueError(
@@ -1105,7 +1107,7 @@ class BaseNet(NeuralNet):
         """Whether samples are arrays of one shape, and no dicts or tuples of them."""
         return self.__dict__.get("sample_shape_") is not None
 
-    def _attach_weights(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any]:
+    def _attach(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any]:
         """Let weights travel with X to the loss, and leave out samples of weight 0."""
         class_weight = self._class_weight_per_sample(y)
         if sample_weight is None and class_weight is None:
@@ -1244,8 +1246,12 @@ class BaseNet(NeuralNet):
             fast_kernels(device, self.precision, search=True),
         ):
             with self._unchanged_on_error():
-                weight = fit_params.pop("sample_weight", None)
-                X, y = self._check_training_data(X, y, weight, classes, reset=reset)
+                given = {
+                    name: value
+                    for name in self._sample_params
+                    if (value := fit_params.pop(name, None)) is not None
+                }
+                X, y = self._check_training_data(X, y, given, classes, reset=reset)
                 if method == "fit" and reset:
                     # skorch announces what replaces weights that were not trained.
                     self.initialized_ = self.initialized_ and not self.history
@@ -1593,6 +1599,14 @@ class BaseNet(NeuralNet):
 
     def _after_training(self, train: Any, valid: Any) -> None:
         """Learn from the trained module; ``valid`` may be None."""
+
+    def _evaluate(self, dataset: Any) -> Iterator[tuple[Any, torch.Tensor, Any]]:
+        """Yield X, the module's output and the target, batch by batch."""
+        halving = BatchHalving()
+        for batch in self.get_iterator(dataset, training=False):
+            for part, output in halving.run(self.evaluation_step, batch):
+                X, y = unpack_data(part)
+                yield X, output[0] if isinstance(output, tuple) else output, y
 
     # From a batch to the module's output ------------------------------------------
 

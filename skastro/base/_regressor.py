@@ -71,6 +71,8 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
     """
 
     _is_measurement = True
+    # Whether targets may be unknown, NaN.
+    _takes_missing_targets = False
     _target_checks: ClassVar = {"multi_output": True, "y_numeric": True}
 
     def __init__(
@@ -123,10 +125,21 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         if not self.scale_target or "target_mean_" in self.__dict__:
             return
         y, weight = _targets_of(dataset)
-        scaler = StandardScaler().fit(y.reshape(len(y), -1), sample_weight=weight)
+        y = self._transform_target(torch.from_numpy(y.reshape(len(y), -1))).numpy()
+        scaler = StandardScaler().fit(y, sample_weight=weight)
         self.target_mean_, self.target_scale_ = scaler.mean_, scaler.scale_
 
+    def _transform_target(self, y: torch.Tensor) -> torch.Tensor:
+        """Turn targets of shape ``(n, n_outputs)`` into what is scaled; a hook."""
+        return y
+
+    def _restore_target(self, y: np.ndarray) -> np.ndarray:
+        """Undo ``_transform_target``; a hook."""
+        return y
+
     def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
+        if "target_shape_" in self.__dict__:
+            y = self._transform_target(y.reshape(len(y), -1))
         if "target_mean_" not in self.__dict__:
             return y
         # There is no float64 on Apple's devices.
@@ -152,7 +165,11 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         output = y_pred[0] if isinstance(y_pred, tuple) else y_pred
         if output.numel() != target.numel():
             self._refuse_outputs(tuple(output.shape[1:]))
-        return target.to(output).reshape(output.shape)
+        target = target.to(output).reshape(output.shape)
+        if self._takes_missing_targets:
+            # What is unknown is no error, and has no gradient.
+            target = torch.where(target.isnan(), output.detach(), target)
+        return target
 
     def _refuse_outputs(self, shape: tuple[int, ...]) -> None:
         raise ValueError(
@@ -226,6 +243,7 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
             self._refuse_outputs(output.shape[1:])
         if "target_mean_" in self.__dict__:
             y = y.astype(np.float64) * self.target_scale_ + self.target_mean_
+        y = self._restore_target(y)
         return y.astype(self.target_dtype_).reshape(len(y), *self.target_shape_)
 
     def __sklearn_tags__(self) -> Tags:

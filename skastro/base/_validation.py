@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import check_array, get_tags
-from sklearn.utils import check_X_y as check_arrays
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from skastro._compat import validated_sample_weight
@@ -65,10 +64,10 @@ def check_X_y(
     }
     # What is beyond float32 becomes infinity, which is refused with its rows.
     with np.errstate(over="ignore"):
-        if has_target:
-            X, y = check_arrays(array, y, **checks, **estimator._target_checks)
-        else:
-            X = check_array(array, input_name="X", **checks)
+        X = check_array(array, input_name="X", **checks)
+    if has_target:
+        y = _check_target_alone(estimator, y)
+        check_consistent_length(X, y)
     validate_data(
         estimator,
         given if hasattr(given, "columns") else array,
@@ -98,7 +97,9 @@ def check_target(estimator: Any, y: Any) -> np.ndarray:
         y = plain_array(y, "y")
     except TypeError as error:
         raise ValueError(f"{error} Take a classifier for labels.") from error
-    check_finite(y, input_name="y", advice="Leave these rows out.")
+    allow_nan = getattr(estimator, "_takes_missing_targets", False)
+    advice = "Leave these rows out."
+    check_finite(y, input_name="y", allow_nan=allow_nan, advice=advice)
     return y
 
 
@@ -119,10 +120,14 @@ def _check_several_inputs(
     return X, y
 
 
-def _check_target_alone(estimator: Any, y: np.ndarray) -> np.ndarray:
-    return validate_data(
-        estimator, "no_validation", y, reset=False, **estimator._target_checks
-    )
+def _check_target_alone(estimator: Any, y: Any) -> np.ndarray:
+    checks = estimator._target_checks
+    is_float = y is not None and y.dtype.kind == "f"
+    missing = np.isnan(y) if is_float else np.False_
+    # scikit-learn refuses what is not known.
+    known = np.where(missing, 0, y) if missing.any() else y
+    checked = validate_data(estimator, "no_validation", known, reset=False, **checks)
+    return np.where(missing, np.nan, checked) if missing.any() else checked
 
 
 def _check_underflow(given: np.ndarray, X: np.ndarray) -> None:

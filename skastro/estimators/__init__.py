@@ -3,7 +3,7 @@
 
 from skastro.estimators.galaxy import GalaxyClassifier, GalaxyRegressor
 from skastro.estimators.meta import EnsembleClassifier, RejectingClassifier
-from skastro.estimators.spectrum import SpectrumClassifier
+from skastro.estimators.spectrum import SpectrumClassifier, SpectrumRegressor
 from skastro.estimators.vae import VAETransformer
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "GalaxyRegressor",
     "RejectingClassifier",
     "SpectrumClassifier",
+    "SpectrumRegressor",
     "VAETransformer",
 ]

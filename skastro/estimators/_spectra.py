@@ -18,6 +18,11 @@ _SHORTEST_SPECTRUM = 100
 # deviation, and the limit of what is so many of these away from the median.
 _SIGMA_PER_MAD = 1.482602218505602
 _LIMIT = 8.0
+# The continuum is a mean over one part of so many, at least this part of the mean flux,
+# and at most so many times exceeded.
+_CONTINUUM_PARTS = 15
+_LEAST_CONTINUUM = 0.05
+_MOST_FLUX = 3.0
 _ADVICE = "Put StandardizeSpectra(robust=True, clip=8) in front, in a Pipeline."
 
 
@@ -28,47 +33,52 @@ class SpectrumInput(NeuralNet):
 
     Parameters
     ----------
-    normalization : {"robust", "training"} or None, default="robust"
+    normalization : {"robust", "continuum", "training"} or None, default="robust"
         What spectra are brought to before the network and `augment` see them, so that
         the unit of the flux does not matter. ``"robust"``: each spectrum, and each of
         its channels, to median 0 and a median absolute deviation that stands for a
         standard deviation of 1, limited to 8 standard deviations, as by
-        ``StandardizeSpectra(robust=True, clip=8)``; rows of fewer than 100 numbers as
-        with ``"training"``. ``"training"``: each pixel to mean 0 and standard deviation
-        1 by what the training spectra have, so that the level of a spectrum counts.
-        None: nothing. A module that takes no sizes gets X as it is.
+        ``StandardizeSpectra(robust=True, clip=8)``. ``"continuum"``: each spectrum
+        divided by its continuum, a running mean, taken twice, over a fifteenth of its
+        length, and then each pixel as with ``"training"``, so that lines count, and
+        neither dust nor the calibration of the flux. ``"training"``: each pixel to mean
+        0 and standard deviation 1 by what the training spectra have, so that the level
+        of a spectrum counts; rows of fewer than 100 numbers always. None: nothing. A
+        module that takes no sizes gets X as it is.
 
     Attributes
     ----------
-    normalization_ : {"robust", "training"} or None
+    normalization_ : {"robust", "continuum", "training"} or None
         What was done in ``fit``.
     pixel_mean_, pixel_scale_ : ndarray of shape (n_channels * n_pixels,)
         What is taken from each pixel, and what the rest is divided by; only with
-        ``"training"``. Of many spectra, 4096 spread over all are looked at.
+        ``"continuum"`` and ``"training"``. Of many spectra, 4096 spread over all are
+        looked at.
     """
 
     _spectrum_constraints: ClassVar[dict] = {
-        "normalization": [None, StrOptions({"robust", "training"})],
+        "normalization": [None, StrOptions({"robust", "continuum", "training"})],
     }
 
     def _normalization_of(self, length: int) -> str | None:
         """Name what is done to spectra of a length: what was done in ``fit``."""
         if "normalization_" in self.__dict__:
             return self.normalization_
-        is_short = self.normalization == "robust" and length < _SHORTEST_SPECTRUM
+        is_short = self.normalization is not None and length < _SHORTEST_SPECTRUM
         return "training" if is_short else self.normalization
 
     def _normalize(self, X: torch.Tensor) -> torch.Tensor:
         kind, X = self._normalization_of(X.shape[-1]), X.float()
         if kind == "robust":
             return _standardize(X)
-        if kind == "training":
-            self._require_learned("pixel_mean_", "pixel_scale_")
-            mean, scale = channel_constants(
-                self.pixel_mean_, self.pixel_scale_, X.device
-            )
-            return ((X.flatten(1) - mean.flatten()) / scale.flatten()).reshape(X.shape)
-        return X
+        if kind is None:
+            return X
+        self._require_learned("pixel_mean_", "pixel_scale_")
+        mean, scale = channel_constants(self.pixel_mean_, self.pixel_scale_, X.device)
+        if kind == "continuum":
+            X = _divide_by_continuum(X)
+        X = ((X.flatten(1) - mean.flatten()) / scale.flatten()).reshape(X.shape)
+        return X.clamp(-_LIMIT, _LIMIT) if kind == "continuum" else X
 
     def _augment(self, X: torch.Tensor) -> torch.Tensor:
         if self.augment != "wang2020" or not (
@@ -90,8 +100,10 @@ class SpectrumInput(NeuralNet):
         if not self._takes_sizes or kind is None:
             warn_of_size(self, next(some_samples(dataset, 1)), _ADVICE)
             kind = None
-        elif kind == "training":
+        elif kind != "robust":
             X = np.concatenate(list(some_samples(dataset)))
+            if kind == "continuum":
+                X = _divide_by_continuum(torch.from_numpy(X).float()).numpy()
             scaler = StandardScaler().fit(X.reshape(len(X), -1).astype(np.float64))
             self.pixel_mean_, self.pixel_scale_ = scaler.mean_, scaler.scale_
         self.normalization_ = kind
@@ -108,6 +120,27 @@ def _standardize(X: torch.Tensor) -> torch.Tensor:
     scale = _SIGMA_PER_MAD * _median(X.abs())
     scale = torch.where(scale > 0, scale, X.square().mean(-1, keepdim=True).sqrt())
     return (X / torch.where(scale > 0, scale, 1.0)).clamp(-_LIMIT, _LIMIT)
+
+
+def _divide_by_continuum(X: torch.Tensor) -> torch.Tensor:
+    """Divide spectra by their running mean, twice taken."""
+    size = X.abs().mean(dim=-1, keepdim=True)
+    X = X / torch.where(size > 0, size, 1.0)
+    # Sums of many pixels need the digits; there is no float64 on Apple's devices.
+    exact = X if X.device.type == "mps" else X.double()
+    continuum = _running_mean(_running_mean(exact)).to(X.dtype)
+    # Where there is hardly any flux, noise would become anything.
+    return (X / continuum.clamp(min=_LEAST_CONTINUUM)).clamp(0, _MOST_FLUX)
+
+
+def _running_mean(X: torch.Tensor) -> torch.Tensor:
+    """Average over a fifteenth of the last axis around each pixel, less at the ends."""
+    length = X.shape[-1]
+    half = length // (2 * _CONTINUUM_PARTS)
+    pixels = torch.arange(length, device=X.device)
+    upper, lower = (pixels + half + 1).clamp(max=length), (pixels - half).clamp(min=0)
+    total = torch.nn.functional.pad(X.cumsum(dim=-1), (1, 0))
+    return (total[..., upper] - total[..., lower]) / (upper - lower)
 
 
 def _median(X: torch.Tensor) -> torch.Tensor:

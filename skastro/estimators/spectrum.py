@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Networks for spectra."""
+"""Networks that classify spectra, and networks that measure them."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from sklearn.metrics import r2_score
 from skorch.dataset import Dataset
+from skorch.utils import to_tensor
 
-from skastro.base import BaseClassifier
+from skastro.base import BaseClassifier, BaseRegressor
+from skastro.base._validation import check_target
 from skastro.estimators._spectra import SpectrumInput
-from skastro.training import BatchIterator, CosineCycles, GreedyPretraining, Steps
-from skastro.utils import inherit_parameters
+from skastro.training import (
+    BatchIterator,
+    CosineCycles,
+    GreedyPretraining,
+    NegativeLogLikelihood,
+    Steps,
+)
+from skastro.utils import check_finite, inherit_parameters, name_rows, plain_array
 
 # Settings of published systems; "Open" marks what the source does not give.
 
@@ -245,3 +255,392 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
         **kwargs: Any,
     ) -> None:
         self._set_init_params(locals())
+
+
+# What measurement errors of the targets are called beside X.
+_TARGET_STD = "_target_std"
+# The part of the validation samples within 1.645 error bars, as of a normal
+# distribution.
+_COVERAGE, _INTERVAL = 0.9, 1.6448536269514722
+# Of fewer validation samples no such part is known.
+_LEAST_CALIBRATED = 10
+
+
+@inherit_parameters
+class SpectrumRegressor(SpectrumInput, BaseRegressor):
+    """Measure numbers, such as temperatures of stars, in spectra, with error bars.
+
+    The estimator is at the same time a scikit-learn regressor and a
+    :class:`skorch.NeuralNetRegressor`: parameters of its parts are reached as
+    ``module__widths``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
+    the constructor, in ``set_params`` and in searches.
+
+    For each target the network gives a number and the logarithm of its error, which
+    maximize the likelihood [1]_. Targets of any scale and offset, one or several a
+    spectrum, are scaled for the network and scaled back in ``predict``; NaN stands for
+    a target that is not known, which the loss leaves out.
+
+    Parameters
+    ----------
+    module : str, torch.nn.Module class or instance, default="convnet"
+        The network: a name that ``skastro.networks.available_modules(1)`` lists, or any
+        module; an instance is copied, so that each ``fit`` starts from its weights.
+        Modules whose ``__init__`` takes ``n_channels``, ``n_outputs`` or
+        ``input_size`` get these sizes from the data, and then normalized batches of
+        shape ``(batch, n_channels, length)``; a module that takes none of them gets X
+        in the shape and in the numbers in which it was given. It returns one number a
+        target, in scaled units, and with the default criterion behind these the
+        logarithm of each one's error: ``n_outputs`` is twice the number of targets.
+    criterion : class, default=skastro.training.NegativeLogLikelihood
+        The loss, of scaled targets. With a loss without errors, such as
+        :class:`torch.nn.MSELoss`, there are no error bars.
+    restore_best_weights : bool, default=False
+        Keep the weights of the epoch with the lowest validation loss. The default keeps
+        the last ones: predictions go on to improve while error bars become too small,
+        which `calibrate` mends.
+    log_target : bool or sequence of bool, default=False
+        Whether the network measures the logarithm of the target, or of which of several
+        ones; for positive numbers over a wide range. An error bar of 0.1 of the natural
+        logarithm is then one of a tenth of the prediction.
+    calibrate : bool, default=True
+        Scale the error bars such that nine tenths of the validation samples are within
+        1.645 of them, as in a normal distribution [2]_: a network is more certain of
+        samples that it was trained on than it should be of others. It needs
+        `train_split`, and does nothing with fewer than 10 validation samples.
+    augment : {"noise", "wang2020", "resclass"}, callable or None, default="noise"
+        How training batches are varied before the network sees them; validation and
+        prediction are not. See :class:`SpectrumClassifier`.
+
+    Attributes
+    ----------
+    std_scale_ : ndarray of shape (n_outputs,)
+        What the network's errors are multiplied by; only with `calibrate`.
+
+    Warns
+    -----
+    UserWarning
+        If a network that nothing normalizes for gets numbers far from 1.
+
+    See Also
+    --------
+    SpectrumClassifier : Classes in place of numbers.
+    skastro.RebinSpectra : One grid of wavelengths for all spectra.
+    skastro.datasets.read_spectra : Read survey files.
+
+    Notes
+    -----
+    :ref:`The user guide <measuring>` shows the measurements behind the defaults.
+
+    Callbacks that score during training compare predictions with targets as they were
+    given; the losses in ``history`` and what ``forward`` returns are in scaled units.
+
+    ``fit`` takes ``sample_weight`` and ``y_std`` as further arguments. ``y_std`` is an
+    array of the shape of y: the standard deviations with which the targets were
+    measured. Error bars of predictions are then those of the true values.
+
+    References
+    ----------
+    .. [1] Nix, D. A. & Weigend, A. S. (1994). "Estimating the mean and variance of the
+           target probability distribution". IEEE ICNN.
+           https://doi.org/10.1109/ICNN.1994.374138
+    .. [2] Lei, J. et al. (2018). "Distribution-free predictive inference for
+           regression". JASA 113, 1094. https://doi.org/10.1080/01621459.2017.1307116
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skastro import SpectrumRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> wavelength = np.linspace(4000, 5000, 200)
+    >>> depth = rng.uniform(0.1, 0.9, size=400)
+    >>> line = np.exp(-0.5 * ((wavelength - 4500) / 10) ** 2)
+    >>> flux = 1 - depth[:, None] * line + rng.normal(scale=0.05, size=(400, 200))
+    >>> reg = SpectrumRegressor(max_epochs=20, verbose=0, random_state=0)
+    >>> reg = reg.fit(flux[::2], depth[::2])
+    >>> found, std = reg.predict(flux[1::2], return_std=True)
+    >>> bool(np.median(np.abs(found - depth[1::2])) < 0.05)
+    True
+    >>> bool(np.mean(np.abs(found - depth[1::2]) < 1.645 * std) > 0.7)
+    True
+    """
+
+    _takes_missing_targets = True
+    _sample_params = ("sample_weight", "y_std")
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseRegressor._parameter_constraints,
+        **SpectrumInput._spectrum_constraints,
+        "log_target": ["boolean", "array-like"],
+        "calibrate": ["boolean"],
+    }
+    _finite_advice = SpectrumClassifier._finite_advice
+
+    def __init__(
+        self,
+        module: str | type[torch.nn.Module] | torch.nn.Module = "convnet",
+        *,
+        criterion: type = NegativeLogLikelihood,
+        optimizer: type = torch.optim.AdamW,
+        lr: float = 3e-3,
+        max_epochs: int = 60,
+        batch_size: int = 16,
+        schedule: str | Callable[[float], float] | None = "cosine",
+        train_split: float | Callable | None = 0.15,
+        restore_best_weights: bool = False,
+        scale_target: bool = True,
+        log_target: bool | Sequence[bool] = False,
+        calibrate: bool = True,
+        augment: str | Callable | None = "noise",
+        normalization: str | None = "continuum",
+        precision: str = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 1,
+        callbacks: list | str | None = None,
+        iterator_train: type = BatchIterator,
+        iterator_valid: type = BatchIterator,
+        dataset: type = Dataset,
+        predict_nonlinearity: Callable | str | None = "auto",
+        compile: bool = False,
+        use_caching: bool | str = "auto",
+        torch_load_kwargs: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._set_init_params(locals())
+
+    # Targets and their errors ------------------------------------------------------
+
+    @property
+    def _gives_errors(self) -> bool:
+        criterion = self.criterion
+        kind = criterion if isinstance(criterion, type) else type(criterion)
+        return issubclass(kind, NegativeLogLikelihood)
+
+    def _infer_output_size(self, y: Any) -> dict[str, int]:
+        n_targets = super()._infer_output_size(y)["n_outputs"]
+        return {"n_outputs": n_targets * (1 + self._gives_errors)}
+
+    def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
+        y = super()._encode_target(y, reset=reset, classes=classes)
+        flat = y.reshape(len(y), -1)
+        unknown = np.isnan(flat).all(axis=0)
+        if unknown.any():
+            raise ValueError(
+                f"All values of y are NaN for the targets {np.flatnonzero(unknown)}. "
+                "Leave these targets out."
+            )
+        bad = (flat <= 0)[:, self._is_log].any(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"log_target asks for logarithms, but y holds numbers that are not "
+                f"positive, in rows {name_rows(np.flatnonzero(bad))}. Leave these rows "
+                "out, or set log_target=False."
+            )
+        return y
+
+    @property
+    def _is_log(self) -> np.ndarray:
+        """Whether the logarithm is measured, for each target."""
+        n_targets = int(np.prod(self.target_shape_))
+        is_log = np.asarray(self.log_target, dtype=bool)
+        if is_log.ndim and is_log.shape != (n_targets,):
+            raise ValueError(
+                f"log_target has shape {is_log.shape} for {n_targets} targets; give "
+                "one bool, or one a target."
+            )
+        return np.broadcast_to(is_log, n_targets)
+
+    def _attach(
+        self, X: Any, y: Any, sample_weight: Any = None, y_std: Any = None
+    ) -> tuple[Any, Any]:
+        if y_std is None:
+            return super()._attach(X, y, sample_weight)
+        if not self._gives_errors:
+            raise ValueError(
+                "y_std needs a criterion that knows errors, such as "
+                f"skastro.training.NegativeLogLikelihood, not {self.criterion!r}."
+            )
+        y_std = plain_array(y_std, "y_std").astype(np.float64)
+        if y_std.shape != y.shape:
+            raise ValueError(f"y_std has shape {y_std.shape}, but y {y.shape}.")
+        # What is not known needs no error.
+        check_finite(y_std[~np.isnan(y)], input_name="y_std")
+        if (y_std < 0).any():
+            raise ValueError("y_std has negative values; give standard deviations.")
+        rows = np.arange(len(y))
+        weight = np.ones(len(y)) if sample_weight is None else sample_weight
+        X, rows = super()._attach(X, rows, weight)
+        std = np.nan_to_num(y_std[rows]).reshape(len(rows), -1)
+        return {**X, _TARGET_STD: std.astype(np.float32)}, y[rows]
+
+    def _transform_target(self, y: torch.Tensor) -> torch.Tensor:
+        is_log = torch.from_numpy(self._is_log.copy()).to(y.device)
+        return torch.where(is_log, y.log(), y) if is_log.any() else y
+
+    def _restore_target(self, y: np.ndarray) -> np.ndarray:
+        return np.exp(y, where=self._is_log, out=y.astype(np.float64))
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
+        """Compute the loss of a batch, as skorch does."""
+        std = X.get(_TARGET_STD) if isinstance(X, dict) else None
+        if std is not None:
+            y_true = to_tensor(y_true, device=None)
+            y_true = torch.cat([y_true.reshape(std.shape), std.to(y_true)], dim=1)
+        return super().get_loss(y_pred, y_true, X=X, **kwargs)
+
+    def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
+        n_targets = int(np.prod(self.target_shape_))
+        y = y.reshape(len(y), -1)
+        values, std = y[:, :n_targets], y[:, n_targets:]
+        scaled = super()._scale_target(values)
+        if not std.shape[1]:
+            return scaled
+        is_log = torch.from_numpy(self._is_log.copy()).to(y.device)
+        std = torch.where(is_log, std / values, std)
+        if "target_scale_" in self.__dict__:
+            std = std / torch.from_numpy(self.target_scale_).to(std)
+        return torch.cat([scaled, std.to(scaled)], dim=1)
+
+    def _match(self, target: torch.Tensor, y_pred: Any) -> torch.Tensor:
+        if not self._gives_errors:
+            return super()._match(target, y_pred)
+        n_targets = int(np.prod(self.target_shape_))
+        if y_pred.ndim != 2 or y_pred.shape[1] != 2 * n_targets:
+            self._refuse_outputs(tuple(y_pred.shape[1:]))
+        return target.to(y_pred)
+
+    def _refuse_outputs(self, shape: tuple[int, ...]) -> None:
+        if not self._gives_errors:
+            super()._refuse_outputs(shape)
+        raise ValueError(
+            f"The module gives outputs of shape {shape} for targets of shape "
+            f"{self.target_shape_}. Give it two outputs a target: all numbers, then "
+            "the logarithms of their errors; or choose another criterion, such as "
+            "torch.nn.MSELoss."
+        )
+
+    # Error bars --------------------------------------------------------------------
+
+    def _after_training(self, train: Any, valid: Any) -> None:
+        super()._after_training(train, valid)
+        self.__dict__.pop("std_scale_", None)
+        if not (self.calibrate and self._gives_errors) or valid is None:
+            return
+        scales = []
+        for X, output, y in self._evaluate(valid):
+            std = X.get(_TARGET_STD) if isinstance(X, dict) else None
+            if std is not None:
+                y = torch.cat([y.reshape(std.shape), std.to(y)], dim=1)
+            target = self._scale_target(to_tensor(y, device=output.device))
+            mean, log_std = output.double().chunk(2, dim=1)
+            off = (target[:, : mean.shape[1]] - mean).square() / _INTERVAL**2
+            if std is not None:
+                # This part of the difference is not the network's.
+                off = (off - target[:, mean.shape[1] :].square()).clamp(min=0)
+            scales.append((off.sqrt() / log_std.exp()).cpu().numpy())
+        scale = np.concatenate(scales)
+        n_known = np.isfinite(scale).sum(axis=0)
+        if n_known.min() >= _LEAST_CALIBRATED:
+            # The sample to come is one more than those that were counted.
+            parts = np.minimum(1, _COVERAGE * (n_known + 1) / n_known)
+            self.std_scale_ = np.array(
+                [
+                    np.nanquantile(of_target, part, method="higher")
+                    for of_target, part in zip(scale.T, parts, strict=True)
+                ]
+            )
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_pixels) or \
+                (n_samples, n_channels, n_pixels) or torch.utils.data.Dataset
+            Spectra, in the shape that they had in ``fit``.
+        return_std : bool, default=False
+            Whether to return the error bars as well.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            As many axes as y had in ``fit``; float64 where y was, else float32.
+        std : ndarray of the shape of y
+            Standard deviations; only with `return_std`. An interval of 1.645 of them on
+            both sides holds nine tenths of the true values.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is neither fitted nor initialized, or has weights from
+            ``load_params`` alone and scales its targets.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity, if the
+            module's outputs do not match the targets, or if the criterion knows no
+            errors and `return_std` asks for them.
+
+        Warns
+        -----
+        UserWarning
+            If `return_std` asks for error bars that no validation samples have scaled:
+            they are those of the training samples, which are too small.
+        """
+        if return_std and not self._gives_errors:
+            raise ValueError(
+                f"criterion={self.criterion!r} knows no errors, so that there are no "
+                "error bars; take skastro.training.NegativeLogLikelihood, the default."
+            )
+        self.check_is_fitted()
+        output = self._predict_outputs(X)
+        if not self._gives_errors or not hasattr(self, "target_shape_"):
+            return self._unscale(output)
+        n_targets = int(np.prod(self.target_shape_))
+        if output.ndim != 2 or output.shape[1] != 2 * n_targets:
+            self._refuse_outputs(output.shape[1:])
+        y = self._unscale(output[:, :n_targets])
+        if not return_std:
+            return y
+        if "std_scale_" not in self.__dict__:
+            warnings.warn(
+                "The error bars are those of the training samples, which are too "
+                "small: fit with calibrate=True and train_split=0.15, for instance, "
+                "and enough samples.",
+                UserWarning,
+                stacklevel=2,
+            )
+        std = np.exp(output[:, n_targets:].astype(np.float64))
+        std *= self.__dict__.get("std_scale_", 1.0)
+        std *= self.__dict__.get("target_scale_", 1.0)
+        std = np.where(self._is_log, std * y.reshape(std.shape), std)
+        return y, std.astype(y.dtype).reshape(y.shape)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the coefficient of determination, R², of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            Spectra, in the shape that they had in ``fit``.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The true targets; those that are NaN are left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        r2 : float
+            The mean over the targets; 1 for perfect predictions, 0 for those of the
+            mean of y.
+        """
+        y = np.asarray(check_target(self, y), dtype=np.float64)
+        missing = np.isnan(y)
+        if not missing.any():
+            return super().score(X, y, sample_weight)
+        found = self.predict(X).reshape(len(y), -1)
+        weight = None if sample_weight is None else plain_array(sample_weight)
+        scores = []
+        for true, predicted in zip(y.reshape(len(y), -1).T, found.T, strict=True):
+            known = ~np.isnan(true)
+            w = None if weight is None else weight[known]
+            scores.append(r2_score(true[known], predicted[known], sample_weight=w))
+        return float(np.mean(scores))

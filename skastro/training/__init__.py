@@ -22,6 +22,7 @@ from skastro.training._callbacks import (
     Schedule,
     Steps,
 )
+from skastro.training._likelihood import NegativeLogLikelihood
 from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._pretraining import GreedyPretraining
 from skastro.training._split import ValidationSplit
@@ -37,6 +38,7 @@ __all__ = [
     "EpochLog",
     "EpochProgress",
     "GreedyPretraining",
+    "NegativeLogLikelihood",
     "NotFiniteError",
     "Schedule",
     "Steps",

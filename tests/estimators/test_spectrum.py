@@ -13,6 +13,7 @@ from skastro.datasets import make_spectra, read_spectra
 from skastro.networks import available_modules
 
 TINY = {
+    "convnet": {"module__widths": (2, 2), "module__hidden": 3},
     "densenet": {"module__growth_rate": 1},
     "mlp": {"module__hidden": (2,)},
     "resnet50": {"module__width": 1},

@@ -47,6 +47,7 @@ SETTINGS = {
         "batch_size": 16,
     },
     "SpectrumClassifier": {"module": "mlp", "max_epochs": 8},
+    "SpectrumRegressor": {"module": "mlp", "max_epochs": 40},
     "VAETransformer": {
         "module": "vae",
         "module__widths": (4, 8),

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The loss of networks that predict a number and its error."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from skastro.utils import check_option
+
+# Natural logarithms of the smallest and the largest error, in units of the targets'
+# standard deviation.
+_LIMITS = (-7.0, 5.0)
+
+
+class NegativeLogLikelihood(torch.nn.Module):
+    """Negative log likelihood of targets, given predictions and their errors [1]_.
+
+    The network gives two numbers a target: the prediction, and the logarithm of the
+    standard deviation of what remains.
+
+    Parameters
+    ----------
+    distribution : {"laplace", "normal"}, default="laplace"
+        What targets scatter like. Outliers move the predictions less with
+        ``"laplace"``.
+    reduction : {"mean", "sum", "none"}, default="mean"
+        What is done with the losses of a batch: their mean or sum over all known
+        targets, or one loss for each target.
+
+    Raises
+    ------
+    ValueError
+        If an argument is none of these.
+
+    References
+    ----------
+    .. [1] Nix, D. A. & Weigend, A. S. (1994). "Estimating the mean and variance of the
+           target probability distribution". IEEE ICNN.
+           https://doi.org/10.1109/ICNN.1994.374138
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.training import NegativeLogLikelihood
+    >>> loss = NegativeLogLikelihood("normal", reduction="none")
+    >>> output = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    >>> loss(output, torch.tensor([[1.0], [3.0]])).tolist()
+    [[0.9189...], [2.9189...]]
+    """
+
+    def __init__(self, distribution: str = "laplace", reduction: str = "mean") -> None:
+        super().__init__()
+        check_option(distribution, "distribution", ("laplace", "normal"))
+        check_option(reduction, "reduction", ("mean", "sum", "none"))
+        self.distribution = distribution
+        self.reduction = reduction
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Parameters
+        ----------
+        output : Tensor of shape (batch, 2 * n_targets)
+            Predictions, then the logarithms of their errors.
+        target : Tensor of shape (batch, n_targets) or (batch, 2 * n_targets)
+            True values, NaN where they are unknown; then, where given, the standard
+            deviations with which they were measured.
+
+        Returns
+        -------
+        loss : Tensor
+            A number, or of shape (batch, n_targets); 0 where the target is unknown.
+        """
+        n_targets = output.shape[1] // 2
+        mean, log_std = output.split(n_targets, dim=1)
+        log_std = log_std.clamp(*_LIMITS)
+        if target.shape[1] > n_targets:
+            target, measured = target.split(n_targets, dim=1)
+            # Errors of the network and of the measurement are independent.
+            log_std = 0.5 * torch.logaddexp(2 * log_std, 2 * measured.log())
+        known = ~target.isnan()
+        off = torch.where(known, target - mean, 0.0) * (-log_std).exp()
+        if self.distribution == "laplace":
+            loss = math.sqrt(2) * off.abs() + log_std + 0.5 * math.log(2)
+        else:
+            loss = 0.5 * off.square() + log_std + 0.5 * math.log(2 * math.pi)
+        loss = torch.where(known, loss, 0.0)
+        if self.reduction == "none":
+            return loss
+        total = loss.sum()
+        return total if self.reduction == "sum" else total / known.sum().clamp(min=1)

@@ -297,6 +297,9 @@ class BaseNet(NeuralNet):
         Shape of one sample in ``fit``.
     module_sizes_ : dict
         The sizes that were inferred from the data.
+    kept_params_ : dict
+        Parameters in ``fit`` whose results ``partial_fit`` and ``warm_start`` keep;
+        these refuse other values.
     module_, criterion_, optimizer_, callbacks_ : objects
         The parts, built.
     history : skorch.history.History
@@ -342,6 +345,8 @@ class BaseNet(NeuralNet):
     _has_outputs = True
     # Whether outputs are measurements, whose every digit counts.
     _is_measurement = False
+    # Parameters by which fit learns what partial_fit and warm_start keep.
+    _kept: ClassVar[tuple[str, ...]] = ()
     # Parameters of the constructor, by the recipe's name.
     _recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     _parameter_constraints: ClassVar[dict] = SHARED_CONSTRAINTS
@@ -362,6 +367,8 @@ class BaseNet(NeuralNet):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let the signature show all parameters."""
         super().__init_subclass__(**kwargs)
+        kept = [name for base in cls.__mro__ for name in vars(base).get("_kept", ())]
+        cls._kept = tuple(dict.fromkeys(kept))
         complete_signature(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -1073,6 +1080,10 @@ class BaseNet(NeuralNet):
         """Validate, learn shapes and labels, and encode for skorch's loop."""
         if reset:
             self._forget_learned()
+            if self._kept:
+                self.kept_params_ = {name: getattr(self, name) for name in self._kept}
+        else:
+            self._refuse_changed(self.__dict__.get("kept_params_", {}))
         if not is_dataset(X):
             if self._is_overridden("get_loss") and _is_structured(y):
                 X, _ = check_X_y(self, X, reset=reset)
@@ -1099,6 +1110,17 @@ class BaseNet(NeuralNet):
                 **self._infer_output_size(y),
             }
         return X, y
+
+    def _refuse_changed(self, kept: Mapping[str, Any]) -> None:
+        """Refuse parameters that differ from those by which something was learned."""
+        for name, value in kept.items():
+            now = getattr(self, name)
+            if not (_same(now, value) or np.array_equal(now, value)):
+                raise ValueError(
+                    f"{name}={now!r}, but the weights were trained with {name}="
+                    f"{value!r}, and what was learned with it is kept. Call set_params"
+                    f"({name}={value!r}), or fit anew, with warm_start=False."
+                )
 
     @property
     def _has_shape(self) -> bool:
@@ -1904,8 +1926,12 @@ class BaseNet(NeuralNet):
         self._restore_fitted_state(state)
         self._measured = tuple(content["measured"])
 
+    def _check_saved_state(self, state: dict[str, Any]) -> None:
+        """Refuse the learned state of a file that this class reads otherwise."""
+
     def _check_same_data(self, state: dict[str, Any]) -> None:
         """Refuse weights for other data than those of the running training."""
+        self._refuse_changed(state.get("kept_params_", {}))
         for name in ("sample_shape_", "classes_inferred_", "target_shape_"):
             if name not in state or name not in self.__dict__:
                 continue
@@ -2021,10 +2047,15 @@ class BaseNet(NeuralNet):
             others = checkpoint.get_formatted_files(self) | others
             file = others.pop("f_params", None)
         options = self.torch_load_kwargs
-        text, n_numbers = state_in_file(file, use_safetensors, options)
+        text, n_numbers = None, 0
+        # Of files that are missing skorch tells, after what else is wrong.
+        can_start = self.initialized_ or bool(self._sizes_taken())
+        with contextlib.suppress(*() if can_start else (OSError,)):
+            text, n_numbers = state_in_file(file, use_safetensors, options)
         for name, other in others.items():
             if name not in ("f_history", "f_pickle"):
-                state_in_file(other, use_safetensors, options)
+                with contextlib.suppress(OSError):
+                    state_in_file(other, use_safetensors, options)
         if text is not None:
             content = decode_state(text)
             state = content["state"]
@@ -2033,6 +2064,7 @@ class BaseNet(NeuralNet):
                     f"The file was written by {content['class']}, a {content['kind']}, "
                     f"and cannot be loaded into {type(self).__name__}, a {self._kind}."
                 )
+            self._check_saved_state(state)
             if self._is_training():
                 self._check_same_data(state)
             elif not self.initialized_ and self._sizes_taken():

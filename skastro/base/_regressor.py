@@ -71,6 +71,7 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
     """
 
     _is_measurement = True
+    _kept: ClassVar[tuple[str, ...]] = ("scale_target",)
     _target_checks: ClassVar = {"multi_output": True, "y_numeric": True}
 
     def __init__(

@@ -10,6 +10,7 @@ from skastro.utils._arrays import (
     plain_labels,
     plain_samples,
     plain_values,
+    unit_of,
     without_unit,
 )
 from skastro.utils._atomic import atomic_hdf5, atomic_write, check_space
@@ -116,5 +117,6 @@ __all__ = [
     "score_plain",
     "suggest_name",
     "to_unit_of",
+    "unit_of",
     "without_unit",
 ]

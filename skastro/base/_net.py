@@ -7,6 +7,7 @@ import inspect
 import io
 import math
 import os
+import pickle
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -1285,8 +1286,8 @@ class BaseNet(NeuralNet):
                 self.initialized_ = False
                 raise
             except Exception:
-                # Refused before the first epoch: what was fitted before is as it was.
-                if reset and not self.history:
+                # Not one epoch is worth keeping: what was fitted before is as it was.
+                if reset and len(self.history) < 2:
                     self.__dict__.clear()
                     self.__dict__.update(before)
                 raise
@@ -1337,6 +1338,8 @@ class BaseNet(NeuralNet):
                 if method_name == "on_epoch_end":
                     self._check_monitors("")
                 raise
+        if method_name == "on_train_begin":
+            self._check_can_be_saved()
         if method_name == "on_epoch_end" and self._training is not None:
             if self._training.file is not None:
                 self._training.file.save()
@@ -1346,6 +1349,22 @@ class BaseNet(NeuralNet):
             with self._lend_to("_after_training"):
                 self._after_training(*self._training.split)
             self._measured = tuple(set(self._learned_names()) - known)
+
+    def _check_can_be_saved(self) -> None:
+        """Refuse, before the training, what a Checkpoint could not write after it."""
+        for name, callback in self.callbacks_:
+            if getattr(callback, "f_params", None):
+                self._write_state()
+            if not getattr(callback, "f_pickle", None):
+                continue
+            try:
+                pickle.dumps(self)
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                raise TypeError(
+                    f"The callback {name!r} is to pickle the estimator, which cannot "
+                    f"be done: {error}. Take functions and classes of a module in "
+                    "place of lambdas and local ones, or give f_pickle=None."
+                ) from error
 
     def _check_monitors(self, start: str) -> None:
         """Refuse callbacks that follow a figure, named so, that no epoch has."""
@@ -2048,9 +2067,9 @@ class BaseNet(NeuralNet):
             file = others.pop("f_params", None)
         options = self.torch_load_kwargs
         text, n_numbers = None, 0
-        # Of files that are missing skorch tells, after what else is wrong.
-        can_start = self.initialized_ or bool(self._sizes_taken())
-        with contextlib.suppress(*() if can_start else (OSError,)):
+        starts = not self.initialized_ and bool(self._sizes_taken())
+        # Elsewhere skorch tells of missing files, after what else is wrong.
+        with contextlib.suppress(*() if starts else (OSError,)):
             text, n_numbers = state_in_file(file, use_safetensors, options)
         for name, other in others.items():
             if name not in ("f_history", "f_pickle"):

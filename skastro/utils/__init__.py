@@ -4,6 +4,7 @@
 from skastro.utils._arrays import (
     check_rows_are_images,
     check_spectra_layout,
+    fill_masks,
     in_unit,
     name_rows,
     plain_array,
@@ -89,6 +90,7 @@ __all__ = [
     "check_weights",
     "draw_from_seed",
     "error_text",
+    "fill_masks",
     "format_path_list",
     "free_memory",
     "in_unit",

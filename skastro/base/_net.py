@@ -23,7 +23,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import Tags, check_random_state, get_tags
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochScoring
+from skorch.callbacks import Callback, Checkpoint, EpochScoring, TrainEndCheckpoint
 from skorch.dataset import Dataset, unpack_data
 from skorch.history import History
 from skorch.utils import TeeGenerator, is_dataset, params_for, to_device
@@ -1353,9 +1353,11 @@ class BaseNet(NeuralNet):
     def _check_can_be_saved(self) -> None:
         """Refuse, before the training, what a Checkpoint could not write after it."""
         for name, callback in self.callbacks_:
-            if getattr(callback, "f_params", None):
+            if not isinstance(callback, Checkpoint | TrainEndCheckpoint):
+                continue
+            if callback.f_params:
                 self._write_state()
-            if not getattr(callback, "f_pickle", None):
+            if not callback.f_pickle:
                 continue
             try:
                 pickle.dumps(self)

@@ -2,14 +2,17 @@
 """Pipelines of transformers, samplers and an estimator, whose steps need no names."""
 
 from collections import Counter
+from functools import wraps
 from itertools import count
 from typing import Any
 
 import imblearn.pipeline
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 
 from skastro._compat import check_method_params
 from skastro.streaming import predict_stream
+from skastro.utils import fill_masks
 
 __all__ = ["Pipeline", "make_pipeline"]
 
@@ -20,7 +23,8 @@ class Pipeline(imblearn.pipeline.Pipeline):
     This is imbalanced-learn's pipeline: scikit-learn's with samplers that act in
     ``fit`` only. In addition, its steps need no names, and arguments of the last step's
     ``fit`` that hold one value a sample, such as ``sample_weight``, follow the rows
-    that samplers draw, by their ``sample_indices_``.
+    that samplers draw, by their ``sample_indices_``. Where the first step is not
+    skastro's, and may know no masks, masked values of X are NaN to it.
 
     Parameters
     ----------
@@ -93,6 +97,12 @@ class Pipeline(imblearn.pipeline.Pipeline):
         super()._validate_params()
         _check_steps(self.steps)
 
+    def _with_masks_filled(self, X: Any) -> Any:
+        steps = [step for _, step in self.steps if step not in (None, "passthrough")]
+        classes = type(steps[0]).__mro__ if steps else ()
+        own = any(cls.__module__.startswith("skastro.") for cls in classes)
+        return X if own else fill_masks(X)
+
     def _fit(
         self, X: Any, y: Any = None, routed_params: Any = None, raw_params: Any = None
     ) -> tuple[Any, Any]:
@@ -139,6 +149,27 @@ class Pipeline(imblearn.pipeline.Pipeline):
                 and name not in (self.transform_input or ())
             }
         return {method: values for method, values in found.items() if values}
+
+
+def _fill_masks_in(name: str) -> None:
+    """Let a method of the pipeline fill masks in X before its first step."""
+    method = getattr(imblearn.pipeline.Pipeline, name)
+
+    # The method is there where the one of the base is, which tells why it is not.
+    @available_if(lambda pipe: bool(getattr(super(Pipeline, pipe), name)))
+    @wraps(method)
+    def filling(self: Pipeline, X: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(self, self._with_masks_filled(X), *args, **kwargs)
+
+    setattr(Pipeline, name, filling)
+
+
+for _name in (
+    *("fit", "fit_transform", "fit_predict", "fit_resample", "transform", "score"),
+    *("predict", "predict_proba", "predict_log_proba", "decision_function"),
+    "score_samples",
+):
+    _fill_masks_in(_name)
 
 
 def make_pipeline(

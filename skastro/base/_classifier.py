@@ -161,6 +161,8 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
             )
         given = self.classes if classes is None else classes
         given = None if given is None or not len(given) else plain_labels(given)
+        if not reset and given is not None:
+            self._check_same_classes(given)
         if given is not None and _are_codes(y, given):
             # As in skorch, y may hold the classes' numbers already.
             self.classes_inferred_ = np.asarray(given)
@@ -184,6 +186,15 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
             )
         self.classes_inferred_ = labels
         return codes.astype(np.int64)
+
+    def _check_same_classes(self, given: np.ndarray) -> None:
+        known = self.__dict__.get("classes_inferred_", given)
+        if not np.array_equal(np.unique(given), np.unique(known)):
+            raise ValueError(
+                f"The classes are now {np.unique(given).tolist()}, but the training "
+                f"that goes on began with {known.tolist()}. Name the same ones, or "
+                "none, or fit anew, with warm_start=False."
+            )
 
     def _inspect_dataset(self, dataset: Any, y: Any) -> None:
         super()._inspect_dataset(dataset, y)

@@ -7,6 +7,7 @@ import inspect
 import io
 import math
 import os
+import pickle
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +23,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import Tags, check_random_state, get_tags
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochScoring
+from skorch.callbacks import Callback, Checkpoint, EpochScoring, TrainEndCheckpoint
 from skorch.dataset import Dataset, unpack_data
 from skorch.history import History
 from skorch.utils import TeeGenerator, is_dataset, params_for, to_device
@@ -297,6 +298,9 @@ class BaseNet(NeuralNet):
         Shape of one sample in ``fit``.
     module_sizes_ : dict
         The sizes that were inferred from the data.
+    kept_params_ : dict
+        Parameters in ``fit`` whose results ``partial_fit`` and ``warm_start`` keep;
+        these refuse other values.
     module_, criterion_, optimizer_, callbacks_ : objects
         The parts, built.
     history : skorch.history.History
@@ -344,6 +348,8 @@ class BaseNet(NeuralNet):
     _sample_params: ClassVar[tuple[str, ...]] = ("sample_weight",)
     # Whether outputs are measurements, whose every digit counts.
     _is_measurement = False
+    # Parameters by which fit learns what partial_fit and warm_start keep.
+    _kept: ClassVar[tuple[str, ...]] = ()
     # Parameters of the constructor, by the recipe's name.
     _recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     _parameter_constraints: ClassVar[dict] = SHARED_CONSTRAINTS
@@ -364,6 +370,8 @@ class BaseNet(NeuralNet):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let the signature show all parameters."""
         super().__init_subclass__(**kwargs)
+        kept = [name for base in cls.__mro__ for name in vars(base).get("_kept", ())]
+        cls._kept = tuple(dict.fromkeys(kept))
         complete_signature(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -1075,6 +1083,10 @@ class BaseNet(NeuralNet):
         """Validate, learn shapes and labels, and encode for skorch's loop."""
         if reset:
             self._forget_learned()
+            if self._kept:
+                self.kept_params_ = {name: getattr(self, name) for name in self._kept}
+        else:
+            self._refuse_changed(self.__dict__.get("kept_params_", {}))
         if not is_dataset(X):
             if self._is_overridden("get_loss") and _is_structured(y):
                 X, _ = check_X_y(self, X, reset=reset)
@@ -1101,6 +1113,17 @@ class BaseNet(NeuralNet):
                 **self._infer_output_size(y),
             }
         return X, y
+
+    def _refuse_changed(self, kept: Mapping[str, Any]) -> None:
+        """Refuse parameters that differ from those by which something was learned."""
+        for name, value in kept.items():
+            now = getattr(self, name)
+            if not (_same(now, value) or np.array_equal(now, value)):
+                raise ValueError(
+                    f"{name}={now!r}, but the weights were trained with {name}="
+                    f"{value!r}, and what was learned with it is kept. Call set_params"
+                    f"({name}={value!r}), or fit anew, with warm_start=False."
+                )
 
     @property
     def _has_shape(self) -> bool:
@@ -1269,8 +1292,8 @@ class BaseNet(NeuralNet):
                 self.initialized_ = False
                 raise
             except Exception:
-                # Refused before the first epoch: what was fitted before is as it was.
-                if reset and not self.history:
+                # Not one epoch is worth keeping: what was fitted before is as it was.
+                if reset and len(self.history) < 2:
                     self.__dict__.clear()
                     self.__dict__.update(before)
                 raise
@@ -1321,6 +1344,8 @@ class BaseNet(NeuralNet):
                 if method_name == "on_epoch_end":
                     self._check_monitors("")
                 raise
+        if method_name == "on_train_begin":
+            self._check_can_be_saved()
         if method_name == "on_epoch_end" and self._training is not None:
             if self._training.file is not None:
                 self._training.file.save()
@@ -1330,6 +1355,24 @@ class BaseNet(NeuralNet):
             with self._lend_to("_after_training"):
                 self._after_training(*self._training.split)
             self._measured = tuple(set(self._learned_names()) - known)
+
+    def _check_can_be_saved(self) -> None:
+        """Refuse, before the training, what a Checkpoint could not write after it."""
+        for name, callback in self.callbacks_:
+            if not isinstance(callback, Checkpoint | TrainEndCheckpoint):
+                continue
+            if callback.f_params:
+                self._write_state()
+            if not callback.f_pickle:
+                continue
+            try:
+                pickle.dumps(self)
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                raise TypeError(
+                    f"The callback {name!r} is to pickle the estimator, which cannot "
+                    f"be done: {error}. Take functions and classes of a module in "
+                    "place of lambdas and local ones, or give f_pickle=None."
+                ) from error
 
     def _check_monitors(self, start: str) -> None:
         """Refuse callbacks that follow a figure, named so, that no epoch has."""
@@ -1918,8 +1961,12 @@ class BaseNet(NeuralNet):
         self._restore_fitted_state(state)
         self._measured = tuple(content["measured"])
 
+    def _check_saved_state(self, state: dict[str, Any]) -> None:
+        """Refuse the learned state of a file that this class reads otherwise."""
+
     def _check_same_data(self, state: dict[str, Any]) -> None:
         """Refuse weights for other data than those of the running training."""
+        self._refuse_changed(state.get("kept_params_", {}))
         for name in ("sample_shape_", "classes_inferred_", "target_shape_"):
             if name not in state or name not in self.__dict__:
                 continue
@@ -2035,10 +2082,15 @@ class BaseNet(NeuralNet):
             others = checkpoint.get_formatted_files(self) | others
             file = others.pop("f_params", None)
         options = self.torch_load_kwargs
-        text, n_numbers = state_in_file(file, use_safetensors, options)
+        text, n_numbers = None, 0
+        starts = not self.initialized_ and bool(self._sizes_taken())
+        # Elsewhere skorch tells of missing files, after what else is wrong.
+        with contextlib.suppress(*() if starts else (OSError,)):
+            text, n_numbers = state_in_file(file, use_safetensors, options)
         for name, other in others.items():
             if name not in ("f_history", "f_pickle"):
-                state_in_file(other, use_safetensors, options)
+                with contextlib.suppress(OSError):
+                    state_in_file(other, use_safetensors, options)
         if text is not None:
             content = decode_state(text)
             state = content["state"]
@@ -2047,6 +2099,7 @@ class BaseNet(NeuralNet):
                     f"The file was written by {content['class']}, a {content['kind']}, "
                     f"and cannot be loaded into {type(self).__name__}, a {self._kind}."
                 )
+            self._check_saved_state(state)
             if self._is_training():
                 self._check_same_data(state)
             elif not self.initialized_ and self._sizes_taken():

@@ -73,6 +73,7 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
     _is_measurement = True
     # Whether targets may be unknown, NaN.
     _takes_missing_targets = False
+    _kept: ClassVar[tuple[str, ...]] = ("scale_target",)
     _target_checks: ClassVar = {"multi_output": True, "y_numeric": True}
 
     def __init__(

@@ -63,6 +63,8 @@ class TrainingFile:
             **{k: _told(v) for k, v in values.items() if k not in _FREE},
             "data": _fingerprint(train, valid),
         }
+        # What cannot be written is refused before the training, not after an epoch.
+        self._content()
         if self.state is None:
             return
         before = self.state["identity"]
@@ -79,9 +81,13 @@ class TrainingFile:
 
     def save(self) -> None:
         """Write the state after an epoch; the file is complete at any time."""
+        with atomic_write(self.path, "wb") as file:
+            torch.save(self._content(), file)
+
+    def _content(self) -> dict[str, Any]:
         net = self.net
         learned = encode_state(type(net).__name__, None, net._fitted_state(), [])
-        state = {
+        return {
             "format": _FORMAT,
             "identity": self.identity,
             "parts": {name: part.state_dict() for name, part in self._parts().items()},
@@ -91,8 +97,6 @@ class TrainingFile:
             "history": _plain(net.history.to_list()),
             "callbacks": {n: _state_of(n, callback) for n, callback in net.callbacks_},
         }
-        with atomic_write(self.path, "wb") as file:
-            torch.save(state, file)
 
     def _parts(self) -> dict[str, Any]:
         """Find everything that keeps a state of its own, as torch's classes do."""

@@ -117,7 +117,7 @@ def state_in_file(
 ) -> tuple[str | None, int]:
     """Look for learned state in a file, and count the numbers of its weights.
 
-    None stands for a state that cannot be found.
+    None stands for a file without it. A damaged file raises ValueError.
     """
     if file is None:
         return None, 0
@@ -137,9 +137,21 @@ def state_in_file(
             return text, sum(math.prod(entry["shape"]) for entry in header.values())
         weights = load_tensors(io.BytesIO(content), **(torch_load_kwargs or {}))
         text = getattr(weights, "_metadata", {}).get(_KEY)
-        return text, sum(map(torch.numel, weights.values())) if text else 0
-    except TooLargeError:
+        if text is None:
+            # Objects of a user's own, whatever they are.
+            return None, 0
+        # There may be "extra state" of modules beside the tensors.
+        tensors = (w for w in weights.values() if isinstance(w, torch.Tensor))
+        return text, sum(map(torch.numel, tensors))
+    except (OSError, TooLargeError):
         raise
-    except (OSError, RuntimeError, ValueError, TypeError, EOFError, pickle.PickleError):
-        # Whoever loads the file in earnest says what is wrong with it.
-        return None, 0
+    except (
+        *(RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError),
+        pickle.PickleError,
+    ) as error:
+        name = getattr(file, "name", "The file") if hasattr(file, "read") else file
+        kind = "safetensors" if use_safetensors else "torch"
+        raise ValueError(
+            f"{name} is damaged, or no file of weights in the format of {kind}: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error

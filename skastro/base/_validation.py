@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Validation of X, y and weights, the same at fit and at predict."""
 
+import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from scipy.sparse import issparse
@@ -17,9 +18,19 @@ from skastro.utils import (
     check_finite,
     check_weights,
     is_lazy,
+    name_rows,
     plain_array,
     plain_labels,
+    unit_of,
 )
+
+# Rows that tell whether single precision is enough, and those read from a disk.
+_N_LOOKED_AT, _N_READ = 64, 16
+# Columns of a table may have an offset each, those of spectra have one in common.
+_LONGEST_TABLE = 99
+# Parts of a sample's size: what double precision may round, and what single precision
+# holds to one part in fifty.
+_ROUNDED, _HELD = 2.0**-40, 2.0**-18
 
 
 def check_X_y(
@@ -62,9 +73,11 @@ def check_X_y(
         "ensure_all_finite": False,
         "estimator": estimator,
     }
-    # What is beyond float32 becomes infinity, which is refused with its rows.
-    with np.errstate(over="ignore"):
-        X = check_array(array, input_name="X", **checks)
+    try:
+        with np.errstate(over="raise"):
+            X = check_array(array, input_name="X", **checks)
+    except FloatingPointError:
+        _refuse_too_large(array)
     if has_target:
         y = _check_target_alone(estimator, y)
         check_consistent_length(X, y)
@@ -79,6 +92,7 @@ def check_X_y(
     if finite:
         check_finite(X, advice=estimator._finite_advice)
     _check_ndim(estimator, X)
+    _check_digits(array, reset=reset)
     if reset:
         estimator.sample_shape_ = X.shape[1:]
     else:
@@ -96,7 +110,8 @@ def check_target(estimator: Any, y: Any) -> np.ndarray:
     try:
         y = plain_array(y, "y")
     except TypeError as error:
-        raise ValueError(f"{error} Take a classifier for labels.") from error
+        advice = " Take a classifier for labels." if unit_of(y) is None else ""
+        raise ValueError(f"{error}{advice}") from error
     allow_nan = getattr(estimator, "_takes_missing_targets", False)
     advice = "Leave these rows out."
     check_finite(y, input_name="y", allow_nan=allow_nan, advice=advice)
@@ -141,9 +156,67 @@ def _check_underflow(given: np.ndarray, X: np.ndarray) -> None:
 
 
 def _to_float32(rows: np.ndarray) -> np.ndarray:
-    # What is beyond float32 becomes infinity, which is refused later with its rows.
-    with np.errstate(over="ignore"):
-        return rows.astype(np.float32)
+    try:
+        with np.errstate(over="raise"):
+            return rows.astype(np.float32)
+    except FloatingPointError:
+        _refuse_too_large(rows)
+
+
+def _refuse_too_large(X: np.ndarray) -> NoReturn:
+    """Refuse finite numbers that single precision cannot hold."""
+    size = np.abs(X.reshape(len(X), -1))
+    large = np.isfinite(size) & (size > np.finfo(np.float32).max)
+    rows = name_rows(np.flatnonzero(large.any(axis=1)))
+    raise ValueError(
+        f"X has numbers up to {size[large].max():.3g}, in rows {rows}, but the largest "
+        "one of single precision, in which networks compute, is 3.4e38: divide X by a "
+        "constant, or scale it, by skastro.StandardizeSpectra for instance."
+    )
+
+
+def _check_digits(X: np.ndarray, *, reset: bool) -> None:
+    """Refuse samples, and name columns, whose differences single precision loses.
+
+    An example are numbers around 1e9 that differ by 1. Some samples tell; what varies
+    no more than double precision rounds counts as constant.
+    """
+    if X.dtype.kind not in "iuf" or np.result_type(X, np.float32) == np.float32:
+        return
+    some = X[np.linspace(0, len(X) - 1, min(len(X), _N_LOOKED_AT)).astype(int)]
+    some = some.reshape(len(some), -1).astype(np.float64)
+    advice = "Subtract the offset in double precision first"
+    found = _find_lost(some, axis=1)
+    if 2 * len(found) > len(some):
+        _, spread, size, held = found[0]
+        raise ValueError(
+            f"X has samples whose numbers, around {size:.3g}, differ by {spread:.3g}, "
+            f"but single precision, in which networks compute, rounds them to "
+            f"multiples of {held:.3g}. {advice}, or put skastro.StandardizeSpectra in "
+            "front."
+        )
+    if not reset or X.ndim != 2 or X.shape[1] > _LONGEST_TABLE:
+        return
+    for column, spread, size, held in _find_lost(some, axis=0)[:1]:
+        warnings.warn(
+            f"Column {column} of X has numbers around {size:.3g} that differ by "
+            f"{spread:.3g}, but single precision, in which networks compute, rounds "
+            f"them to multiples of {held:.3g}. {advice}.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _find_lost(X: np.ndarray, axis: int) -> list[tuple[int, float, float, float]]:
+    """List index, spread, size and rounding where too little of the spread is held."""
+    # NaN and infinity are refused elsewhere, with their rows.
+    with np.errstate(all="ignore"):
+        low, high = X.min(axis=axis), X.max(axis=axis)
+        size = np.maximum(np.abs(low), np.abs(high))
+        spread = high - low
+        held = np.spacing(size.astype(np.float32))
+        lost = np.flatnonzero((spread > _ROUNDED * size) & (spread < _HELD * size))
+    return [(i, spread[i], size[i], held[i]) for i in lost.tolist()]
 
 
 def _check_ndim(estimator: Any, X: Any) -> None:
@@ -164,6 +237,7 @@ def _check_lazy(
             f"{type(estimator).__name__} takes real numbers, but X has dtype {X.dtype}."
         )
     if X.dtype == np.float64:
+        _check_digits(X[:_N_READ], reset=reset)
         source = RowwiseSource(X, _to_float32, X.shape[1:], np.dtype(np.float32))
         X = LazyArray(source, X.rows)
     _check_ndim(estimator, X)

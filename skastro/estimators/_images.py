@@ -2,6 +2,7 @@
 """What estimators of images share: layout, normalization, trained backbones."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -145,6 +146,12 @@ class ImageInput(NeuralNet):
         "backbone": [None, str, os.PathLike],
         "backbone_lr": [None, Interval(Real, 0, None, closed="left")],
     }
+    _kept: ClassVar[tuple[str, ...]] = (
+        "channel_axis",
+        "image_shape",
+        "normalization",
+        "stretch",
+    )
     # Weights that the running training does not change, by name.
     _frozen: tuple[str, ...] | list[str] = ()
 
@@ -237,6 +244,17 @@ class ImageInput(NeuralNet):
         super()._check_state_is_complete()
         if self._takes_sizes:
             self._require_learned("channel_mean_", "channel_scale_")
+
+    def _check_saved_state(self, state: dict[str, Any]) -> None:
+        super()._check_saved_state(state)
+        if "pixel_unit_" not in state and state.get("sample_shape_") is not None:
+            warnings.warn(
+                "The file does not tell whether the images in fit were bytes, so that "
+                "numbers on another scale cannot be refused: give X in the data type "
+                "that it had in fit, or fit anew.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _add_stretched(self, X: torch.Tensor) -> torch.Tensor:
         """Put compressed copies behind the channels, where the fit asked for them."""

@@ -62,9 +62,9 @@ def refuse_other_scale(
             were_whole and highest > 1 and not is_whole and 0 <= low <= high <= 1
         ) and not (not were_whole and highest <= 1 and is_whole and high > 1)
     elif are_bytes:
-        # Bytes in another data type. Those that were resampled may go beyond.
+        # Bytes in another data type. Fractions, of resampled ones, may go beyond.
         is_byte = is_whole and 0 <= low <= high <= 255
-        fits = is_byte or (is_near and -255 <= low <= high <= 510)
+        fits = is_byte or (is_near and not is_whole and -64 <= low <= high <= 319)
     else:
         fits = is_near and 16 <= highest <= 510
     if not fits:

@@ -59,6 +59,7 @@ class SpectrumInput(NeuralNet):
     _spectrum_constraints: ClassVar[dict] = {
         "normalization": [None, StrOptions({"robust", "continuum", "training"})],
     }
+    _kept: ClassVar[tuple[str, ...]] = ("normalization",)
 
     def _normalization_of(self, length: int) -> str | None:
         """Name what is done to spectra of a length: what was done in ``fit``."""
@@ -79,6 +80,18 @@ class SpectrumInput(NeuralNet):
             X = _divide_by_continuum(X)
         X = ((X.flatten(1) - mean.flatten()) / scale.flatten()).reshape(X.shape)
         return X.clamp(-_LIMIT, _LIMIT) if kind == "continuum" else X
+
+    def _check_saved_state(self, state: dict[str, Any]) -> None:
+        super()._check_saved_state(state)
+        knows = "normalization_" in state or state.get("sample_shape_") is None
+        if not knows and self.normalization is not None and self._sizes_taken():
+            raise ValueError(
+                "The file does not tell how spectra were normalized: it is from a "
+                f"version of {type(self).__name__} that did not normalize them, and "
+                f"normalization={self.normalization!r} would give other numbers to its "
+                "weights. Give normalization=None, and the transformers in front that "
+                "there were in fit; or fit anew."
+            )
 
     def _augment(self, X: torch.Tensor) -> torch.Tensor:
         if self.augment != "wang2020" or not (

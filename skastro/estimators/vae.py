@@ -295,6 +295,12 @@ class VAETransformer(BaseTransformer):
         "likelihood": [StrOptions(set(LIKELIHOODS))],
         "noise_scale": [None, Interval(Real, 0, None, closed="neither")],
     }
+    _kept: ClassVar[tuple[str, ...]] = (
+        "channel_axis",
+        "image_shape",
+        "latent_dim",
+        "stretch",
+    )
     criterion: ClassVar = EvidenceBound
     predict_nonlinearity: ClassVar = None
     # Whether the module has got samples to start from.

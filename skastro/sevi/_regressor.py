@@ -190,6 +190,12 @@ class SEVIRegressor(BaseRegressor):
     _module_ndim = 2
     _recipes: ClassVar = RECIPES
     _pretrained: ClassVar = ("sevi-1shell", "sevi-2shell")
+    _kept: ClassVar[tuple[str, ...]] = (
+        "convention",
+        "n_betas",
+        "normalization",
+        "prior",
+    )
     _parameter_constraints: ClassVar[dict] = {
         **BaseRegressor._parameter_constraints,
         "image_shape": [None, tuple, list],
@@ -723,6 +729,12 @@ class SEVIRegressor(BaseRegressor):
         residuals = torch.cat(list(self._residuals(train if valid is None else valid)))
         residuals = residuals.double().cpu().numpy()
         self.residual_std_ = np.sqrt((residuals**2).mean(0)) * self._factor
+
+    def _check_state_is_complete(self) -> None:
+        super()._check_state_is_complete()
+        kept = self.__dict__.get("kept_params_", {})
+        # The prior that was learned stays in use.
+        self._refuse_changed({k: v for k, v in kept.items() if k != "prior"})
 
     def _fitted_state(self) -> dict[str, Any]:
         state = super()._fitted_state()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Callbacks of every training: best weights, progress, table of epochs, schedule."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -93,10 +94,8 @@ class BestWeights(Callback):
             self._best = value
             self.best_epoch_ = record["epoch"]
             if self.restore:
-                self._weights = {
-                    name: value.detach().clone()
-                    for name, value in net.module_.state_dict().items()
-                }
+                # Beside tensors there may be "extra state" of modules.
+                self._weights = copy.deepcopy(net.module_.state_dict())
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         """Put the best weights back."""

@@ -4,12 +4,14 @@
 from skastro.utils._arrays import (
     check_rows_are_images,
     check_spectra_layout,
+    fill_masks,
     in_unit,
     name_rows,
     plain_array,
     plain_labels,
     plain_samples,
     plain_values,
+    unit_of,
     without_unit,
 )
 from skastro.utils._atomic import atomic_hdf5, atomic_write, check_space
@@ -88,6 +90,7 @@ __all__ = [
     "check_weights",
     "draw_from_seed",
     "error_text",
+    "fill_masks",
     "format_path_list",
     "free_memory",
     "in_unit",
@@ -116,5 +119,6 @@ __all__ = [
     "score_plain",
     "suggest_name",
     "to_unit_of",
+    "unit_of",
     "without_unit",
 ]

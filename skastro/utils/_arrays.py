@@ -115,6 +115,13 @@ def plain_samples(X: Any, name: str = "X", *, any_unit: bool = False) -> Any:
     return X if stays or is_lazy(X) else plain_array(X, name, any_unit=any_unit)
 
 
+def fill_masks(X: Any, name: str = "X") -> Any:
+    """Convert what is masked, or a list of such, to a plain array with NaN."""
+    items = X if isinstance(X, list | tuple) else [X]
+    masked = (isinstance(x, np.ma.MaskedArray) or hasattr(x, "unmasked") for x in items)
+    return plain_array(X, name) if any(masked) else X
+
+
 def plain_values(values: Any, name: str) -> np.ndarray:
     """Convert numbers, which may be missing, or else labels."""
     try:

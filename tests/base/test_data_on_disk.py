@@ -109,7 +109,7 @@ def test_float64_on_disk_beyond_float32_is_refused(tiny, spectra, tmp_path):
     with h5py.File(tmp_path / "large.h5", "w") as file:
         large = file.create_dataset("flux", data=X)
         for refused in (lambda: clf.fit(large, spectra[1]), lambda: clf.predict(large)):
-            with pytest.raises(ValueError, match=r"1 of 120 rows \(5\)"):
+            with pytest.raises(ValueError, match=r"1e\+300, in rows 5"):
                 refused()
 
 

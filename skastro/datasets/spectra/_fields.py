@@ -153,20 +153,47 @@ def log_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:
     return 10.0 ** (start + step * np.arange(n_pixels))
 
 
+# What files write, in any case, by what astropy reads.
+_SPELLINGS = {
+    "a|ang|angstr[oö]ms?|ångstr[oö]ms?": "Angstrom",
+    "nm|nanomet(?:er|re)s?": "nm",
+    "um|[µμ]m|microns?|micromet(?:er|re)s?": "um",
+    "millimet(?:er|re)s?": "mm",
+    "cm|centimet(?:er|re)s?": "cm",
+    "met(?:er|re)s?": "m",
+    "ergs?": "erg",
+    "hz|hertz": "Hz",
+    "jy|jansky": "Jy",
+    "cts?|counts?": "ct",
+    "adu": "adu",
+}
+
+
 def parse_unit(spelling: str) -> units.UnitBase:
     """Read a unit as files spell it, also in spellings that astropy does not know."""
     # A power of ten with so many digits would take minutes.
     if re.search(r"[*^+-]\s*\(*\s*[+-]?\d{4,}", spelling):
         raise ValueError(f"the unit {spelling!r} has an exponent of over three digits")
-    spelling = re.sub(r"10\s*(\^|\*\*)\s*\(?\s*([-+]?\d+)\)?", r"1e\2", spelling)
-    spelling = re.sub(
-        r"(?<![a-z])(a|ang|angstroms?)(?![a-z(])", "Angstrom", spelling, flags=re.I
-    )
-    spelling = re.sub(r"\bergs\b", "erg", spelling)
+    known = re.sub(r"10\s*(\^|\*\*)\s*\(?\s*([-+]?\d+)\)?", r"1e\2", spelling)
+    if known.isupper() and re.search(r"\bERGS?\b", known):
+        # S is no siemens here.
+        known = known.lower()
+    for pattern, name in _SPELLINGS.items():
+        # As words of their own.
+        word = rf"(?<![^\W\d_])({pattern})(?![^\W\d_]|\()"
+        known = re.sub(word, name, known, flags=re.I)
     try:
-        return units.Unit(spelling)
+        return units.Unit(known)
     except ValueError:
-        return units.Unit(spelling, format="fits")
+        pass
+    try:
+        return units.Unit(known, format="fits")
+    except ValueError as error:
+        raise ValueError(
+            f"{spelling!r} is no known unit. Wavelengths may be in Angstrom, nm, um, "
+            "mm, cm or m, and flux in any unit of astropy, such as erg/s/cm2/Angstrom; "
+            "M and MM, of which the case tells too little, are refused"
+        ) from error
 
 
 def with_unit(values: np.ndarray, spelling: str | None) -> np.ndarray | units.Quantity:

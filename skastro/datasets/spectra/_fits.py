@@ -100,7 +100,8 @@ def read_log_wavelength(hdu: fits.BinTableHDU) -> np.ndarray | units.Quantity:
     """
     column = hdu.columns["LOGLAM"]
     wavelength = 10.0 ** read_column(hdu, "LOGLAM").astype(np.float64)
-    unit = re.search(r"(?<![A-Za-z])(nm|um|micron|mm|m)(?![A-Za-z])", column.unit or "")
+    named = r"(?<![a-z])(nm|um|microns?|mm|m)(?![a-z])"
+    unit = re.search(named, column.unit or "", flags=re.I)
     return with_unit(wavelength, unit and unit[0])
 
 

@@ -13,6 +13,8 @@ import pkgutil
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal
+from functools import cache
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +39,7 @@ from sklearn.pipeline import make_pipeline as make_plain_pipeline
 from tiny_estimators import make_tiny
 
 import skastro
-from skastro.utils import LazyArray
+from skastro.utils import LazyArray, is_lazy
 
 # Networks that are trained for a moment.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -53,6 +55,16 @@ GRID = np.arange(4000.0, 4010.0)
 
 
 # The zoo ------------------------------------------------------------------------------
+
+
+FILES = count()
+
+
+def in_hdf5(array: np.ndarray) -> h5py.Dataset:
+    """Put an array into a file in memory."""
+    name = f"zoo {next(FILES)}"
+    file = h5py.File(name, "w", driver="core", backing_store=False)
+    return file.create_dataset("data", data=array)
 
 
 def containers(X: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
@@ -94,8 +106,7 @@ def containers(X: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
     yield "tensor with gradient", torch.tensor(X, dtype=float, requires_grad=True)
     if (X == torch.tensor(X).bfloat16().double().numpy()).all():
         yield "bfloat16", torch.tensor(X).bfloat16()
-    file = h5py.File("zoo", "w", driver="core", backing_store=False)
-    yield "hdf5", file.create_dataset("X", data=X)
+    yield "hdf5", in_hdf5(X)
     yield "lazy", LazyArray(X)
     for dtype in ("uint8", "uint16", "int64", "float16", "longdouble"):
         with np.errstate(all="ignore"):
@@ -207,8 +218,10 @@ def values_of(result: Any) -> Any:
         }
         return values_of(learned)
     if type(result).__name__.endswith("Display"):
-        drawn = {k: v for k, v in vars(result).items() if isinstance(v, np.ndarray)}
-        return values_of(drawn)
+        drawn = vars(result).items()
+        frames = np.ndarray | pd.DataFrame
+        is_array = {k: isinstance(v, frames) or is_lazy(v) for k, v in drawn}
+        return values_of({k: v for k, v in drawn if is_array[k]})
     return np.asarray(repr(type(result)))
 
 
@@ -300,6 +313,7 @@ MUST_WORK = {
 # All public callables -----------------------------------------------------------------
 
 
+@cache
 def public_callables() -> dict[str, Any]:
     """Find the functions and classes in ``__all__`` of all packages."""
     found: dict[int, tuple[str, Any]] = {}
@@ -325,6 +339,7 @@ def public_callables() -> dict[str, Any]:
     }
 
 
+@cache
 def public_methods(cls: type) -> dict[str, Callable]:
     """Find the methods that skastro defines, or documents as scikit-learn's."""
     found = {}
@@ -505,23 +520,22 @@ def test_samples(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     feed(call_of(cls, method, tmp_path), plain, tmp_path, skip, step)
 
 
-def labels() -> Iterator[tuple[str, Any]]:
+def labels(y: np.ndarray = LABELS) -> Iterator[tuple[str, Any]]:
     """Put the labels into all kinds of containers."""
-    yield "list", LABELS.tolist()
-    yield "object", LABELS.astype(object)
-    yield "bytes", LABELS.astype("S")
-    yield "padded bytes", np.char.ljust(LABELS.astype("S"), 9)
-    yield "list of bytes", LABELS.astype("S").tolist()
-    yield "object array of bytes", LABELS.astype("S").astype(object)
-    yield "column", Column(LABELS)
-    yield "column of bytes", Column(LABELS.astype("S"))
-    yield "masked, without masks", MaskedColumn(LABELS)
-    yield "series", pd.Series(LABELS)
-    yield "nullable series", pd.Series(LABELS, dtype="string")
-    yield "categories", pd.Series(LABELS, dtype="category")
-    yield "tuple", tuple(LABELS.tolist())
-    file = h5py.File("zoo", "w", driver="core", backing_store=False)
-    yield "hdf5", file.create_dataset("y", data=LABELS.astype("S"))
+    yield "list", y.tolist()
+    yield "object", y.astype(object)
+    yield "bytes", y.astype("S")
+    yield "padded bytes", np.char.ljust(y.astype("S"), 9)
+    yield "list of bytes", y.astype("S").tolist()
+    yield "object array of bytes", y.astype("S").astype(object)
+    yield "column", Column(y)
+    yield "column of bytes", Column(y.astype("S"))
+    yield "masked, without masks", MaskedColumn(y)
+    yield "series", pd.Series(y)
+    yield "nullable series", pd.Series(y, dtype="string")
+    yield "categories", pd.Series(y, dtype="category")
+    yield "tuple", tuple(y.tolist())
+    yield "hdf5", in_hdf5(y.astype("S"))
 
 
 def missing_labels() -> Iterator[tuple[str, Any]]:
@@ -925,6 +939,7 @@ WITHOUT_ARRAYS = {
 }
 
 
+@cache
 def other_callables() -> dict[str, Any]:
     """Find functions, and methods of classes that are no estimators."""
     found = {}
@@ -976,6 +991,10 @@ def test_all_callables_are_in_the_zoo() -> None:
 
 @pytest.fixture
 def _no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out_drawing(monkeypatch)
+
+
+def leave_out_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the figures of displays out, which take longer than all else."""
     from skastro import inspection
 
@@ -993,20 +1012,21 @@ ARRAYS = [
 ]
 
 
-@pytest.mark.usefixtures("_no_drawing")
-@pytest.mark.parametrize(("name", "key"), ARRAYS)
-def test_functions(name: str, key: str, tmp_path: Path) -> None:
+def function_call(name: str, key: str, folder: Path) -> tuple[Callable, np.ndarray]:
+    """Return a function of one argument of a callable, and what it is as a rule."""
     arguments = dict(FUNCTIONS[name])
     function = arguments.pop("call", None) or other_callables()[name]
     if callable(arguments.get("estimator")):
         arguments["estimator"] = arguments["estimator"]()
     if name.endswith("predict_stream"):
-        arguments |= {"out": tmp_path / "out.h5", "resume": False, "verbose": 0}
+        arguments |= {"out": folder / "out.h5", "resume": False, "verbose": 0}
+    return lambda value: function(**(arguments | {key: value})), arguments[key]
 
-    def call(value: Any) -> Any:
-        return function(**(arguments | {key: value}))
 
-    plain = arguments[key]
+@pytest.mark.usefixtures("_no_drawing")
+@pytest.mark.parametrize(("name", "key"), ARRAYS)
+def test_functions(name: str, key: str, tmp_path: Path) -> None:
+    call, plain = function_call(name, key, tmp_path)
     if plain.dtype.kind != "U":
         steps = {"inspection": 4, "streaming": 4, "datasets": 12}
         feed(call, plain, tmp_path, step=steps.get(name.partition(".")[0], 1))

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Numbers for which a function has no answer are refused, not answered by NaN."""
+
+import numpy as np
+import pytest
+
+from skastro.base import fit_temperature
+from skastro.sevi import ShellPrior
+from skastro.simulation import sersic_flux_fraction
+
+LOGITS = np.tile([[0.0, 2.0], [3.0, 1.0]], (6, 1))
+WIDTHS = {"radius": (0.3, 0.9), "radius_width": (0.005, 0.009)}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sersic_flux_fraction([1.0, -1.0], 4), "go down to -1 and 4"),
+        (lambda: sersic_flux_fraction(1.0, [0, 4]), "go down to 1 and 0"),
+        (lambda: fit_temperature(LOGITS[:, :1], [0, 1] * 6), r"shape \(12, 1\)"),
+        (lambda: fit_temperature(LOGITS, [-1, 1] * 6), r"values \[-1 +1\]"),
+        (lambda: fit_temperature(LOGITS, [0.5, 1] * 6), r"values \[0.5 1. \]"),
+        (lambda: fit_temperature(LOGITS[:, 0], [0, 1] * 6), r"shape \(12,\)"),
+        (lambda: ShellPrior.from_samples([0.5, 0.1], **WIDTHS), r"got \(2,\)"),
+        (lambda: ShellPrior.from_samples(np.zeros((0, 2)), **WIDTHS), "a sample at"),
+    ],
+)
+def test_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_codes_of_any_whole_numbers():
+    expected = fit_temperature(LOGITS, [0, 1] * 6)
+    for codes in (np.array([0, 1] * 6, "u1"), [0.0, 1.0] * 6, [False, True] * 6):
+        assert fit_temperature(LOGITS, codes) == expected

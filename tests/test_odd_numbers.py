@@ -15,8 +15,9 @@ WIDTHS = {"radius": (0.3, 0.9), "radius_width": (0.005, 0.009)}
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: sersic_flux_fraction([1.0, -1.0], 4), "go down to -1 and 4"),
-        (lambda: sersic_flux_fraction(1.0, [0, 4]), "go down to 1 and 0"),
+        (lambda: sersic_flux_fraction([1.0, -1.0], 4), "from -1 and from 4 to 4"),
+        (lambda: sersic_flux_fraction(1.0, [0, 4]), "from 1 and from 0 to 4"),
+        (lambda: sersic_flux_fraction(1.0, 1e300), r"1e\+300 to 1e\+300"),
         (lambda: fit_temperature(LOGITS[:, :1], [0, 1] * 6), r"shape \(12, 1\)"),
         (lambda: fit_temperature(LOGITS, [-1, 1] * 6), r"values \[-1 +1\]"),
         (lambda: fit_temperature(LOGITS, [0.5, 1] * 6), r"values \[0.5 1. \]"),
@@ -28,6 +29,11 @@ WIDTHS = {"radius": (0.3, 0.9), "radius_width": (0.005, 0.009)}
 def test_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_largest_and_smallest_sersic_index():
+    np.testing.assert_allclose(sersic_flux_fraction(1.0, [0.01, 1000.0]), 0.5)
+    np.testing.assert_array_equal(sersic_flux_fraction([0, 1e300], [0.01, 8]), [0, 1])
 
 
 def test_codes_of_any_whole_numbers():

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 import warnings
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
@@ -261,11 +262,13 @@ def feed(
     folder: Path,
     skip: Collection[str] = (),
     step: int = 1,
+    start: int = 0,
 ) -> None:
     """Hold the outcomes of all forms, or one in `step`, against the plain array's."""
+    some = slice(start % step, None, step)
     expected = outcome(call, plain)
     assert not isinstance(expected, Exception), expected
-    for form, value in [*containers(plain, folder)][::step]:
+    for form, value in [*containers(plain, folder)][some]:
         result = outcome(call, value)
         if not isinstance(result, Exception) and form not in skip:
             assert_same(result, expected, form)
@@ -274,7 +277,7 @@ def feed(
     hidden = plain.copy()
     hidden.flat[0] = np.nan
     expected = outcome(call, hidden)
-    for form, value in [*masked(plain)][::step]:
+    for form, value in [*masked(plain)][some]:
         result = outcome(call, value)
         if isinstance(expected, Exception):
             assert isinstance(result, Exception), f"masked {form} is taken"
@@ -282,7 +285,7 @@ def feed(
             assert_same(result, expected, f"masked {form}")
     for form, value in refused(plain):
         assert isinstance(outcome(call, value), Exception), f"{form} is taken"
-    for _, value in [*strange(plain)][::step]:
+    for _, value in [*strange(plain)][some]:
         outcome(call, value)
     # A unit must not be lost, unless it does not matter: then no unit gives the same.
     results = [outcome(call, plain * unit) for unit in (units.Jy, units.mJy, units.m)]
@@ -472,6 +475,22 @@ def case_of(cls: type[BaseEstimator]) -> tuple[BaseEstimator, np.ndarray, np.nda
     return make_tiny(cls, **settings), *DATA.get(name, (SPECTRA, LABELS))
 
 
+# A callable gets every second form by default, or every sixth where it trains, each
+# callable other ones; the tests marked slow give all forms to all.
+all_forms = pytest.mark.parametrize(
+    "all_forms", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
+
+
+def step_of(all_forms: bool, method: str = "", least: int = 1) -> int:
+    is_training = method in ("fit", "partial_fit", "fit_transform")
+    return max(least, 1 if all_forms else 6 if is_training else 2)
+
+
+def start_of(name: str) -> int:
+    return zlib.crc32(name.encode())
+
+
 FITTED: dict[type, BaseEstimator] = {}
 
 
@@ -501,8 +520,11 @@ def call_of(cls: type[BaseEstimator], method: str, folder: Path) -> Callable:
     return call
 
 
+@all_forms
 @pytest.mark.parametrize(("cls", "method"), methods_with_samples())
-def test_samples(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
+def test_samples(
+    cls: type[BaseEstimator], method: str, all_forms: bool, tmp_path: Path
+) -> None:
     plain = case_of(cls)[1]
     if method == "inverse_transform":
         plain = rng.integers(0, 5, size=(12, 2)).astype(np.float64)
@@ -516,8 +538,9 @@ def test_samples(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     # What takes long gets some of the forms; the same code converts them all.
     takes_estimator = "estimator" in getattr(cls, "_parameter_constraints", ())
     is_slow = takes_estimator or method == "partial_fit"
-    step = 12 if cls is skastro.SEVIRegressor else 4 if is_slow else 1
-    feed(call_of(cls, method, tmp_path), plain, tmp_path, skip, step)
+    least = 12 if cls is skastro.SEVIRegressor else 4 if is_slow else 1
+    step, start = step_of(all_forms, method, least), start_of(cls.__name__ + method)
+    feed(call_of(cls, method, tmp_path), plain, tmp_path, skip, step, start)
 
 
 def labels(y: np.ndarray = LABELS) -> Iterator[tuple[str, Any]]:
@@ -577,8 +600,11 @@ def methods_with(parameter: str, *, classifier: bool | None = None) -> list[Any]
     return found
 
 
+@all_forms
 @pytest.mark.parametrize(("cls", "method"), methods_with("y", classifier=True))
-def test_labels(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
+def test_labels(
+    cls: type[BaseEstimator], method: str, all_forms: bool, tmp_path: Path
+) -> None:
     if cls is skastro.Pipeline:
         pytest.skip("scikit-learn's own step judges the labels")
     call, X = call_of(cls, method, tmp_path), case_of(cls)[1]
@@ -586,12 +612,14 @@ def test_labels(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     def with_labels(y: Any) -> Any:
         return call(X, y=y)
 
+    step, start = step_of(all_forms, method), start_of(cls.__name__ + method)
+    some = slice(start % step, None, step)
     expected = outcome(with_labels, LABELS)
-    for form, y in labels():
+    for form, y in [*labels()][some]:
         result = outcome(with_labels, y)
         assert not isinstance(result, Exception), (form, result)
         assert_same(result, expected, form)
-    for form, y in missing_labels():
+    for form, y in [*missing_labels()][some]:
         result = outcome(with_labels, y)
         message = "y has missing labels in rows 3"
         assert isinstance(result, ValueError), form
@@ -611,8 +639,11 @@ def test_targets(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     feed(lambda y: call(X, y=y), y, tmp_path, step=12 if len(y) < 12 else 4)
 
 
+@all_forms
 @pytest.mark.parametrize(("cls", "method"), methods_with("sample_weight"))
-def test_weights(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
+def test_weights(
+    cls: type[BaseEstimator], method: str, all_forms: bool, tmp_path: Path
+) -> None:
     if cls is skastro.Pipeline:
         pytest.skip("weights are those of scikit-learn's own step")
     call, X = call_of(cls, method, tmp_path), case_of(cls)[1]
@@ -620,9 +651,11 @@ def test_weights(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     def with_weights(weight: Any) -> Any:
         return call(X, sample_weight=weight)
 
-    step = 4 if len(X) == 12 else 12
-    feed(with_weights, np.tile([1.0, 3.0, 2.0], 4)[: len(X)], tmp_path, step=step)
-    for form, weight in [*masked(np.ones(len(X)))][::step]:
+    step = step_of(all_forms, method, 4 if len(X) == 12 else 12)
+    start = start_of(cls.__name__ + method)
+    weights = np.tile([1.0, 3.0, 2.0], 4)[: len(X)]
+    feed(with_weights, weights, tmp_path, step=step, start=start)
+    for form, weight in [*masked(np.ones(len(X)))][start % step :: step]:
         assert isinstance(outcome(with_weights, weight), Exception), form
 
 
@@ -1023,13 +1056,15 @@ def function_call(name: str, key: str, folder: Path) -> tuple[Callable, np.ndarr
     return lambda value: function(**(arguments | {key: value})), arguments[key]
 
 
+@all_forms
 @pytest.mark.usefixtures("_no_drawing")
 @pytest.mark.parametrize(("name", "key"), ARRAYS)
-def test_functions(name: str, key: str, tmp_path: Path) -> None:
+def test_functions(name: str, key: str, all_forms: bool, tmp_path: Path) -> None:
     call, plain = function_call(name, key, tmp_path)
     if plain.dtype.kind != "U":
         steps = {"inspection": 4, "streaming": 4, "datasets": 12}
-        feed(call, plain, tmp_path, step=steps.get(name.partition(".")[0], 1))
+        step = steps.get(name.partition(".")[0], 1) * step_of(all_forms)
+        feed(call, plain, tmp_path, step=step, start=start_of(name + key))
         return
     expected = outcome(call, plain)
     assert not isinstance(expected, Exception), expected

@@ -7,6 +7,7 @@ import pytest
 from skastro.base import fit_temperature
 from skastro.sevi import ShellPrior
 from skastro.simulation import sersic_flux_fraction
+from skastro.utils import plain_array
 
 LOGITS = np.tile([[0.0, 2.0], [3.0, 1.0]], (6, 1))
 WIDTHS = {"radius": (0.3, 0.9), "radius_width": (0.005, 0.009)}
@@ -29,6 +30,10 @@ WIDTHS = {"radius": (0.3, 0.9), "radius_width": (0.005, 0.009)}
 def test_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_empty_object_arrays_keep_their_shape():
+    assert plain_array(np.empty((0, 10), object)).shape == (0, 10)
 
 
 def test_largest_and_smallest_sersic_index():

@@ -44,7 +44,7 @@ def run(
             outcome = worker.outcome(kind, case)
             counts[kind][outcome if outcome[0] != "!" else "finding"] += 1
             if outcome[0] == "!":
-                key = kind_of_finding(f"{kind} {outcome}")
+                key = kind_of_finding(f"{kind} {case[0]} {outcome}")
                 findings[key] += 1
                 if findings[key] == 1:
                     module, case = load(kind), shrink(worker, kind, case)

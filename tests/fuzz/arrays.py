@@ -235,6 +235,9 @@ def judge(name: str, damages: list[tuple[int, int]], folder: Path) -> str:
         refused = isinstance(expected, Exception)
     if not taken:
         return type(result).__name__
+    if "frame" in form and "Display" in name:
+        # Displays keep data frames, missing values too.
+        return "result"
     if refused and UNREAD.fullmatch(name) and form in ON_DISK:
         return "not read yet"
     if refused:

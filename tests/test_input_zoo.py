@@ -11,8 +11,11 @@ import importlib
 import inspect
 import pkgutil
 import warnings
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal
+from functools import cache
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +40,7 @@ from sklearn.pipeline import make_pipeline as make_plain_pipeline
 from tiny_estimators import make_tiny
 
 import skastro
-from skastro.utils import LazyArray
+from skastro.utils import LazyArray, is_lazy
 
 # Networks that are trained for a moment.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -53,6 +56,16 @@ GRID = np.arange(4000.0, 4010.0)
 
 
 # The zoo ------------------------------------------------------------------------------
+
+
+FILES = count()
+
+
+def in_hdf5(array: np.ndarray) -> h5py.Dataset:
+    """Put an array into a file in memory."""
+    name = f"zoo {next(FILES)}"
+    file = h5py.File(name, "w", driver="core", backing_store=False)
+    return file.create_dataset("data", data=array)
 
 
 def containers(X: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
@@ -94,8 +107,7 @@ def containers(X: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
     yield "tensor with gradient", torch.tensor(X, dtype=float, requires_grad=True)
     if (X == torch.tensor(X).bfloat16().double().numpy()).all():
         yield "bfloat16", torch.tensor(X).bfloat16()
-    file = h5py.File("zoo", "w", driver="core", backing_store=False)
-    yield "hdf5", file.create_dataset("X", data=X)
+    yield "hdf5", in_hdf5(X)
     yield "lazy", LazyArray(X)
     for dtype in ("uint8", "uint16", "int64", "float16", "longdouble"):
         with np.errstate(all="ignore"):
@@ -207,8 +219,10 @@ def values_of(result: Any) -> Any:
         }
         return values_of(learned)
     if type(result).__name__.endswith("Display"):
-        drawn = {k: v for k, v in vars(result).items() if isinstance(v, np.ndarray)}
-        return values_of(drawn)
+        drawn = vars(result).items()
+        frames = np.ndarray | pd.DataFrame
+        is_array = {k: isinstance(v, frames) or is_lazy(v) for k, v in drawn}
+        return values_of({k: v for k, v in drawn if is_array[k]})
     return np.asarray(repr(type(result)))
 
 
@@ -248,11 +262,13 @@ def feed(
     folder: Path,
     skip: Collection[str] = (),
     step: int = 1,
+    start: int = 0,
 ) -> None:
     """Hold the outcomes of all forms, or one in `step`, against the plain array's."""
+    some = slice(start % step, None, step)
     expected = outcome(call, plain)
     assert not isinstance(expected, Exception), expected
-    for form, value in [*containers(plain, folder)][::step]:
+    for form, value in [*containers(plain, folder)][some]:
         result = outcome(call, value)
         if not isinstance(result, Exception) and form not in skip:
             assert_same(result, expected, form)
@@ -261,7 +277,7 @@ def feed(
     hidden = plain.copy()
     hidden.flat[0] = np.nan
     expected = outcome(call, hidden)
-    for form, value in [*masked(plain)][::step]:
+    for form, value in [*masked(plain)][some]:
         result = outcome(call, value)
         if isinstance(expected, Exception):
             assert isinstance(result, Exception), f"masked {form} is taken"
@@ -269,7 +285,7 @@ def feed(
             assert_same(result, expected, f"masked {form}")
     for form, value in refused(plain):
         assert isinstance(outcome(call, value), Exception), f"{form} is taken"
-    for _, value in [*strange(plain)][::step]:
+    for _, value in [*strange(plain)][some]:
         outcome(call, value)
     # A unit must not be lost, unless it does not matter: then no unit gives the same.
     results = [outcome(call, plain * unit) for unit in (units.Jy, units.mJy, units.m)]
@@ -300,6 +316,7 @@ MUST_WORK = {
 # All public callables -----------------------------------------------------------------
 
 
+@cache
 def public_callables() -> dict[str, Any]:
     """Find the functions and classes in ``__all__`` of all packages."""
     found: dict[int, tuple[str, Any]] = {}
@@ -325,6 +342,7 @@ def public_callables() -> dict[str, Any]:
     }
 
 
+@cache
 def public_methods(cls: type) -> dict[str, Callable]:
     """Find the methods that skastro defines, or documents as scikit-learn's."""
     found = {}
@@ -457,6 +475,22 @@ def case_of(cls: type[BaseEstimator]) -> tuple[BaseEstimator, np.ndarray, np.nda
     return make_tiny(cls, **settings), *DATA.get(name, (SPECTRA, LABELS))
 
 
+# A callable gets every second form by default, or every sixth where it trains, each
+# callable other ones; the tests marked slow give all forms to all.
+all_forms = pytest.mark.parametrize(
+    "all_forms", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
+
+
+def step_of(all_forms: bool, method: str = "", least: int = 1) -> int:
+    is_training = method in ("fit", "partial_fit", "fit_transform")
+    return max(least, 1 if all_forms else 6 if is_training else 2)
+
+
+def start_of(name: str) -> int:
+    return zlib.crc32(name.encode())
+
+
 FITTED: dict[type, BaseEstimator] = {}
 
 
@@ -486,8 +520,11 @@ def call_of(cls: type[BaseEstimator], method: str, folder: Path) -> Callable:
     return call
 
 
+@all_forms
 @pytest.mark.parametrize(("cls", "method"), methods_with_samples())
-def test_samples(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
+def test_samples(
+    cls: type[BaseEstimator], method: str, all_forms: bool, tmp_path: Path
+) -> None:
     plain = case_of(cls)[1]
     if method == "inverse_transform":
         plain = rng.integers(0, 5, size=(12, 2)).astype(np.float64)
@@ -501,27 +538,27 @@ def test_samples(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     # What takes long gets some of the forms; the same code converts them all.
     takes_estimator = "estimator" in getattr(cls, "_parameter_constraints", ())
     is_slow = takes_estimator or method == "partial_fit"
-    step = 12 if cls is skastro.SEVIRegressor else 4 if is_slow else 1
-    feed(call_of(cls, method, tmp_path), plain, tmp_path, skip, step)
+    least = 12 if cls is skastro.SEVIRegressor else 4 if is_slow else 1
+    step, start = step_of(all_forms, method, least), start_of(cls.__name__ + method)
+    feed(call_of(cls, method, tmp_path), plain, tmp_path, skip, step, start)
 
 
-def labels() -> Iterator[tuple[str, Any]]:
+def labels(y: np.ndarray = LABELS) -> Iterator[tuple[str, Any]]:
     """Put the labels into all kinds of containers."""
-    yield "list", LABELS.tolist()
-    yield "object", LABELS.astype(object)
-    yield "bytes", LABELS.astype("S")
-    yield "padded bytes", np.char.ljust(LABELS.astype("S"), 9)
-    yield "list of bytes", LABELS.astype("S").tolist()
-    yield "object array of bytes", LABELS.astype("S").astype(object)
-    yield "column", Column(LABELS)
-    yield "column of bytes", Column(LABELS.astype("S"))
-    yield "masked, without masks", MaskedColumn(LABELS)
-    yield "series", pd.Series(LABELS)
-    yield "nullable series", pd.Series(LABELS, dtype="string")
-    yield "categories", pd.Series(LABELS, dtype="category")
-    yield "tuple", tuple(LABELS.tolist())
-    file = h5py.File("zoo", "w", driver="core", backing_store=False)
-    yield "hdf5", file.create_dataset("y", data=LABELS.astype("S"))
+    yield "list", y.tolist()
+    yield "object", y.astype(object)
+    yield "bytes", y.astype("S")
+    yield "padded bytes", np.char.ljust(y.astype("S"), 9)
+    yield "list of bytes", y.astype("S").tolist()
+    yield "object array of bytes", y.astype("S").astype(object)
+    yield "column", Column(y)
+    yield "column of bytes", Column(y.astype("S"))
+    yield "masked, without masks", MaskedColumn(y)
+    yield "series", pd.Series(y)
+    yield "nullable series", pd.Series(y, dtype="string")
+    yield "categories", pd.Series(y, dtype="category")
+    yield "tuple", tuple(y.tolist())
+    yield "hdf5", in_hdf5(y.astype("S"))
 
 
 def missing_labels() -> Iterator[tuple[str, Any]]:
@@ -563,8 +600,11 @@ def methods_with(parameter: str, *, classifier: bool | None = None) -> list[Any]
     return found
 
 
+@all_forms
 @pytest.mark.parametrize(("cls", "method"), methods_with("y", classifier=True))
-def test_labels(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
+def test_labels(
+    cls: type[BaseEstimator], method: str, all_forms: bool, tmp_path: Path
+) -> None:
     if cls is skastro.Pipeline:
         pytest.skip("scikit-learn's own step judges the labels")
     call, X = call_of(cls, method, tmp_path), case_of(cls)[1]
@@ -572,12 +612,14 @@ def test_labels(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     def with_labels(y: Any) -> Any:
         return call(X, y=y)
 
+    step, start = step_of(all_forms, method), start_of(cls.__name__ + method)
+    some = slice(start % step, None, step)
     expected = outcome(with_labels, LABELS)
-    for form, y in labels():
+    for form, y in [*labels()][some]:
         result = outcome(with_labels, y)
         assert not isinstance(result, Exception), (form, result)
         assert_same(result, expected, form)
-    for form, y in missing_labels():
+    for form, y in [*missing_labels()][some]:
         result = outcome(with_labels, y)
         message = "y has missing labels in rows 3"
         assert isinstance(result, ValueError), form
@@ -597,8 +639,11 @@ def test_targets(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     feed(lambda y: call(X, y=y), y, tmp_path, step=12 if len(y) < 12 else 4)
 
 
+@all_forms
 @pytest.mark.parametrize(("cls", "method"), methods_with("sample_weight"))
-def test_weights(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
+def test_weights(
+    cls: type[BaseEstimator], method: str, all_forms: bool, tmp_path: Path
+) -> None:
     if cls is skastro.Pipeline:
         pytest.skip("weights are those of scikit-learn's own step")
     call, X = call_of(cls, method, tmp_path), case_of(cls)[1]
@@ -606,9 +651,11 @@ def test_weights(cls: type[BaseEstimator], method: str, tmp_path: Path) -> None:
     def with_weights(weight: Any) -> Any:
         return call(X, sample_weight=weight)
 
-    step = 4 if len(X) == 12 else 12
-    feed(with_weights, np.tile([1.0, 3.0, 2.0], 4)[: len(X)], tmp_path, step=step)
-    for form, weight in [*masked(np.ones(len(X)))][::step]:
+    step = step_of(all_forms, method, 4 if len(X) == 12 else 12)
+    start = start_of(cls.__name__ + method)
+    weights = np.tile([1.0, 3.0, 2.0], 4)[: len(X)]
+    feed(with_weights, weights, tmp_path, step=step, start=start)
+    for form, weight in [*masked(np.ones(len(X)))][start % step :: step]:
         assert isinstance(outcome(with_weights, weight), Exception), form
 
 
@@ -925,6 +972,7 @@ WITHOUT_ARRAYS = {
 }
 
 
+@cache
 def other_callables() -> dict[str, Any]:
     """Find functions, and methods of classes that are no estimators."""
     found = {}
@@ -976,6 +1024,10 @@ def test_all_callables_are_in_the_zoo() -> None:
 
 @pytest.fixture
 def _no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out_drawing(monkeypatch)
+
+
+def leave_out_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the figures of displays out, which take longer than all else."""
     from skastro import inspection
 
@@ -993,23 +1045,26 @@ ARRAYS = [
 ]
 
 
-@pytest.mark.usefixtures("_no_drawing")
-@pytest.mark.parametrize(("name", "key"), ARRAYS)
-def test_functions(name: str, key: str, tmp_path: Path) -> None:
+def function_call(name: str, key: str, folder: Path) -> tuple[Callable, np.ndarray]:
+    """Return a function of one argument of a callable, and what it is as a rule."""
     arguments = dict(FUNCTIONS[name])
     function = arguments.pop("call", None) or other_callables()[name]
     if callable(arguments.get("estimator")):
         arguments["estimator"] = arguments["estimator"]()
     if name.endswith("predict_stream"):
-        arguments |= {"out": tmp_path / "out.h5", "resume": False, "verbose": 0}
+        arguments |= {"out": folder / "out.h5", "resume": False, "verbose": 0}
+    return lambda value: function(**(arguments | {key: value})), arguments[key]
 
-    def call(value: Any) -> Any:
-        return function(**(arguments | {key: value}))
 
-    plain = arguments[key]
+@all_forms
+@pytest.mark.usefixtures("_no_drawing")
+@pytest.mark.parametrize(("name", "key"), ARRAYS)
+def test_functions(name: str, key: str, all_forms: bool, tmp_path: Path) -> None:
+    call, plain = function_call(name, key, tmp_path)
     if plain.dtype.kind != "U":
         steps = {"inspection": 4, "streaming": 4, "datasets": 12}
-        feed(call, plain, tmp_path, step=steps.get(name.partition(".")[0], 1))
+        step = steps.get(name.partition(".")[0], 1) * step_of(all_forms)
+        feed(call, plain, tmp_path, step=step, start=start_of(name + key))
         return
     expected = outcome(call, plain)
     assert not isinstance(expected, Exception), expected

@@ -511,6 +511,11 @@ def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     temperature : float
         Above 1 where the network is too confident; 1 where logits are not finite.
 
+    Raises
+    ------
+    ValueError
+        If a code is no column of the logits.
+
     References
     ----------
     .. [1] Guo, C. et al. (2017). "On calibration of modern neural networks". ICML.
@@ -527,7 +532,14 @@ def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     0.90
     """
     logits = plain_array(logits, "logits").astype(np.float64)
+    codes = plain_array(codes, "codes")
     check_consistent_length(logits, codes)
+    if logits.ndim != 2 or not np.isin(codes, range(logits.shape[1])).all():
+        raise ValueError(
+            "codes must be columns of logits (n_samples, n_classes), but logits have "
+            f"the shape {logits.shape} and codes the values {np.unique(codes)}."
+        )
+    codes = codes.astype(np.intp)
     if not np.isfinite(logits).all():
         return 1.0
     rows = np.arange(len(logits))

@@ -321,6 +321,11 @@ class ShellPrior:
             If a coefficient is NaN, masked or infinite.
         """
         beta = plain_array(beta, "beta").astype(np.float64)
+        if beta.ndim != 2 or not beta.size:
+            raise ValueError(
+                "beta must have the shape (n_samples, n_betas), with a sample at least;"
+                f" got {beta.shape}."
+            )
         check_finite(beta, input_name="beta")
         low, high = beta.min(0), beta.max(0)
         # A single sample, or equal ones, do not constrain the limits.

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -212,20 +213,15 @@ def _read_text(path: Path, max_bytes: float | None) -> np.ndarray:
     content.seek(0)
     try:
         with io.TextIOWrapper(content, encoding, errors="replace") as file:
-            stripped = enumerate(line.strip() for line in file)
-            lines = ((row, line) for row, line in stripped if line and line[0] != "#")
-            row, first = next(lines, (0, ""))
+            stripped = (line.strip() for line in file)
+            lines = (line for line in stripped if line and line[0] != "#")
+            first = next(lines, "")
             heading = "" if re.search(r"\d|nan|inf", first, re.IGNORECASE) else first
-            if (heading and not any(lines)) or not first:
+            if not (row := next(lines, "") if heading else first):
                 raise ValueError("it has no lines of numbers")
-            delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
-            file.seek(0)
+            delimiter = next((mark for mark in _DELIMITERS if mark in row), None)
             table = np.loadtxt(
-                file,
-                dtype=np.float32,
-                delimiter=delimiter,
-                ndmin=2,
-                skiprows=row + 1 if heading else 0,
+                chain([row], lines), dtype=np.float32, delimiter=delimiter, ndmin=2
             )
             if table.shape[1] <= _MOST_IN_LIST < len(table):
                 return _arrange_list(table, heading.strip("\"'").lower())

@@ -103,6 +103,12 @@ class SEVITable:
         if vector is not None:
             values = self.dataset.fields(vector)[:]
         else:
+            if sorted(numbered) != [*range(1, N_BETAS + 1)]:
+                raise ValueError(
+                    f"{self.where} has the columns {sorted(numbered.values())} of "
+                    f"coefficients; expected 'beta1' to 'beta{N_BETAS}', those of P_2 "
+                    f"to P_{2 * N_BETAS}."
+                )
             records = self.dataset[:]
             values = np.stack([records[numbered[i]] for i in sorted(numbered)], axis=-1)
         if values.shape[1:] != (N_BETAS,) or values.dtype.kind not in "iuf":
@@ -125,6 +131,11 @@ class SEVITable:
                 f"{'integer' if is_id else 'number'} per row."
             )
         check_finite(values, input_name=f"{self.where}, column {column!r}")
+        if is_id and len(values) and values.max() > np.iinfo(np.int64).max:
+            raise ValueError(
+                f"{self.where}: column {self.name_of(column)!r} has ids up to "
+                f"{values.max()}; expected integers of 63 bits."
+            )
         return values.astype(np.int64 if is_id else np.float64)
 
 

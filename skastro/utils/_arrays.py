@@ -46,6 +46,8 @@ def plain_array(X: Any, name: str = "X", *, any_unit: bool = False) -> np.ndarra
     if mask is not None and mask.any():
         X = X.astype(X.dtype if X.dtype.kind in "fcO" else np.float64)
         X[mask] = np.nan
+    if X.dtype == object and not X.size:
+        return X.astype(np.float64)
     if X.dtype == object:
         return _join(X.tolist(), name, any_unit) if X.ndim else _number(X.item(), name)
     if X.dtype.kind == "c":

@@ -466,7 +466,7 @@ PARAMETERS = shell_table([0.3, 0.4], [0, 1])
         (
             {"Truth": records(R=[0.5], beta1=[0.0], beta2=[0.0])},
             {},
-            r"shape \(2,\).*'beta1' to 'beta12'",
+            r"'beta1', 'beta2'.*'beta1' to 'beta12'",
         ),
         ({"Truth": shell_table([np.nan], [0])}, {}, "column 'beta' contains NaN"),
         ({"Truth": records(R=[b"a"], beta=[BETA])}, {}, "expected one number per row"),

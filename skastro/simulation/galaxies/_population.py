@@ -369,6 +369,8 @@ def sersic_flux_fraction(radius: ArrayLike, sersic_index: ArrayLike) -> np.ndarr
     ------
     TypeError
         If a number has a unit: radii are divided by the half-light radius.
+    ValueError
+        If a radius is negative, or an index is not from 0.01 to 1000.
 
     References
     ----------
@@ -385,6 +387,13 @@ def sersic_flux_fraction(radius: ArrayLike, sersic_index: ArrayLike) -> np.ndarr
     """
     index = plain_array(sersic_index, "sersic_index")
     radius = plain_array(radius, "radius")
+    # Beyond these limits double precision gives NaN.
+    if (radius < 0).any() or (index < 0.01).any() or (index > 1000).any():
+        raise ValueError(
+            "radius must not be negative, and sersic_index must be from 0.01 to 1000; "
+            f"they are from {np.min(radius):g} and from {np.min(index):g} to "
+            f"{np.max(index):g}."
+        )
     scale = gammaincinv(2 * index, 0.5)
     return gammainc(2 * index, scale * radius ** (1 / index))
 

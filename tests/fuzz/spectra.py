@@ -1,29 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Feed damaged files to the readers of spectra: ``python -m tests.fuzz --minutes 5``.
+"""Damaged files of spectra in all layouts.
 
-Each case is a small file in one of the layouts with a few random damages. A child
-process reads it under limits of time and memory. Good outcomes are a spectrum, and an
-``OSError``, ``ValueError`` or ``TypeError`` that begins with the path. Everything else
-is a finding: another exception, an end of the process, a file that takes too long or
-too much memory, a result that contradicts itself, and other numbers than before where
-only the sizes in a header were damaged. (Two layouts cannot tell that an image has more
-columns than its data, which end in zeros.) A finding is reduced to as few damages as it
-needs, and its file is kept. ``--seed S --cases 1`` repeats the case of seed S.
+Two layouts cannot tell that an image has more columns than its data, which end in
+zeros.
 """
 
-import argparse
-import collections
 import gzip
 import io
-import multiprocessing
-import os
 import random
 import re
-import sys
-import tempfile
-import time
-import traceback
-import warnings
 from functools import cache
 from pathlib import Path
 
@@ -31,9 +16,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-ROOT = Path(__file__).parents[1]
-# Limits for a file, of the processor's time, the clock and memory.
-SECONDS, MOST_WAITED, GIBIBYTES = 10.0, 300.0, 2.0
+from . import Case, apply, cut, error_outcome, flip_bytes
+
 BLOCK, CARD = 2880, 80
 GRID = np.linspace(3900.0, 9000.0, 100)
 
@@ -47,10 +31,13 @@ NUMBERS += ["(1, 2)", "'10**99999999'", "'nm'", "'erg/s/cm2/Angstrom'", "1 / 0",
 FORMS = ["E", "D", "J", "K", "1PE(9)", "QD", "X", "9999999A", "0E", "L", "M", "5E", "?"]
 
 
+def names() -> list[str]:
+    return sorted(originals())
+
+
 @cache
 def originals() -> dict[str, bytes]:
     """Return small good files in all layouts."""
-    sys.path.insert(0, str(ROOT / "tests/datasets"))
     import conftest
 
     files = {}
@@ -138,20 +125,10 @@ def add_card(content: bytearray, rng: random.Random) -> None:
     set_card(content, position, rng.choice(NUMBERS))
 
 
-def flip_bytes(content: bytearray, rng: random.Random) -> None:
-    for _ in range(rng.choice([1, 4, 60])):
-        content[rng.randrange(len(content))] = rng.randrange(256)
-
-
 def write_extremes(content: bytearray, rng: random.Random) -> None:
     values = [np.nan, np.inf, -np.inf, 3e38, 1e-40, -9999.0, 0.0]
     position = rng.randrange(0, len(content) - 4, 4)
     content[position : position + 4] = np.array(rng.choice(values), ">f4").tobytes()
-
-
-def cut(content: bytearray, rng: random.Random) -> None:
-    step = rng.choice([1, CARD, BLOCK])
-    del content[rng.randrange(0, len(content), step) :]
 
 
 def move_block(content: bytearray, rng: random.Random) -> None:
@@ -180,31 +157,10 @@ DAMAGES = [
     add_card,
 ]
 DAMAGES += [flip_bytes, write_extremes, cut, move_block, splice, pack]
-Case = tuple[str, list[tuple[int, int]]]
-
-
-def make_case(seed: int) -> Case:
-    """Choose a file and the damages, each by its number and a seed of its own."""
-    rng = random.Random(seed)
-    names = sorted(originals())
-    n_damages = rng.choice([1, 1, 1, 2, 3, 6])
-    damages = [
-        (rng.randrange(len(DAMAGES)), rng.randrange(2**32)) for _ in range(n_damages)
-    ]
-    return rng.choice(names), damages
 
 
 def build(case: Case) -> bytes:
-    name, damages = case
-    content = bytearray(originals()[name])
-    for number, seed in damages:
-        if len(content) > BLOCK or DAMAGES[number] is pack:
-            # A damage may find nothing that it can change.
-            try:
-                DAMAGES[number](content, random.Random(seed))
-            except (ValueError, IndexError, UnicodeDecodeError):
-                continue
-    return bytes(content)
+    return apply(DAMAGES, case, originals()[case[0]], BLOCK)
 
 
 def contradiction(spectrum: dict, many: bool) -> str:
@@ -237,16 +193,29 @@ def read(path: Path, name: str) -> dict:
     return read_spectrum(path)
 
 
+def attempt(case: Case, folder: Path) -> str:
+    content = build(case)
+    path = folder / "damaged.fits"
+    path.write_bytes(content)
+    # Another type of the same width is no size.
+    forms = re.findall(rb"TFORM.{75}", content)
+    sizes = all(DAMAGES[number] is damage_size for number, _ in case[1]) and (
+        forms == re.findall(rb"TFORM.{75}", originals()[case[0]])
+    )
+    return try_file(path, case[0], sizes)
+
+
 def try_file(path: Path, name: str, only_sizes: bool) -> str:
-    """Read a file; return the outcome, in which findings begin with "!"."""
+    """Read a file; return the outcome."""
     try:
         result = read(path, name)
-    except (OSError, ValueError, TypeError) as error:
-        known = re.match(r"(No spectrum was read. 1 of 1 files.*\n *)?", str(error))
-        begins = str(error)[known.end() :].startswith(str(path))
-        return type(error).__name__ if begins else f"! without the path: {error!r}"
     except BaseException as error:
-        return f"! {type(error).__name__}: {traceback.format_exc(limit=-2)}"
+        known = re.match(r"(No spectrum was read. 1 of 1 files.*\n *)?", str(error))
+        if isinstance(error, OSError | ValueError | TypeError) and not str(error)[
+            known.end() :
+        ].startswith(str(path)):
+            return f"! without the path: {error!r}"
+        return error_outcome(error)
     many = result["flux"].ndim == 2
     if problem := contradiction(result, many):
         return f"! {problem}"
@@ -261,132 +230,3 @@ def try_file(path: Path, name: str, only_sizes: bool) -> str:
         ):
             return "! other numbers by another size"
     return "read"
-
-
-def work(pipe, gibibytes: float) -> None:
-    """Read the files that arrive, in a process of limited memory."""
-    import resource
-
-    import skastro.datasets.spectra  # noqa: F401
-
-    originals()
-    warnings.simplefilter("ignore")
-    used = int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1])
-    limit = used * 1024 + int(gibibytes * 2**30)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    pipe.send("ready")
-    while True:
-        pipe.send(try_file(*pipe.recv()))
-
-
-class Worker:
-    """A child process that is replaced when it ends or takes too long."""
-
-    def __init__(self, gibibytes: float) -> None:
-        self.gibibytes = gibibytes
-        self.process = None
-
-    def start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, other = context.Pipe()
-        self.process = context.Process(
-            target=work, args=(other, self.gibibytes), daemon=True
-        )
-        self.process.start()
-        other.close()
-        self.pipe.recv()
-
-    def outcome(self, path: Path, case: Case) -> str:
-        if self.process is None:
-            self.start()
-        content = build(case)
-        path.write_bytes(content)
-        # Another type of the same width is no size.
-        forms = re.findall(rb"TFORM.{75}", content)
-        sizes = all(DAMAGES[number] is damage_size for number, _ in case[1]) and (
-            forms == re.findall(rb"TFORM.{75}", originals()[case[0]])
-        )
-        self.pipe.send((path, case[0], sizes))
-        used, end = self.cpu_seconds(), time.monotonic() + MOST_WAITED
-        try:
-            # The clock alone would blame a file for a busy machine.
-            while self.cpu_seconds() < used + SECONDS and time.monotonic() < end:
-                if self.pipe.poll(1):
-                    return self.pipe.recv()
-            found = f"! more than {SECONDS:g} s, or no end"
-        except EOFError:
-            found = "! the process ended"
-        self.stop()
-        return found
-
-    def cpu_seconds(self) -> float:
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
-        ticks = [int(field) for field in stat.split()[11:13]]
-        return sum(ticks) / os.sysconf("SC_CLK_TCK")
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.join()
-            self.process = None
-
-
-def shrink(worker: Worker, path: Path, case: Case) -> Case:
-    """Leave out damages as long as there is still a finding."""
-    name, damages = case
-    for damage in list(damages):
-        fewer = [other for other in damages if other != damage]
-        if fewer and worker.outcome(path, (name, fewer)).startswith("!"):
-            damages = fewer
-    return name, damages
-
-
-def run(minutes: float, n_cases: int, seed: int, keep: Path, gibibytes: float) -> int:
-    """Run cases until the time or their number is reached; return the findings."""
-    worker, end = Worker(gibibytes), time.monotonic() + 60 * minutes
-    counts: collections.Counter[str] = collections.Counter()
-    findings: collections.Counter[str] = collections.Counter()
-    number = 0
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "damaged.fits"
-        while number < n_cases and time.monotonic() < end:
-            case = make_case(seed + number)
-            outcome = worker.outcome(path, case)
-            counts[outcome if outcome[0] != "!" else "finding"] += 1
-            if outcome[0] == "!":
-                kind = re.sub(r"[\d.]+", "#", outcome)
-                findings[kind] += 1
-                if findings[kind] == 1:
-                    case = shrink(worker, path, case)
-                    steps = [DAMAGES[index].__name__ for index, _ in case[1]]
-                    print(
-                        f"seed {seed + number}: {case[0]} {steps}\n  {outcome}",
-                        flush=True,
-                    )
-                    keep.mkdir(parents=True, exist_ok=True)
-                    (keep / f"{seed + number}.fits").write_bytes(build(case))
-            number += 1
-        worker.stop()
-    print(f"{number} cases, seeds {seed} to {seed + number - 1}: {dict(counts)}")
-    for kind, count in findings.most_common():
-        print(f"{count} times {kind.splitlines()[0][:200]}")
-    return sum(findings.values())
-
-
-def main() -> None:
-    """Read the options and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--cases", type=int, default=10**9)
-    parser.add_argument("--seed", type=int, default=random.randrange(10**9))
-    parser.add_argument("--gibibytes", type=float, default=GIBIBYTES)
-    parser.add_argument("--keep", type=Path, default=Path("fuzz_findings"))
-    options = parser.parse_args()
-    findings = run(
-        options.minutes, options.cases, options.seed, options.keep, options.gibibytes
-    )
-    sys.exit(bool(findings))
-
-
-if __name__ == "__main__":
-    main()

@@ -50,7 +50,7 @@ def test_named_augmentations_leave_rows_of_numbers_alone():
             sampler="balanced",
             max_epochs=10,
             lr=1e-2,
-            batch_size=16,
+            batch_size=32,
             verbose=0,
         ),
     ]

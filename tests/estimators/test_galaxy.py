@@ -319,6 +319,7 @@ def test_images_in_files(images, tmp_path):
     np.testing.assert_allclose(clf.predict_proba(paths), clf.predict_proba(X))
 
 
+@pytest.mark.once
 def test_real_galaxies(data_dir):
     with h5py.File(data_dir / "galaxies_efigi.h5") as file:
         X, y = file["images"][:, 12:76:2, 12:76:2], file["ans"][:]

@@ -61,7 +61,7 @@ pipe = make_pipeline(
         module__widths=(16, 32, 64),
         augment="symmetries",
         lr=3e-3,
-        max_epochs=20,
+        max_epochs=30,
         random_state=0,
         verbose=0,
     ),

@@ -45,6 +45,7 @@ pipe = Pipeline(
             module__n_blocks=(1, 1, 1),
             module__width=16,
             max_epochs=20,
+            batch_size=32,
             class_weight="balanced",
             random_state=0,
             verbose=0,

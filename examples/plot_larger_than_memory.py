@@ -50,7 +50,7 @@ train, test = rows[: 3 * n_part], rows[3 * n_part :]
 pipe = Pipeline(
     [
         StandardizeSpectra(robust=True, clip=8),
-        SpectrumClassifier(max_epochs=15, random_state=0, verbose=0),
+        SpectrumClassifier(module__width=16, max_epochs=15, random_state=0, verbose=0),
     ]
 )
 pipe.fit(LazyArray(flux, train), target[train])

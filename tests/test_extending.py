@@ -67,7 +67,7 @@ TINY = {"lr": 2e-2, "random_state": 0, "verbose": 0, "device": "cpu"}
 
 
 @pytest.mark.once
-@parametrize_with_checks([GUIDE.PixelRegressor(max_epochs=40, **TINY)])
+@parametrize_with_checks([GUIDE.PixelRegressor(max_epochs=40, batch_size=32, **TINY)])
 def test_estimator_of_the_guide_keeps_scikit_learns_contract(estimator, check):
     check(estimator)
 

@@ -311,7 +311,9 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
             return
         least = _LEAST_KEPT_PER_CLASS * len(self.classes_inferred_)
         n_kept = max(least, int(_KEPT_PER_TRAINED * n_epochs * len(dataset)))
-        rows = _some_rows(_codes_of(dataset), len(dataset), min(n_kept, _MOST_KEPT))
+        rows = rows_of_all_classes(
+            _codes_of(dataset), len(dataset), min(n_kept, _MOST_KEPT)
+        )
         some = Subset(dataset, rows)
         outputs = self._feature_net().forward_iter(some)
         self.training_features_ = torch.cat(list(outputs)).numpy()
@@ -589,7 +591,9 @@ def _codes_of(dataset: Any) -> np.ndarray | None:
     return codes.numpy()
 
 
-def _some_rows(codes: np.ndarray | None, n_samples: int, n_wanted: int) -> np.ndarray:
+def rows_of_all_classes(
+    codes: np.ndarray | None, n_samples: int, n_wanted: int
+) -> np.ndarray:
     """Choose rows, spread over the data set, and equally many of each class."""
     if n_samples <= n_wanted:
         return np.arange(n_samples)

@@ -270,8 +270,9 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
     >>> reg = GalaxyRegressor(
     ...     module__width=8,
     ...     stretch="asinh",
-    ...     lr=3e-3,
-    ...     batch_size=16,
+    ...     max_epochs=15,
+    ...     lr=1e-2,
+    ...     batch_size=32,
     ...     verbose=0,
     ...     random_state=0,
     ... )

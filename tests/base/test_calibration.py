@@ -20,7 +20,7 @@ from torch import nn
 
 from skastro import GalaxyClassifier, Pipeline, SpectrumClassifier, StandardizeSpectra
 from skastro.base import fit_temperature
-from skastro.base._classifier import _some_rows
+from skastro.base._classifier import rows_of_all_classes
 from skastro.networks import MLP
 
 pytestmark = pytest.mark.once
@@ -272,7 +272,7 @@ def test_short_trainings_keep_few_samples(distinct, n_epochs, n_kept):
     assert clf.training_features_.shape == (n_kept, 128)
     assert clf.module_.n_seen == n_kept
     # All classes alike, and the same rows each time.
-    rows = _some_rows(y, len(X), n_kept)
+    rows = rows_of_all_classes(y, len(X), n_kept)
     assert np.bincount(y[rows]).tolist() == [n_kept // 3] * 3
     assert clf.score_samples(X[rows]).min() > clf.score_samples(-X).max()
     again = tiny(max_epochs=n_epochs, **settings).fit(X, y)
@@ -352,11 +352,11 @@ def test_data_sets_of_the_users_own(distinct):
 
 def test_rows_show_all_classes_alike():
     codes = np.repeat([2, 0, 1], [7, 300_000, 5000])
-    rows = _some_rows(codes, len(codes), 2048)
+    rows = rows_of_all_classes(codes, len(codes), 2048)
     assert len(rows) == 2048
     assert np.bincount(codes[rows]).tolist() == [1021, 1020, 7]
     assert (np.diff(rows) > 0).all()
     assert np.ptp(rows[codes[rows] == 0]) == 299_999
-    without = _some_rows(None, 10_000, 500)
+    without = rows_of_all_classes(None, 10_000, 500)
     assert (len(without), without[0], without[-1]) == (500, 0, 9999)
-    assert _some_rows(codes[:2048], 2048, 2048).tolist() == list(range(2048))
+    assert rows_of_all_classes(codes[:2048], 2048, 2048).tolist() == list(range(2048))

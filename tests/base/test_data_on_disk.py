@@ -140,7 +140,7 @@ settings = dict(max_epochs=1, verbose=0, batch_size=32,
                 iterator_train__buffer_size=2**23, iterator_valid__buffer_size=2**23)
 with h5py.File(sys.argv[1]) as file:
     y = file["ans"][:]
-    GalaxyClassifier(Small, **settings).fit(file["images"][:256], y[:256])
+    GalaxyClassifier(Small, **settings).fit(file["images"][:64], y[:64])
     before = peak()
     clf = GalaxyClassifier(Small, **settings).fit(file["images"], y)
     clf.predict_proba(file["images"])
@@ -152,8 +152,8 @@ def test_memory_stays_small_beside_data_on_disk(tmp_path):
     path = tmp_path / "images.h5"
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
-        images = file.create_dataset("images", (16_000, 64, 64, 3), dtype="u1")
-        block = rng.integers(0, 255, (1000, 64, 64, 3), dtype=np.uint8)
+        images = file.create_dataset("images", (4000, 128, 128, 3), dtype="u1")
+        block = rng.integers(0, 255, (250, 128, 128, 3), dtype=np.uint8)
         for start in range(0, len(images), len(block)):
             images[start : start + len(block)] = block
         file["ans"] = np.arange(len(images)) % 2

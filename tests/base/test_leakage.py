@@ -37,6 +37,7 @@ def memorizer(**params):
         "module": "mlp",
         "module__hidden": (128,),
         "max_epochs": 40,
+        "batch_size": 64,
         "lr": 1e-2,
         "augment": None,
         "random_state": 0,

@@ -92,8 +92,8 @@ CASES = {
         },
     ),
     "loader": ("SpectrumClassifier", {"iterator_train": DataLoader}),
-    "images": ("GalaxyClassifier", {"augment": "symmetries"}),
-    "regression": ("GalaxyRegressor", {}),
+    "images": ("GalaxyClassifier", {"augment": "symmetries", "batch_size": 16}),
+    "regression": ("GalaxyRegressor", {"batch_size": 16}),
     "autoencoder": ("VAETransformer", {"beta_warmup": 0.5}),
 }
 
@@ -193,7 +193,12 @@ def test_simulated_images(tmp_path):
     path = tmp_path / "training.pt"
 
     def fit(*callbacks, **kwargs):
-        net = make_tiny(skastro.SEVIRegressor, max_epochs=4, callbacks=list(callbacks))
+        net = make_tiny(
+            skastro.SEVIRegressor,
+            max_epochs=4,
+            batch_size=16,
+            callbacks=list(callbacks),
+        )
         net.set_params(n_betas=12, n_simulated=40, n_replaced=10)
         simulator = SEVISimulator(size=16, n_electrons=1e3)
         return net.fit_simulator(simulator, **kwargs)

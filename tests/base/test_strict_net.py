@@ -44,8 +44,10 @@ def spectra():
 @pytest.mark.once
 @parametrize_with_checks(
     [
-        SpectrumClassifier(max_epochs=5, module__width=8, lr=0.01, verbose=0),
-        tiny(class_weight="balanced", sampler="balanced"),
+        SpectrumClassifier(
+            max_epochs=5, module__width=8, lr=0.01, batch_size=32, verbose=0
+        ),
+        tiny(class_weight="balanced", sampler="balanced", batch_size=32),
     ]
 )
 def test_sklearn_contract(estimator, check):

@@ -139,7 +139,7 @@ def test_unknown_way_to_open():
     [
         (None, "must return a dictionary with flux, ivar, wavelength; got NoneType"),
         ({"flux": np.ones(9)}, "returned no ivar, wavelength"),
-        (fields(redshfit=1), "unknown field 'redshfit'; did you mean 'redshift'"),
+        (fields(redshfit=1), "unknown field 'redshfit'. Did you mean 'redshift'"),
         (fields(flux=np.ones(9)), "must be vectors of one length"),
         (fields(wavelength=WAVELENGTH[::-1]), "the wavelengths must ascend"),
         (fields(wavelength=np.log10(WAVELENGTH)), "must be in Angstrom"),

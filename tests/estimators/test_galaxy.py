@@ -50,7 +50,7 @@ def test_named_augmentations_leave_rows_of_numbers_alone():
             sampler="balanced",
             max_epochs=10,
             lr=1e-2,
-            batch_size=16,
+            batch_size=32,
             verbose=0,
         ),
     ]
@@ -319,6 +319,7 @@ def test_images_in_files(images, tmp_path):
     np.testing.assert_allclose(clf.predict_proba(paths), clf.predict_proba(X))
 
 
+@pytest.mark.once
 def test_real_galaxies(data_dir):
     with h5py.File(data_dir / "galaxies_efigi.h5") as file:
         X, y = file["images"][:, 12:76:2, 12:76:2], file["ans"][:]

@@ -35,9 +35,9 @@ tiny = partial(
             stretch="asinh",
             scale_target=False,
             criterion=torch.nn.HuberLoss,
-            max_epochs=20,
+            max_epochs=12,
             lr=1e-2,
-            batch_size=16,
+            batch_size=32,
             verbose=0,
         ),
     ]

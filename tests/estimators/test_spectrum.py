@@ -56,6 +56,7 @@ def test_autoencoders_are_refused(module):
         clf.fit(np.ones((4, 20)), [0, 1, 0, 1])
 
 
+@pytest.mark.once
 def test_defaults_learn_what_simulated_spectra_show():
     wavelength = np.linspace(3900, 9000, 300)
     train, test = (
@@ -72,6 +73,7 @@ def test_defaults_learn_what_simulated_spectra_show():
     assert score > 0.8
 
 
+@pytest.mark.once
 def test_real_spectra_end_to_end(data_dir):
     spectra = read_spectra(data_dir / "spectra.fits", verbose=0)
     X = spectra.flux.reshape(-1, 600, 5).mean(axis=2)

@@ -16,7 +16,7 @@ tiny = partial(make_tiny, SEVIRegressor)
 
 @parametrize_with_checks(
     [
-        SEVIRegressor(n_betas=1),
+        SEVIRegressor(n_betas=1, max_epochs=12),
         tiny(
             "mlp", convention="vmi", normalization="counts", refine=False, max_epochs=12
         ),

@@ -60,7 +60,9 @@ def test_gradient_of_the_last_step(value):
 def test_every_kind_of_net(name):
     images = np.random.default_rng(0).normal(size=(30, 16, 16, 3)).astype(np.float32)
     images = images[..., 0] if name == "SEVIRegressor" else images
-    net = make_tiny(getattr(skastro, name), optimizer=torch.optim.SGD, lr=1e30)
+    # Two steps an epoch.
+    settings = {"optimizer": torch.optim.SGD, "lr": 1e30, "batch_size": 16}
+    net = make_tiny(getattr(skastro, name), **settings)
     y = None if name == "VAETransformer" else np.linspace(-0.5, 1, 30)
     with pytest.raises(ValueError, match="The training diverged: in epoch 1"):
         net.fit(np.abs(images), y)

@@ -3,7 +3,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -26,6 +25,7 @@ from skastro.datasets.spectra._fields import (
     split_unit,
     text,
 )
+from skastro.utils import suggest_name
 
 ENTRY_POINTS = "skastro.spectrum_layouts"
 
@@ -140,11 +140,9 @@ class Layout(NamedTuple):
             )
         for name in found:
             if name not in known:
-                close = get_close_matches(str(name), known, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else ""
                 raise ValueError(
                     f"the reader of layout {self.name!r} returned the unknown field "
-                    f"{name!r}; {hint or 'known are ' + ', '.join(sorted(known))}"
+                    f"{name!r}. {suggest_name(name, known, list_all=False)}"
                 )
         missing = [name for name in needed if found.get(name) is None]
         if missing:

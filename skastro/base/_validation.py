@@ -158,9 +158,11 @@ def _check_underflow(given: np.ndarray, X: np.ndarray) -> None:
 def _to_float32(rows: np.ndarray) -> np.ndarray:
     try:
         with np.errstate(over="raise"):
-            return rows.astype(np.float32)
+            single = rows.astype(np.float32)
     except FloatingPointError:
         _refuse_too_large(rows)
+    _check_underflow(rows, single)
+    return single
 
 
 def _refuse_too_large(X: np.ndarray) -> NoReturn:

@@ -313,6 +313,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
 
     Attributes
     ----------
+    log_target_ : ndarray of shape (n_outputs,), bool
+        Whether the logarithm is measured, for each target.
     std_scale_ : ndarray of shape (n_outputs,)
         What the network's errors are multiplied by; only with `calibrate`.
 
@@ -365,6 +367,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     """
 
     _takes_missing_targets = True
+    _kept = ("log_target",)
     _sample_params = ("sample_weight", "y_std")
     _parameter_constraints: ClassVar[dict] = {
         **BaseRegressor._parameter_constraints,
@@ -422,6 +425,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
 
     def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
         y = super()._encode_target(y, reset=reset, classes=classes)
+        if reset:
+            self.log_target_ = self._which_are_logs()
         flat = y.reshape(len(y), -1)
         unknown = np.isnan(flat).all(axis=0)
         if unknown.any():
@@ -429,7 +434,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
                 f"All values of y are NaN for the targets {np.flatnonzero(unknown)}. "
                 "Leave these targets out."
             )
-        bad = (flat <= 0)[:, self._is_log].any(axis=1)
+        bad = (flat <= 0)[:, self.log_target_].any(axis=1)
         if bad.any():
             raise ValueError(
                 f"log_target asks for logarithms, but y holds numbers that are not "
@@ -438,9 +443,11 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
             )
         return y
 
-    @property
-    def _is_log(self) -> np.ndarray:
-        """Whether the logarithm is measured, for each target."""
+    def _inspect_dataset(self, dataset: Any, y: Any) -> None:
+        super()._inspect_dataset(dataset, y)
+        self.log_target_ = self._which_are_logs()
+
+    def _which_are_logs(self) -> np.ndarray:
         n_targets = int(np.prod(self.target_shape_))
         is_log = np.asarray(self.log_target, dtype=bool)
         if is_log.ndim and is_log.shape != (n_targets,):
@@ -448,7 +455,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
                 f"log_target has shape {is_log.shape} for {n_targets} targets; give "
                 "one bool, or one a target."
             )
-        return np.broadcast_to(is_log, n_targets)
+        return np.full(n_targets, is_log)
 
     def _attach(
         self, X: Any, y: Any, sample_weight: Any = None, y_std: Any = None
@@ -474,11 +481,11 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         return {**X, _TARGET_STD: std.astype(np.float32)}, y[rows]
 
     def _transform_target(self, y: torch.Tensor) -> torch.Tensor:
-        is_log = torch.from_numpy(self._is_log.copy()).to(y.device)
+        is_log = torch.from_numpy(self.log_target_).to(y.device)
         return torch.where(is_log, y.log(), y) if is_log.any() else y
 
     def _restore_target(self, y: np.ndarray) -> np.ndarray:
-        return np.exp(y, where=self._is_log, out=y.astype(np.float64))
+        return np.exp(y, where=self.log_target_, out=y.astype(np.float64))
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
         """Compute the loss of a batch, as skorch does."""
@@ -495,7 +502,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         scaled = super()._scale_target(values)
         if not std.shape[1]:
             return scaled
-        is_log = torch.from_numpy(self._is_log.copy()).to(y.device)
+        is_log = torch.from_numpy(self.log_target_).to(y.device)
         std = torch.where(is_log, std / values, std)
         if "target_scale_" in self.__dict__:
             std = std / torch.from_numpy(self.target_scale_).to(std)
@@ -611,7 +618,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         std = np.exp(output[:, n_targets:].astype(np.float64))
         std *= self.__dict__.get("std_scale_", 1.0)
         std *= self.__dict__.get("target_scale_", 1.0)
-        std = np.where(self._is_log, std * y.reshape(std.shape), std)
+        std = np.where(self.log_target_, std * y.reshape(std.shape), std)
         return y, std.astype(y.dtype).reshape(y.shape)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

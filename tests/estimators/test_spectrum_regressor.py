@@ -272,3 +272,12 @@ def test_real_stars(data_dir):
     assert (scatter < [250, 0.25, 0.25]).all()
     within = np.mean(np.abs(found - y[test]) < 1.645 * std, axis=0)
     assert (within > 0.8).all()
+
+
+def test_logarithms_stay_those_of_the_training(data):
+    X, y = data
+    reg = small(log_target=True, max_epochs=2).fit(X, y)
+    found = reg.predict(X)
+    np.testing.assert_array_equal(reg.set_params(log_target=False).predict(X), found)
+    with pytest.raises(ValueError, match="log_target=False, but the weights were"):
+        reg.partial_fit(X, y)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Temperatures, gravities and metallicities of real stars, by a network and a baseline.
+
+Three jobs: ``lamost`` keeps a quarter of the stars with parameters apart; ``miles``
+cross-validates the library in five folds; ``transfer`` trains on LAMOST and measures
+MILES, another grid, resolution and medium, without training on it::
+
+    SKASTRO_DATA=... python -m benchmarks.measure_stars lamost --seeds 0 1 2
+
+The scatter is 1.4826 times the median absolute difference, for the temperature of stars
+below a limit; "covered" is the part within 1.645 error bars, and "rank" Spearman's rank
+correlation of error bars with absolute differences. The baseline is support vectors on
+principal components of the flux over its continuum. Its settings are searched for by
+cross-validation among the training stars.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from astropy.table import Table
+from scipy.ndimage import uniform_filter1d
+from scipy.stats import spearmanr
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVR
+
+from skastro import RebinSpectra, SpectrumRegressor
+from skastro.datasets import read_spectra
+from skastro.simulation import air_to_vacuum
+
+TARGETS = ("teff", "logg", "feh")
+# The longest wavelength that LAMOST and MILES share, in Angstrom.
+LONGEST = 7400.0
+
+
+def load_lamost(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return wavelengths, spectra and parameters of the stars with parameters."""
+    table = Table.read(folder / "lamost_parameters.csv")
+    files = [
+        read_spectra(folder / name, verbose=0)
+        for name in ("lamost.fits", "spectra.fits")
+    ]
+    names = np.concatenate([spectra.table["id"] for spectra in files])
+    flux = np.concatenate([spectra.flux for spectra in files])
+    row_of = {name: row for row, name in reversed([*enumerate(names)])}
+    rows = [row_of[name] for name in table["id"]]
+    y = np.column_stack([np.asarray(table[name], float) for name in TARGETS])
+    return files[0].wavelength, flux[rows], y
+
+
+def load_miles(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return vacuum wavelengths, spectra and parameters of the library."""
+    stars = read_spectra(folder / "miles.fits", verbose=0)
+    y = np.column_stack(
+        [
+            np.ma.filled(np.ma.asarray(stars.table[name], float), np.nan)
+            for name in TARGETS
+        ]
+    )
+    return air_to_vacuum(stars.wavelength), stars.flux, y
+
+
+def over_continuum(X: np.ndarray) -> np.ndarray:
+    """Divide spectra by their running mean, taken twice."""
+    width = X.shape[1] // 15
+    mean = uniform_filter1d(uniform_filter1d(X.astype(float), width), width)
+    return np.clip(X / np.maximum(mean, 0.05 * X.mean(axis=1, keepdims=True)), 0, 3)
+
+
+def baseline(seed: int) -> GridSearchCV:
+    """Make support vectors on principal components, with searched settings."""
+    pipe = make_pipeline(
+        FunctionTransformer(over_continuum),
+        PCA(60, svd_solver="full"),
+        StandardScaler(),
+        TransformedTargetRegressor(SVR(epsilon=0.02), transformer=StandardScaler()),
+    )
+    grid = {
+        "pca__n_components": [40, 60, 100],
+        "transformedtargetregressor__regressor__C": [1.0, 10.0, 100.0],
+        "transformedtargetregressor__regressor__gamma": [1e-3, 3e-3, 1e-2],
+    }
+    folds = KFold(3, shuffle=True, random_state=seed)
+    return GridSearchCV(pipe, grid, scoring="neg_median_absolute_error", cv=folds)
+
+
+def measure(method: str, train: tuple, X: np.ndarray, seed: int) -> tuple:
+    """Train on stars, and return predictions and error bars of others."""
+    if method == "network":
+        reg = SpectrumRegressor(
+            verbose=0, random_state=seed, log_target=[True, False, False]
+        )
+        return reg.fit(*train).predict(X, return_std=True)
+    found = []
+    for y in train[1].T:
+        known = ~np.isnan(y)
+        found.append(baseline(seed).fit(train[0][known], y[known]).predict(X))
+    return np.column_stack(found), np.full((len(X), 3), np.nan)
+
+
+def describe(name: str, off: np.ndarray, std: np.ndarray, cool: np.ndarray) -> None:
+    """Print scatter, bias, coverage and rank correlation of each target."""
+    for i, target in enumerate(TARGETS):
+        rows = ~np.isnan(off[:, i]) & (cool if target == "teff" else True)
+        d, s = off[rows, i], std[rows, i]
+        rank = spearmanr(np.abs(d), s).statistic if np.isfinite(s).all() else np.nan
+        print(
+            f"{name} {target}: {len(d)} stars, scatter "
+            f"{1.4826 * np.median(np.abs(d)):.4g}, bias {np.median(d):.3g}, covered "
+            f"{np.mean(np.abs(d) < 1.645 * s):.3f}, rank {rank:.2f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Run a job and print its scores."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("job", choices=["lamost", "miles", "transfer"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--methods", nargs="+", default=["network", "baseline"])
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    folder = Path(os.environ["SKASTRO_DATA"])
+    if options.job != "miles":
+        wavelength, X, y = load_lamost(folder)
+    if options.job != "lamost":
+        other_wavelength, other_X, other_y = load_miles(folder)
+    for method in options.methods:
+        for seed in options.seeds:
+            start = time.process_time()
+            if options.job == "lamost":
+                split = ShuffleSplit(1, test_size=0.25, random_state=seed).split(X)
+                train, test = next(split)
+                found, std = measure(method, (X[train], y[train]), X[test], seed)
+                true, limit = y[test], 7000
+            elif options.job == "miles":
+                true, limit = other_y, 8000
+                found, std = np.empty((2, *true.shape))
+                folds = KFold(5, shuffle=True, random_state=seed)
+                for train, test in folds.split(other_X):
+                    data = other_X[train], other_y[train]
+                    found[test], std[test] = measure(method, data, other_X[test], seed)
+            else:
+                common = wavelength < LONGEST
+                rebin = RebinSpectra(other_wavelength, wavelength[common])
+                rows = (other_y[:, 0] > 4900) & (other_y[:, 0] < 7000)
+                data = X[:, common], y
+                here = rebin.fit_transform(other_X[rows])
+                found, std = measure(method, data, here, seed)
+                true, limit = other_y[rows], 7000
+            seconds = time.process_time() - start
+            print(f"{options.job}, {method}, seed {seed}: {seconds:.0f} CPU s")
+            cool = true[:, 0] < limit
+            describe(f"{options.job} {method} {seed}", found - true, std, cool)
+
+
+if __name__ == "__main__":
+    main()

@@ -347,6 +347,13 @@ def test_image_without_calibration_is_refused(tmp_path):
         read_spectrum(tmp_path / "b")
 
 
+def test_axis_of_the_standard_needs_its_reference_pixel(tmp_path):
+    cards = {"CTYPE1": "AWAV", "CUNIT1": "Angstrom", "CRVAL1": 4e3, "CDELT1": 1.0}
+    fits.PrimaryHDU(np.ones(30), fits.Header(cards)).writeto(tmp_path / "a")
+    with pytest.raises(ValueError, match="CRPIX1 is missing"):
+        read_spectrum(tmp_path / "a")
+
+
 def test_doppler_correction_of_unknown_kind(tmp_path):
     cards = {"DC-FLAG": 0, "CRVAL1": 4e3, "CDELT1": 1.0, "DOPCOR01": "13.4 *"}
     write_vector(tmp_path / "a", **cards)
@@ -531,24 +538,43 @@ def test_inverse_variances_are_rebinned(tmp_path):
     assert "ivar" not in read_spectra([path], wavelength=grid, verbose=0)
 
 
-@pytest.mark.parametrize("loader", ["APOGEE apStar"])
-def test_specutils_reads_what_skastro_does_not_know(tmp_path, loader):
-    pytest.importorskip("specutils")
-    path = tmp_path / "apStar.fits"
-    header = fits.Header({"CRVAL1": 4.179, "CDELT1": 6e-6, "NAXIS1": 100})
-    flux = np.arange(1.0, 101.0, dtype="f4")
-    header["SURVEY"], header["BUNIT"] = "apogee", "Flux (10^-17 erg/s/cm^2/Ang)"
+def write_apstar(path, flux):
+    """Write a combined spectrum and one visit in the layout of APOGEE."""
+    header = fits.Header({"CRVAL1": 4.179, "CDELT1": 6e-6, "CRPIX1": 1})
+    header["SFILE1"] = "apVisit-r12.fits"
+    header["HISTORY"] = "APOGEE Reduction Pipeline"
     hdus = [fits.PrimaryHDU(header=header)]
-    for data in (flux, np.full(100, 0.5, "f4"), np.zeros(100, "i2")):
-        hdus.append(fits.ImageHDU(data[None], header))
-    hdus += [fits.ImageHDU(np.zeros((1, 100), "f4"), header) for _ in range(7)]
-    fits.HDUList(hdus).writeto(path)
-    spectrum = read_spectrum(path)
-    assert spectrum.layout == f"specutils {loader}"
+    for data, unit in ((flux, "Flux (10^-17 erg/s/cm^2/Ang)"), (0 * flux + 0.5, "Err")):
+        hdus.append(fits.ImageHDU(np.stack([data, data + 1]), header))
+        hdus[-1].header["BUNIT"] = unit
+    fits.HDUList([*hdus, fits.ImageHDU(np.zeros((2, flux.size), "i2"))]).writeto(path)
+
+
+def test_specutils_reads_what_skastro_does_not_know(tmp_path):
+    pytest.importorskip("specutils")
+    flux = np.arange(1.0, 101.0, dtype="f4")
+    write_apstar(tmp_path / "a.fits", flux)
+    spectrum = read_spectrum(tmp_path / "a.fits")
+    assert spectrum.layout == "specutils APOGEE apStar"
     np.testing.assert_allclose(spectrum.flux, flux)
-    np.testing.assert_allclose(
-        spectrum.wavelength, 10 ** (4.179 + 6e-6 * np.arange(100))
-    )
+    np.testing.assert_allclose(spectrum.ivar, 4.0)
+    grid = 10 ** (4.179 + 6e-6 * np.arange(100))
+    np.testing.assert_allclose(spectrum.wavelength, grid)
+    assert (spectrum.medium, spectrum.frame) == ("vacuum", "rest")
+    assert spectrum.flux_unit == units.Unit("1e-17 erg / (s cm2 AA)")
+    spectra = read_spectra([tmp_path / "a.fits"], wavelength=grid[9:50], verbose=0)
+    np.testing.assert_allclose(spectra.flux[0], flux[9:50], rtol=1e-6)
+
+
+def test_loaders_of_specutils_that_guess_are_not_asked(tmp_path):
+    """The first axis or column that may be right is a wrong number in other files."""
+    pytest.importorskip("specutils")
+    fits.PrimaryHDU(np.ones(500), fits.Header({"CRVAL1": 1.0})).writeto(tmp_path / "a")
+    table = Table({"flux": np.ones(9), "radius": np.arange(1.0, 10.0)})
+    table.write(tmp_path / "b.fits")
+    for name in ("a", "b.fits"):
+        with pytest.raises(ValueError, match="no spectrum in a known layout"):
+            read_spectrum(tmp_path / name)
 
 
 def test_sdss_v(write_spectrum):
@@ -697,3 +723,18 @@ def test_real_texts(survey_dir):
     bins = 2500 * 4.0 ** ((np.arange(1024) + 0.5) / 1024)
     np.testing.assert_allclose(template.wavelength, bins, atol=0.01)
     assert template.table["age"][0] == -13.3
+
+
+def test_real_files_of_known_surveys_state_medium_and_frame(data_dir):
+    spectra = read_spectra(data_dir / "survey_files", verbose=0)
+    is_6dfgs = spectra.survey == "6dFGS"
+    assert {*spectra.medium[~is_6dfgs]} == {"vacuum"}
+    assert {*spectra.frame[~is_6dfgs]} == {"heliocentric"}
+    assert (spectra.medium[is_6dfgs], spectra.frame[is_6dfgs]) == ("air", "rest")
+    vacuum = read_spectra(data_dir / "survey_files", medium="vacuum", verbose=0)
+    assert vacuum.failures == []
+    assert {*vacuum.medium} == {"vacuum"}
+    same = np.isfinite(spectra.flux[~is_6dfgs])
+    np.testing.assert_array_equal(
+        vacuum.flux[~is_6dfgs][same], spectra.flux[~is_6dfgs][same]
+    )

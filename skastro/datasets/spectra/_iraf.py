@@ -190,6 +190,11 @@ def _axis_wavelength(header: fits.Header, n_pixels: int) -> Any:
             "DC-FLAG = -1: the spectrum has no wavelength calibration; run IRAF's "
             "dispcor first"
         )
+    if _fits_axis(header) and "CRPIX1" not in header:
+        raise ValueError(
+            "CRPIX1 is missing: the FITS standard then counts pixels from 0, programs "
+            "mostly from 1; write it to the header"
+        )
     if "-" in _fits_axis(header) and flag is None:
         keys = ("CTYPE1", "CUNIT1", "CRVAL1", "CRPIX1", "CDELT1", "CD1_1", "PV1_")
         axis = WCS(

@@ -25,20 +25,18 @@ _STATES = {
 def find_with_specutils(path: str | os.PathLike) -> Layout | None:
     """Return a layout that reads the file by the only loader that identifies it."""
     try:
-        import specutils
+        from specutils import Spectrum
         from specutils.io.registers import identify_spectrum_format
     except ImportError:
         return None
-    # Its name before version 2.
-    spectrum_class = getattr(specutils, "Spectrum", None) or specutils.Spectrum1D
-    found = identify_spectrum_format(os.fspath(path), spectrum_class)
+    found = identify_spectrum_format(os.fspath(path), Spectrum)
     loaders = {*([found] if isinstance(found, str) else found)} - _GUESSING
     if len(loaders) != 1:
         return None
     (loader,) = loaders
 
     def read(_: Any) -> dict:
-        return _fields_of(spectrum_class.read(os.fspath(path), format=loader), loader)
+        return _fields_of(Spectrum.read(os.fspath(path), format=loader), loader)
 
     return Layout(f"specutils {loader}", lambda _: True, read, loader, False, "fits")
 

@@ -201,6 +201,7 @@ def write_columns(path, header="", rows=ROWS, delimiter=" "):
         ("lambda,flux,sigma", ",", 3),
         ("% wave flux err sky", " ", 4),
         ("", " ", 5),
+        ("!1st line\n!2nd line", "  ", 3),
     ],
 )
 def test_columns_of_text(tmp_path, name, header, delimiter, n_columns):
@@ -419,6 +420,45 @@ def test_multispec_that_is_refused(tmp_path, aperture, cards, message):
     write_multispec(tmp_path / "a", aperture, **cards)
     with pytest.raises(ValueError, match=message):
         read_spectrum(tmp_path / "a")
+
+
+def test_one_row_is_a_vector(tmp_path):
+    cards = {"DC-FLAG": 0, "CRVAL1": 4e3, "CDELT1": 2.0}
+    fits.PrimaryHDU(np.ones((1, 30)), fits.Header(cards)).writeto(tmp_path / "a")
+    np.testing.assert_allclose(read_spectrum(tmp_path / "a").wavelength, LINEAR)
+    # Rows without a hint that they are spectra may be an image of the sky.
+    fits.PrimaryHDU(np.ones((2, 30)), fits.Header(cards)).writeto(tmp_path / "b")
+    with pytest.raises(ValueError, match="no spectrum in a known layout"):
+        read_spectrum(tmp_path / "b")
+
+
+def test_bands_of_iraf(tmp_path):
+    flux = np.stack([np.arange(1.0, 31.0), np.zeros(30), np.full(30, 0.5)])[:, None]
+    header = fits.Header({"WAT0_001": "system=equispec", "APNUM1": "1 1 2.0 3.0"})
+    header.update({"CRVAL1": 4e3, "CD1_1": 2.0, "DC-FLAG": 0})
+    header.update({"BANDID1": "spectrum - variance", "BANDID3": "sigma - clean"})
+    fits.PrimaryHDU(flux, header).writeto(tmp_path / "a")
+    spectrum = read_spectrum(tmp_path / "a")
+    np.testing.assert_array_equal(spectrum.flux, flux[0, 0])
+    np.testing.assert_allclose(spectrum.ivar, 4.0)
+    np.testing.assert_allclose(spectrum.wavelength, LINEAR)
+
+
+def test_rows_of_x1d(write_spectrum):
+    made = write_spectrum("jwst-x1d")
+    with fits.open(made.path) as hdul:
+        one = Table(hdul[1].data)
+        rows = Table({name: [one[name], one[name]] for name in one.colnames})
+        rows["FLUX"][1] *= 2
+        for name, unit in (("WAVELENGTH", "um"), ("FLUX", "Jy"), ("FLUX_ERROR", "mJy")):
+            rows[name].unit = unit
+        hdus = fits.HDUList([hdul[0], fits.BinTableHDU(rows, name="EXTRACT1D")])
+        hdus.writeto(made.path, overwrite=True)
+    spectra = read_spectra(made.path, return_ivar=True)
+    np.testing.assert_allclose(spectra.flux, [made.flux, 2 * made.flux], rtol=1e-6)
+    np.testing.assert_allclose(spectra.ivar[1], made.ivar * 1e6, rtol=1e-5)
+    np.testing.assert_allclose(spectra.wavelength, made.wavelength, atol=1e-6)
+    assert spectra.medium.tolist() == ["vacuum"] * 2
 
 
 def test_columns_by_ucd(write_spectrum):

@@ -251,25 +251,33 @@ def _extractions(hdul: fits.HDUList) -> list[fits.BinTableHDU]:
     many=True,
 )
 def _read_x1d(hdul: fits.HDUList) -> dict:
-    """Read the spectra of all sources and orders; shorter ones end in NaN."""
-    primary, tables = hdul[0].header, _extractions(hdul)
-    spectra = []
-    for hdu in tables:
-        names = column_names(hdu)
-        error = first(["FLUX_ERROR", "ERROR"], names)
+    """Read the spectra of all sources and orders, a table or a row of vectors each."""
+    primary, spectra, frames, names = hdul[0].header, [], [], []
+    for hdu in _extractions(hdul):
+        header, known = hdu.header, column_names(hdu)
+        error = first(["FLUX_ERROR", "ERROR"], known)
+        read = {"wavelength": "WAVELENGTH", "flux": "FLUX", "error": error}
         columns = {
-            "wavelength": _vector(hdu, "WAVELENGTH"),
-            "flux": _vector(hdu, "FLUX"),
+            role: read_quantity(hdu, name)
+            for role, name in (read | {"quality": "DQ"}).items()
+            if name in known
         }
-        if error is not None:
-            columns["error"] = _vector(hdu, error)
-        # Pixels that no light reaches have no wavelength.
-        used = split_unit(columns["wavelength"])[0] > 0
-        columns = {role: values[used] for role, values in columns.items()}
-        if "DQ" in names:
-            quality = np.where(_vector(hdu, "DQ")[used].astype(np.int64) & 1, 1, 0)
-            columns["quality"] = quality
-        spectra.append(from_columns(columns, hdu.header))
+        is_vector = columns["flux"].ndim == 1
+        for row in range(1 if is_vector else len(columns["flux"])):
+            one = {
+                role: values if is_vector else values[row]
+                for role, values in columns.items()
+            }
+            # Pixels that no light reaches have no wavelength.
+            used = split_unit(one["wavelength"])[0] > 0
+            one = {role: values[used] for role, values in one.items()}
+            if "quality" in one:
+                # Bit 0: do not use.
+                one["quality"] = one["quality"].astype(np.int64) & 1
+            spectra.append(from_columns(one, header))
+            frames.append(text(frame_of(header, frame_of(primary))))
+            sources = ["SRCNAME", "SOURCEID", "TARGNAME"]
+            names.append(text(first(sources, header, primary)))
     if len({spectrum["flux"].size for spectrum in spectra}) > 1:
         raise ValueError(
             f"its {len(spectra)} spectra differ in length; split it by source first"
@@ -281,13 +289,10 @@ def _read_x1d(hdul: fits.HDUList) -> dict:
         "wavelength": units.Quantity([spectrum["wavelength"] for spectrum in spectra]),
         "flux_unit": spectra[0]["flux_unit"],
         "medium": "vacuum",
-        "frame": [text(frame_of(hdu.header, frame_of(primary))) for hdu in tables],
+        "frame": frames,
         "survey": "JWST",
         "release": text(primary.get("CAL_VER")),
-        "id": [
-            text(first(["SRCNAME", "SOURCEID", "TARGNAME"], hdu.header, primary))
-            for hdu in tables
-        ],
+        "id": names,
         "ra": number(first(["TARG_RA"], primary)),
         "dec": number(first(["TARG_DEC"], primary)),
         "header": primary,
@@ -356,8 +361,9 @@ def _read_ecsv(content: str) -> dict:
 
 def _numbers(line: str) -> list[float] | None:
     """Return the numbers of a line, None if something else is on it."""
+    line = re.sub(r"(?<=[\d.])[dD](?=[-+]?\d)", "e", line.strip(" \t,|\r"))
     try:
-        return [float(word) for word in re.split(r"[\s,|]+", line.strip(" \t,|\r"))]
+        return [float(word) for word in re.split(r"[\s,|]+", line)]
     except ValueError:
         return None
 

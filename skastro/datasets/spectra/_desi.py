@@ -20,12 +20,10 @@ _LEAST_STEP = 1e-3
 
 
 def _arms(hdul: fits.HDUList) -> list[str]:
-    names = {hdu.name for hdu in hdul}
-    return [
-        arm
-        for arm in ("B", "R", "Z")
-        if {f"{arm}_WAVELENGTH", f"{arm}_FLUX", f"{arm}_IVAR"} <= names
-    ]
+    """Names of the arms: B, R and Z, or BRZ if the survey has joined them."""
+    names = [hdu.name for hdu in hdul]
+    arms = [name.removesuffix("_WAVELENGTH") for name in names]
+    return [arm for arm in arms if {f"{arm}_FLUX", f"{arm}_IVAR"} <= {*names}]
 
 
 @register_layout(

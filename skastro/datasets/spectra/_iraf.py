@@ -7,6 +7,7 @@ page ``onedspec.specwcs``) and those of the FITS standard for spectral coordinat
 """
 
 import json
+import math
 import re
 import shlex
 from typing import Any
@@ -57,7 +58,8 @@ def _is_image(hdul: fits.HDUList) -> bool:
     if _is_of_apertures(header):
         return len(shape) in (1, 2, 3)
     has_step = bool({"CD1_1", "CDELT1"} & {*header})
-    return len(shape) == 1 and has_step and "CRVAL1" in header and _is_spectral(header)
+    is_vector = math.prod(shape) == shape[-1]
+    return is_vector and has_step and "CRVAL1" in header and _is_spectral(header)
 
 
 def _is_of_apertures(header: fits.Header) -> bool:
@@ -94,12 +96,12 @@ def _read_image(hdul: fits.HDUList) -> dict:
     primary = hdul[0].header
     n_pixels = flux.shape[-1]
     ivar = _inverse_variance(hdul, hdu)
-    if flux.ndim == 3:
+    if flux.ndim == 3 and len(flux) > 1:
         names = [text(header.get(f"BANDID{band + 1}")) for band in range(len(flux))]
         sigma = [band for band, name in enumerate(names) if name.startswith("sigma")]
         ivar = inverse_variance(error=flux[sigma[0]]) if sigma else None
         flux = flux[0]
-    flux = np.atleast_2d(flux)
+    flux = flux.reshape(-1, n_pixels)
     other = _other_image(hdul, hdu, ("WAVELENGTH", "WAVE", "LAMBDA"))
     metadata = _metadata(header)
     medium = {"vac": "vacuum", "air": "air"}.get(str(metadata.get("airvac")))
@@ -121,7 +123,7 @@ def _read_image(hdul: fits.HDUList) -> dict:
     apertures = [text(header.get(f"APID{row + 1}")) for row in range(len(flux))]
     return {
         "flux": flux,
-        "ivar": None if ivar is None else np.atleast_2d(ivar),
+        "ivar": None if ivar is None else ivar.reshape(-1, n_pixels),
         "wavelength": wavelength,
         "medium": medium_of(header, medium_of(primary, medium)),
         "frame": frame_of(header, frame_of(primary)),

@@ -478,6 +478,38 @@ def test_columns_by_ucd(write_spectrum):
         read_spectrum(made.path)
 
 
+VOTABLE = """\
+<?xml version="1.0"?>
+<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">
+<RESOURCE utype="spec:Spectrum"><TABLE>
+<FIELD name="w" datatype="double" unit="nm" ucd="em.wl;obs.atmos"
+ utype="spec:Spectrum.Data.SpectralAxis.Value"/>
+<FIELD name="sky" datatype="double" ucd="phot.flux.density"/>
+<FIELD name="f" datatype="double" unit="Jy" utype="spec:Spectrum.Data.FluxAxis.Value"/>
+<FIELD name="e" datatype="double" unit="mJy"
+ utype="spec:Spectrum.Data.FluxAxis.Accuracy.StatError"/>
+<DATA><TABLEDATA>
+%s</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>
+"""
+
+
+def test_votable(tmp_path):
+    rows = [
+        f"<TR><TD>{w / 10}</TD><TD>9</TD><TD>{f}</TD><TD>500</TD></TR>\n"
+        for w, f, _ in ROWS
+    ]
+    (tmp_path / "a.xml").write_text(VOTABLE % "".join(rows))
+    spectrum = read_spectrum(tmp_path / "a.xml")
+    assert (spectrum.layout, spectrum.id, spectrum.medium) == ("votable", "a", "air")
+    np.testing.assert_allclose(spectrum.wavelength, ROWS[:, 0])
+    np.testing.assert_allclose(spectrum.flux, ROWS[:, 1])
+    np.testing.assert_allclose(spectrum.ivar, 4.0, rtol=1e-6)
+    content = (VOTABLE % "".join(rows)).replace("SpectralAxis", "Sky")
+    (tmp_path / "a.xml").write_text(content.replace("em.wl;obs.atmos", ""))
+    with pytest.raises(ValueError, match=r"a\.xml: no column is the wavelength"):
+        read_spectrum(tmp_path / "a.xml")
+
+
 @pytest.mark.parametrize("medium", ["air", "vacuum"])
 def test_media_are_converted(write_spectrum, medium):
     convert = {"air": vacuum_to_air, "vacuum": air_to_vacuum}[medium]
@@ -604,6 +636,30 @@ def test_specutils_reads_what_skastro_does_not_know(tmp_path):
     assert spectrum.flux_unit == units.Unit("1e-17 erg / (s cm2 AA)")
     spectra = read_spectra([tmp_path / "a.fits"], wavelength=grid[9:50], verbose=0)
     np.testing.assert_allclose(spectra.flux[0], flux[9:50], rtol=1e-6)
+
+
+def test_specutils_reads_stars_of_sdss_v(tmp_path):
+    pytest.importorskip("specutils")
+    grid = 10 ** (3.5523 + 1e-4 * np.arange(60))
+    row = {
+        "telescope": ["apo25m"],
+        "min_mjd": [59000],
+        "max_mjd": [59100],
+        "snr": [9.0],
+    }
+    row |= {"sdss_id": [5], "wavelength": [grid], "flux": [np.arange(1.0, 61.0)]}
+    row |= {"ivar": [np.full(60, 4.0)], "pixel_flags": [np.zeros(60, int)]}
+    hdus = [fits.PrimaryHDU(header=fits.Header({"SDSS_ID": 5, "V_ASTRA": "0.6.0"}))]
+    for name in ("BOSS/APO", "BOSS/LCO", "APOGEE/APO", "APOGEE/LCO"):
+        table = Table(row) if name == "BOSS/APO" else Table(row)[:0]
+        hdus.append(fits.BinTableHDU(table, name=name))
+    fits.HDUList(hdus).writeto(tmp_path / "mwmStar.fits", checksum=True)
+    spectrum = read_spectrum(tmp_path / "mwmStar.fits")
+    assert spectrum.layout == "specutils SDSS-V mwm"
+    np.testing.assert_allclose(spectrum.wavelength, grid)
+    np.testing.assert_allclose(spectrum.flux, np.arange(1.0, 61.0))
+    np.testing.assert_allclose(spectrum.ivar, 4.0)
+    assert (spectrum.medium, spectrum.frame) == ("vacuum", "rest")
 
 
 def test_loaders_of_specutils_that_guess_are_not_asked(tmp_path):

@@ -7,6 +7,7 @@ Data Products Standard, https://www.eso.org/sci/observing/phase3/p3sdpstd.pdf, b
 else by name. JWST: https://jwst-pipeline.readthedocs.io, product ``x1d``.
 """
 
+import io
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from astropy import units
 from astropy.io import fits
+from astropy.io.votable import parse_single_table
 from astropy.table import Table
 
 from skastro.datasets.spectra._fields import (
@@ -30,7 +32,8 @@ from skastro.datasets.spectra._fields import (
 from skastro.datasets.spectra._fits import column_names, is_table, read_quantity
 from skastro.datasets.spectra._layouts import add_layout, register_layout
 
-_MODEL = r"^(spec:|spectrum\.|ssa:)?(data\.)"
+# Other prefixes, such as "eso:" and "continuum:", stand for further spectra.
+_MODEL = r"^((spec|ssa|sdm|spectrum):)?(spectrum\.)?data\."
 _UTYPES = {
     "wavelength": re.compile(_MODEL + r"spectralaxis\.value$", re.I),
     "flux": re.compile(_MODEL + r"fluxaxis\.value$", re.I),
@@ -164,6 +167,9 @@ def _roles(columns: list[_Column]) -> dict[str, _Column]:
         elif candidates and role in ("wavelength", "flux"):
             names = ", ".join(column.name for column in candidates)
             raise ValueError(f"several columns may be the {role}: {names}")
+    missing = [role for role in ("wavelength", "flux") if role not in found]
+    if missing:
+        raise ValueError(f"no column is the {' and the '.join(missing)}")
     return found
 
 
@@ -191,9 +197,6 @@ def _read_vo(hdul: fits.HDUList) -> dict:
     """Read the main spectrum of a table of one row of vectors, or of a row a pixel."""
     hdu, primary = _vo_table(hdul), hdul[0].header
     roles = _roles(_described(hdu))
-    missing = [role for role in ("wavelength", "flux") if role not in roles]
-    if missing:
-        raise ValueError(f"no column is the {' and the '.join(missing)}")
     columns = {role: _vector(hdu, column.name) for role, column in roles.items()}
     header = fits.Header([*primary.cards, *hdu.header.cards])
     spectrum = from_columns(columns, header)
@@ -222,6 +225,33 @@ def _read_vo(hdul: fits.HDUList) -> dict:
         snr=number(first(["SNR"], hdu.header, primary)),
         header=primary,
     )
+
+
+@add_layout(
+    "votable",
+    lambda content: "<VOTABLE" in content[:2000],
+    "VOTable with UTYPE or UCD of wavelength and flux",
+    opens="text",
+)
+def _read_votable(content: str) -> dict:
+    """Read the first table of a VOTable."""
+    votable = parse_single_table(io.BytesIO(content.encode()))
+    described = [
+        _Column(str(field.name), text(field.utype), text(field.ucd))
+        for field in votable.fields
+    ]
+    roles, table = _roles(described), votable.to_table(use_names_over_ids=True)
+    columns = {role: table[column.name] for role, column in roles.items()}
+    spectrum = from_columns(
+        {
+            role: column if column.unit is None else column.quantity
+            for role, column in columns.items()
+        },
+        {},
+    )
+    if "obs.atmos" in roles["wavelength"].ucd.lower():
+        spectrum["medium"] = "air"
+    return spectrum
 
 
 def _vector(hdu: fits.BinTableHDU, name: str) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from astropy import units
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
+from astropy.utils.exceptions import AstropyWarning
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
@@ -173,8 +174,9 @@ def read_spectrum(
         layout : str
             Name of the layout: "lamost-image", "lamost-log-image", "lamost-coadd",
             "lamost-medium", "sdss-spec", "sdss-spspec", "6dfgs", "desi", "galah",
-            "marz", "vo-spectrum", "jwst-x1d", "snid-lnw", "image", "table", "ecsv",
-            "ascii", "specutils" and the name of the loader, or a registered one.
+            "marz", "vo-spectrum", "votable", "jwst-x1d", "snid-lnw", "image",
+            "table", "ecsv", "ascii", "specutils" and the name of the loader, or a
+            registered one.
         survey : str
             "LAMOST", "6dFGS", or the survey in the SDSS catalog: "SDSS", "SEGUE1",
             "BOSS", ...
@@ -306,8 +308,8 @@ def _read_file(
                 layout = None if file is None else find_layout(file, layouts, opens)
                 if layout is not None:
                     with warnings.catch_warnings():
-                        # Spellings of units are not the user's.
-                        warnings.simplefilter("ignore", units.UnitsWarning)
+                        # Spellings of units, for instance, are not the user's.
+                        warnings.simplefilter("ignore", AstropyWarning)
                         return read(layout, file)
             except Exception as error:
                 raise ValueError(f"{path}: {error_text(error)}") from error
@@ -533,7 +535,7 @@ def read_spectra(
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from astropy.io import fits
-    >>> from astropy.table import MaskedColumn, Table
+    >>> from astropy.table import Table
     >>> from skastro.datasets import read_spectra
     >>> flux = np.random.default_rng(0).normal(size=(4, 3000)).astype(np.float32)
     >>> labels = Table({"objid": [11, 12, 13, 14], "label": [2, 0, 1, 2]})

@@ -188,9 +188,13 @@ def _vo_table(hdul: fits.HDUList) -> Any:
     return None
 
 
+def _is_vo(hdul: fits.HDUList) -> bool:
+    return _vo_table(hdul) is not None
+
+
 @register_layout(
     "vo-spectrum",
-    lambda hdul: _vo_table(hdul) is not None,
+    _is_vo,
     description="VO or ESO phase 3 table with UTYPE or UCD of wavelength and flux",
 )
 def _read_vo(hdul: fits.HDUList) -> dict:
@@ -227,9 +231,13 @@ def _read_vo(hdul: fits.HDUList) -> dict:
     )
 
 
+def _is_votable(content: str) -> bool:
+    return "<VOTABLE" in content[:2000]
+
+
 @add_layout(
     "votable",
-    lambda content: "<VOTABLE" in content[:2000],
+    _is_votable,
     "VOTable with UTYPE or UCD of wavelength and flux",
     opens="text",
 )
@@ -274,9 +282,13 @@ def _extractions(hdul: fits.HDUList) -> list[fits.BinTableHDU]:
     ]
 
 
+def _is_x1d(hdul: fits.HDUList) -> bool:
+    return bool(_extractions(hdul))
+
+
 @register_layout(
     "jwst-x1d",
-    lambda hdul: bool(_extractions(hdul)),
+    _is_x1d,
     description="JWST x1d or c1d table EXTRACT1D of WAVELENGTH, FLUX, FLUX_ERROR",
     many=True,
 )
@@ -341,9 +353,13 @@ def _named_table(hdul: fits.HDUList) -> Any:
     return found[0] if len(found) == 1 else None
 
 
+def _is_table(hdul: fits.HDUList) -> bool:
+    return _named_table(hdul) is not None
+
+
 @add_layout(
     "table",
-    lambda hdul: _named_table(hdul) is not None,
+    _is_table,
     "table with a column of wavelengths, in a unit, and one of flux",
     is_generic=True,
 )

@@ -26,9 +26,13 @@ def _arms(hdul: fits.HDUList) -> list[str]:
     return [arm for arm in arms if {f"{arm}_FLUX", f"{arm}_IVAR"} <= {*names}]
 
 
+def _is_desi(hdul: fits.HDUList) -> bool:
+    return bool(_arms(hdul))
+
+
 @register_layout(
     "desi",
-    lambda hdul: bool(_arms(hdul)),
+    _is_desi,
     description="DESI images WAVELENGTH, FLUX, IVAR of the arms B, R, Z",
     many=True,
 )

@@ -110,7 +110,7 @@ print(f"{len(list(folder.iterdir()))} files")
 # all spectra to one wavelength grid, conserving flux. No file is dropped silently:
 # ``failures`` lists the files that could not be read, and ``left_out`` the spectra of
 # empty sky and the templates, which are not objects. Wavelengths remain in vacuum or
-# air as in the survey (the column ``vacuum``); here the difference, 1 to 3 Å, is less
+# air as in the survey (the column ``medium``); here the difference, 1 to 3 Å, is less
 # than a pixel of the network's input. Pixels that a survey does not cover are NaN.
 new = read_spectra(folder, verbose=0)
 print(f"{len(new.flux)} spectra of {new.flux.shape[1]} pixels, in Å:")

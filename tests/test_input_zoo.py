@@ -837,6 +837,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "simulation.air_to_vacuum": {"wavelength": GRID},
     "simulation.extinction_curve": {"wavelength": GRID},
     "simulation.planck_flux": {"wavelength": GRID, "temperature": 6000.0},
+    "simulation.vacuum_to_air": {"wavelength": GRID},
     "streaming.predict_stream": {"estimator": spectra_net, "X": SPECTRA},
     "utils.bin_edges": {"centers": GRID},
     "utils.check_weights": {"sample_weight": NUMBERS},

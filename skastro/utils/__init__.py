@@ -17,7 +17,13 @@ from skastro.utils._arrays import (
 from skastro.utils._atomic import atomic_hdf5, atomic_write, check_space
 from skastro.utils._docstrings import inherit_parameters
 from skastro.utils._entry_points import load_entry_points
-from skastro.utils._files import check_file, check_memory, free_memory, read_bytes
+from skastro.utils._files import (
+    check_file,
+    check_memory,
+    free_memory,
+    gzip_limit,
+    read_bytes,
+)
 from skastro.utils._fits import error_text, open_fits, read_fits_image
 from skastro.utils._generators import (
     draw_from_seed,
@@ -93,6 +99,7 @@ __all__ = [
     "fill_masks",
     "format_path_list",
     "free_memory",
+    "gzip_limit",
     "in_unit",
     "inherit_parameters",
     "is_lazy",

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK_BYTES = 2**20
+# Gzip makes data of surveys a few times smaller, and zeros a thousand times.
+_MOST_GZIP_RATIO, _SMALL_FILE = 200, 2**26
 
 
 def check_file(path: str | os.PathLike) -> Path:
@@ -74,6 +76,12 @@ def read_bytes(
         check_memory(content.tell(), path, max_bytes)
     content.seek(0)
     return content
+
+
+def gzip_limit(path: str | os.PathLike) -> float:
+    """Return how many bytes a gzip-compressed file may have when it is unpacked."""
+    by_ratio = _MOST_GZIP_RATIO * os.path.getsize(path)
+    return min(free_memory() / 2, max(_SMALL_FILE, by_ratio))
 
 
 def free_memory() -> float:

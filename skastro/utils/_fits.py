@@ -18,7 +18,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from skastro.utils._files import check_memory, free_memory
+from skastro.utils._files import check_memory, free_memory, gzip_limit
 from skastro.utils._validation import check_number
 
 _LOCK = threading.Lock()
@@ -29,8 +29,6 @@ _BLOCK, _CARD = 2880, 80
 _MOST_BLOCKS = 4000
 _MOST_AXES = _MOST_COLUMNS = 999
 _GZIP_MAGIC = b"\x1f\x8b"
-# Gzip makes data of surveys a few times smaller, and zeros a thousand times.
-_MOST_GZIP_RATIO, _SMALL_FILE = 200, 2**26
 _STRUCTURE = re.compile(
     rb"SIMPLE|XTENSION|BITPIX|Z?NAXIS\d*|ZBITPIX|ZIMAGE|PCOUNT|GCOUNT|GROUPS|TFIELDS"
     rb"|TFORM\d+"
@@ -72,10 +70,7 @@ def open_fits(
         with path.open("rb") as start:
             packed = start.read(2) == _GZIP_MAGIC
         if max_bytes is None:
-            max_bytes = free_memory() / 2
-            if packed:
-                by_ratio = _MOST_GZIP_RATIO * path.stat().st_size
-                max_bytes = min(max_bytes, max(_SMALL_FILE, by_ratio))
+            max_bytes = gzip_limit(path) if packed else free_memory() / 2
         with gzip.open(path) if packed else path.open("rb") as file:
             size = _check_hdus(file, max_bytes)
             if packed:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 N_PIXELS = 400
 COEFF0, COEFF1 = 3.58, 1e-3
@@ -197,6 +198,115 @@ def _sixdfgs(flux: np.ndarray, ivar: np.ndarray, cards: dict) -> fits.HDUList:
     return fits.HDUList([fits.PrimaryHDU(rows.astype(np.float32), header)])
 
 
+def _errors(ivar: np.ndarray) -> np.ndarray:
+    """Errors of inverse variances, 0 for bad pixels."""
+    return np.where(ivar > 0, 1 / np.sqrt(np.where(ivar > 0, ivar, 1)), 0)
+
+
+def _desi(flux: np.ndarray, ivar: np.ndarray, cards: dict) -> fits.HDUList:
+    """Arms of 150, 150 and 200 pixels, of which 50 and 50 overlap."""
+    hdus = [fits.PrimaryHDU(header=fits.Header({"DEPNAM00": "SPECPROD", **cards}))]
+    hdus[0].header["DEPVER00"] = "loa"
+    for arm, start, end in (("B", 0, 150), ("R", 100, 250), ("Z", 200, 400)):
+        share = np.ones(end - start)
+        share[: 50 * (arm != "B")] = 0.75
+        if arm != "Z":
+            share[-50:] = 0.25
+        hdus += [
+            fits.ImageHDU(LINEAR_WAVELENGTH[start:end], name=f"{arm}_WAVELENGTH"),
+            fits.ImageHDU(flux[None, start:end], name=f"{arm}_FLUX"),
+            fits.ImageHDU(
+                np.float32(ivar[None, start:end] * share), name=f"{arm}_IVAR"
+            ),
+        ]
+        hdus[-2].header["BUNIT"] = "10**-17 erg/(s cm2 Angstrom)"
+    targets = {"TARGETID": [39633300968442591], "OBJTYPE": ["TGT"], "RELEASE": [9011]}
+    targets |= {"TARGET_RA": [215.5], "TARGET_DEC": [53.25]}
+    return fits.HDUList([*hdus, fits.BinTableHDU(Table(targets), name="FIBERMAP")])
+
+
+def _galah(flux: np.ndarray, ivar: np.ndarray, cards: dict) -> fits.HDUList:
+    header = {"INSTRUME": "HERMES-2dF", "SPECTID": "BL", "GALAH_ID": "None"}
+    header |= {"CRVAL1": 3900.0, "CRPIX1": 1.0, "CD1_1": 12.5, "OBJ_NAME": "gaia 1"}
+    header |= {"RVCOM": -29.9792458, "RVCOM_OK": 1, "RA_OBS": 87.75, "DEC_OBS": 8.0}
+    header = fits.Header({**header, "SNR": 22.0, **cards})
+    relative = _errors(ivar) / np.where(flux == 0, 1, np.abs(flux))
+    return fits.HDUList(
+        [
+            fits.PrimaryHDU(flux.astype(float), header),
+            fits.ImageHDU(flux / 20.0, header, name="normalized"),
+            fits.ImageHDU(relative, header, name="relative_error"),
+            fits.ImageHDU(np.zeros(N_PIXELS), header, name="sky"),
+        ]
+    )
+
+
+def _marz(flux: np.ndarray, ivar: np.ndarray, cards: dict) -> fits.HDUList:
+    header = fits.Header({"VACUUM": True, "LOGSCALE": True, "DO_HELIO": True, **cards})
+    fibers = {"NAME": ["D1"], "RA": [0.5], "DEC": [-0.25], "TYPE": ["P"]}
+    return fits.HDUList(
+        [
+            fits.PrimaryHDU(flux, header),
+            fits.ImageHDU(np.float32(_errors(ivar) ** 2), name="VARIANCE"),
+            fits.ImageHDU(np.log10(LOG_WAVELENGTH), name="WAVELENGTH"),
+            fits.BinTableHDU(Table(fibers), name="FIBRES"),
+        ]
+    )
+
+
+def _eso(flux: np.ndarray, ivar: np.ndarray, cards: dict) -> fits.HDUList:
+    """One row of vectors, in nm, with a second flux that is not the main one."""
+    header = {"ORIGIN": "ESO", "PRODCATG": "SCIENCE.SPECTRUM", "SPECSYS": "BARYCENT"}
+    header |= {"OBJECT": "HD 1", "RA": 5.5, "DEC": -24.0, "SNR": 20.0}
+    unit = "erg.s**(-1).cm**(-2).nm**(-1)"
+    columns = [
+        ("WAVE", LINEAR_WAVELENGTH / 10, "nm", "SpectralAxis.Value", "em.wl"),
+        ("FLUX", flux * 1e-16, unit, "FluxAxis.Value", "phot.flux.density;em.wl"),
+        ("ERR", _errors(ivar) * 1e-16, unit, "FluxAxis.Accuracy.StatError", ""),
+    ]
+    hdu = fits.BinTableHDU.from_columns(
+        [
+            fits.Column(name, f"{N_PIXELS}D", unit, array=values[None])
+            for name, values, unit, *_ in columns
+        ]
+    )
+    for index, (*_, utype, ucd) in enumerate(columns, start=1):
+        hdu.header[f"TUTYP{index}"] = f"spec:Data.{utype}"
+        hdu.header[f"TUCD{index}"] = ucd
+    return fits.HDUList([fits.PrimaryHDU(header=fits.Header({**header, **cards})), hdu])
+
+
+def _x1d(flux: np.ndarray, ivar: np.ndarray, cards: dict) -> fits.HDUList:
+    header = {"TELESCOP": "JWST", "TARGNAME": "HD 1", "CAL_VER": "1.14", **cards}
+    table = Table({"WAVELENGTH": LINEAR_WAVELENGTH / 1e4, "FLUX": flux.astype(float)})
+    table["FLUX_ERROR"] = np.where(ivar > 0, _errors(ivar), np.nan)
+    table["DQ"] = np.where(ivar > 0, 4, 1)
+    for name, unit in (("WAVELENGTH", "um"), ("FLUX", "Jy"), ("FLUX_ERROR", "Jy")):
+        table[name].unit = unit
+    hdu = fits.BinTableHDU(table, name="EXTRACT1D")
+    hdu.header["SPECSYS"] = "BARYCENT"
+    return fits.HDUList([fits.PrimaryHDU(header=fits.Header(header)), hdu])
+
+
+def _table(flux: np.ndarray, ivar: np.ndarray, cards: dict) -> fits.HDUList:
+    table = Table({"wave": LINEAR_WAVELENGTH, "flux": flux, "ivar": ivar})
+    table["wave"].unit = "Angstrom"
+    hdu = fits.BinTableHDU(table)
+    hdu.header.update(cards)
+    return fits.HDUList([fits.PrimaryHDU(), hdu])
+
+
+def _iraf(flux: np.ndarray, ivar: np.ndarray, cards: dict) -> fits.HDUList:
+    """Make a logarithmic axis."""
+    header = {"CTYPE1": "LINEAR", "CRVAL1": COEFF0, "CD1_1": COEFF1, "CRPIX1": 1.0}
+    header |= {
+        "DC-FLAG": 1,
+        "WAT1_001": "wtype=linear label=Wavelength units=angstroms",
+    }
+    hdu = fits.PrimaryHDU(flux, fits.Header({**header, "OBJECT": "HD 1", **cards}))
+    return fits.HDUList([hdu, fits.ImageHDU(_errors(ivar), name="SIGMA")])
+
+
 MAKERS = {
     "lamost-image": _lamost_image,
     "lamost-log-image": _lamost_log_image,
@@ -205,7 +315,15 @@ MAKERS = {
     "sdss-spec-upper": _sdss_spec_upper,
     "sdss-spspec": _sdss_spspec,
     "6dfgs": _sixdfgs,
+    "desi": _desi,
+    "galah": _galah,
+    "marz": _marz,
+    "vo-spectrum": _eso,
+    "jwst-x1d": _x1d,
+    "table": _table,
+    "image": _iraf,
 }
+LOGARITHMIC = ("lamost", "sdss", "marz", "image")
 
 
 @pytest.fixture
@@ -217,7 +335,8 @@ def write_spectrum(tmp_path: Path) -> Callable[..., Made]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         MAKERS[layout](flux, ivar, cards).writeto(path)
-        wavelength = LINEAR_WAVELENGTH if layout == "6dfgs" else LOG_WAVELENGTH
+        is_log = layout.startswith(LOGARITHMIC)
+        wavelength = LOG_WAVELENGTH if is_log else LINEAR_WAVELENGTH
         return Made(path, wavelength, flux, ivar)
 
     return write

@@ -24,6 +24,7 @@ FIELDS = {
     *("flux", "ivar", "wavelength", "mask", "and_mask", "or_mask", "kind", "layout"),
     *("survey", "release", "id", "class_name", "subclass", "redshift"),
     *("redshift_warning", "ra", "dec", "snr", "snr_bands", "vacuum"),
+    *("medium", "frame", "normalized"),
     *("doppler_redshift", "flux_unit", "wavelength_unit", "header", "path"),
 }
 

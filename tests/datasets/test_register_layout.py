@@ -198,7 +198,8 @@ def test_files_of_many_spectra(mine):
         ({"flux": np.ones(9)}, r"must have shape \(n_spectra, n_pixels\); got \(9,\)"),
         ({"flux": np.ones((2, 9)), "wavelength": np.ones(8)}, "has 9 pixels"),
         ({"flux": np.ones((2, 9)), "table": {"id": [1]}}, "2 spectra, but the table"),
-        ({"flux": np.ones((2, 9)), "ivar": 1}, "unknown field 'ivar'"),
+        ({"flux": np.ones((2, 9)), "ivar": 1}, "ivar must have the shape of flux"),
+        ({"flux": np.ones((2, 9)), "mask": 1}, "unknown field 'mask'"),
     ],
 )
 def test_wrong_values_returned_for_many_spectra(mine, returned, message):

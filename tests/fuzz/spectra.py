@@ -178,7 +178,8 @@ def contradiction(spectrum: dict, many: bool) -> str:
         if len(spectrum["table"].colnames) and len(spectrum["table"]) != len(flux):
             return "table and flux differ in length"
         return "" if target is None or len(target) == len(flux) else "lost labels"
-    bad = ~np.isfinite(flux) | ~np.isfinite(spectrum["ivar"]) | ~(spectrum["ivar"] > 0)
+    ivar = np.ones_like(flux) if spectrum["ivar"] is None else spectrum["ivar"]
+    bad = ~np.isfinite(flux) | ~np.isfinite(ivar) | ~(ivar > 0)
     if not np.array_equal(bad, spectrum["mask"]):
         return "the mask is wrong"
     numbers = [spectrum[name] for name in ("redshift", "ra", "dec", "snr")]

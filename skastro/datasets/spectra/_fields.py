@@ -23,6 +23,9 @@ BANDS = ("u", "g", "r", "i", "z")
 _NO_VALUE = -9990.0
 # Double precision does not represent all larger integers.
 _MOST_EXACT = 2**53
+# Values of SPECSYS, of which some files have only the first eight letters.
+_FRAMES = {"TOPOCENT": "topocentric", "HELIOCEN": "heliocentric"}
+_FRAMES |= {"BARYCENT": "barycentric", "SOURCE": "rest"}
 _NO_CLASS = {"", "NON", "NONE", "NULL", "NA", "N/A", "UNKNOWN"}
 # Outside this range, in Angstrom, a wavelength is in another unit or a logarithm.
 _WAVELENGTH_RANGE = (100.0, 1e6)
@@ -153,6 +156,19 @@ def log_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:
     return 10.0 ** (start + step * np.arange(n_pixels))
 
 
+def linear_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:
+    """Wavelengths of a linear axis, or lg λ on one, by CRVAL1, CRPIX1 and CDELT1."""
+    start = number(header.get("CRVAL1"))
+    step = number(first(["CD1_1", "CDELT1"], header))
+    reference = number(header.get("CRPIX1", 1))
+    if not (np.isfinite([start, reference]).all() and step > 0):
+        raise ValueError(
+            "the header gives no wavelengths: expected CRVAL1, CRPIX1 and CDELT1 > 0, "
+            f"found {start:g}, {reference:g} and {step:g}"
+        )
+    return start + step * (np.arange(1, n_pixels + 1) - reference)
+
+
 # What files write, in any case, by what astropy reads.
 _SPELLINGS = {
     "a|ang|angstr[oö]ms?|ångstr[oö]ms?": "Angstrom",
@@ -196,11 +212,48 @@ def parse_unit(spelling: str) -> units.UnitBase:
         ) from error
 
 
+def unit_of_flux(spelling: Any) -> units.UnitBase | None:
+    """Read a unit of flux; None, a relative flux, if no unit is stated or known."""
+    spelling = text(spelling)
+    known = {"counts": units.ct, "adu": units.adu, "electrons": units.electron}
+    if spelling.lower() in known:
+        return known[spelling.lower()]
+    try:
+        return parse_unit(spelling) if spelling else None
+    except ValueError:
+        return None
+
+
 def with_unit(values: np.ndarray, spelling: str | None) -> np.ndarray | units.Quantity:
     """Return a quantity if a file states a unit."""
     if not text(spelling):
         return values
     return units.Quantity(values, parse_unit(text(spelling)), dtype=np.float64)
+
+
+def inverse_variance(
+    *, error: ArrayLike | None = None, variance: ArrayLike | None = None
+) -> np.ndarray:
+    """Inverse variance, 0 where there is no positive and finite error or variance."""
+    given = np.asarray(error if variance is None else variance, dtype=np.float64)
+    good = np.isfinite(given) & (given > 0)
+    power = -2.0 if variance is None else -1.0
+    return np.where(good, np.where(good, given, 1.0) ** power, 0.0)
+
+
+def medium_of(header: Mapping[str, Any], default: str | None = None) -> str | None:
+    """Medium of the wavelengths by the card VACUUM, or the default."""
+    vacuum = header.get("VACUUM")
+    if vacuum is None:
+        return default
+    return "vacuum" if vacuum in (True, 1, "T") else "air"
+
+
+def frame_of(header: Mapping[str, Any], default: str | None = None) -> str | None:
+    """Frame of the wavelengths by the FITS card SPECSYS; None if it is another one."""
+    if "SPECSYS" not in header:
+        return default
+    return _FRAMES.get(text(header["SPECSYS"]).upper()[:8])
 
 
 def check_wavelength(values: ArrayLike) -> np.ndarray:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Opening FITS files, with one clear error for a bad file and no warnings."""
+"""Opening FITS and text files, with one clear error for a bad file, no warnings."""
 
+import gzip
 import os
 import re
 import warnings
+import zlib
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import numpy as np
 from astropy import units
@@ -13,10 +16,13 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from skastro.datasets.spectra._fields import with_unit, without_nulls
-from skastro.utils import error_text, open_fits
+from skastro.utils import error_text, gzip_limit, open_fits, read_bytes
 
 _Result = TypeVar("_Result")
 
+_TEXT_BYTES = 4096
+# Control characters other than tab, line feed, form feed and carriage return.
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")
 _MOST_COLUMNS_NAMED = 8
 _MOST_HDUS_NAMED = 6
 
@@ -45,6 +51,24 @@ def read_fits(
                 raise OSError(f"{path}: it needs more memory than there is.") from error
             except Exception as error:
                 raise ValueError(f"{path}: {error_text(error)}") from error
+
+
+def read_text(path: str | os.PathLike, max_bytes: float | None = None) -> str | None:
+    """Return the content of a text file, gzip-compressed or not; None of another."""
+    opener: Callable[..., Any] = open
+    start = b""
+    # Whoever opens the file as FITS says what is wrong with it.
+    with suppress(OSError, EOFError, zlib.error):
+        with open(path, "rb") as file:
+            start = file.read(_TEXT_BYTES)
+        if start[:2] == b"\x1f\x8b":
+            opener, start = gzip.open, b""
+            max_bytes = gzip_limit(path) if max_bytes is None else max_bytes
+            with gzip.open(path) as file:
+                start = file.read(_TEXT_BYTES)
+    if not start.strip() or start.startswith(b"SIMPLE") or _NO_TEXT.search(start):
+        return None
+    return read_bytes(path, opener, max_bytes).getvalue().decode("utf-8", "replace")
 
 
 def describe_hdus(hdul: fits.HDUList) -> str:

@@ -13,6 +13,7 @@ from skastro.datasets.spectra._fields import (
     first,
     integer,
     log_wavelength,
+    medium_of,
     number,
     text,
 )
@@ -235,6 +236,7 @@ def _header_fields(header: fits.Header) -> dict:
         "dec": number(header.get("DEC")),
         "snr": snr_bands["r"],
         "snr_bands": snr_bands,
-        "vacuum": bool(header.get("VACUUM", True)),
+        "medium": medium_of(header, "vacuum"),
+        "frame": "heliocentric" if header.get("HELIO", True) else "topocentric",
         "header": header,
     }

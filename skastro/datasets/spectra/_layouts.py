@@ -2,10 +2,9 @@
 """The layouts in which surveys publish spectra: registry, recognition, checks."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,13 +44,42 @@ _OPTIONAL = {
     "dec": np.nan,
     "snr": np.nan,
     "snr_bands": None,
-    "vacuum": True,
+    "medium": None,
+    "vacuum": None,
+    "frame": None,
     "doppler_redshift": 0.0,
     "flux_unit": None,
+    "normalized": None,
     "header": None,
 }
-_OF_MANY = ("flux", "wavelength", "table", "class_names")
+# Column of the table of read_spectra: field of a spectrum. Files of many spectra use
+# the same names of columns, so that `label_column` means the same for both.
+COLUMNS = {
+    "id": "id",
+    "class": "class_name",
+    "subclass": "subclass",
+    "z": "redshift",
+    "zwarning": "redshift_warning",
+    "snr": "snr",
+    "ra": "ra",
+    "dec": "dec",
+    "survey": "survey",
+    "release": "release",
+    "layout": "layout",
+    "kind": "kind",
+    "medium": "medium",
+    "vacuum": "vacuum",
+    "frame": "frame",
+    "doppler_redshift": "doppler_redshift",
+    "flux_unit": "flux_unit",
+    "path": "path",
+}
+_ARRAYS = ("flux", "ivar", "and_mask", "or_mask", "normalized")
+_TEXTS = ("survey", "release", "id", "class_name", "subclass")
+_OF_MANY = {*_NEEDED, *_OPTIONAL, "table", "class_names"} - {"snr_bands", "vacuum"}
 KINDS = ("science", "sky", "template")
+MEDIA = ("air", "vacuum")
+FRAMES = ("topocentric", "heliocentric", "barycentric", "rest")
 
 Recognizer = Callable[[Any], bool]
 Reader = Callable[[Any], Mapping[str, Any]]
@@ -66,13 +94,14 @@ class Layout(NamedTuple):
     description: str
     many: bool
     opens: str
+    is_generic: bool = False
 
     @property
     def is_built_in(self) -> bool:
         """Whether the layout is one of skastro's own."""
         return self.read.__module__.partition(".")[0] == "skastro"
 
-    def matches(self, file: fits.HDUList | Path) -> bool:
+    def matches(self, file: Any) -> bool:
         """Call the recognizer."""
         answer = self._call(self.recognize, file)
         if not isinstance(answer, bool | np.bool_):
@@ -82,7 +111,7 @@ class Layout(NamedTuple):
             )
         return bool(answer)
 
-    def read_one(self, file: fits.HDUList | Path) -> Bunch:
+    def read_one(self, file: Any) -> Bunch:
         """Read and check a file of one spectrum."""
         found = self._returned(file, {*_NEEDED, *_OPTIONAL}, _NEEDED)
         spectrum = check_spectrum(_OPTIONAL | found)
@@ -93,43 +122,89 @@ class Layout(NamedTuple):
         spectrum.layout = self.name
         return spectrum
 
-    def read_many(self, file: fits.HDUList | Path) -> Bunch:
-        """Read and check a file of many spectra."""
-        found = self._returned(file, {*_OF_MANY}, ("flux",))
-        flux, wavelength = floats(found["flux"]), found.get("wavelength")
-        unit = getattr(found["flux"], "unit", None)
+    def read_many(self, file: Any) -> Bunch:
+        """Read and check a file of many spectra.
+
+        What a reader returns of the fields of a spectrum becomes columns of `table`.
+        """
+        found = self._returned(file, _OF_MANY, ("flux",))
+        unit = units.Unit(found["flux_unit"]) if found.get("flux_unit") else None
+        stated = unit or getattr(found["flux"], "unit", None)
+        flux = floats(_in_unit(found["flux"], stated, stated))
         if flux.ndim != 2 or flux.size == 0:
             raise ValueError(
                 f"the flux of layout {self.name!r}, a file of many spectra, must have "
                 f"shape (n_spectra, n_pixels); got {flux.shape}"
             )
         n_spectra, n_pixels = flux.shape
-        if wavelength is not None:
-            if np.shape(wavelength) != (n_pixels,):
+        matrix = Bunch(flux=flux, wavelength=found.get("wavelength"))
+        if matrix.wavelength is not None:
+            if np.shape(matrix.wavelength) not in [(n_pixels,), flux.shape]:
                 raise ValueError(
                     f"the flux has {n_pixels} pixels, but the wavelengths have shape "
-                    f"{np.shape(wavelength)}"
+                    f"{np.shape(matrix.wavelength)}"
                 )
-            wavelength = check_wavelength(wavelength)
-        table = Table(found.get("table"))
-        if table.colnames and len(table) != n_spectra:
+            matrix.wavelength = check_grids(matrix.wavelength)
+        for name in _ARRAYS[1:]:
+            values = found.get(name)
+            if values is not None and np.shape(values) != flux.shape:
+                raise ValueError(
+                    f"{name} must have the shape of flux, {flux.shape}; got "
+                    f"{np.shape(values)}"
+                )
+            matrix[name] = values
+        if matrix.ivar is not None:
+            inverse = None if stated is None else stated**-2
+            matrix.ivar = floats(_in_unit(matrix.ivar, inverse, inverse), "ivar")
+        table = Table()
+        for column, field in COLUMNS.items():
+            if field not in _OPTIONAL or field not in found:
+                continue
+            values = found[field]
+            if field == "flux_unit" or values is None:
+                continue
+            if field in _TEXTS or field in ("kind", "medium", "frame"):
+                values = np.asarray(values, dtype=np.str_)
+            else:
+                values = split_unit(values)[0]
+            table[column] = np.broadcast_to(values, n_spectra).copy()
+        extra = Table(found.get("table"))
+        if extra.colnames and len(extra) != n_spectra:
             raise ValueError(
                 f"the flux has {n_spectra} spectra, but the table of labels "
-                f"{len(table)} rows"
+                f"{len(extra)} rows"
             )
-        if unit is not None:
-            table["flux_unit"] = np.full(n_spectra, unit.to_string())
+        for name in extra.colnames:
+            if name not in table.colnames:
+                table[name] = extra[name]
+        if stated is not None:
+            table["flux_unit"] = np.full(n_spectra, stated.to_string())
+        matrix.kinds = table["kind"].tolist() if "kind" in found else None
         return Bunch(
-            flux=flux,
-            wavelength=wavelength,
+            **matrix,
             wavelength_unit=WAVELENGTH_UNIT,
             table=table,
             class_names=found.get("class_names"),
+            header=found.get("header"),
             layout=self.name,
         )
 
+    def one_of_many(self, matrix: Bunch, index: int) -> Bunch:
+        """Return one spectrum of a file of many."""
+        wavelength = matrix.wavelength
+        if wavelength is None:
+            raise ValueError("the file does not contain the wavelengths")
+        fields = _row_of(matrix, index)
+        own = wavelength if wavelength.ndim == 1 else wavelength[index]
+        fields["wavelength"] = own * WAVELENGTH_UNIT
+        for name in _ARRAYS:
+            fields[name] = None if matrix[name] is None else matrix[name][index]
+        spectrum = check_spectrum(fields)
+        spectrum.layout = self.name
+        return spectrum
+
     def _returned(
-        self, file: fits.HDUList | Path, known: set[str], needed: tuple[str, ...]
+        self, file: Any, known: set[str], needed: tuple[str, ...]
     ) -> dict[str, Any]:
         """Call the reader, and check the names of the returned fields."""
         found = self._call(self.read, file)
@@ -144,14 +219,19 @@ class Layout(NamedTuple):
                     f"the reader of layout {self.name!r} returned the unknown field "
                     f"{name!r}. {suggest_name(name, known, list_all=False)}"
                 )
-        missing = [name for name in needed if found.get(name) is None]
+        # A reader that returns None for ivar says that the file states no errors.
+        missing = [
+            name
+            for name in needed
+            if name not in found or (found[name] is None and name != "ivar")
+        ]
         if missing:
             raise ValueError(
                 f"the reader of layout {self.name!r} returned no {', '.join(missing)}"
             )
         return dict(found)
 
-    def _call(self, function: Callable, file: fits.HDUList | Path) -> Any:
+    def _call(self, function: Callable, file: Any) -> Any:
         """Call a function of the layout; errors of registered ones name the layout."""
         try:
             return function(file)
@@ -201,8 +281,9 @@ def register_layout(
         ``layout`` and ``path``, which skastro adds. Wavelengths ascend and are in Å or
         an astropy quantity, which they must be below 900 Å or if they end below 3000.
         Flux may be a quantity, too; otherwise ``flux_unit`` is dimensionless by
-        default. ``vacuum`` is True by default. skastro copies the arrays. None returns
-        a decorator.
+        default. ``ivar`` is None if the file states no errors. ``medium`` and
+        ``frame`` are None, unknown, by default. skastro copies the arrays. None
+        returns a decorator.
     description : str, default=""
         Content of a file of this layout, for the message about unknown files. Empty
         means the name.
@@ -212,6 +293,9 @@ def register_layout(
         ``wavelength`` of shape (n_pixels,), ``table`` (anything that
         :class:`astropy.table.Table` accepts, with n_spectra rows and the column names
         of :func:`read_spectra`) and ``class_names``, the default of that parameter.
+        The fields of one spectrum are allowed, too, as arrays of n_spectra rows or,
+        where they are the same for all, as single values; so are wavelengths of shape
+        (n_spectra, n_pixels), each row on its own grid.
     opens : {"fits", "path"}, default="fits"
         Argument of both functions: "fits" is an open :class:`astropy.io.fits.HDUList`,
         "path" the :class:`~pathlib.Path` of a file that need not be FITS.
@@ -278,14 +362,35 @@ def register_layout(
             "overwrite=True."
         )
 
+    register = add_layout(name, recognize, description, many=many, opens=opens)
+    return register if read is None else register(read)
+
+
+def add_layout(
+    name: str,
+    recognize: Recognizer,
+    description: str = "",
+    *,
+    many: bool = False,
+    opens: str = "fits",
+    is_generic: bool = False,
+) -> Callable[[Reader], Reader]:
+    """Return a decorator that adds a reader.
+
+    Generic layouts are those of files that no survey defines; they come last. The
+    argument of those with ``opens="text"`` is the content of a text file.
+    """
+
     def register(read: Reader) -> Reader:
         for what, function in (("recognize", recognize), ("read", read)):
             if not callable(function):
                 raise TypeError(f"{what} must be callable; got {function!r}.")
-        _LAYOUTS[name] = Layout(name, recognize, read, description or name, many, opens)
+        _LAYOUTS[name] = Layout(
+            name, recognize, read, description or name, many, opens, is_generic
+        )
         return read
 
-    return register if read is None else register(read)
+    return register
 
 
 @cache
@@ -315,17 +420,18 @@ def known_layouts() -> tuple[Layout, ...]:
 
 
 def find_layout(
-    file: fits.HDUList | Path, layouts: tuple[Layout, ...], opens: str = "fits"
+    file: Any, layouts: tuple[Layout, ...], opens: str = "fits"
 ) -> Layout | None:
-    """Find the layout of a file, a registered one before a built-in one.
+    """Find the layout of a file: a registered, a built-in, or a generic one.
 
     A recognizer that fails matters only if no other one recognizes the file.
     """
     failures: list[Exception] = []
-    for built_in in (False, True):
+    for rank in (0, 1, 2):
         found: list[Layout] = []
         for layout in layouts:
-            if (layout.is_built_in, layout.opens) == (built_in, opens):
+            own = layout.is_built_in + layout.is_generic
+            if (own, layout.opens) == (rank, opens):
                 try:
                     found += [layout] * layout.matches(file)
                 except Exception as error:
@@ -345,52 +451,111 @@ def find_layout(
 
 def check_spectrum(fields: dict[str, Any]) -> Bunch:
     """Check the fields of one spectrum and complete those of read_spectrum."""
-    spectrum = Bunch(**fields)
+    spectrum = _check_labels(fields)
     flux, unit = fields["flux"], fields["flux_unit"]
     stated = units.Unit(getattr(flux, "unit", None) or unit or "")
     spectrum.flux_unit = units.Unit(unit or stated)
     spectrum.flux = floats(_in_unit(flux, stated, spectrum.flux_unit))
-    ivar = _in_unit(fields["ivar"], stated**-2, spectrum.flux_unit**-2)
-    spectrum.ivar = floats(ivar, "ivar")
+    if fields["ivar"] is not None:
+        ivar = _in_unit(fields["ivar"], stated**-2, spectrum.flux_unit**-2)
+        spectrum.ivar = floats(ivar, "ivar")
     spectrum.wavelength = check_wavelength(fields["wavelength"])
     spectrum.wavelength_unit = WAVELENGTH_UNIT
-    shapes = [spectrum[name].shape for name in _NEEDED]
+    shapes = [np.shape(spectrum[name]) for name in _NEEDED]
+    if spectrum.ivar is None:
+        shapes[1] = shapes[0]
     if spectrum.flux.ndim != 1 or spectrum.flux.size < 2 or len({*shapes}) > 1:
         raise ValueError(
             "flux, ivar and wavelength must be vectors of one length, at least 2; "
             f"their shapes are {shapes[0]}, {shapes[1]} and {shapes[2]}"
         )
-    good = np.isfinite(spectrum.flux) & np.isfinite(spectrum.ivar) & (spectrum.ivar > 0)
-    spectrum.mask = ~good
-    for name in ("and_mask", "or_mask"):
+    spectrum.mask = ~np.isfinite(spectrum.flux)
+    if spectrum.ivar is not None:
+        spectrum.mask |= ~(np.isfinite(spectrum.ivar) & (spectrum.ivar > 0))
+    for name in ("and_mask", "or_mask", "normalized"):
         if fields[name] is not None:
-            spectrum[name] = bits(fields[name])
+            convert = floats if name == "normalized" else bits
+            spectrum[name] = convert(fields[name])
             if spectrum[name].shape != spectrum.flux.shape:
                 raise ValueError(
                     f"{name} must have the shape of flux, {spectrum.flux.shape}; got "
                     f"{spectrum[name].shape}"
                 )
+    return spectrum
+
+
+def _check_labels(fields: dict[str, Any]) -> Bunch:
+    """Check the fields of one spectrum other than arrays."""
+    spectrum = Bunch(**fields)
     if fields["kind"] not in KINDS:
         raise ValueError(
             f"kind must be one of {', '.join(map(repr, KINDS))}; got {fields['kind']!r}"
         )
-    for name in ("survey", "release", "id", "class_name", "subclass"):
+    for name in _TEXTS:
         spectrum[name] = text(fields[name])
     for name in ("redshift", "snr", "doppler_redshift"):
         spectrum[name] = number(fields[name])
     for name in ("ra", "dec"):
         spectrum[name] = number(fields[name], units.deg)
     spectrum.redshift_warning = integer(fields["redshift_warning"])
-    spectrum.vacuum = bool(fields["vacuum"])
+    medium = fields["medium"]
+    if medium is None and fields["vacuum"] is not None:
+        medium = "vacuum" if fields["vacuum"] else "air"
+    for name, value, known in (
+        ("medium", medium, MEDIA),
+        ("frame", fields["frame"], FRAMES),
+    ):
+        spectrum[name] = text(value) or None
+        if spectrum[name] not in (None, *known):
+            raise ValueError(
+                f"{name} must be one of {', '.join(map(repr, known))} or None, for "
+                f"unknown; got {value!r}"
+            )
+    spectrum.vacuum = None if spectrum.medium is None else spectrum.medium == "vacuum"
     if fields["kind"] == "sky":
         # The pipelines also classify residuals of the sky.
         spectrum.class_name, spectrum.subclass, spectrum.redshift = "", "", np.nan
+    spectrum.flux_unit = units.Unit(fields["flux_unit"] or "")
     snr_bands = fields["snr_bands"] or {}
     spectrum.snr_bands = {band: number(snr_bands.get(band)) for band in BANDS}
     return spectrum
 
 
-def _in_unit(values: Any, stated: units.UnitBase, unit: units.UnitBase) -> Any:
+def columns_of(table: Table) -> dict[str, str]:
+    """Map names in lower case to columns; one that is so written goes first."""
+    names = {name.lower(): name for name in table.colnames}
+    return names | {name: name for name in table.colnames if name.islower()}
+
+
+def _row_of(matrix: Bunch, index: int) -> dict[str, Any]:
+    """Return the fields, other than arrays, of one spectrum of a file of many."""
+    names = columns_of(matrix.table)
+    fields = {
+        field: matrix.table[names[column]][index]
+        for column, field in COLUMNS.items()
+        if column in names and field in _OPTIONAL
+    }
+    return _OPTIONAL | {"header": matrix.header or fits.Header()} | fields
+
+
+def labels_of(matrix: Bunch) -> Iterator[Bunch]:
+    """Yield the fields, other than arrays, of all spectra of a file of many."""
+    for index in range(len(matrix.flux)):
+        spectrum = _check_labels(_row_of(matrix, index))
+        spectrum.layout, spectrum.path = matrix.layout, ""
+        yield spectrum
+
+
+def check_grids(wavelength: Any) -> np.ndarray:
+    """Check one grid, or a grid for each spectrum; equal ones become one."""
+    if np.ndim(wavelength) == 1:
+        return check_wavelength(wavelength)
+    if (np.asarray(wavelength) == np.asarray(wavelength[0])).all():
+        return check_wavelength(wavelength[0])
+    return np.stack([check_wavelength(grid) for grid in wavelength])
+
+
+def _in_unit(values: Any, stated: Any, unit: Any) -> Any:
     """Convert a quantity, or an array in the unit `stated`, to `unit`."""
     plain, own = split_unit(values)
     own = stated if own is None else own

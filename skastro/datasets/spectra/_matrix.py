@@ -21,7 +21,10 @@ from skastro.datasets.spectra._fits import (
     read_column,
 )
 from skastro.datasets.spectra._layouts import register_layout
+from skastro.datasets.spectra._marz import is_marz
 
+COMPETITION = "competition"
+MATRICES = (COMPETITION, "labeled-matrix")
 # The classes of the LAMOST data competition, in the order of its integer labels.
 COMPETITION_CLASSES = ("GALAXY", "QSO", "STAR")
 # Its files contain no wavelengths; these are the pixels, in Angstrom.
@@ -38,7 +41,8 @@ ClassNames = Sequence[str] | Mapping[int, str]
 
 def _is_labeled_matrix(hdul: fits.HDUList) -> bool:
     """Recognize a matrix with its wavelengths in an HDU."""
-    return len(image_shape(hdul[0])) == 2 and bool(_wavelength_hdus(hdul))
+    is_matrix = len(image_shape(hdul[0])) == 2 and bool(_wavelength_hdus(hdul))
+    return is_matrix and not is_marz(hdul)
 
 
 @register_layout(
@@ -80,7 +84,7 @@ def _is_competition(hdul: fits.HDUList) -> bool:
 
 
 @register_layout(
-    "competition",
+    COMPETITION,
     _is_competition,
     description="matrix of many spectra of the LAMOST data competition",
     many=True,

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The layouts of SDSS and BOSS spectra, one spectrum per file."""
+"""The layouts of SDSS and BOSS spectra, one spectrum per file.
+
+Those of SDSS-V have the columns of BOSS; fields take the place of plates, and
+CATALOGID that of the fiber:
+https://data.sdss.org/datamodel/files/BOSS_SPECTRO_REDUX/RUN2D/spectra/lite/FIELD/MJD/spec.html
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +19,9 @@ from skastro.datasets.spectra._fields import (
     class_text,
     first,
     integer,
+    inverse_variance,
     log_wavelength,
+    medium_of,
     number,
     parse_unit,
     text,
@@ -43,7 +50,8 @@ _SPECTRO1D_CLASSES = {
 _SPECTRO1D_SKY = 5
 # Version that spectro1d writes if it was not a tagged release of the survey.
 _UNTAGGED = ("", "NOCVS")
-_CATALOG_MARKS = {"CLASS", "SUBCLASS", "ZWARNING", "MJD", "FIBERID"}
+_CATALOG_MARKS = {"CLASS", "SUBCLASS", "ZWARNING", "MJD"}
+_OBJECT_MARKS = {"FIBERID", "CATALOGID"}
 
 
 def _is_spec(hdul: fits.HDUList) -> bool:
@@ -56,7 +64,8 @@ def _is_spec(hdul: fits.HDUList) -> bool:
     if "SDSS" in text(hdul[0].header.get("TELESCOP")).upper():
         return True
     catalog = _catalog_table(hdul)
-    return catalog is not None and {*column_names(catalog)} >= _CATALOG_MARKS
+    names = {*column_names(catalog)} if catalog is not None else set()
+    return names >= _CATALOG_MARKS and bool(names & _OBJECT_MARKS)
 
 
 def _is_spspec(hdul: fits.HDUList) -> bool:
@@ -109,22 +118,23 @@ def _read_spec(hdul: fits.HDUList) -> dict:
         survey=_survey(catalog, run),
         release=run,
         id=_identifier(
-            first(["PLATE", "PLATEID"], catalog, header),
+            first(["PLATE", "PLATEID", "FIELD"], catalog, header),
             first(["MJD"], catalog, header),
-            first(["FIBERID"], catalog, header),
+            first(["CATALOGID", "FIBERID"], catalog, header),
         ),
         class_name=class_text(catalog.get("CLASS")).upper(),
         subclass=class_text(catalog.get("SUBCLASS")),
         redshift=number(catalog.get("Z")),
         redshift_warning=warning,
         # RA and DEC of the primary header are the telescope's, not the object's.
-        ra=number(first(["PLUG_RA"], catalog, header)),
-        dec=number(first(["PLUG_DEC"], catalog, header)),
+        ra=number(first(["PLUG_RA", "FIBER_RA"], catalog, header)),
+        dec=number(first(["PLUG_DEC", "FIBER_DEC"], catalog, header)),
         snr=number(catalog.get("SN_MEDIAN_ALL")),
         snr_bands={
             band: number(value) for band, value in zip(BANDS, band_values, strict=False)
         },
-        vacuum=bool(header.get("VACUUM", True)),
+        medium=medium_of(header, "vacuum"),
+        frame="heliocentric",
         flux_unit=SDSS_FLUX_UNIT,
         header=header,
     )
@@ -145,8 +155,6 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
     version.
     """
     header, data = hdul[0].header, hdul[0].data
-    error = data[2].astype(np.float64)
-    ivar = np.where(error > 0, error**-2.0, 0.0)
     spectral_class = integer(header.get("SPEC_CLN"))
     version = text(header.get("VERS_1D"))
     released = version.partition(":")[0].upper() not in _UNTAGGED
@@ -159,7 +167,7 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
     snr_bands = {band: number(header.get(f"SN_{band.upper()}")) for band in BANDS}
     return dict(
         flux=data[0],
-        ivar=ivar,
+        ivar=inverse_variance(error=data[2]),
         wavelength=log_wavelength(header, data.shape[1]),
         **_spspec_masks(hdul),
         kind=kind,
@@ -173,7 +181,8 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
         dec=number(header.get("DECOBJ")),
         snr=snr_bands["r"],
         snr_bands=snr_bands,
-        vacuum=bool(header.get("VACUUM", True)),
+        medium=medium_of(header, "vacuum"),
+        frame="heliocentric",
         flux_unit=SDSS_FLUX_UNIT,
         header=header,
     )
@@ -212,6 +221,7 @@ def _catalog(hdul: fits.HDUList) -> dict[str, Any]:
         return {}
     wanted = ["SURVEY", "SOURCETYPE", "OBJTYPE", "RUN2D"]
     wanted += ["PLATE", "MJD", "FIBERID", "PLUG_RA", "PLUG_DEC"]
+    wanted += ["FIELD", "CATALOGID", "FIBER_RA", "FIBER_DEC"]
     wanted += ["CLASS", "SUBCLASS", "Z", "ZWARNING"]
     wanted += ["SN_MEDIAN", "SN_MEDIAN_ALL"]
     names = column_names(hdu)
@@ -222,8 +232,10 @@ def _survey(catalog: dict[str, Any], run: str) -> str:
     """Name of the survey.
 
     Only the catalog of SDSS-I and -II contains it. Its reductions are named by a
-    number, those of the BOSS pipeline by a tag like v5_7_0.
+    number, those of the BOSS pipeline by a tag like v5_7_0, and since SDSS-V v6_0_4.
     """
+    if run.startswith("v6"):
+        return "SDSS-V"
     name = text(catalog.get("SURVEY")).upper()
     return name or ("BOSS" if run.startswith("v") else "SDSS")
 

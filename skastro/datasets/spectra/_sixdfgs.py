@@ -5,11 +5,20 @@ import numpy as np
 from astropy import units
 from astropy.io import fits
 
-from skastro.datasets.spectra._fields import first, number, text
+from skastro.datasets.spectra._fields import (
+    first,
+    inverse_variance,
+    linear_wavelength,
+    medium_of,
+    number,
+    text,
+)
 from skastro.datasets.spectra._fits import image_shape
 from skastro.datasets.spectra._layouts import register_layout
 
 _N_ROWS = 4
+# The correction for the motion of the Earth is smaller.
+_SAME_REDSHIFT = 1.5e-4
 
 
 def _is_image(hdul: fits.HDUList) -> bool:
@@ -41,39 +50,29 @@ def _read_image(hdul: fits.HDUList) -> dict:
     frame; the fourth row contains the observed ones.
     """
     header, data = hdul[0].header, hdul[0].data
-    variance = data[1].astype(np.float64)
-    ivar = np.where(variance > 0, 1 / variance, 0.0)
     if not (np.diff(data[3]) > 0).all():
         raise ValueError(
             "the fourth row must hold ascending wavelengths: the rows are misaligned"
         )
+    redshift = number(first(["Z_HELIO", "Z"], header))
+    doppler_redshift = _doppler_redshift(header)
+    is_rest = abs(doppler_redshift - redshift) < _SAME_REDSHIFT
     return dict(
         flux=data[0],
-        ivar=ivar,
-        wavelength=_linear_wavelength(header, data.shape[1]),
+        ivar=inverse_variance(variance=data[1]),
+        wavelength=linear_wavelength(header, data.shape[1]),
         survey="6dFGS",
         id=text(header.get("TARGET")),
-        redshift=number(first(["Z_HELIO", "Z"], header)),
+        redshift=redshift,
         ra=number(header.get("OBSRA")),
         dec=number(header.get("OBSDEC")),
-        # Not in the headers: the survey calibrated its arcs in air.
-        vacuum=bool(header.get("VACUUM", False)),
-        doppler_redshift=_doppler_redshift(header),
+        # The survey calibrated its arcs in air; the headers do not say so.
+        medium=medium_of(header, "air"),
+        frame=("rest" if is_rest else None) if doppler_redshift else "topocentric",
+        doppler_redshift=doppler_redshift,
         flux_unit=units.ct,
         header=header,
     )
-
-
-def _linear_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:
-    start = number(header["CRVAL1"])
-    step = number(first(["CDELT1", "CD1_1"], header))
-    reference = number(header.get("CRPIX1", 1))
-    if not (np.isfinite([start, reference]).all() and step > 0):
-        raise ValueError(
-            "the header gives no wavelengths: expected CRVAL1, CRPIX1 and CDELT1 > 0, "
-            f"found {start:g}, {reference:g} and {step:g}"
-        )
-    return start + step * (np.arange(1, n_pixels + 1) - reference)
 
 
 def _doppler_redshift(header: fits.Header) -> float:

@@ -790,10 +790,12 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "simulation.air_to_vacuum": {"wavelength": GRID},
     "simulation.extinction_curve": {"wavelength": GRID},
     "simulation.planck_flux": {"wavelength": GRID, "temperature": 6000.0},
+    "simulation.vacuum_to_air": {"wavelength": GRID},
     "streaming.predict_stream": {"estimator": spectra_net, "X": SPECTRA},
     "utils.bin_edges": {"centers": GRID},
     "utils.check_weights": {"sample_weight": NUMBERS},
     "utils.in_unit": {"values": GRID, "unit": "Angstrom", "name": "wavelength"},
+    "utils.pixel_matrix": {"centers": GRID, "new_edges": GRID[::3].copy()},
     "utils.plain_array": {"X": SPECTRA},
     "utils.rebin": {
         "flux": SPECTRA,

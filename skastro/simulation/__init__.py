@@ -16,6 +16,7 @@ from skastro.simulation.spectra._formulas import (
     air_to_vacuum,
     extinction_curve,
     planck_flux,
+    vacuum_to_air,
 )
 from skastro.simulation.spectra._lines import (
     LINE_SOURCES,
@@ -39,4 +40,5 @@ __all__ = [
     "sersic_flux_fraction",
     "simulate_galaxies",
     "simulate_spectra",
+    "vacuum_to_air",
 ]

@@ -124,6 +124,47 @@ def air_to_vacuum(wavelength: ArrayLike | Quantity) -> np.ndarray:
     return vacuum
 
 
+def vacuum_to_air(wavelength: ArrayLike | Quantity) -> np.ndarray:
+    """Convert wavelengths from vacuum to standard air.
+
+    The inverse of :func:`air_to_vacuum`, with the same refractive index.
+
+    Parameters
+    ----------
+    wavelength : array-like or Quantity
+        Wavelengths in vacuum, of at least 2000 Å in air; plain numbers are in Å.
+
+    Returns
+    -------
+    air : ndarray, float64
+        Wavelengths in standard air, in Å, in the shape of `wavelength`.
+
+    Raises
+    ------
+    ValueError
+        If a wavelength is not finite or is shorter than 2000 Å in air, or if its unit
+        is not one of length.
+
+    References
+    ----------
+    Morton, D. C. 2000, ApJS 130, 403, doi:10.1086/317349.
+
+    Examples
+    --------
+    >>> from skastro.simulation import vacuum_to_air
+    >>> vacuum_to_air([3969.59, 5891.58]).round(2)
+    array([3968.47, 5889.95])
+    """
+    vacuum = in_unit(wavelength, "Angstrom", "wavelength")
+    air = vacuum / _refractive_index(vacuum)
+    if not (air >= 2000).all():
+        raise ValueError(
+            "Wavelengths must be finite and at least 2000 Å in air; got values from "
+            f"{vacuum.min()} to {vacuum.max()} in vacuum."
+        )
+    return air
+
+
 def _refractive_index(vacuum: np.ndarray) -> np.ndarray:
     wavenumber_squared = (1e4 / vacuum) ** 2
     return (

@@ -22,7 +22,14 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from skastro._compat import Interval, Options, StrOptions, fit_context, wrap_output
+from skastro._compat import (
+    Interval,
+    Options,
+    StrOptions,
+    fit_context,
+    offers_set_output,
+    wrap_output,
+)
 from skastro.preprocessing._collect_spectra import (
     SpectraBlock,
     check_grid,
@@ -560,7 +567,10 @@ def _root_mean_square(batch: np.ndarray) -> np.ndarray:
     return largest * np.sqrt(np.square(batch / largest).mean(axis=-1, keepdims=True))
 
 
-class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
+@offers_set_output
+class RebinSpectra(  # type: ignore[call-arg]
+    ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer, auto_wrap_output_keys=None
+):
     """Rebin spectra to one wavelength grid, conserving the flux.
 
     The value of a new pixel is the mean of the flux density over its width: each old

@@ -248,7 +248,8 @@ def test_spectral_objects(source, fitted):
         specutils = pytest.importorskip("specutils")
 
         def make(wavelength, flux, **others):
-            return specutils.Spectrum(flux=flux, spectral_axis=wavelength, **others)
+            cls = getattr(specutils, "Spectrum", None) or specutils.Spectrum1D
+            return cls(flux=flux, spectral_axis=wavelength, **others)
 
     fitted.set_params(nan_policy="interpolate").fit(on(GRID))
     flux = on(OTHER, 3)

@@ -22,21 +22,31 @@ class SpectraBlock(NamedTuple):
     rows: np.ndarray | None = None
 
 
+class SpectraCollection(NamedTuple):
+    """Blocks, the unit of their flux, and the frames of their wavelengths."""
+
+    blocks: list[SpectraBlock]
+    flux_unit: Any
+    frames: set[str]
+
+
 class _Spectrum(NamedTuple):
     flux: Any
     wavelength: Any
     medium: Any = None
     unit: Any = None
+    frame: Any = None
 
 
 def collect_spectra(
     X: Any, wavelength: Any = None, medium: Any = None, flux_unit: Any = None
-) -> tuple[list[SpectraBlock], Any]:
+) -> SpectraCollection:
     """Sort spectra by their wavelengths, in Angstrom, and their medium.
 
-    Returns the blocks and the unit of their flux: `flux_unit`, or that of the first
-    spectrum that has one, or None.
+    The unit of their flux becomes `flux_unit`, or that of the first spectrum that has
+    one.
     """
+    frames: set[str] = set()
     if _holds_wavelengths(X):
         whole = _unpack(X, "X")
         if np.ndim(whole.flux) < 2:
@@ -46,6 +56,7 @@ def collect_spectra(
         flux_unit = flux_unit or whole.unit
         flux = _in_flux_unit(whole, flux_unit, "X")
         own, own_medium = whole.wavelength, whole.medium
+        frames = _known_frames(whole)
     elif isinstance(X, list | tuple) and X and _is_spectrum(X[0]):
         names = [f"X[{row}]" for row in range(len(X))]
         spectra = [*map(_unpack, X, names)]
@@ -57,6 +68,7 @@ def collect_spectra(
         ]
         own = [spectrum.wavelength for spectrum in spectra]
         own_medium = [spectrum.medium for spectrum in spectra]
+        frames = frames.union(*map(_known_frames, spectra))
     else:
         flux, own, own_medium = X, None, None
     if own is not None and wavelength is not None:
@@ -66,10 +78,12 @@ def collect_spectra(
     wavelength = own if wavelength is None else wavelength
     medium = own_medium if medium is None else medium
     if _is_per_spectrum(wavelength):
-        return _sort_rows(flux, wavelength, medium), flux_unit
+        blocks = _sort_rows(flux, wavelength, medium)
+        return SpectraCollection(blocks, flux_unit, frames)
     grid = None if wavelength is None else check_grid(wavelength, "wavelength")
     if medium is None or isinstance(medium, str):
-        return [SpectraBlock(flux, grid, _check_medium(medium))], flux_unit
+        blocks = [SpectraBlock(flux, grid, _check_medium(medium))]
+        return SpectraCollection(blocks, flux_unit, frames)
     media = np.array(_check_media(medium, len(flux)), dtype=object)
     flux = plain_samples(flux)
     blocks = []
@@ -78,7 +92,7 @@ def collect_spectra(
         all_rows = rows.size == media.size
         part = flux if all_rows else safe_indexing(flux, rows)
         blocks.append(SpectraBlock(part, grid, one, None if all_rows else rows))
-    return blocks, flux_unit
+    return SpectraCollection(blocks, flux_unit, frames)
 
 
 def _sort_rows(flux: Any, wavelength: Any, medium: Any) -> list[SpectraBlock]:
@@ -141,12 +155,11 @@ def _is_per_spectrum(wavelength: Any) -> bool:
 
 def _unpack(item: Any, name: str) -> _Spectrum:
     """Take flux, wavelengths, medium and unit; bad pixels become NaN."""
-    ivar = mask = medium = unit = None
+    ivar = mask = medium = unit = frame = None
     if isinstance(item, Mapping) and _holds_wavelengths(item):
         flux, wavelength = item["flux"], item["wavelength"]
-        ivar, mask, medium, unit = map(
-            item.get, ("ivar", "mask", "medium", "flux_unit")
-        )
+        ivar, mask, medium = map(item.get, ("ivar", "mask", "medium"))
+        unit, frame = item.get("flux_unit"), item.get("frame")
     elif isinstance(item, tuple) and len(item) in (2, 3):
         wavelength, flux, *rest = item
         ivar = rest[0] if rest else None
@@ -168,7 +181,7 @@ def _unpack(item: Any, name: str) -> _Spectrum:
     unit = unit_of(flux) or units.Unit(unit or "")
     unit = None if unit == units.dimensionless_unscaled else unit
     if is_lazy(flux) and ivar is None and mask is None:
-        return _Spectrum(flux, wavelength, medium, unit)
+        return _Spectrum(flux, wavelength, medium, unit, frame)
     flux = plain_array(flux, name, any_unit=True)
     bad = np.zeros(flux.shape, dtype=bool)
     for what, values in (("ivar", ivar), ("mask", mask)):
@@ -182,7 +195,13 @@ def _unpack(item: Any, name: str) -> _Spectrum:
         bad |= ~(np.isfinite(values) & (values > 0)) if what == "ivar" else values != 0
     if bad.any():
         flux = np.where(bad, np.nan, flux)
-    return _Spectrum(flux, wavelength, medium, unit)
+    return _Spectrum(flux, wavelength, medium, unit, frame)
+
+
+def _known_frames(spectrum: _Spectrum) -> set[str]:
+    """Return the frames that a reader states, that of the Sun under one name."""
+    names = {str(name) for name in np.ravel(spectrum.frame) if name}
+    return {"heliocentric" if name == "barycentric" else name for name in names}
 
 
 def _in_flux_unit(spectrum: _Spectrum, unit: Any, name: str) -> Any:

@@ -638,6 +638,10 @@ class RebinSpectra(  # type: ignore[call-arg]
         numbers. None if pixels are counted.
     medium_ : {"air", "vacuum"} or None
         Medium of the wavelengths. None if nothing states it.
+    frame_ : {"heliocentric", "rest", "topocentric"} or None
+        Frame of the wavelengths as :func:`~skastro.datasets.read_spectra` states it,
+        with barycentric under heliocentric. None if it is unknown or not the same for
+        all training spectra.
     flux_unit_ : :class:`astropy.units.Unit` or None
         Unit of the flux of the first training spectrum that states one. Flux in units
         that differ from it by a factor is converted.
@@ -789,7 +793,8 @@ class RebinSpectra(  # type: ignore[call-arg]
             grid is in.
         """
         fitted = self._without_state()
-        blocks, fitted.flux_unit_ = collect_spectra(X, wavelength, medium)
+        blocks, fitted.flux_unit_, frames = collect_spectra(X, wavelength, medium)
+        fitted.frame_ = next(iter(frames)) if len(frames) == 1 else None
         is_one = len(blocks) == 1
         if is_one:
             fitted._note_shape(blocks[0].flux)
@@ -852,11 +857,21 @@ class RebinSpectra(  # type: ignore[call-arg]
         -----
         UserWarning
             If spectra with their own wavelengths do not cover the new grid and
-            `fill_value` is NaN.
+            `fill_value` is NaN; or if they are in another frame than the training
+            spectra.
         """
         self._validate_params()
         unit = getattr(self, "flux_unit_", None)
-        blocks, _ = collect_spectra(X, wavelength, medium, unit)
+        blocks, _, frames = collect_spectra(X, wavelength, medium, unit)
+        frame = getattr(self, "frame_", None)
+        if frame is not None and frames - {frame}:
+            warnings.warn(
+                f"Wavelengths of spectra are {' or '.join(sorted(frames - {frame}))}, "
+                f"those of the training spectra {frame}: lines are shifted by the "
+                "velocities between these frames. Read both in one frame.",
+                UserWarning,
+                stacklevel=2,
+            )
         state = self
         if not hasattr(self, "new_wavelength_") and not all(map(_is_plain, blocks)):
             state = self._without_state()
@@ -1069,20 +1084,22 @@ class RebinSpectra(  # type: ignore[call-arg]
             return
         first, last = np.max(ranges, axis=0)[0], np.min(ranges, axis=0)[1]
         grid, unit = self.new_wavelength_, self.wavelength_unit_
+        missing = [f"below {grid[first]:.10g}"] * bool(first > 0)
+        missing += [f"above {grid[last]:.10g}"] * bool(last < grid.size - 1)
         advice = ""
         if first < last:
+            values = f"{grid[first]:.10g}, {grid[last]:.10g}, {last - first + 1}"
+            factor = "" if unit == units.Angstrom else f" * astropy.units.{unit}"
             advice = (
                 " To train on the range that all of these spectra have, set "
-                f"new_wavelength=numpy.linspace({grid[first]:.10g}, {grid[last]:.10g}, "
-                f"{last - first + 1}) {'' if unit == units.Angstrom else unit}".rstrip()
-                + "."
+                f"new_wavelength=numpy.linspace({values}){factor}."
             )
         warnings.warn(
             f"{n_short} of {sum(len(block.flux) for block in blocks)} spectra do not "
-            f"cover the grid, {grid[0]:.10g} to {grid[-1]:.10g} {unit}: pixels below "
-            f"{grid[first]:.10g} or above {grid[last]:.10g} {unit} become NaN in some, "
-            "which estimators refuse, and nan_policy='interpolate' of a later step "
-            f"fills with their outermost values.{advice}",
+            f"cover the grid, {grid[0]:.10g} to {grid[-1]:.10g} {unit}: new pixels "
+            f"{' or '.join(missing)} {unit} become NaN, which estimators refuse. "
+            "nan_policy='interpolate' of a later step would fill them with the "
+            f"outermost values.{advice}",
             UserWarning,
             stacklevel=3,
         )

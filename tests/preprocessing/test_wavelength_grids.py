@@ -315,6 +315,20 @@ def test_what_readers_return(fitted):
     assert_array_equal(found, fitted.transform(flux, wavelength=OTHER))
 
 
+def test_other_frame_is_named():
+    flux = on(OTHER, 2)
+    frames = np.array(["barycentric", "heliocentric"])
+    spectra = Bunch(flux=flux, wavelength=OTHER, frame=frames)
+    transformer = RebinSpectra(new_wavelength=NEW).fit(spectra)
+    assert transformer.frame_ == "heliocentric"
+    transformer.transform([Bunch(flux=flux[0], wavelength=OTHER, frame="barycentric")])
+    transformer.transform([(OTHER, flux[0])])
+    rest = Bunch(flux=flux, wavelength=OTHER, frame=np.array(["", "rest"]))
+    with pytest.warns(UserWarning, match="are rest, those of the training spectra hel"):
+        found = transformer.transform(rest)
+    assert_array_equal(found, transformer.transform(flux, wavelength=OTHER))
+
+
 # Within scikit-learn
 
 
@@ -425,8 +439,8 @@ def test_uncovered_range_is_named():
     transformer = RebinSpectra(GRID, NEW).fit(on(GRID))
     short = OTHER[OTHER < 7410]
     message = (
-        r"2 of 2 spectra do not cover the grid, 4000 to 9000 Angstrom: pixels below "
-        r"4000 or above 7370\.78\d* Angstrom become NaN .*linspace\(4000, 7370"
+        r"2 of 2 spectra do not cover the grid, 4000 to 9000 Angstrom: new pixels "
+        r"above 7370\.78\d* Angstrom become NaN, .*linspace\(4000, 7370"
     )
     with pytest.warns(UserWarning, match=message) as caught:
         found = transformer.transform(on(short, 2), wavelength=short)

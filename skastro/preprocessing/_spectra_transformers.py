@@ -812,7 +812,7 @@ class RebinSpectra(  # type: ignore[call-arg]
             fitted._n_features_out = shapes[0][0]
         for block in blocks:
             with _naming_rows(block):
-                fitted._matrix(fitted._centers(block))
+                fitted._check_overlap(fitted._centers(block))
         self.__dict__ = fitted.__dict__
         return self
 
@@ -1043,6 +1043,11 @@ class RebinSpectra(  # type: ignore[call-arg]
 
     def _matrix(self, centers: np.ndarray) -> csr_array:
         """Compute the matrix that rebins to the new grid."""
+        self._check_overlap(centers)
+        return pixel_matrix(centers, self._new_edges)
+
+    def _check_overlap(self, centers: np.ndarray) -> None:
+        """Refuse wavelengths that do not overlap the new grid."""
         edges, new_edges = bin_edges(centers), self._new_edges
         if new_edges[0] >= edges[-1] or new_edges[-1] <= edges[0]:
             raise ValueError(
@@ -1050,7 +1055,6 @@ class RebinSpectra(  # type: ignore[call-arg]
                 f"outside of the input, from {edges[0]:g} to {edges[-1]:g}: give "
                 "both in the same unit."
             )
-        return pixel_matrix(centers, new_edges)
 
     def _transform(self, X: np.ndarray) -> np.ndarray:
         n_pixels = X.shape[-1]

@@ -12,6 +12,7 @@ import pytest
 import sklearn.pipeline
 from astropy import units
 from astropy.nddata import InverseVariance, StdDevUncertainty
+from imblearn.over_sampling import RandomOverSampler
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
@@ -21,7 +22,7 @@ from sklearn.utils import Bunch
 
 import skastro
 from skastro import MinMaxSpectra, RebinSpectra, SpectrumClassifier
-from skastro.datasets import LazyArray
+from skastro.datasets import LazyArray, read_spectra
 from skastro.simulation import air_to_vacuum, vacuum_to_air
 
 GRID = np.geomspace(3800, 9200, 240)
@@ -182,6 +183,24 @@ def test_medium_of_the_training_spectra():
         [reference(row, vacuum_to_air(OTHER), NEW) for row in flux],
         rtol=1e-8,
     )
+
+
+def test_h_alpha_of_a_library_in_air(data_dir):
+    # MILES is in air; the line is at 6562.80 Å there, and at 6564.61 Å in vacuum.
+    path = data_dir / "miles.fits"
+    if not path.is_file():
+        pytest.skip("no miles.fits")
+    spectra = read_spectra(path, verbose=0)
+    temperature = np.asarray(spectra.table["teff"], float)
+    hot = (temperature > 8000) & (temperature < 12000)
+    grid = np.arange(6400, 6740, 0.5)
+    given = {"flux": spectra.flux[hot], "wavelength": spectra.wavelength}
+    transformer = RebinSpectra(new_wavelength=grid, medium="vacuum")
+    for medium, expected in [("air", 6564.61), ("vacuum", 6562.80)]:
+        X = transformer.fit_transform({**given, "medium": medium})
+        depth = 0.98 - (X / np.median(X, axis=1, keepdims=True)).mean(axis=0)
+        depth = depth.clip(0) * (np.abs(grid - 6563) < 25)
+        assert np.average(grid, weights=depth) == pytest.approx(expected, abs=0.5)
 
 
 # Ragged collections
@@ -385,6 +404,20 @@ def test_pipelines_pass_wavelengths_on(module, task):
         assert_array_equal(pipe[:1].transform(on_grid, **call), rebin.transform(given))
         scores = cross_val_score(pipe, on_other, labels, params={"wavelength": OTHER})
         assert len(scores) == 5
+
+
+def test_weights_follow_the_rows_of_a_sampler():
+    y = np.where(np.arange(40) < 30, 0, 1)
+    weights = np.arange(40.0)
+    flux = on(GRID, 40)
+    steps = [RandomOverSampler(random_state=0), LogisticRegression()]
+    pipe = skastro.make_pipeline(RebinSpectra(new_wavelength=NEW), *steps)
+    given = {"flux": flux, "wavelength": GRID}
+    pipe.fit(given, y, logisticregression__sample_weight=weights)
+    X = pipe[0].transform(given)
+    expected = skastro.make_pipeline(*map(clone, steps))
+    expected.fit(X, y, logisticregression__sample_weight=weights)
+    assert_array_equal(pipe[-1].coef_, expected[-1].coef_)
 
 
 def test_state_is_kept(fitted):

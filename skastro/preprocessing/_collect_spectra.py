@@ -47,6 +47,8 @@ def collect_spectra(
     one.
     """
     frames: set[str] = set()
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
+        X = X.tolist()
     if _holds_wavelengths(X):
         whole = _unpack(X, "X")
         if np.ndim(whole.flux) < 2:
@@ -81,7 +83,7 @@ def collect_spectra(
         blocks = _sort_rows(flux, wavelength, medium)
         return SpectraCollection(blocks, flux_unit, frames)
     grid = None if wavelength is None else check_grid(wavelength, "wavelength")
-    if medium is None or isinstance(medium, str):
+    if np.ndim(medium) == 0:
         blocks = [SpectraBlock(flux, grid, _check_medium(medium))]
         return SpectraCollection(blocks, flux_unit, frames)
     media = np.array(_check_media(medium, len(flux)), dtype=object)
@@ -237,7 +239,7 @@ def _check_medium(medium: Any) -> str | None:
 
 def _check_media(medium: Any, n_spectra: int) -> list[str | None]:
     """Return the medium of each spectrum."""
-    if medium is None or isinstance(medium, str):
+    if np.ndim(medium) == 0:
         return [_check_medium(medium)] * n_spectra
     if len(medium) != n_spectra:
         raise ValueError(

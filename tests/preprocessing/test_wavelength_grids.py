@@ -291,6 +291,10 @@ def test_spectral_objects(source, fitted):
     assert_allclose(fitted.transform(spectra), expected, rtol=1e-9)
     assert_allclose(expected[0], reference(flux[0], OTHER, NEW), rtol=1e-8)
 
+    train, test = train_test_split(spectra, test_size=1, shuffle=False)
+    assert_allclose(fitted.transform(train), expected[:2], rtol=1e-9)
+    assert_allclose(fitted.transform(np.array([*test, None])[:1]), expected[2:])
+
     many = make(OTHER * units.AA, jansky)
     assert_allclose(
         fitted.transform(many), fitted.transform(flux, wavelength=OTHER), rtol=1e-12
@@ -556,6 +560,10 @@ def test_bad_wavelengths(wavelength, message, fitted):
         (
             lambda t: t.transform(on(OTHER), wavelength=OTHER, medium="water"),
             r"medium must be one of \['air', 'vacuum'\]; got 'water'",
+        ),
+        (
+            lambda t: t.transform(on(OTHER), wavelength=OTHER, medium=True),
+            "medium must be one of .* got 'True'",
         ),
         (
             lambda t: t.transform(on(OTHER), wavelength=OTHER, medium=["air"]),

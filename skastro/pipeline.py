@@ -110,10 +110,13 @@ class Pipeline(imblearn.pipeline.Pipeline):
         samplers = [n for n, step in self.steps[:-1] if hasattr(step, "fit_resample")]
         if not samplers:
             return super()._fit(X, y, routed_params, raw_params)
-        rows = np.arange(X.shape[0] if hasattr(X, "shape") else len(X))
+        # Spectra with their wavelengths, which RebinSpectra takes, may be one object.
+        samples = X if y is None else y
+        n_rows = samples.shape[0] if hasattr(samples, "shape") else len(samples)
+        rows = np.arange(n_rows)
         given = {name: routed_params.get(name, {}) for name in names}
         for name in names[names.index(samplers[0]) + 1 : -1]:
-            if self._per_sample(X, given[name], rows):
+            if self._per_sample(samples, given[name], rows):
                 raise ValueError(
                     f"Step {name!r} was given values of each sample, such as "
                     f"sample_weight, but step {samplers[0]!r} before it draws other "
@@ -121,7 +124,7 @@ class Pipeline(imblearn.pipeline.Pipeline):
                 )
         resampled = super()._fit(X, y, routed_params, raw_params)
         last = given[names[-1]]
-        if not self._per_sample(X, last, rows):
+        if not self._per_sample(samples, last, rows):
             return resampled
         for name in samplers:
             sampler = dict(self.steps)[name]
@@ -133,15 +136,17 @@ class Pipeline(imblearn.pipeline.Pipeline):
                     "take a sampler that copies and drops rows."
                 )
             rows = rows[sampler.sample_indices_]
-        for method, values in self._per_sample(X, last, rows).items():
+        for method, values in self._per_sample(samples, last, rows).items():
             last[method] = {**last[method], **values}
         return resampled
 
-    def _per_sample(self, X: Any, params: Any, rows: np.ndarray) -> dict[str, dict]:
+    def _per_sample(
+        self, samples: Any, params: Any, rows: np.ndarray
+    ) -> dict[str, dict]:
         """Select rows of the arguments that hold one value a sample, by method."""
         found = {}
         for method, values in params.items():
-            selected = check_method_params(X, values, rows)
+            selected = check_method_params(samples, values, rows)
             found[method] = {
                 name: value
                 for name, value in selected.items()

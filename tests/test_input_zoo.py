@@ -842,6 +842,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "utils.bin_edges": {"centers": GRID},
     "utils.check_weights": {"sample_weight": NUMBERS},
     "utils.in_unit": {"values": GRID, "unit": "Angstrom", "name": "wavelength"},
+    "utils.pixel_matrix": {"centers": GRID, "new_edges": GRID[::3].copy()},
     "utils.plain_array": {"X": SPECTRA},
     "utils.rebin": {
         "flux": SPECTRA,

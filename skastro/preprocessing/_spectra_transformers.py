@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Stateless transformers of spectra: scaling of each spectrum, and rebinning."""
+"""Transformers of single spectra: scaling of each, and rebinning to one grid."""
 
 import copy
+import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from astropy import units
 from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -18,7 +22,20 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from skastro._compat import Interval, Options, StrOptions, fit_context, wrap_output
+from skastro._compat import (
+    Interval,
+    Options,
+    StrOptions,
+    fit_context,
+    offers_set_output,
+    wrap_output,
+)
+from skastro.preprocessing._collect_spectra import (
+    SpectraBlock,
+    check_grid,
+    collect_spectra,
+)
+from skastro.simulation import air_to_vacuum, vacuum_to_air
 from skastro.utils import (
     LazyArray,
     RowwiseSource,
@@ -29,11 +46,12 @@ from skastro.utils import (
     check_spectra_layout,
     is_lazy,
     name_rows,
+    pixel_matrix,
     plain_array,
-    rebin_matrix,
     row_batches,
     to_unit_of,
 )
+from skastro.utils._arrays import unit_of
 
 _ADVICE_NAN = (
     'Set nan_policy="interpolate" to fill NaN pixels from their neighbors, or leave '
@@ -51,7 +69,7 @@ _SIGMA_PER_MAD = 1.482602218505602
 class BaseSpectraTransformer(  # type: ignore[call-arg]
     TransformerMixin, BaseEstimator, metaclass=ABCMeta, auto_wrap_output_keys=None
 ):
-    """Base of the stateless transformers of spectra.
+    """Base of the transformers that treat each spectrum by itself.
 
     It checks the input and calls the method `_transform` of the subclass, which takes
     the spectra in batches from `_batches`.
@@ -81,6 +99,11 @@ class BaseSpectraTransformer(  # type: ignore[call-arg]
         self : object
             The transformer itself. `transform` works without `fit` as well.
         """
+        self._note_shape(X)
+        return self
+
+    def _note_shape(self, X: ArrayLike) -> None:
+        """Check spectra and note their shape."""
         if is_lazy(X):
             X = as_lazy(X)
             self.__dict__.pop("sample_shape_", None)
@@ -89,11 +112,6 @@ class BaseSpectraTransformer(  # type: ignore[call-arg]
             self.n_features_in_ = X.shape[1]
         else:
             self._validate(X, reset=True)
-        self._set_output()
-        return self
-
-    def _set_output(self) -> None:
-        """Set attributes that describe the output; a hook for subclasses."""
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Transform each spectrum, and each of its channels, by itself.
@@ -549,25 +567,53 @@ def _root_mean_square(batch: np.ndarray) -> np.ndarray:
     return largest * np.sqrt(np.square(batch / largest).mean(axis=-1, keepdims=True))
 
 
-class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
-    """Rebin spectra to another wavelength grid, conserving the flux.
+@offers_set_output
+class RebinSpectra(  # type: ignore[call-arg]
+    ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer, auto_wrap_output_keys=None
+):
+    """Rebin spectra to one wavelength grid, conserving the flux.
 
     The value of a new pixel is the mean of the flux density over its width: each old
     pixel is weighted by the length of its overlap with the new one, as in [1]_. The
     integral of the flux over the pixels that the input covers is therefore conserved.
 
+    A fitted transformer, and a pipeline that begins with it, knows its grid, and takes
+    spectra of other grids, of other surveys for instance, to it. `X` is one of
+
+    - an array of spectra on the grid of the training spectra, or on the one that the
+      argument `wavelength` of :meth:`fit` and :meth:`transform` states;
+    - a list of spectra that hold their wavelengths, each of any length:
+      ``(wavelength, flux)`` or ``(wavelength, flux, ivar)`` in a tuple, what
+      :func:`~skastro.datasets.read_spectrum` returns, or objects with `spectral_axis`
+      and `flux`, such as ``specutils.Spectrum``; ``cross_val_score``, ``GridSearchCV``
+      and ``train_test_split`` split such lists;
+    - what :func:`~skastro.datasets.read_spectra` returns, any dictionary with `flux`,
+      `wavelength` and, if it is known, `medium`, or an object of many spectra, such as
+      ``specutils.SpectrumCollection``.
+
+    Read more in the :ref:`User Guide <wavelength_grids>`.
+
     Parameters
     ----------
     wavelength : array-like or Quantity of shape (n_pixels,), default=None
         Centers of the pixels of the input, strictly ascending, evenly spaced or not.
-        Pixels meet midway between their centers. None stands for 0, 1, 2, ...
+        Pixels meet midway between their centers, except across a gap: a step twenty
+        times as wide as those beside it and as the median. None stands for what
+        :meth:`fit` is told, or else for 0, 1, 2, ...
     new_wavelength : array-like or Quantity of shape (n_new_pixels,), default=None
         Centers of the new pixels, strictly ascending. Plain numbers are in the unit
         of `wavelength`; quantities are converted to it. None stands for evenly spaced
-        pixels over the range of the input.
+        pixels over the range of the training spectra, or the one that all of them
+        have.
+    medium : {"air", "vacuum"}, default=None
+        Medium of `new_wavelength` and `wavelength`. None stands for that of the
+        training spectra. Spectra that state another one are converted, by
+        :func:`~skastro.simulation.air_to_vacuum`; those that state none are taken to be
+        in this one.
     n_bins : int, default=None
         Number of evenly spaced new pixels if `new_wavelength` is None. None keeps the
-        number of pixels of the input.
+        number of pixels of the input, or, of training spectra on several grids, the
+        least number of pixels within the range that they have in common.
     fill_value : float, default=nan
         Value of new pixels if less than half of their width is within the range of the
         input. The other transformers can interpolate NaN pixels (`nan_policy`).
@@ -583,7 +629,22 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     Attributes
     ----------
     new_wavelength_ : ndarray of shape (n_new_pixels,)
-        Centers of the new pixels, in the unit of `wavelength`.
+        Centers of the new pixels, in `wavelength_unit_` and `medium_`.
+    wavelength_ : ndarray of shape (n_pixels,) or None
+        Centers of the pixels of the training spectra, in the same unit and medium. None
+        if they have several grids, or none.
+    wavelength_unit_ : :class:`astropy.units.Unit` or None
+        Unit of the wavelengths: that of the parameters, or Å if these are plain
+        numbers. None if pixels are counted.
+    medium_ : {"air", "vacuum"} or None
+        Medium of the wavelengths. None if nothing states it.
+    frame_ : {"heliocentric", "rest", "topocentric"} or None
+        Frame of the wavelengths as :func:`~skastro.datasets.read_spectra` states it,
+        with barycentric under heliocentric. None if it is unknown or not the same for
+        all training spectra.
+    flux_unit_ : :class:`astropy.units.Unit` or None
+        Unit of the flux of the first training spectrum that states one. Flux in units
+        that differ from it by a factor is converted.
     sample_shape_ : tuple of int
         Shape of a spectrum seen during ``fit``, ``(n_pixels,)`` or
         ``(n_channels, n_pixels)``.
@@ -596,14 +657,26 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     See Also
     --------
     skastro.utils.rebin : The same as a function.
+    skastro.simulation.air_to_vacuum : The conversion of wavelengths.
     MinMaxSpectra : Scale each spectrum to a range.
     StandardizeSpectra : Scale each spectrum to zero mean and unit variance.
 
     Notes
     -----
     Flux means flux density per unit of wavelength, as survey files hold it, not
-    counts per pixel. The transformer is stateless: :meth:`transform` works without
-    :meth:`fit`.
+    counts per pixel. Pixels that a spectrum with wavelengths marks as bad, by a mask or
+    by an inverse variance or an error that is not positive, are NaN for `nan_policy`;
+    good pixels have equal weight. The variance of the new pixels is
+    ``rebin_matrix(...).power(2) @ variance``, see :func:`skastro.utils.rebin_matrix`.
+
+    Plain numbers that are given with the spectra are in Å; those that could be in
+    nanometers, and logarithms, are refused, as by the readers. :meth:`transform` works
+    without :meth:`fit` as well, and then takes its input for the training spectra.
+    Training spectra on several grids leave `sample_shape_` and `n_features_in_`
+    undefined.
+
+    With metadata routing enabled, pipelines pass the arguments `wavelength` and
+    `medium` on to this step. Dictionaries and lists work with and without it.
 
     References
     ----------
@@ -612,6 +685,7 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from skastro.preprocessing import RebinSpectra
     >>> flux = [[1.0, 3.0, 5.0, 7.0], [2.0, 2.0, 4.0, 4.0]]
     >>> RebinSpectra(n_bins=2).fit_transform(flux)
@@ -621,6 +695,24 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     >>> rebin.transform(flux)
     array([[2., 6.],
            [2., 4.]])
+
+    Spectra on another grid, and of several lengths:
+
+    >>> wavelength = np.linspace(3990.0, 4040.0, 501)
+    >>> rebin.transform([wavelength], wavelength=wavelength).round(6)
+    array([[4005., 4025.]])
+    >>> rebin.transform([(wavelength, wavelength), (wavelength[9:], wavelength[9:])])
+    array([[4005., 4025.],
+           [4005., 4025.]])
+
+    Spectra in air, for a grid in vacuum:
+
+    >>> rebin = RebinSpectra(new_wavelength=[4005, 4025], medium="vacuum")
+    >>> rebin.fit([wavelength], wavelength=wavelength)
+    RebinSpectra(medium='vacuum', new_wavelength=[4005, 4025])
+    >>> spectra = {"flux": [wavelength], "wavelength": wavelength, "medium": "air"}
+    >>> rebin.transform(spectra).round(2)
+    array([[4003.87, 4023.86]])
     """
 
     _any_unit = False
@@ -630,13 +722,22 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
         "new_wavelength": ["array-like", None],
         "n_bins": [Interval(Integral, 1, None, closed="left"), None],
         "fill_value": [Real],
+        "medium": [StrOptions({"air", "vacuum"}), None],
     }
+    # Arguments of `fit` and `transform` that pipelines pass on.
+    __metadata_request__fit: ClassVar[dict] = {"wavelength": True, "medium": True}
+    __metadata_request__transform: ClassVar[dict] = __metadata_request__fit
+    # Positions of the pixels and the matrix of a copy for spectra of another grid.
+    _plan: Any = None
+    # Wavelengths of the training spectra as they were given, and their medium.
+    _given: Any = None
 
     def __init__(
         self,
         wavelength: ArrayLike | None = None,
         new_wavelength: ArrayLike | None = None,
         *,
+        medium: str | None = None,
         n_bins: int | None = None,
         fill_value: float = np.nan,
         nan_policy: str = "raise",
@@ -644,65 +745,399 @@ class RebinSpectra(ClassNamePrefixFeaturesOutMixin, BaseSpectraTransformer):
     ) -> None:
         self.wavelength = wavelength
         self.new_wavelength = new_wavelength
+        self.medium = medium
         self.n_bins = n_bins
         self.fill_value = fill_value
         self.nan_policy = nan_policy
         self.channel_axis = channel_axis
 
-    def _set_output(self) -> None:
-        shape = self.sample_shape_
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        wavelength: ArrayLike | None = None,
+        medium: str | Sequence[str] | None = None,
+    ) -> Self:
+        """Learn the new grid, its unit and its medium from the training spectra.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_pixels) or \
+                (n_spectra, n_channels, n_pixels), or spectra with wavelengths
+            Spectra: an array, or spectra that hold their wavelengths as in the class
+            description.
+        y : None
+            Ignored.
+        wavelength : array-like or Quantity of shape (n_pixels,) or \
+                (n_spectra, n_pixels), default=None
+            Centers of the pixels of `X`, one grid or one for each spectrum, which may
+            be of several lengths in a list; plain numbers are in Å. None stands for the
+            parameter `wavelength`.
+        medium : {"air", "vacuum"} or sequence of these, default=None
+            Medium of the wavelengths of `X`, one or one for each spectrum. None stands
+            for what `X` says, or else for the parameter `medium`.
+
+        Returns
+        -------
+        self : object
+            The transformer itself.
+
+        Raises
+        ------
+        ValueError
+            If wavelengths do not ascend, are not finite, are no wavelengths in Å, are
+            not as many as the pixels, or do not overlap the new grid; if spectra are
+            in air and in vacuum, and the parameter `medium` does not say which the new
+            grid is in.
+        """
+        fitted = self._without_state()
+        blocks, fitted.flux_unit_, frames = collect_spectra(X, wavelength, medium)
+        fitted.frame_ = next(iter(frames)) if len(frames) == 1 else None
+        is_one = len(blocks) == 1
+        if is_one:
+            fitted._note_shape(blocks[0].flux)
+        for block in () if is_one else blocks:
+            with _naming_rows(block):
+                fitted._validate(block.flux, reset=False)
+        shapes = [
+            fitted.sample_shape_ if is_one else block.flux.shape[1:] for block in blocks
+        ]
         # The pixels are on one axis, the channels on the other.
-        is_last = len(shape) == 1 or self.channel_axis not in (2, -1)
-        _, _, new_edges = self._grids(shape[-1 if is_last else 0])
-        if self.new_wavelength is None:
-            self.new_wavelength_ = 0.5 * (new_edges[1:] + new_edges[:-1])
-        else:
-            self.new_wavelength_ = to_unit_of(self.wavelength, self.new_wavelength)
-        # Feature names belong to the second axis, of channels or pixels.
-        has_channels = len(shape) == 2 and is_last
-        self._n_features_out = shape[0] if has_channels else len(self.new_wavelength_)
+        is_last = len(shapes[0]) == 1 or self.channel_axis not in (2, -1)
+        fitted._learn(blocks, [shape[-1 if is_last else 0] for shape in shapes])
+        if len(shapes[0]) == 2 and is_last:
+            # Feature names belong to the second axis, of channels or pixels.
+            fitted._n_features_out = shapes[0][0]
+        for block in blocks:
+            with _naming_rows(block):
+                fitted._check_overlap(fitted._centers(block))
+        self.__dict__ = fitted.__dict__
+        return self
 
-    def _transform(self, X: np.ndarray) -> np.ndarray:
-        positions, edges, new_edges = self._grids(X.shape[-1])
-        matrix = rebin_matrix(edges, new_edges)
-        X_tr = np.empty((*X.shape[:-1], matrix.shape[0]), dtype=X.dtype)
-        for rows, batch in self._batches(X, positions):
-            X_tr[rows] = apply_rebin_matrix(matrix, batch, fill_value=self.fill_value)
-        return X_tr
+    def transform(
+        self,
+        X: Any,
+        *,
+        wavelength: ArrayLike | None = None,
+        medium: str | Sequence[str] | None = None,
+    ) -> np.ndarray:
+        """Rebin each spectrum, and each of its channels, to the new grid.
 
-    def _grids(self, n_pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the old pixels' centers and edges and the new pixels' edges."""
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_pixels) or \
+                (n_spectra, n_channels, n_pixels), or spectra with wavelengths
+            Spectra, as in :meth:`fit`. They are not changed. May be an array on disk,
+            such as an `h5py.Dataset`.
+        wavelength : array-like or Quantity of shape (n_pixels,) or \
+                (n_spectra, n_pixels), default=None
+            Centers of the pixels of `X` as in :meth:`fit`, any grid that overlaps the
+            new one. None stands for the grid of the training spectra.
+        medium : {"air", "vacuum"} or sequence of these, default=None
+            Medium of these wavelengths as in :meth:`fit`. None stands for what `X`
+            says, or else for the medium of the new grid.
+
+        Returns
+        -------
+        X_tr : ndarray of shape (n_spectra, n_new_pixels) or \
+                (n_spectra, n_channels, n_new_pixels)
+            float32 if the spectra are float32, otherwise float64. A
+            :class:`~skastro.datasets.LazyArray` if `X` is an array on disk: its spectra
+            are checked and transformed when they are read.
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`fit`; and if the medium is stated, but not known of the new
+            grid.
+
+        Warns
+        -----
+        UserWarning
+            If spectra with their own wavelengths do not cover the new grid and
+            `fill_value` is NaN; or if they are in another frame than the training
+            spectra.
+        """
+        self._validate_params()
+        unit = getattr(self, "flux_unit_", None)
+        blocks, _, frames = collect_spectra(X, wavelength, medium, unit)
+        frame = getattr(self, "frame_", None)
+        if frame is not None and frames - {frame}:
+            warnings.warn(
+                f"Wavelengths of spectra are {' or '.join(sorted(frames - {frame}))}, "
+                f"those of the training spectra {frame}: lines are shifted by the "
+                "velocities between these frames. Read both in one frame.",
+                UserWarning,
+                stacklevel=2,
+            )
+        state = self
+        if not hasattr(self, "new_wavelength_") and not all(map(_is_plain, blocks)):
+            state = self._without_state()
+            state._learn(blocks, [None] * len(blocks))
+        bound = []
+        for block in blocks:
+            with _naming_rows(block):
+                bound.append(state._bind(block))
+        state._warn_of_missing(blocks, bound)
+        if blocks[0].rows is None:
+            return super(RebinSpectra, bound[0]).transform(blocks[0].flux)
+        n_spectra = sum(len(block.rows) for block in blocks if block.rows is not None)
+        parts = []
+        for block, transformer in zip(blocks, bound, strict=True):
+            with _naming_rows(block):
+                part = super(RebinSpectra, transformer).transform(block.flux)
+            parts.append(np.asarray(part))
+        X_tr = np.empty((n_spectra, *parts[0].shape[1:]), np.result_type(*parts))
+        for block, part in zip(blocks, parts, strict=True):
+            X_tr[block.rows] = part
+        return wrap_output("transform", X_tr, X, self) if X_tr.ndim == 2 else X_tr
+
+    def fit_transform(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        wavelength: ArrayLike | None = None,
+        medium: str | Sequence[str] | None = None,
+    ) -> np.ndarray:
+        """Fit, and transform the same spectra.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_pixels) or \
+                (n_spectra, n_channels, n_pixels), or spectra with wavelengths
+            Spectra, as in :meth:`fit`.
+        y : None
+            Ignored.
+        wavelength : array-like or Quantity of shape (n_pixels,) or \
+                (n_spectra, n_pixels), default=None
+            Centers of the pixels of `X` as in :meth:`fit`.
+        medium : {"air", "vacuum"} or sequence of these, default=None
+            Medium of these wavelengths as in :meth:`fit`.
+
+        Returns
+        -------
+        X_tr : ndarray
+            What ``fit(X).transform(X)`` returns.
+        """
+        grid = {"wavelength": wavelength, "medium": medium}
+        return self.fit(X, y, **grid).transform(X, **grid)
+
+    def _without_state(self) -> Self:
+        """Return a copy with the parameters and without what has been learned."""
+        other = copy.copy(self)
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            del other.__dict__[name]
+        return other
+
+    def _learn(
+        self, blocks: list[SpectraBlock], n_pixels: Sequence[int | None]
+    ) -> None:
+        """Learn the new grid, where the blocks have so many pixels, if it is known."""
         if self.new_wavelength is not None and self.n_bins is not None:
             raise ValueError(
                 "new_wavelength and n_bins both define the new grid: set one of them "
                 "to None."
             )
-        if self.wavelength is None:
-            wavelength = np.arange(n_pixels, dtype=np.float64)
+        given = blocks[0].wavelength is not None
+        reference = self.wavelength
+        if given and reference is None:
+            reference = self.new_wavelength
+        has_wavelengths = given or self.wavelength is not None
+        unit = (unit_of(reference) or units.Angstrom) if has_wavelengths else None
+        stated = {block.medium for block in blocks} - {None}
+        if unit is None and (stated or self.medium is not None):
+            raise ValueError(
+                "The medium is stated, but the spectra have no wavelengths: give "
+                "wavelength=, in fit or when RebinSpectra is built."
+            )
+        if self.medium is None and len(stated) > 1:
+            raise ValueError(
+                "X holds spectra in air and in vacuum: set the parameter medium to "
+                "that of the new grid, as in RebinSpectra(medium='vacuum')."
+            )
+        self.wavelength_unit_ = unit
+        self.medium_ = next(iter(stated), None) if self.medium is None else self.medium
+        numbers = [*map(self._numbers, blocks, n_pixels)]
+        is_one = all(np.array_equal(numbers[0], other) for other in numbers[1:])
+        own_medium = next(iter(stated)) if len(stated) == 1 else self.medium_
+        self._given = (numbers[0], own_medium) if is_one else None
+        grids = [*map(self._in_medium, numbers, [block.medium for block in blocks])]
+        self.wavelength_ = grids[0] if len(grids) == 1 and unit is not None else None
+        limits = np.array([bin_edges(grid)[[0, -1]] for grid in grids])
+        low, high = limits[:, 0].max(), limits[:, 1].min()
+        if self.new_wavelength is not None:
+            values = to_unit_of(reference, self.new_wavelength)
+            self._new_edges = bin_edges(values)
+            self.new_wavelength_ = plain_array(values, any_unit=True).astype(np.float64)
+        elif low < high:
+            inside = [np.sum((low < grid) & (grid < high)) for grid in grids]
+            n_bins = max(1, min(inside)) if self.n_bins is None else self.n_bins
+            self._new_edges = np.linspace(low, high, n_bins + 1)
+            self.new_wavelength_ = 0.5 * (self._new_edges[1:] + self._new_edges[:-1])
+        else:
+            raise ValueError(
+                "The spectra have no range of wavelengths in common: some begin at "
+                f"{low:g}, others end at {high:g}. Give new_wavelength."
+            )
+        self._n_features_out = self.new_wavelength_.size
+
+    def _numbers(self, block: SpectraBlock, n_pixels: int | None) -> np.ndarray:
+        """Return a block's wavelengths in the unit of the new grid."""
+        if block.wavelength is not None:
+            constructed = [self.wavelength, self.new_wavelength]
+            if self.new_wavelength is not None and not any(map(unit_of, constructed)):
+                check_grid(self.new_wavelength, "new_wavelength")
+            wavelength = block.wavelength * units.Angstrom.to(self.wavelength_unit_)
+        elif self.wavelength is None:
+            return np.arange(n_pixels, dtype=np.float64)
         else:
             wavelength = plain_array(self.wavelength, "wavelength", any_unit=True)
-            if wavelength.shape != (n_pixels,):
+        _check_length(wavelength, n_pixels)
+        return wavelength.astype(np.float64)
+
+    def _in_medium(self, numbers: np.ndarray, medium: str | None) -> np.ndarray:
+        """Convert wavelengths to the medium of the new grid."""
+        if medium in (None, self.medium_):
+            return numbers
+        if self.medium_ is None:
+            raise ValueError(
+                f"The spectra are in {medium}, but the medium of the new grid is not "
+                "known: state it, as in RebinSpectra(medium='vacuum')."
+            )
+        convert = air_to_vacuum if medium == "air" else vacuum_to_air
+        converted = convert(numbers * self.wavelength_unit_)
+        return converted * units.Angstrom.to(self.wavelength_unit_)
+
+    def _centers(self, block: SpectraBlock) -> np.ndarray:
+        """Return a block's wavelengths in the unit and medium of the new grid."""
+        if block.wavelength is None:
+            # The training spectra's.
+            if self._given is None:
                 raise ValueError(
-                    f"X holds spectra of {n_pixels} pixels, but wavelength has "
-                    f"{_describe_length(wavelength)}: it must have one value per pixel."
+                    "RebinSpectra was fitted on spectra of several wavelength grids: "
+                    "give spectra with their wavelengths, or wavelength=."
                 )
-        edges = bin_edges(wavelength)
-        if self.new_wavelength is not None:
-            new_edges = bin_edges(to_unit_of(self.wavelength, self.new_wavelength))
-            if new_edges[0] >= edges[-1] or new_edges[-1] <= edges[0]:
-                raise ValueError(
-                    f"new_wavelength, from {new_edges[0]:g} to {new_edges[-1]:g}, lies "
-                    f"outside of the input, from {edges[0]:g} to {edges[-1]:g}: give "
-                    "both in the same unit."
-                )
-        else:
-            n_bins = n_pixels if self.n_bins is None else self.n_bins
-            new_edges = np.linspace(edges[0], edges[-1], n_bins + 1)
-        return wavelength, edges, new_edges
+            numbers, medium = self._given
+            return self._in_medium(numbers, block.medium or medium)
+        if self.wavelength_unit_ is None:
+            raise ValueError(
+                "The spectra have wavelengths, but RebinSpectra was fitted without, so "
+                "that it counts pixels: give wavelength= in fit, too, or when it is "
+                "built."
+            )
+        return self._in_medium(self._numbers(block, None), block.medium)
+
+    def _bind(self, block: SpectraBlock) -> Self:
+        """Return a copy for spectra of a block; itself for those of the usual grid."""
+        if _is_plain(block):
+            return self
+        bound = copy.copy(self)
+        for name in ("sample_shape_", "n_features_in_", "feature_names_in_"):
+            bound.__dict__.pop(name, None)
+        centers = self._centers(block)
+        bound._plan = centers, self._matrix(centers)
+        return bound
+
+    def _matrix(self, centers: np.ndarray) -> csr_array:
+        """Compute the matrix that rebins to the new grid."""
+        self._check_overlap(centers)
+        return pixel_matrix(centers, self._new_edges)
+
+    def _check_overlap(self, centers: np.ndarray) -> None:
+        """Refuse wavelengths that do not overlap the new grid."""
+        edges, new_edges = bin_edges(centers), self._new_edges
+        if new_edges[0] >= edges[-1] or new_edges[-1] <= edges[0]:
+            raise ValueError(
+                f"new_wavelength, from {new_edges[0]:g} to {new_edges[-1]:g}, lies "
+                f"outside of the input, from {edges[0]:g} to {edges[-1]:g}: give "
+                "both in the same unit."
+            )
+
+    def _transform(self, X: np.ndarray) -> np.ndarray:
+        n_pixels = X.shape[-1]
+        plan = self._plan
+        if plan is None:
+            state = self
+            if not hasattr(self, "new_wavelength_"):
+                state = self._without_state()
+                state._learn([SpectraBlock(X)], [n_pixels])
+            centers = state._centers(SpectraBlock(X))
+            plan = centers, state._matrix(centers)
+        positions, matrix = plan
+        _check_length(positions, n_pixels)
+        X_tr = np.empty((*X.shape[:-1], matrix.shape[0]), dtype=X.dtype)
+        for rows, batch in self._batches(X, positions):
+            X_tr[rows] = apply_rebin_matrix(matrix, batch, fill_value=self.fill_value)
+        return X_tr
+
+    def _warn_of_missing(self, blocks: list[SpectraBlock], bound: list[Self]) -> None:
+        """Warn of spectra that do not cover the new grid, where NaN stands for them."""
+        ranges, n_short = [], 0
+        for block, transformer in zip(blocks, bound, strict=True):
+            if transformer._plan is None or not np.isnan(self.fill_value):
+                continue
+            covered = np.flatnonzero(np.diff(transformer._plan[1].indptr))
+            ends = covered[[0, -1]] if covered.size else np.array([0, -1])
+            ranges.append(ends)
+            if ends[0] > 0 or ends[1] < self.new_wavelength_.size - 1:
+                n_short += len(block.flux)
+        if not n_short:
+            return
+        first, last = np.max(ranges, axis=0)[0], np.min(ranges, axis=0)[1]
+        grid, unit = self.new_wavelength_, self.wavelength_unit_
+        missing = [f"below {grid[first]:.10g}"] * bool(first > 0)
+        missing += [f"above {grid[last]:.10g}"] * bool(last < grid.size - 1)
+        advice = ""
+        if first < last:
+            values = f"{grid[first]:.10g}, {grid[last]:.10g}, {last - first + 1}"
+            factor = "" if unit == units.Angstrom else f" * astropy.units.{unit}"
+            advice = (
+                " To train on the range that all of these spectra have, set "
+                f"new_wavelength=numpy.linspace({values}){factor}."
+            )
+        warnings.warn(
+            f"{n_short} of {sum(len(block.flux) for block in blocks)} spectra do not "
+            f"cover the grid, {grid[0]:.10g} to {grid[-1]:.10g} {unit}: new pixels "
+            f"{' or '.join(missing)} {unit} become NaN, which estimators refuse. "
+            "nan_policy='interpolate' of a later step would fill them with the "
+            f"outermost values.{advice}",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
-def _describe_length(wavelength: np.ndarray) -> str:
-    """Describe the length of a grid."""
-    if wavelength.ndim == 1:
-        return f"{wavelength.size} values"
-    return f"shape {wavelength.shape}"
+def _is_plain(block: SpectraBlock) -> bool:
+    """Whether spectra are on the usual grid."""
+    return block.wavelength is None and block.medium is None
+
+
+@contextmanager
+def _naming_rows(block: SpectraBlock) -> Iterator[None]:
+    """Add the rows of a block to errors that count spectra within it."""
+    try:
+        yield
+    except ValueError as error:
+        if block.rows is not None:
+            error.add_note(
+                f"This is about the spectra in rows {name_rows(block.rows)} of X, "
+                "which share one wavelength grid."
+            )
+        raise
+
+
+def _check_length(wavelength: np.ndarray, n_pixels: int | None) -> None:
+    """Refuse wavelengths that are not as many as the pixels, if these are known."""
+    if n_pixels is None or wavelength.shape == (n_pixels,):
+        return
+    found = (
+        f"{wavelength.size} values"
+        if wavelength.ndim == 1
+        else f"shape {wavelength.shape}"
+    )
+    raise ValueError(
+        f"X holds spectra of {n_pixels} pixels, but wavelength has {found}: it must "
+        "have one value per pixel."
+    )

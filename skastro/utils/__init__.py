@@ -51,6 +51,7 @@ from skastro.utils._lazy import (
 from skastro.utils._rebin import (
     apply_rebin_matrix,
     bin_edges,
+    pixel_matrix,
     rebin,
     rebin_matrix,
     to_unit_of,
@@ -112,6 +113,7 @@ __all__ = [
     "open_fits",
     "open_image",
     "own_generator",
+    "pixel_matrix",
     "plain_array",
     "plain_labels",
     "plain_samples",

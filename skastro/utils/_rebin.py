@@ -13,6 +13,8 @@ from skastro.utils._lazy import row_batches
 # Overlaps below this fraction of the narrower bin are round-off errors of edges that
 # coincide. They are dropped, because a NaN pixel would spread to a neighboring bin.
 _SLIVER = 1e-9
+# A step this many times as wide as the median and those beside it is a gap.
+_GAP = 20
 
 
 def bin_edges(centers: ArrayLike) -> np.ndarray:
@@ -73,6 +75,33 @@ def rebin_matrix(edges: ArrayLike, new_edges: ArrayLike) -> csr_array:
     return csr_array((overlap / covered[new], (new, old)), shape=shape)
 
 
+def pixel_matrix(centers: ArrayLike, new_edges: ArrayLike) -> csr_array:
+    """Compute the matrix that rebins pixels around the given centers.
+
+    As :func:`rebin_matrix` with the edges of :func:`bin_edges`, except that no pixel
+    extends into a gap, such as that between the arms of a spectrograph: a step twenty
+    times as wide as those beside it and as the median.
+    """
+    centers = _check_ascending(centers, "centers")
+    steps = np.diff(centers)
+    wide = steps[1:-1] > _GAP * np.maximum(steps[:-2], steps[2:])
+    if wide.any():
+        wide &= steps[1:-1] > _GAP * np.median(steps)
+    if not wide.any():
+        return rebin_matrix(bin_edges(centers), new_edges)
+    arms = np.split(centers, np.flatnonzero(wide) + 2)
+    matrix = rebin_matrix(np.concatenate([*map(bin_edges, arms)]), new_edges)
+    # Between the edges of two arms there is one bin too many.
+    gaps = np.cumsum([arm.size + 1 for arm in arms])[:-1] - 1
+    matrix = matrix[:, np.delete(np.arange(matrix.shape[1]), gaps)]
+    share = matrix.sum(axis=1)
+    is_covered = share >= 0.5 - _SLIVER
+    factor = np.where(is_covered, 1 / np.where(is_covered, share, 1), 0)
+    matrix = csr_array(matrix.multiply(factor[:, None]))
+    matrix.eliminate_zeros()
+    return matrix
+
+
 def apply_rebin_matrix(
     matrix: csr_array, flux: np.ndarray, *, fill_value: float = np.nan
 ) -> np.ndarray:
@@ -111,7 +140,8 @@ def rebin(
     pixel is weighted by the length of its overlap with the new bin. The integral of the
     flux over fully covered bins is therefore conserved. A new bin that extends beyond
     the old grid gets the mean over its covered part if that is at least half of the
-    bin, otherwise `fill_value`.
+    bin, otherwise `fill_value`. So do bins in a gap, a step of the old grid twenty
+    times as wide as those beside it and as the median.
 
     `flux` (..., n_pixels) is a density per unit of wavelength, not counts per pixel.
     NaN pixels make those new bins NaN that they touch, and no others. The wavelengths
@@ -136,7 +166,7 @@ def rebin(
             f"flux has shape {flux.shape}, but wavelength has {wavelength.size} values:"
             " the last axis of flux must be the wavelength axis and of the same length."
         )
-    matrix = rebin_matrix(bin_edges(wavelength), bin_edges(new_wavelength))
+    matrix = pixel_matrix(wavelength, bin_edges(new_wavelength))
     return apply_rebin_matrix(matrix, flux, fill_value=fill_value)
 
 

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Spectra on several wavelength grids, sorted into blocks that share one."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy import units
+
+from skastro._compat import safe_indexing
+from skastro.datasets.spectra._fields import check_wavelength
+from skastro.utils import check_option, is_lazy, plain_array, plain_samples
+from skastro.utils._arrays import unit_of
+
+
+class SpectraBlock(NamedTuple):
+    """Spectra on one grid; no rows stand for all, no wavelengths for the default."""
+
+    flux: Any
+    wavelength: np.ndarray | None = None
+    medium: str | None = None
+    rows: np.ndarray | None = None
+
+
+class SpectraCollection(NamedTuple):
+    """Blocks, the unit of their flux, and the frames of their wavelengths."""
+
+    blocks: list[SpectraBlock]
+    flux_unit: Any
+    frames: set[str]
+
+
+class _Spectrum(NamedTuple):
+    flux: Any
+    wavelength: Any
+    medium: Any = None
+    unit: Any = None
+    frame: Any = None
+
+
+def collect_spectra(
+    X: Any, wavelength: Any = None, medium: Any = None, flux_unit: Any = None
+) -> SpectraCollection:
+    """Sort spectra by their wavelengths, in Angstrom, and their medium.
+
+    The unit of their flux becomes `flux_unit`, or that of the first spectrum that has
+    one.
+    """
+    frames: set[str] = set()
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
+        X = X.tolist()
+    if _holds_wavelengths(X):
+        whole = _unpack(X, "X")
+        if np.ndim(whole.flux) < 2:
+            raise ValueError(
+                "X is a single spectrum; give a list of spectra, as in [spectrum]."
+            )
+        flux_unit = flux_unit or whole.unit
+        flux = _in_flux_unit(whole, flux_unit, "X")
+        own, own_medium = whole.wavelength, whole.medium
+        frames = _known_frames(whole)
+    elif isinstance(X, list | tuple) and X and _is_spectrum(X[0]):
+        names = [f"X[{row}]" for row in range(len(X))]
+        spectra = [*map(_unpack, X, names)]
+        known = (spectrum.unit for spectrum in spectra if spectrum.unit)
+        flux_unit = flux_unit or next(known, None)
+        flux = [
+            _in_flux_unit(spectrum, flux_unit, name)
+            for spectrum, name in zip(spectra, names, strict=True)
+        ]
+        own = [spectrum.wavelength for spectrum in spectra]
+        own_medium = [spectrum.medium for spectrum in spectra]
+        frames = frames.union(*map(_known_frames, spectra))
+    else:
+        flux, own, own_medium = X, None, None
+    if own is not None and wavelength is not None:
+        raise ValueError(
+            "X holds the wavelengths of its spectra, so wavelength= is one too many."
+        )
+    wavelength = own if wavelength is None else wavelength
+    medium = own_medium if medium is None else medium
+    if _is_per_spectrum(wavelength):
+        blocks = _sort_rows(flux, wavelength, medium)
+        return SpectraCollection(blocks, flux_unit, frames)
+    grid = None if wavelength is None else check_grid(wavelength, "wavelength")
+    if np.ndim(medium) == 0:
+        blocks = [SpectraBlock(flux, grid, _check_medium(medium))]
+        return SpectraCollection(blocks, flux_unit, frames)
+    media = np.array(_check_media(medium, len(flux)), dtype=object)
+    flux = plain_samples(flux)
+    blocks = []
+    for one in dict.fromkeys(media):
+        rows = np.flatnonzero(media == one)
+        all_rows = rows.size == media.size
+        part = flux if all_rows else safe_indexing(flux, rows)
+        blocks.append(SpectraBlock(part, grid, one, None if all_rows else rows))
+    return SpectraCollection(blocks, flux_unit, frames)
+
+
+def _sort_rows(flux: Any, wavelength: Any, medium: Any) -> list[SpectraBlock]:
+    """Sort spectra that have wavelengths each."""
+    if not isinstance(flux, list | tuple):
+        flux = plain_array(flux)
+    if len(flux) != len(wavelength):
+        raise ValueError(
+            f"X holds {len(flux)} spectra, but wavelength has {len(wavelength)} grids: "
+            "give one grid for all spectra, or one for each."
+        )
+    media = _check_media(medium, len(flux))
+    groups: dict[tuple, list[int]] = {}
+    rows, grids = [], []
+    for row, (values, grid, one) in enumerate(
+        zip(flux, wavelength, media, strict=True)
+    ):
+        name = f"X[{row}]"
+        values, grid = plain_array(values, name), check_grid(grid, name)
+        if values.shape != grid.shape:
+            raise ValueError(
+                f"{name}: the flux has shape {values.shape} and the wavelengths "
+                f"{grid.shape}; expected two vectors of one length."
+            )
+        rows.append(values)
+        grids.append(grid)
+        groups.setdefault((grid.tobytes(), one), []).append(row)
+    is_single = len(groups) == 1
+    return [
+        SpectraBlock(
+            np.stack([rows[row] for row in members]),
+            grids[members[0]],
+            one,
+            None if is_single else np.array(members),
+        )
+        for (_, one), members in groups.items()
+    ]
+
+
+def _holds_wavelengths(item: Any) -> bool:
+    """Whether something is what a reader returns, or an object like specutils'."""
+    if isinstance(item, Mapping):
+        return "flux" in item and "wavelength" in item
+    return hasattr(item, "spectral_axis") and hasattr(item, "flux")
+
+
+def _is_spectrum(item: Any) -> bool:
+    """Whether an item of a list is a spectrum with its wavelengths."""
+    if isinstance(item, tuple):
+        return len(item) in (2, 3) and all(np.ndim(part) == 1 for part in item)
+    return _holds_wavelengths(item)
+
+
+def _is_per_spectrum(wavelength: Any) -> bool:
+    """Whether wavelengths are those of each spectrum rather than one grid."""
+    if isinstance(wavelength, list | tuple):
+        return any(np.ndim(item) for item in wavelength)
+    return getattr(wavelength, "ndim", 1) == 2
+
+
+def _unpack(item: Any, name: str) -> _Spectrum:
+    """Take flux, wavelengths, medium and unit; bad pixels become NaN."""
+    ivar = mask = medium = unit = frame = None
+    if isinstance(item, Mapping) and _holds_wavelengths(item):
+        flux, wavelength = item["flux"], item["wavelength"]
+        ivar, mask, medium = map(item.get, ("ivar", "mask", "medium"))
+        unit, frame = item.get("flux_unit"), item.get("frame")
+    elif isinstance(item, tuple) and len(item) in (2, 3):
+        wavelength, flux, *rest = item
+        ivar = rest[0] if rest else None
+    elif _holds_wavelengths(item):
+        flux, wavelength, mask = item.flux, item.spectral_axis, item.mask
+        # Standard deviations and variances are positive for good pixels, too.
+        ivar = getattr(item.uncertainty, "array", None)
+        if getattr(item, "spectral_axis_index", None) not in (None, flux.ndim - 1):
+            raise ValueError(
+                f"{name} has its spectral axis at {item.spectral_axis_index}, but the "
+                "last one is needed; build it with move_spectral_axis='last'."
+            )
+    else:
+        raise TypeError(
+            f"{name} is {type(item).__name__}, but items before it are spectra with "
+            "wavelengths; give each as (wavelength, flux) or (wavelength, flux, ivar), "
+            "or as an object with spectral_axis and flux."
+        )
+    unit = unit_of(flux) or units.Unit(unit or "")
+    unit = None if unit == units.dimensionless_unscaled else unit
+    if is_lazy(flux) and ivar is None and mask is None:
+        return _Spectrum(flux, wavelength, medium, unit, frame)
+    flux = plain_array(flux, name, any_unit=True)
+    bad = np.zeros(flux.shape, dtype=bool)
+    for what, values in (("ivar", ivar), ("mask", mask)):
+        if values is None:
+            continue
+        values = plain_array(values, f"{what} of {name}", any_unit=True)
+        if values.shape != flux.shape:
+            raise ValueError(
+                f"{name}: {what} has shape {values.shape}, but the flux {flux.shape}."
+            )
+        bad |= ~(np.isfinite(values) & (values > 0)) if what == "ivar" else values != 0
+    if bad.any():
+        flux = np.where(bad, np.nan, flux)
+    return _Spectrum(flux, wavelength, medium, unit, frame)
+
+
+def _known_frames(spectrum: _Spectrum) -> set[str]:
+    """Return the frames that a reader states, that of the Sun under one name."""
+    names = {str(name) for name in np.ravel(spectrum.frame) if name}
+    return {"heliocentric" if name == "barycentric" else name for name in names}
+
+
+def _in_flux_unit(spectrum: _Spectrum, unit: Any, name: str) -> Any:
+    """Convert the flux to a unit; relative flux has none and stays."""
+    if spectrum.unit is None or spectrum.unit == unit:
+        return spectrum.flux
+    try:
+        factor = spectrum.unit.to(unit)
+    except units.UnitConversionError as error:
+        raise ValueError(
+            f"{name} has a flux in {spectrum.unit}, which does not differ from "
+            f"{unit}, that of other spectra, by a factor; convert it first, or give "
+            "plain numbers."
+        ) from error
+    return plain_array(spectrum.flux) * factor
+
+
+def check_grid(wavelength: Any, name: str) -> np.ndarray:
+    """Return wavelengths in Angstrom, or refuse them with the name of the spectrum."""
+    try:
+        return check_wavelength(wavelength)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}: {error}.") from error
+
+
+def _check_medium(medium: Any) -> str | None:
+    """Check one medium; readers write an empty text for an unknown one."""
+    if medium is None or medium is np.ma.masked or str(medium) == "":
+        return None
+    check_option(str(medium), "medium", ["air", "vacuum"])
+    return str(medium)
+
+
+def _check_media(medium: Any, n_spectra: int) -> list[str | None]:
+    """Return the medium of each spectrum."""
+    if np.ndim(medium) == 0:
+        return [_check_medium(medium)] * n_spectra
+    if len(medium) != n_spectra:
+        raise ValueError(
+            f"medium has {len(medium)} values for {n_spectra} spectra: give one for "
+            "all of them, or one for each."
+        )
+    return [_check_medium(one) for one in medium]

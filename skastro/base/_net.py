@@ -1052,6 +1052,15 @@ class BaseNet(NeuralNet):
                 fit_params = {**fit_params, "groups": self._groups}
             with lend_to(self.train_split):
                 train, valid = super().get_split_datasets(X, y, **fit_params)
+            if self._groups is not None and _whole(train) is _whole(valid):
+                codes = encode_groups(self._groups)
+                parts = [_of_samples(codes, part) for part in (train, valid)]
+                if n_both := len(np.intersect1d(*parts)):
+                    raise ValueError(
+                        f"train_split={self.train_split!r} puts samples of {n_both} "
+                        "groups on both sides. Take a splitter of groups, as in "
+                        "skorch.dataset.ValidSplit(GroupKFold(5)), or a float."
+                    )
         with self._lend_to("_learn_from_training_data", "_sample_batches"):
             self._learn_from_training_data(train)
         if self._training is not None:
@@ -2243,10 +2252,12 @@ def _is_batch_iterator(iterator: Any) -> bool:
 
 def _targets_of(dataset: Any) -> np.ndarray | None:
     """Find the encoded targets of a data set made from arrays."""
-    whole = dataset
-    while isinstance(whole, Subset):
-        whole = whole.dataset
-    return _of_samples(getattr(whole, "y", None), dataset)
+    return _of_samples(getattr(_whole(dataset), "y", None), dataset)
+
+
+def _whole(dataset: Any) -> Any:
+    """Find the data set that a part was taken from."""
+    return _whole(dataset.dataset) if isinstance(dataset, Subset) else dataset
 
 
 def _of_samples(values: np.ndarray | None, dataset: Any) -> np.ndarray | None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Groups, such as objects with several spectra, stay on one side of every split."""
 
+import contextlib
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -364,6 +366,15 @@ def test_a_split_that_takes_none_is_refused(copies):
     net = tiny(train_split=lambda dataset, y: half(dataset, y)).fit(X, y)
     with pytest.raises(ValueError, match="takes no groups, and would put"):
         net.fit(X, y, groups=groups)
+
+    for same in (lambda dataset, y, groups: half(dataset, y), ValidSplit(4)):
+        with (
+            pytest.warns(UserWarning, match="is ignored by KFold")
+            if isinstance(same, ValidSplit)
+            else contextlib.nullcontext(),
+            pytest.raises(ValueError, match=r"puts samples of \d+ groups on"),
+        ):
+            net.set_params(train_split=same).fit(X, y, groups=groups)
 
     def new_data(dataset, y, groups):
         return Dataset(X[:30], np.arange(30) % 2), None

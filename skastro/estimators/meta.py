@@ -491,7 +491,7 @@ class RejectingClassifier(MetaClassifier):
         """
         router = super().get_metadata_routing()
         splitter = self._splitter(groups=True)
-        if hasattr(splitter, "split"):
+        if hasattr(splitter, "get_metadata_routing"):
             mapping = MethodMapping().add(caller="fit", callee="split")
             router.add(splitter=splitter, method_mapping=mapping)
         return router

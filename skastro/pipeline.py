@@ -22,9 +22,9 @@ class Pipeline(imblearn.pipeline.Pipeline):
 
     This is imbalanced-learn's pipeline: scikit-learn's with samplers that act in
     ``fit`` only. In addition, its steps need no names, and arguments of the last step's
-    ``fit`` that hold one value a sample, such as ``sample_weight``, follow the rows
-    that samplers draw, by their ``sample_indices_``. Where the first step is not
-    skastro's, and may know no masks, masked values of X are NaN to it.
+    ``fit`` that hold one value a sample, such as ``sample_weight`` and ``groups``,
+    follow the rows that samplers draw, by their ``sample_indices_``. Where the first
+    step is not skastro's, and may know no masks, masked values of X are NaN to it.
 
     Parameters
     ----------
@@ -119,8 +119,9 @@ class Pipeline(imblearn.pipeline.Pipeline):
             if self._per_sample(samples, given[name], rows):
                 raise ValueError(
                     f"Step {name!r} was given values of each sample, such as "
-                    f"sample_weight, but step {samplers[0]!r} before it draws other "
-                    "rows. Only values for the last step follow these."
+                    "sample_weight or groups, but step "
+                    f"{samplers[0]!r} before it draws other rows. Only values for the "
+                    "last step follow these."
                 )
         resampled = super()._fit(X, y, routed_params, raw_params)
         last = given[names[-1]]
@@ -132,8 +133,8 @@ class Pipeline(imblearn.pipeline.Pipeline):
                 raise ValueError(
                     f"Step {name!r}, {type(sampler).__name__}, does not tell which "
                     "rows it has drawn (sample_indices_), so that values of each "
-                    "sample, such as sample_weight, cannot follow. Leave them out, or "
-                    "take a sampler that copies and drops rows."
+                    "sample, such as sample_weight or groups, cannot follow. Leave "
+                    "them out, or take a sampler that copies and drops rows."
                 )
             rows = rows[sampler.sample_indices_]
         for method, values in self._per_sample(samples, last, rows).items():

@@ -72,7 +72,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         inversely proportional to the classes' numbers.
     sampler : {"balanced"} or None, default=None
         ``"balanced"`` draws training samples with replacement such that all classes
-        come equally often.
+        come equally often, and in a class all groups, where ``fit`` is given groups.
     classes : array-like of shape (n_classes,), default=None
         All labels, where the training samples may not show every class.
     warn_novelty : bool, default=False

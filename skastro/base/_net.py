@@ -57,7 +57,7 @@ from skastro.base._state import (
     encode_state,
     state_in_file,
 )
-from skastro.base._validation import check_sample_weight, check_X_y
+from skastro.base._validation import check_groups, check_sample_weight, check_X_y
 from skastro.networks import get_module
 from skastro.streaming import predict_stream
 from skastro.training import (
@@ -71,6 +71,7 @@ from skastro.training import (
     Schedule,
     ValidationSplit,
     concatenate,
+    encode_groups,
     fast_kernels,
     n_samples_in,
     resolve_precision,
@@ -141,7 +142,13 @@ _SKORCH_ATTRIBUTES = {
     "virtual_params_",
 }
 # Attributes that live as long as a training runs, and are in no pickle.
-_TRANSIENT_ATTRIBUTES = {"_training", "_is_fitting", "_scaler", "_state_text"}
+_TRANSIENT_ATTRIBUTES = {
+    "_training",
+    "_groups",
+    "_is_fitting",
+    "_scaler",
+    "_state_text",
+}
 
 
 class _DivergedError(ValueError):
@@ -236,7 +243,8 @@ class BaseNet(NeuralNet):
     train_split : float, callable or None, default=0.1
         A float sets that part of the samples aside for validation, drawn with
         ``random_state``, by classifiers in the proportions of the classes; of fewer
-        than 20 samples none is set aside. A callable takes and gives what skorch's
+        than 20 samples none is set aside. Samples of one group (``fit``) stay on one
+        side. A callable takes and gives what skorch's
         :class:`~skorch.dataset.ValidSplit` does. None: no validation.
     restore_best_weights : bool, default=True
         Keep the weights of the epoch with the lowest validation loss. Without
@@ -354,12 +362,18 @@ class BaseNet(NeuralNet):
     _recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     _parameter_constraints: ClassVar[dict] = SHARED_CONSTRAINTS
 
+    # Routed groups are respected by default, as by scikit-learn's splitters of groups.
+    __metadata_request__fit: ClassVar[dict] = {"groups": True}
+    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True}
+
     # skorch sets these in ``__init__``, where scikit-learn allows parameters only.
     history_ = None
     initialized_ = False
     virtual_params_: ClassVar[dict] = {}
 
     _training: _Training | None = None
+    # What the samples of a running training belong to.
+    _groups: np.ndarray | None = None
     _is_fitting = False
     _state_text: str | None = None
     # Whether weights were loaded without what fit learns beside them.
@@ -1007,8 +1021,8 @@ class BaseNet(NeuralNet):
                     f"{iterator!r}; give your iterator a sampler of its own "
                     "(iterator_train__sampler)."
                 )
-            codes = np.unique(targets, return_inverse=True)[1]
-            options["sampling_weights"] = 1.0 / np.bincount(codes)[codes]
+            groups = _of_samples(self._groups, dataset)
+            options["sampling_weights"] = _balanced_weights(targets, groups)
         elif (
             isinstance(iterator, type)
             and issubclass(iterator, BatchIterator | DataLoader)
@@ -1034,10 +1048,29 @@ class BaseNet(NeuralNet):
             split = ValidationSplit(
                 self.train_split, self._stratify, random_state=self.random_state
             )
-            train, valid = split(self.get_dataset(X, y), y)
+            train, valid = split(self.get_dataset(X, y), y, self._groups)
         else:
+            if self._groups is not None and self.train_split:
+                names = accepted_names(self.train_split)
+                if names is not None and "groups" not in names:
+                    raise ValueError(
+                        f"train_split={self.train_split!r} takes no groups, and would "
+                        "put samples of one group on both sides. Let it take an "
+                        "argument groups, as skorch.dataset.ValidSplit does, or give a "
+                        "float."
+                    )
+                fit_params = {**fit_params, "groups": self._groups}
             with lend_to(self.train_split):
                 train, valid = super().get_split_datasets(X, y, **fit_params)
+            if self._groups is not None and _whole(train) is _whole(valid):
+                codes = encode_groups(self._groups)
+                parts = [_of_samples(codes, part) for part in (train, valid)]
+                if n_both := len(np.intersect1d(*parts)):
+                    raise ValueError(
+                        f"train_split={self.train_split!r} puts samples of {n_both} "
+                        "groups on both sides. Take a splitter of groups, as in "
+                        "skorch.dataset.ValidSplit(GroupKFold(5)), or a float."
+                    )
         with self._lend_to("_learn_from_training_data", "_sample_batches"):
             self._learn_from_training_data(train)
         if self._training is not None:
@@ -1143,6 +1176,7 @@ class BaseNet(NeuralNet):
         weight = check_sample_weight(sample_weight, X, class_weight)
         kept = weight > 0
         if not kept.all():
+            self._groups = None if self._groups is None else self._groups[kept]
             X = LazyArray(X)[kept] if is_lazy(X) else X[kept]
             y, weight = None if y is None else y[kept], weight[kept]
         # Their mean is 1, so that a weighted loss is as large as an unweighted one and
@@ -1183,6 +1217,10 @@ class BaseNet(NeuralNet):
             ``sample_weight``, array-like of shape (n_samples,): weights in the loss, on
             training and validation samples alike; samples of weight zero are left
             out.
+            ``groups``, array-like of shape (n_samples,): what each sample belongs to,
+            such as the name of its object, of which there are several spectra. All
+            samples of a group are on one side of the validation split, and
+            ``sampler="balanced"`` draws the groups of a class equally often.
             ``resume``, str or path-like: a file that holds the training after each
             epoch. If it exists, the training goes on from there. On the CPU the result
             is, bit for bit, that of a training without interruption, whatever ended the
@@ -1199,7 +1237,8 @@ class BaseNet(NeuralNet):
         ``sample_weight`` is not in the signature because scikit-learn would take that
         for the promise that a weight of two equals a sample given twice, which holds
         for no network trained on batches. With metadata routing it is requested by
-        ``set_fit_request(sample_weight=True)``.
+        ``set_fit_request(sample_weight=True)``; groups are requested unless
+        ``set_fit_request(groups=False)`` says otherwise.
         """
         reset = not (self.warm_start and self.initialized_)
         return self._train(X, y, fit_params, method="fit", reset=reset)
@@ -1269,6 +1308,7 @@ class BaseNet(NeuralNet):
             fast_kernels(device, self.precision, search=True),
         ):
             with self._unchanged_on_error():
+                self._groups = check_groups(fit_params.pop("groups", None), X)
                 given = {
                     name: value
                     for name in self._sample_params
@@ -1320,6 +1360,7 @@ class BaseNet(NeuralNet):
             yield
         finally:
             self.__dict__.pop("_training", None)
+            self.__dict__.pop("_groups", None)
 
     def _is_training(self) -> bool:
         return self._training is not None
@@ -2278,10 +2319,37 @@ def _is_batch_iterator(iterator: Any) -> bool:
 
 def _targets_of(dataset: Any) -> np.ndarray | None:
     """Find the encoded targets of a data set made from arrays."""
+    return _of_samples(getattr(_whole(dataset), "y", None), dataset)
+
+
+def _whole(dataset: Any) -> Any:
+    """Find the data set that a part was taken from."""
+    return _whole(dataset.dataset) if isinstance(dataset, Subset) else dataset
+
+
+def _of_samples(values: np.ndarray | None, dataset: Any) -> np.ndarray | None:
+    """Select the values of the samples in a part of a data set."""
+    if values is None:
+        return None
     if isinstance(dataset, Subset):
-        targets = _targets_of(dataset.dataset)
-        return None if targets is None else targets[np.asarray(dataset.indices)]
-    return getattr(dataset, "y", None)
+        whole = _of_samples(values, dataset.dataset)
+        return None if whole is None else whole[np.asarray(dataset.indices)]
+    if len(values) != len(dataset):
+        raise ValueError(
+            f"train_split gives a data set of {len(dataset)} samples that is no "
+            f"torch.utils.data.Subset of the {len(values)} samples of fit, so that "
+            "their groups are not known, as sampler='balanced' needs them."
+        )
+    return values
+
+
+def _balanced_weights(y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Weight classes equally, in a class its groups, and in a group its samples."""
+    codes = np.unique(y, return_inverse=True)[1]
+    groups = np.arange(len(y)) if groups is None else encode_groups(groups)
+    pairs, places = np.unique(codes * (groups.max() + 1) + groups, return_inverse=True)
+    n_groups = np.bincount(pairs // (groups.max() + 1))
+    return 1.0 / (n_groups[codes] * np.bincount(places)[places])
 
 
 def _check_steps_alone(optimizer: torch.optim.Optimizer) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import Subset
 
 from skastro.base._state import decode_state, encode_state
-from skastro.training import find_source
+from skastro.training import encode_groups, find_source
 from skastro.utils import atomic_write, load_tensors
 
 _FORMAT = "skastro training, version 1"
@@ -61,7 +61,7 @@ class TrainingFile:
         self.identity = {
             "class": type(self.net).__name__,
             **{k: _told(v) for k, v in values.items() if k not in _FREE},
-            "data": _fingerprint(train, valid),
+            "data": _fingerprint(train, valid, groups=self.net._groups),
         }
         # What cannot be written is refused before the training, not after an epoch.
         self._content()
@@ -134,8 +134,10 @@ def _told(value: Any) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
-def _fingerprint(*datasets: Any) -> str:
+def _fingerprint(*datasets: Any, groups: Any = None) -> str:
     digest = hashlib.sha256()
+    if groups is not None:
+        digest.update(encode_groups(groups).tobytes())
     for dataset in datasets:
         digest.update(str(None if dataset is None else len(dataset)).encode())
         source = None if dataset is None else find_source(dataset)

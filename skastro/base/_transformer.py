@@ -81,7 +81,10 @@ class BaseTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNet
         **fit_params : dict
             ``sample_weight``, array-like of shape (n_samples,): weights in the loss, on
             training and validation samples alike; samples of weight zero are left
-            out. All others go to the module's ``forward``, as in skorch.
+            out.
+            ``groups``, array-like of shape (n_samples,): what each sample belongs to;
+            all samples of a group are on one side of the validation split.
+            All others go to the module's ``forward``, as in skorch.
 
         Returns
         -------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Validation of X, y and weights, the same at fit and at predict."""
+"""Validation of X, y, weights and groups, the same at fit and at predict."""
 
 import warnings
 from collections.abc import Mapping
@@ -309,3 +309,24 @@ def check_sample_weight(
             "one sample a positive weight."
         )
     return weight
+
+
+def check_groups(groups: Any, X: Any) -> np.ndarray | None:
+    """Convert the groups that samples belong to; bytes become text.
+
+    Raises ValueError if some are missing, or if there are not as many as samples.
+    """
+    if groups is None:
+        return None
+    advice = "Give samples of unknown objects groups of their own."
+    groups = plain_labels(groups, "groups", what="values", advice=advice)
+    if groups.ndim != 1:
+        raise ValueError(
+            "groups must hold one value for each sample, such as the name of its "
+            f"object; got an array of shape {groups.shape}. Join several columns to "
+            "one name each."
+        )
+    if groups.dtype.kind in "UO" and (empty := np.flatnonzero(groups == "")).size:
+        raise ValueError(f"groups is empty in rows {name_rows(empty)}. {advice}")
+    check_consistent_length(*(X.values() if isinstance(X, Mapping) else [X]), groups)
+    return groups

@@ -139,7 +139,7 @@ class GalaxyClassifier(ImageInput, BaseClassifier):
 
     Callbacks that score during training see encoded targets, 0 to n_classes - 1.
 
-    ``fit`` takes ``sample_weight`` as a further argument.
+    ``fit`` takes ``sample_weight`` and ``groups`` as further arguments.
 
     References
     ----------
@@ -249,7 +249,7 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
     Callbacks that score during training compare predictions with targets as they were
     given; the losses in ``history`` and what ``forward`` returns are in scaled units.
 
-    ``fit`` takes ``sample_weight`` as a further argument.
+    ``fit`` takes ``sample_weight`` and ``groups`` as further arguments.
 
     References
     ----------

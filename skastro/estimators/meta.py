@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import StratifiedGroupKFold, check_cv
 from sklearn.utils import Tags, check_random_state, column_or_1d, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -74,10 +74,10 @@ class MetaClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return self._fitted().feature_names_in_
 
     def _routed(self, params: dict[str, Any]) -> Any:
-        """Choose the parameters for the ``fit`` of the estimator inside."""
+        """Choose the parameters for the methods of the objects inside."""
         if params.get("sample_weight") is not None:
             params = params | {"sample_weight": check_weights(params["sample_weight"])}
-        return process_routing(self, "fit", **params).estimator.fit
+        return process_routing(self, "fit", **params)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy of the predictions.
@@ -214,7 +214,7 @@ class EnsembleClassifier(MetaClassifier):
             The fitted classifier.
         """
         raise_for_params(params, self, None)
-        routed = self._routed(params)
+        routed = self._routed(params).estimator.fit
         X, y = _plain(X), column_or_1d(plain_labels(y), warn=True)
         generator = check_random_state(self.random_state)
         members = [
@@ -334,7 +334,9 @@ class RejectingClassifier(MetaClassifier):
     cv : int, splitter, iterable or "prefit", default=None
         How the threshold is found. An int, a splitter of scikit-learn or an iterable of
         pairs of row numbers: the estimator is fitted once more on the training rows of
-        every split, and judged by the others; None stands for 5 stratified folds.
+        every split, and judged by the others; None stands for 5 stratified folds. Folds
+        of a number keep the samples of one group together, where ``fit`` is given
+        groups.
         ``"prefit"``: `estimator` is fitted already and stays as it is, and ``fit``
         takes other samples than those it was fitted on.
     n_jobs : int, default=None
@@ -453,7 +455,7 @@ class RejectingClassifier(MetaClassifier):
             self.estimator_ = self.estimator
         else:
             routed = self._routed(params)
-            self.estimator_ = clone(self.estimator).fit(X, y, **routed)
+            self.estimator_ = clone(self.estimator).fit(X, y, **routed.estimator.fit)
         self.reject_label_ = _choose_reject_label(self.classes_, self.reject_label)
         if self.threshold is not None:
             self.threshold_ = float(self.threshold)
@@ -473,18 +475,41 @@ class RejectingClassifier(MetaClassifier):
         values = getattr(estimator, _METHODS[self.confidence])(X)
         return values.max(axis=1) if self.confidence == "probability" else values
 
-    def _cross_validated_confidence(self, X: Any, y: Any, params: dict) -> np.ndarray:
+    def _splitter(self, groups: Any) -> Any:
+        """Find what makes the splits; a number of folds stands for folds of groups."""
+        if groups is not None and (self.cv is None or isinstance(self.cv, Integral)):
+            return StratifiedGroupKFold(self.cv or 5)
+        return self.cv
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Say that parameters of ``fit`` go to the estimator inside and the splits.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            The routing.
+        """
+        router = super().get_metadata_routing()
+        splitter = self._splitter(groups=True)
+        if hasattr(splitter, "get_metadata_routing"):
+            mapping = MethodMapping().add(caller="fit", callee="split")
+            router.add(splitter=splitter, method_mapping=mapping)
+        return router
+
+    def _cross_validated_confidence(self, X: Any, y: Any, routed: Any) -> np.ndarray:
         """Ask for the confidence of samples that were not fitted on."""
 
         def of_split(train: np.ndarray, test: np.ndarray) -> np.ndarray:
             estimator = clone(self.estimator).fit(
                 safe_indexing(X, train),
                 safe_indexing(y, train),
-                **check_method_params(X, params, indices=train),
+                **check_method_params(X, routed.estimator.fit, indices=train),
             )
             return self._confidence(estimator, safe_indexing(X, test))
 
-        splits = check_cv(self.cv, y, classifier=True).split(X, y)
+        params = routed.get("splitter", {}).get("split", {})
+        splitter = self._splitter(params.get("groups"))
+        splits = check_cv(splitter, y, classifier=True).split(X, y, **params)
         return np.concatenate(
             Parallel(n_jobs=self.n_jobs)(
                 delayed(of_split)(train, test) for train, test in splits

@@ -185,7 +185,7 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
 
     Callbacks that score during training see encoded targets, 0 to n_classes - 1.
 
-    ``fit`` takes ``sample_weight`` as a further argument.
+    ``fit`` takes ``sample_weight`` and ``groups`` as further arguments.
 
     References
     ----------

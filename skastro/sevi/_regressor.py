@@ -171,7 +171,7 @@ class SEVIRegressor(BaseRegressor):
     such shells, and all methods that fit shells warn of them. Images with pixels much
     finer than the widths of the shells are rebinned.
 
-    ``fit`` takes ``sample_weight`` as a further argument.
+    ``fit`` takes ``sample_weight`` and ``groups`` as further arguments.
 
     Examples
     --------

@@ -25,7 +25,7 @@ from skastro.training._callbacks import (
 from skastro.training._likelihood import NegativeLogLikelihood
 from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._pretraining import GreedyPretraining
-from skastro.training._split import ValidationSplit
+from skastro.training._split import ValidationSplit, encode_groups
 
 __all__ = [
     "PRECISIONS",
@@ -44,6 +44,7 @@ __all__ = [
     "Steps",
     "ValidationSplit",
     "concatenate",
+    "encode_groups",
     "fast_kernels",
     "find_source",
     "n_samples_in",

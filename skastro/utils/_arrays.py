@@ -61,13 +61,18 @@ def plain_array(X: Any, name: str = "X", *, any_unit: bool = False) -> np.ndarra
 
 
 def plain_labels(
-    y: Any, name: str = "y", *, what: str = "labels", first_row: int = 0
+    y: Any,
+    name: str = "y",
+    *,
+    what: str = "labels",
+    first_row: int = 0,
+    advice: str = "Leave these rows out.",
 ) -> np.ndarray:
     """Convert labels, or names of rows, to an array; bytes become text.
 
     Masked and missing ones (None, NaN, ``pandas.NA``) are refused, with their rows,
-    counted from `first_row`. Blanks at the end, with which FITS files fill up bytes,
-    go.
+    counted from `first_row`, and with `advice`. Blanks at the end, with which FITS
+    files fill up bytes, go.
 
     >>> plain_labels([b"STAR", b"QSO "])
     array(['STAR', 'QSO'], dtype='<U4')
@@ -84,7 +89,7 @@ def plain_labels(
     is_padded = type(y).__name__ == "chararray"
     y, mask = _without_mask(_without_unit(y, name, any_unit=True))
     missing = np.zeros(y.shape, bool) if mask is None else mask
-    if y.dtype.kind == "f":
+    if y.dtype.kind in "fmM":
         missing = missing | np.isnan(y)
     elif y.dtype == object:
         absent = [_is_missing(item) for item in y.ravel()]
@@ -93,8 +98,7 @@ def plain_labels(
         missing = np.atleast_1d(missing)
         rows = np.flatnonzero(missing.reshape(len(missing), -1).any(axis=1))
         raise ValueError(
-            f"{name} has missing {what} in rows {name_rows(first_row + rows)}. Leave "
-            "these rows out."
+            f"{name} has missing {what} in rows {name_rows(first_row + rows)}. {advice}"
         )
     if y.dtype == object and any(isinstance(item, bytes) for item in y.flat):
         y = np.array(y.tolist(), dtype=np.bytes_)

@@ -124,6 +124,7 @@ CASES = {
         "short",
         False,
     ),
+    "stars": ("SpectrumRegressor", {"max_epochs": 3}, "spectra", "numbers", True),
     "vae": ("VAETransformer", {}, "images", None, False),
     "vae-spectra": ("VAETransformer", {}, "spectra", None, True),
     "vae-bytes": ("VAETransformer", {}, "bytes", None, False),

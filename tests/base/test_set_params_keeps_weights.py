@@ -32,7 +32,7 @@ def fitted(tiny, spectra):
         {"module__dropout": 0.3, "lr": 0.1, "compile": False},
         {"criterion__label_smoothing": 0.1},
         {"criterion__weight": torch.ones(2)},
-        {"normalization": None},
+        {"augment": None},
         {"batch_size": 3, "random_state": 5, "verbose": 0},
         {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.5},
     ],

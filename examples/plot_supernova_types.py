@@ -181,7 +181,8 @@ for title, answer in predicted.items():
 # In folds of spectra it is mostly another epoch of the same object, whose type the
 # network has been told. No survey offers that: a new supernova has no labeled epochs.
 # In folds of objects the nearest spectrum is one of another object, as it will be for
-# new supernovae. The score of these folds is the one to quote.
+# new supernovae. The score of these folds is the one to quote. :ref:`groups` has the
+# scores on the real spectra.
 for title, cv in folds.items():
     same = np.zeros(len(flux), dtype=bool)
     groups = names if isinstance(cv, StratifiedGroupKFold) else None

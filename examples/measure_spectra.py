@@ -18,7 +18,7 @@ pipeline and only predicts::
 
 Everything goes to the folder ``--out``: ``catalog.ecsv``, ``measurements.png``,
 ``history.png`` and ``model.joblib``. The catalog has a number, its error and their unit
-for each parameter, and a flag where these are not to be trusted:
+for each parameter, and the flag ``good``, or why these are not to be trusted:
 
 - ``unreadable``: the file could not be read;
 - ``gaps``: half of the pixels or more are missing;
@@ -26,6 +26,7 @@ for each parameter, and a flag where these are not to be trusted:
 - ``outside``: a number is beyond those of the training;
 - ``error``: an error bar is larger than that of 99 % of the spectra kept apart.
 
+Spectra of other kinds, such as galaxies among stars, may be ``good``: classify first.
 Load models from sources that you trust only: joblib files can run code.
 """
 
@@ -249,7 +250,7 @@ def measure(model: Bunch, spectra: Bunch) -> Table:
         for column in (name, f"{name}_error"):
             catalog[column].unit, catalog[column].format = unit, ".5g"
     raised = np.column_stack([*flags.values()])
-    names = [",".join(np.array([*flags])[row]) for row in raised]
+    names = [",".join(np.array([*flags])[row]) or "good" for row in raised]
     catalog["flag"] = [*names, *["unreadable"] * n_failures]
     return catalog
 
@@ -313,7 +314,7 @@ def main(arguments: list[str] | None = None) -> None:
     report(model, spectra, catalog, options.out)
     with atomic_write(options.out / "catalog.ecsv") as file:
         catalog.write(file, format="ascii.ecsv")
-    n_flagged = np.count_nonzero(catalog["flag"] != "")
+    n_flagged = np.count_nonzero(catalog["flag"] != "good")
     print(f"{n_flagged} of {len(catalog)} rows of the catalog have a flag")
     print(f"Wrote {', '.join(sorted(p.name for p in options.out.iterdir()))}")
     print(f"to {options.out}")

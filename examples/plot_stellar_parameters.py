@@ -67,7 +67,7 @@ other_flux, other_y = make_library(
 # dust and the calibration of the flux do not matter, and learns a number and its error
 # for each parameter. The temperature is measured by its logarithm. After the training
 # the error bars are scaled on the validation spectra, because those of training spectra
-# are too small.
+# become too small with the epochs; the few of this example change them little.
 reg = SpectrumRegressor(
     log_target=[True, False, False],
     train_split=0.2,

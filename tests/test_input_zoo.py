@@ -35,7 +35,7 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import BayesianRidge, LogisticRegression
 from sklearn.pipeline import make_pipeline as make_plain_pipeline
 from tiny_estimators import make_tiny
 
@@ -702,6 +702,12 @@ def _autoencoder() -> Any:
     return make_plain_pipeline(PCA(2, random_state=0)).fit(SPECTRA)
 
 
+def _ridge() -> Any:
+    return make_plain_pipeline(PCA(2, random_state=0), BayesianRidge()).fit(
+        SPECTRA, NUMBERS
+    )
+
+
 def _clusters() -> Any:
     return make_plain_pipeline(
         PCA(2, random_state=0), KMeans(2, n_init=1, random_state=0)
@@ -795,6 +801,16 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "labels": LABELS,
         "images": SPECTRA,
         "random_state": 0,
+    },
+    "inspection.MeasurementDisplay.from_estimator": {
+        "estimator": _ridge,
+        "X": SPECTRA,
+        "y": NUMBERS,
+    },
+    "inspection.MeasurementDisplay.from_predictions": {
+        "y_true": NUMBERS,
+        "y_pred": NUMBERS[::-1].copy(),
+        "std": np.abs(NUMBERS),
     },
     "inspection.ReconstructionDisplay.from_estimator": {
         "estimator": _autoencoder,
@@ -924,6 +940,7 @@ WITHOUT_ARRAYS = {
     "inspection.DisplayMixin": "abstract",
     "inspection.HistoryDisplay": "takes a fitted net",
     "inspection.LatentSpaceDisplay.plot": "takes axes",
+    "inspection.MeasurementDisplay.plot": "takes axes",
     "inspection.ReconstructionDisplay.plot": "takes axes",
     "inspection.ReliabilityDisplay.plot": "takes axes",
     "inspection.RiskCoverageDisplay.plot": "takes axes",

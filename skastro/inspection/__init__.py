@@ -14,6 +14,7 @@ from skastro.inspection._deletion import deletion_curve, deletion_score
 from skastro.inspection._display import DisplayMixin
 from skastro.inspection._embeddings import LatentSpaceDisplay
 from skastro.inspection._history import HistoryDisplay
+from skastro.inspection._measurement import MeasurementDisplay
 from skastro.inspection._reconstruction import ReconstructionDisplay
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "DisplayMixin",
     "HistoryDisplay",
     "LatentSpaceDisplay",
+    "MeasurementDisplay",
     "ReconstructionDisplay",
     "ReliabilityDisplay",
     "RiskCoverageDisplay",

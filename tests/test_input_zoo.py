@@ -391,6 +391,7 @@ DATA = {
     "GalaxyRegressor": (IMAGES, NUMBERS),
     "SEVIRegressor": (COUNTS, np.array([0.0, 1.0, 0.0, 1.0])),
     "BaseRegressor": (SPECTRA, NUMBERS),
+    "SpectrumRegressor": (SPECTRA, NUMBERS),
     "CropPadImages": (IMAGES, LABELS),
 }
 # Bytes are numbers from 0 to 1 to networks of images.
@@ -972,7 +973,9 @@ WITHOUT_ARRAYS = {
     "utils.draw_from_seed": "takes a seed",
     "utils.error_text": "takes an error",
     "utils.free_memory": "takes nothing",
+    "utils.fill_masks": "tested by the pipeline",
     "utils.format_path_list": "takes paths",
+    "utils.gzip_limit": "takes a path",
     "utils.inherit_parameters": "takes a class",
     "utils.is_lazy": "looks at the type only",
     "utils.lend_": "takes functions and objects",
@@ -987,6 +990,7 @@ WITHOUT_ARRAYS = {
     "utils.row_batches": "takes a shape",
     "utils.score_plain": "takes what was converted before",
     "utils.suggest_name": "takes names",
+    "utils.unit_of": "looks at the unit only",
     "utils.without_unit": "tested by the simulations",
 }
 

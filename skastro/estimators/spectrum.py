@@ -10,6 +10,7 @@ import torch
 from sklearn.metrics import r2_score
 from skorch.dataset import Dataset
 from skorch.utils import to_tensor
+from typing_extensions import override
 
 from skastro.base import BaseClassifier, BaseRegressor
 from skastro.base._validation import check_target
@@ -336,9 +337,9 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     Callbacks that score during training compare predictions with targets as they were
     given; the losses in ``history`` and what ``forward`` returns are in scaled units.
 
-    ``fit`` takes ``sample_weight`` and ``y_std`` as further arguments. ``y_std`` is an
-    array of the shape of y: the standard deviations with which the targets were
-    measured. Error bars of predictions are then those of the true values.
+    ``fit`` takes ``sample_weight``, ``groups`` and ``y_std`` as further arguments.
+    ``y_std`` is an array of the shape of y: the standard deviations with which the
+    targets were measured. Error bars of predictions are then those of the true values.
 
     References
     ----------
@@ -365,6 +366,9 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     >>> bool(np.mean(np.abs(found - depth[1::2]) < 1.645 * std) > 0.7)
     True
     """
+
+    # Error bars that a pipeline is asked for are asked of its last step.
+    __metadata_request__predict: ClassVar[dict] = {"return_std": True}
 
     _takes_missing_targets = True
     _kept = ("log_target",)
@@ -487,8 +491,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     def _restore_target(self, y: np.ndarray) -> np.ndarray:
         return np.exp(y, where=self.log_target_, out=y.astype(np.float64))
 
+    @override
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
-        """Compute the loss of a batch, as skorch does."""
         std = X.get(_TARGET_STD) if isinstance(X, dict) else None
         if std is not None:
             y_true = to_tensor(y_true, device=None)

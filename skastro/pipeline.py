@@ -98,6 +98,7 @@ class Pipeline(imblearn.pipeline.Pipeline):
         _check_steps(self.steps)
 
     def _with_masks_filled(self, X: Any) -> Any:
+        _check_steps(self.steps)
         steps = [step for _, step in self.steps if step not in (None, "passthrough")]
         classes = type(steps[0]).__mro__ if steps else ()
         own = any(cls.__module__.startswith("skastro.") for cls in classes)

@@ -13,10 +13,13 @@ import pytest
 import torch
 
 try:
-    import cloudpickle
-except ImportError:
-    # Older versions of joblib contain it.
+    # Older versions of joblib contain it, and use no other.
     from joblib.externals import cloudpickle
+except ImportError:
+    import cloudpickle
+
+# Modules of a command, which no test run imports by itself.
+collect_ignore = ["fuzz"]
 
 matplotlib.use("Agg")
 # Test runs are spread over processes: one thread each avoids oversubscription.

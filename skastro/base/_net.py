@@ -363,8 +363,9 @@ class BaseNet(NeuralNet):
     _parameter_constraints: ClassVar[dict] = SHARED_CONSTRAINTS
 
     # Routed groups are respected by default, as by scikit-learn's splitters of groups.
-    __metadata_request__fit: ClassVar[dict] = {"groups": True}
-    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True}
+    # Older versions of scikit-learn take no other names than these in set_fit_request.
+    __metadata_request__fit: ClassVar[dict] = {"groups": True, "sample_weight": None}
+    __metadata_request__partial_fit: ClassVar[dict] = __metadata_request__fit
 
     # skorch sets these in ``__init__``, where scikit-learn allows parameters only.
     history_ = None

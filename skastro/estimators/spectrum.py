@@ -369,6 +369,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
 
     # Error bars that a pipeline is asked for are asked of its last step.
     __metadata_request__predict: ClassVar[dict] = {"return_std": True}
+    __metadata_request__fit: ClassVar[dict] = {"y_std": None}
+    __metadata_request__partial_fit: ClassVar[dict] = {"y_std": None}
 
     _takes_missing_targets = True
     _kept = ("log_target",)

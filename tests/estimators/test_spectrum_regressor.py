@@ -15,6 +15,8 @@ from skorch.helper import predefined_split
 from skastro import Pipeline, RebinSpectra, SpectrumRegressor
 from skastro.datasets import read_spectra
 
+pytestmark = pytest.mark.once
+
 WAVELENGTH = np.linspace(4000, 5000, 120)
 
 

@@ -8,6 +8,8 @@ from scipy import stats
 
 from skastro.training import NegativeLogLikelihood
 
+pytestmark = pytest.mark.once
+
 RNG = np.random.default_rng(0)
 OUTPUT = torch.from_numpy(RNG.normal(size=(7, 6)))
 TARGET = torch.from_numpy(RNG.normal(size=(7, 3)))

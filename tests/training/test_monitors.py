@@ -68,7 +68,7 @@ def test_best_weights_follow_a_figure_of_a_user():
     best = dict(net.callbacks_)["best_weights"].best_epoch_
     assert best == 1 + int(np.argmax(scores))
     _, valid = net.get_split_datasets(
-        *net._check_training_data(X, Y, None, None, reset=False)
+        *net._check_training_data(X, Y, {}, None, reset=False)
     )
     rows = valid.indices
     loss = torch.nn.functional.nll_loss(

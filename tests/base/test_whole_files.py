@@ -67,7 +67,11 @@ def test_kills_in_the_middle_of_writing(tmp_path, n_kills):
         if child == 0:
             while True:
                 big.save_params(path)
-        time.sleep(0.005 + 0.003 * kill)
+        # The start of a process takes any time: the file of a part says that it writes.
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            pass
+        time.sleep(0.0003 * kill)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         n_torn += len(list(tmp_path.iterdir())) > 1

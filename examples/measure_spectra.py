@@ -24,9 +24,10 @@ for each parameter, and the flag ``good``, or why these are not to be trusted:
 - ``gaps``: half of the pixels or more are missing;
 - ``medium``: wavelengths are in air and those of the training in vacuum, or conversely;
 - ``outside``: a number is beyond those of the training;
-- ``error``: an error bar is larger than that of 99 % of the spectra kept apart.
+- ``error``: an error bar is larger than that of 99 % of the spectra kept apart;
+- ``unlike``: it is less alike to the training spectra than 99 % of those kept apart.
 
-Spectra of other kinds, such as galaxies among stars, may be ``good``: classify first.
+Some spectra of other kinds, such as galaxies among stars, are ``good``: classify first.
 Load models from sources that you trust only: joblib files can run code.
 """
 
@@ -217,6 +218,7 @@ def train(spectra: Bunch, options: argparse.Namespace) -> tuple[Bunch, np.ndarra
         units=spectra.units,
         limits=np.nanpercentile(spectra.y[rows], [0, 100], axis=0),
         largest_std=np.percentile(std, 99, axis=0),
+        lowest_score=np.percentile(pipe.score_samples(spectra.flux[apart]), 1),
         is_vacuum=bool(spectra.is_vacuum[rows].all()),
     )
     with atomic_write(options.out / "model.joblib", "wb") as file:
@@ -230,16 +232,18 @@ def measure(model: Bunch, spectra: Bunch) -> Table:
     covered = is_covered(spectra)
     found = np.full_like(spectra.y, np.nan)
     std = np.full_like(spectra.y, np.nan)
+    score = np.full(len(covered), np.nan)
     if covered.any():
-        found[covered], std[covered] = model.pipeline.predict(
-            spectra.flux[covered], return_std=True
-        )
+        flux = spectra.flux[covered]
+        found[covered], std[covered] = model.pipeline.predict(flux, return_std=True)
+        score[covered] = model.pipeline.score_samples(flux)
     lowest, highest = model.limits
     flags = {
         "gaps": ~covered,
         "medium": spectra.is_vacuum != model.is_vacuum,
         "outside": ((found < lowest) | (found > highest)).any(axis=1),
         "error": (std > model.largest_std).any(axis=1),
+        "unlike": score < model.lowest_score,
     }
     n_failures = len(spectra.failures)
     nothing = np.full((n_failures, len(model.targets)), np.nan)

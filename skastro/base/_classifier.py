@@ -19,11 +19,9 @@ from sklearn.utils import (
 from sklearn.utils.multiclass import check_classification_targets
 from skorch import NeuralNetClassifier
 from skorch.utils import data_from_dataset, to_numpy
-from torch.nn.functional import normalize
-from torch.utils.data import IterableDataset, Subset
 from typing_extensions import override
 
-from skastro.base._net import BaseNet
+from skastro.base._net import MOST_KEPT, BaseNet, spread_rows
 from skastro.training import find_source
 from skastro.utils import name_rows, plain_array, plain_labels, score_plain
 
@@ -32,15 +30,8 @@ _BOUNDS = (-4.0, 4.0)
 # Standard deviation of the prior of log(temperature). Of 0.2 to 0.5, and none, it gave
 # the lowest log loss on real spectra, with 37 to 127 samples for the temperature.
 _PRIOR_WIDTH = 0.25
-# Training samples that others are compared with, at most.
-_MOST_KEPT = 2048
-# Samples kept for each that an epoch of the training went through. A prediction takes
-# about a third of a training step, so that keeping them adds less than 2 % to it.
-_KEPT_PER_TRAINED = 0.05
-# At least so many of each class: with fewer, real spectra look novel too.
+# At least features of so many of each class: with fewer, real spectra look novel too.
 _LEAST_KEPT_PER_CLASS = 5
-# The neighbor that counts: one odd training sample cannot vouch for others like it.
-_NEIGHBOR = 3
 
 
 class BaseClassifier(BaseNet, NeuralNetClassifier):
@@ -76,9 +67,9 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     classes : array-like of shape (n_classes,), default=None
         All labels, where the training samples may not show every class.
     warn_novelty : bool, default=False
-        Whether ``predict`` and ``predict_proba`` warn of samples that are less alike to
-        the training set, by ``score_samples``, than any sample of the validation. It
-        takes a second pass through the network.
+        Whether predictions warn of samples that are less alike to the training set, by
+        ``score_samples``, than any sample of the validation. It takes a second pass
+        through the network.
 
     Attributes
     ----------
@@ -86,12 +77,6 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         Labels, sorted; the columns of ``predict_proba``.
     temperature_ : float
         What the logits are divided by; 1 unless `calibrate`.
-    training_features_ : ndarray of shape (n_kept, n_features)
-        Features of some training samples, which ``score_samples`` compares others
-        with; of modules with a method ``forward_features``.
-    novelty_threshold_ : float
-        The lowest ``score_samples`` of the validation samples, without validation of
-        the training samples; only with `warn_novelty`.
 
     Examples
     --------
@@ -107,6 +92,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     """
 
     _stratify = True
+    _keeps_features = True
     # Growing confidence raises the loss long before classes change.
     _monitored: ClassVar = {
         "monitor": "valid_acc",
@@ -231,26 +217,11 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     def _after_training(self, train: Any, valid: Any) -> None:
         super()._after_training(train, valid)
         self._calibrate(valid)
-        first_epoch = self._training.first_epoch if self._training else 0
-        self._learn_features(train, len(self.history) - first_epoch)
-        if self.warn_novelty:
-            known = self.score_samples(train if valid is None else valid)
-            self.novelty_threshold_ = float(known.min())
-
-    def _learn_from_training_data(self, dataset: Any) -> None:
-        super()._learn_from_training_data(dataset)
-        if self.warn_novelty:
-            # Before the training, rather than at its end.
-            self._check_has_score()
 
     def _check_state_is_complete(self) -> None:
         super()._check_state_is_complete()
-        if self._is_training():
-            return
-        if self.calibrate:
+        if self.calibrate and not self._is_training():
             self._require_learned("temperature_")
-        if self.warn_novelty:
-            self._require_learned("novelty_threshold_")
 
     def _check_can_calibrate(self) -> None:
         """Refuse, before any work, what leaves no temperature to fit."""
@@ -297,29 +268,14 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
             return nonlinearity
         return lambda logits: nonlinearity(logits / temperature)
 
-    def _feature_net(self) -> Any:
-        """Give a net that shares everything with this one, but predicts features."""
-        view = object.__new__(type(self))
-        view.__dict__.update(self.__dict__)
-        view.__dict__["module_"] = _Features(self.module_)
-        return view
+    # How alike samples are to the training set --------------------------------------
 
-    def _learn_features(self, dataset: Any, n_epochs: int) -> None:
-        """Keep the features of some of the samples that so many epochs went through."""
-        has_features = hasattr(self.module_, "forward_features")
-        if not has_features or isinstance(dataset, IterableDataset):
-            return
+    def _rows_to_keep(self, dataset: Any, n_wanted: int) -> np.ndarray:
         least = _LEAST_KEPT_PER_CLASS * len(self.classes_inferred_)
-        n_kept = max(least, int(_KEPT_PER_TRAINED * n_epochs * len(dataset)))
-        rows = rows_of_all_classes(
-            _codes_of(dataset), len(dataset), min(n_kept, _MOST_KEPT)
-        )
-        some = Subset(dataset, rows)
-        outputs = self._feature_net().forward_iter(some)
-        self.training_features_ = torch.cat(list(outputs)).numpy()
+        n_kept = min(max(least, n_wanted), MOST_KEPT)
+        return rows_of_all_classes(_codes_of(dataset), len(dataset), n_kept)
 
     def _check_has_score(self) -> None:
-        """Refuse modules whose outputs tell nothing of how alike samples are."""
         has_features = hasattr(self.module_, "forward_features")
         has_logits = isinstance(self.criterion_, torch.nn.CrossEntropyLoss)
         if not has_features and not has_logits:
@@ -330,59 +286,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                 f"features of training samples, and criterion={self.criterion!r}."
             )
 
-    def score_samples(self, X: Any) -> np.ndarray:
-        """Say how alike samples are to the training set.
-
-        Noise, other instruments or objects of no known class get low scores, whatever
-        class is predicted. The score is the cosine of the angle between the features
-        of the sample and those of its third nearest neighbor among training samples
-        that show all classes alike [1]_: all of them, or 2048, or fewer after less than
-        20 epochs, see the :ref:`User Guide <trust>`. The features are what the module's
-        method ``forward_features`` gives, averaged over the pixels. For a module
-        without that method the score is the logarithm of the sum of the exponentials of
-        the logits [2]_, which tells less.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
-            The input, in the shape it had in ``fit``.
-
-        Returns
-        -------
-        score : ndarray of shape (n_samples,), float32
-            The higher, the more alike; at most 1 where there are features.
-
-        Raises
-        ------
-        NotFittedError
-            If the net is neither fitted nor initialized, or if its file does not hold
-            the features of training samples.
-        ValueError
-            If X has another shape than in ``fit``, or holds NaN or infinity, or if
-            there are neither features nor logits.
-
-        References
-        ----------
-        .. [1] Sun, Y. et al. (2022). "Out-of-distribution detection with deep nearest
-               neighbors". ICML. https://arxiv.org/abs/2204.06507
-        .. [2] Liu, W. et al. (2020). "Energy-based out-of-distribution detection".
-               NeurIPS. https://arxiv.org/abs/2010.03759
-        """
-        self.check_is_fitted()
-        self._check_state_is_complete()
-        if hasattr(self.module_, "forward_features"):
-            self._require_learned("training_features_")
-        known = self.__dict__.get("training_features_")
-        if known is not None:
-            known = torch.as_tensor(known, device=self._torch_device)
-            n_nearest = min(_NEIGHBOR, len(known))
-
-            def of_nearest(features: torch.Tensor) -> torch.Tensor:
-                return (features @ known.T).topk(n_nearest, dim=1).values[:, -1]
-
-            return self._feature_net()._predict_outputs(X, of_nearest)
-        self._check_has_score()
-        return self._predict_outputs(X, lambda logits: logits.logsumexp(dim=1))
+    # Predicting ---------------------------------------------------------------------
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict class probabilities.
@@ -413,21 +317,8 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                 f"{len(self.classes_)} classes. Give it one output a class, or name "
                 "all classes with the parameter classes."
             )
-        if self.warn_novelty and not self._is_training():
-            self._warn_of_novelty(X)
+        self._warn_of_novelty(X, ", and RejectingClassifier rejects such samples")
         return probability
-
-    def _warn_of_novelty(self, X: Any) -> None:
-        foreign = np.flatnonzero(self.score_samples(X) < self.novelty_threshold_)
-        if len(foreign):
-            warnings.warn(
-                f"{len(foreign)} samples, in rows {name_rows(foreign)}, are less alike "
-                "to the training set than any sample of the validation: their classes "
-                "mean little. score_samples tells how alike they are, and "
-                "RejectingClassifier rejects such samples.",
-                UserWarning,
-                stacklevel=3,
-            )
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy of the predictions.
@@ -555,21 +446,6 @@ def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     return math.exp(found.x)
 
 
-class _Features(torch.nn.Module):
-    """What a network gives to its last layer, as directions of length one."""
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Average the feature maps over their pixels."""
-        maps = self.network.forward_features(x).float()
-        if maps.ndim > 2:
-            maps = maps.flatten(2).mean(dim=2)
-        return normalize(maps, dim=1)
-
-
 def _targets_in(dataset: Any) -> np.ndarray | None:
     """Find the targets of a data set in its attributes, if it has any."""
     try:
@@ -598,18 +474,12 @@ def rows_of_all_classes(
     if n_samples <= n_wanted:
         return np.arange(n_samples)
     if codes is None:
-        return _spread(np.arange(n_samples), n_wanted)
+        return spread_rows(np.arange(n_samples), n_wanted)
     present, counts = np.unique(codes, return_counts=True)
     # What rare classes leave free goes to the others.
     chosen, n_left = [], n_wanted
     for n_done, place in enumerate(np.argsort(counts, kind="stable")):
         share = n_left // (len(present) - n_done)
-        chosen.append(_spread(np.flatnonzero(codes == present[place]), share))
+        chosen.append(spread_rows(np.flatnonzero(codes == present[place]), share))
         n_left -= len(chosen[-1])
     return np.sort(np.concatenate(chosen))
-
-
-def _spread(rows: np.ndarray, n_wanted: int) -> np.ndarray:
-    if len(rows) <= n_wanted:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, n_wanted).astype(np.int64)]

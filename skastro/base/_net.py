@@ -22,11 +22,13 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import Tags, check_random_state, get_tags
+from sklearn.utils.metaestimators import available_if
 from skorch import NeuralNet
 from skorch.callbacks import Callback, Checkpoint, EpochScoring, TrainEndCheckpoint
 from skorch.dataset import Dataset, unpack_data
 from skorch.history import History
 from skorch.utils import TeeGenerator, is_dataset, params_for, to_device
+from torch.nn.functional import normalize
 from torch.nn.parameter import is_lazy as is_lazy_weight
 from torch.utils.data import DataLoader, IterableDataset, Subset
 from typing_extensions import override
@@ -130,6 +132,15 @@ _LARGE_BATCH, _LARGE_VALIDATION_BATCH = 128, 33
 _OUTPUTS_ON_DEVICE = 2**28
 # The C library keeps larger blocks apart.
 _SMALL = 2**17
+# Training samples whose features are kept, which others are compared with, at most.
+MOST_KEPT = 2048
+# Samples kept for each that an epoch of the training went through. A prediction takes
+# about a third of a training step, so that keeping them adds less than 2 % to it.
+_KEPT_PER_TRAINED = 0.05
+# At least so many, where there are no classes that all have to be among them.
+_LEAST_KEPT = 50
+# The neighbor that counts: one odd training sample cannot vouch for others like it.
+_NEIGHBOR = 3
 # Attributes that skorch sets in ``initialize``; they end in an underscore, as learned
 # attributes do, but are no learned state.
 _SKORCH_ATTRIBUTES = {
@@ -170,6 +181,15 @@ class _Training:
     listeners: dict[str, tuple[list, list[Callable]]] = field(default_factory=dict)
     # Data sets on the device, shared by training and validation.
     placed: dict[Any, Any] = field(default_factory=dict)
+
+
+def _check_keeps_features(net: Any) -> bool:
+    if not net._keeps_features:
+        raise AttributeError(
+            f"{type(net).__name__} keeps no features of training samples, so that it "
+            "has no score_samples."
+        )
+    return True
 
 
 class BaseNet(NeuralNet):
@@ -309,6 +329,13 @@ class BaseNet(NeuralNet):
     kept_params_ : dict
         Parameters in ``fit`` whose results ``partial_fit`` and ``warm_start`` keep;
         these refuse other values.
+    training_features_ : ndarray of shape (n_kept, n_features)
+        Features of some training samples, which ``score_samples`` compares others
+        with; of estimators with a parameter `warn_novelty` and modules with a method
+        ``forward_features``.
+    novelty_threshold_ : float
+        The lowest ``score_samples`` of the validation samples, without validation of
+        the training samples; only with `warn_novelty`.
     module_, criterion_, optimizer_, callbacks_ : objects
         The parts, built.
     history : skorch.history.History
@@ -352,6 +379,8 @@ class BaseNet(NeuralNet):
     _stratify = False
     # Whether the module returns classes or numbers, unlike reconstructions.
     _has_outputs = True
+    # Whether ``fit`` keeps features of training samples, for ``score_samples``.
+    _keeps_features = False
     # Parameters of ``fit`` that have one value a sample.
     _sample_params: ClassVar[tuple[str, ...]] = ("sample_weight",)
     # Whether outputs are measurements, whose every digit counts.
@@ -1105,6 +1134,9 @@ class BaseNet(NeuralNet):
 
     def _learn_from_training_data(self, dataset: Any) -> None:
         """Learn what has to be known of the training samples before the first step."""
+        if self._warns_of_novelty:
+            # Before the training, rather than at its end.
+            self._check_has_score()
 
     def _sample_batches(self, dataset: Any) -> Iterator[torch.Tensor]:
         """Yield the samples of a data set, batch by batch, as the user gave them."""
@@ -1684,6 +1716,13 @@ class BaseNet(NeuralNet):
 
     def _after_training(self, train: Any, valid: Any) -> None:
         """Learn from the trained module; ``valid`` may be None."""
+        if not self._keeps_features:
+            return
+        first_epoch = self._training.first_epoch if self._training else 0
+        self._learn_features(train, len(self.history) - first_epoch)
+        if self._warns_of_novelty:
+            known = self.score_samples(train if valid is None else valid)
+            self.novelty_threshold_ = float(known.min())
 
     def _evaluate(self, dataset: Any) -> Iterator[tuple[Any, torch.Tensor, Any]]:
         """Yield X, the module's output and the target, batch by batch."""
@@ -1925,6 +1964,111 @@ class BaseNet(NeuralNet):
 
     predict_stream = predict_stream
 
+    # How alike samples are to the training set --------------------------------------
+
+    @property
+    def _warns_of_novelty(self) -> bool:
+        return self._keeps_features and self.warn_novelty
+
+    def _feature_net(self) -> Any:
+        """Give a net that shares everything with this one, but predicts features."""
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view.__dict__["module_"] = _Features(self.module_)
+        return view
+
+    def _learn_features(self, dataset: Any, n_epochs: int) -> None:
+        """Keep the features of some of the samples that so many epochs went through."""
+        has_features = hasattr(self.module_, "forward_features")
+        if not has_features or isinstance(dataset, IterableDataset):
+            return
+        n_wanted = int(_KEPT_PER_TRAINED * n_epochs * len(dataset))
+        some = Subset(dataset, self._rows_to_keep(dataset, n_wanted))
+        outputs = self._feature_net().forward_iter(some)
+        self.training_features_ = torch.cat(list(outputs)).numpy()
+
+    def _rows_to_keep(self, dataset: Any, n_wanted: int) -> np.ndarray:
+        """Choose training samples whose features stand for all; a hook."""
+        n_kept = min(max(_LEAST_KEPT, n_wanted), MOST_KEPT)
+        return spread_rows(np.arange(len(dataset)), n_kept)
+
+    def _check_has_score(self) -> None:
+        """Refuse modules whose outputs tell nothing of how alike samples are."""
+        if not hasattr(self.module_, "forward_features"):
+            raise ValueError(
+                "score_samples needs features: a module with a method "
+                f"forward_features; but {type(self.module_).__name__} has none."
+            )
+
+    @available_if(_check_keeps_features)
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Say how alike samples are to the training set.
+
+        Noise, other instruments or objects of other kinds get low scores, whatever is
+        predicted. The score is the cosine of the angle between the features of the
+        sample and those of its third nearest neighbor among training samples [1]_,
+        which show all classes alike: all of them, or 2048, or fewer after less than 20
+        epochs, see the :ref:`User Guide <trust>`. The features are what the module's
+        method ``forward_features`` gives, averaged over the pixels. For a classifier
+        whose module lacks that method the score is the logarithm of the sum of the
+        exponentials of the logits [2]_, which tells less.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input, in the shape it had in ``fit``.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,), float32
+            The higher, the more alike; at most 1 where there are features.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is neither fitted nor initialized, or if its file does not hold
+            the features of training samples.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity, or if
+            there are neither features nor logits.
+
+        References
+        ----------
+        .. [1] Sun, Y. et al. (2022). "Out-of-distribution detection with deep nearest
+               neighbors". ICML. https://arxiv.org/abs/2204.06507
+        .. [2] Liu, W. et al. (2020). "Energy-based out-of-distribution detection".
+               NeurIPS. https://arxiv.org/abs/2010.03759
+        """
+        self.check_is_fitted()
+        self._check_state_is_complete()
+        if hasattr(self.module_, "forward_features"):
+            self._require_learned("training_features_")
+        known = self.__dict__.get("training_features_")
+        if known is not None:
+            known = torch.as_tensor(known, device=self._torch_device)
+            n_nearest = min(_NEIGHBOR, len(known))
+
+            def of_nearest(features: torch.Tensor) -> torch.Tensor:
+                return (features @ known.T).topk(n_nearest, dim=1).values[:, -1]
+
+            return self._feature_net()._predict_outputs(X, of_nearest)
+        self._check_has_score()
+        return self._predict_outputs(X, lambda logits: logits.logsumexp(dim=1))
+
+    def _warn_of_novelty(self, X: Any, advice: str = "") -> None:
+        if not self._warns_of_novelty or self._is_training():
+            return
+        foreign = np.flatnonzero(self.score_samples(X) < self.novelty_threshold_)
+        if len(foreign):
+            warnings.warn(
+                f"{len(foreign)} samples, in rows {name_rows(foreign)}, are less alike "
+                "to the training set than any sample of the validation: their "
+                f"predictions mean little. score_samples tells how alike they are"
+                f"{advice}.",
+                UserWarning,
+                stacklevel=3,
+            )
+
     # Learned state, in pickles and in files ---------------------------------------
 
     def _learned_names(self) -> list[str]:
@@ -1958,6 +2102,8 @@ class BaseNet(NeuralNet):
 
     def _check_state_is_complete(self) -> None:
         """Raise NotFittedError where predictions need what no file has restored."""
+        if self._warns_of_novelty and not self._is_training():
+            self._require_learned("novelty_threshold_")
 
     def _require_learned(self, *names: str) -> None:
         missing = [name for name in names if name not in self.__dict__]
@@ -2194,6 +2340,28 @@ class BaseNet(NeuralNet):
 
 
 complete_signature(BaseNet)
+
+
+class _Features(torch.nn.Module):
+    """What a network gives to its last layer, as directions of length one."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Average the feature maps over their pixels."""
+        maps = self.network.forward_features(x).float()
+        if maps.ndim > 2:
+            maps = maps.flatten(2).mean(dim=2)
+        return normalize(maps, dim=1)
+
+
+def spread_rows(rows: np.ndarray, n_wanted: int) -> np.ndarray:
+    """Choose rows, evenly spread over those given; all where these are too few."""
+    if len(rows) <= n_wanted:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, n_wanted).astype(np.int64)]
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int | None:

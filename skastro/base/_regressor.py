@@ -12,7 +12,7 @@ from skorch import NeuralNetRegressor
 from skorch.utils import to_tensor
 from typing_extensions import override
 
-from skastro.base._net import BaseNet
+from skastro.base._net import BaseNet, spread_rows
 from skastro.base._validation import check_target
 from skastro.training import SAMPLE_WEIGHT, find_source
 from skastro.utils import score_plain
@@ -45,6 +45,10 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         training samples have, so that `lr` means the same for magnitudes and for
         radii, and several targets count alike. ``partial_fit`` and ``warm_start`` keep
         the first scaling.
+    warn_novelty : bool, default=False
+        Whether predictions warn of samples that are less alike to the training set, by
+        ``score_samples``, than any sample of the validation. It takes a second pass
+        through the network.
 
     Attributes
     ----------
@@ -71,6 +75,7 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
     """
 
     _is_measurement = True
+    _keeps_features = True
     # Whether targets may be unknown, NaN.
     _takes_missing_targets = False
     _kept: ClassVar[tuple[str, ...]] = ("scale_target",)
@@ -82,10 +87,12 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         criterion: Any = torch.nn.MSELoss,
         *,
         scale_target: bool = True,
+        warn_novelty: bool = False,
         **kwargs: Any,
     ) -> None:
         BaseNet.__init__(self, module, criterion, **kwargs)
         self.scale_target = scale_target
+        self.warn_novelty = warn_novelty
 
     @property
     def predict_proba(self) -> Any:
@@ -204,7 +211,9 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
             module's outputs do not match the targets.
         """
         self.check_is_fitted()
-        return self._unscale(self._predict_outputs(X))
+        y = self._unscale(self._predict_outputs(X))
+        self._warn_of_novelty(X)
+        return y
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the coefficient of determination, R², of the predictions.
@@ -267,8 +276,7 @@ def _targets_of(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Find the targets of a data set, and the samples' weights where there are any."""
     source = find_source(dataset)
     if source is None or source.y is None:
-        n_samples = len(dataset)
-        rows = np.linspace(0, n_samples - 1, min(n_samples, _N_READ)).astype(np.int64)
+        rows = spread_rows(np.arange(len(dataset)), _N_READ)
         y = np.stack([np.asarray(dataset[row][1], np.float64) for row in rows])
         return y, None
     rows = slice(None) if source.rows is None else source.rows

@@ -312,6 +312,7 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         random_state: int | np.random.RandomState | None = None,
         warm_start: bool = False,
         verbose: int = 1,
+        warn_novelty: bool = False,
         callbacks: list | str | None = None,
         iterator_train: type = BatchIterator,
         iterator_valid: type = BatchIterator,

@@ -405,6 +405,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         random_state: int | np.random.RandomState | None = None,
         warm_start: bool = False,
         verbose: int = 1,
+        warn_novelty: bool = False,
         callbacks: list | str | None = None,
         iterator_train: type = BatchIterator,
         iterator_valid: type = BatchIterator,
@@ -596,7 +597,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         -----
         UserWarning
             If `return_std` asks for error bars that no validation samples have scaled:
-            they are those of the training samples, which are too small.
+            they are those of the training samples, which are too small. With
+            `warn_novelty`, if samples are unlike the training set.
         """
         if return_std and not self._gives_errors:
             raise ValueError(
@@ -605,6 +607,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
             )
         self.check_is_fitted()
         output = self._predict_outputs(X)
+        self._warn_of_novelty(X)
         if not self._gives_errors or not hasattr(self, "target_shape_"):
             return self._unscale(output)
         n_targets = int(np.prod(self.target_shape_))

@@ -188,6 +188,8 @@ class SEVIRegressor(BaseRegressor):
 
     _finite_advice = "Dead pixels can be filled beforehand by their mirror images."
     _module_ndim = 2
+    # Whether images show shells tells the fit.
+    _keeps_features = False
     _recipes: ClassVar = RECIPES
     _pretrained: ClassVar = ("sevi-1shell", "sevi-2shell")
     _kept: ClassVar[tuple[str, ...]] = (

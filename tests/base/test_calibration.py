@@ -18,7 +18,13 @@ from skorch.dataset import Dataset, ValidSplit
 from tiny_estimators import make_tiny
 from torch import nn
 
-from skastro import GalaxyClassifier, Pipeline, SpectrumClassifier, StandardizeSpectra
+from skastro import (
+    GalaxyClassifier,
+    Pipeline,
+    SpectrumClassifier,
+    SpectrumRegressor,
+    StandardizeSpectra,
+)
 from skastro.base import fit_temperature
 from skastro.base._classifier import rows_of_all_classes
 from skastro.networks import MLP
@@ -237,9 +243,10 @@ def test_noise_is_unlike_the_training_set(distinct, settings):
     assert roc_auc_score(np.repeat([1, 0], 100), scores) > 0.95
 
 
-def test_score_is_the_cosine_to_the_third_neighbor(distinct):
+@pytest.mark.parametrize("cls", [SpectrumClassifier, SpectrumRegressor])
+def test_score_is_the_cosine_to_the_third_neighbor(distinct, cls):
     X, y = distinct
-    clf = tiny(train_split=None, max_epochs=20).fit(X, y)
+    clf = make_tiny(cls, train_split=None, max_epochs=20).fit(X, y)
 
     def directions(rows):
         with torch.no_grad():
@@ -277,6 +284,19 @@ def test_short_trainings_keep_few_samples(distinct, n_epochs, n_kept):
     assert clf.score_samples(X[rows]).min() > clf.score_samples(-X).max()
     again = tiny(max_epochs=n_epochs, **settings).fit(X, y)
     np.testing.assert_array_equal(again.training_features_, clf.training_features_)
+
+
+@pytest.mark.parametrize(("n_epochs", "n_kept"), [(1, 50), (6, 90), (20, 300)])
+def test_regressors_keep_some_of_all_samples(distinct, n_epochs, n_kept):
+    X, y = distinct
+    params = {"train_split": None, "lr": 1e-9, "max_epochs": n_epochs}
+    reg = make_tiny(SpectrumRegressor, **params).fit(X, y)
+    assert reg.training_features_.shape == (n_kept, 128)
+    whole = make_tiny(SpectrumRegressor, **params | {"max_epochs": 20}).fit(X, y)
+    rows = np.linspace(0, 299, n_kept).astype(int)
+    np.testing.assert_allclose(
+        reg.training_features_, whole.training_features_[rows], atol=1e-4
+    )
 
 
 def test_epochs_of_one_training_count(distinct):

@@ -44,6 +44,8 @@ def test_simulated_spectra(job, tmp_path, capsys):
     too_large = catalog["teff_error"] > model.largest_std[0] * 1.001
     assert all("error" in flag for flag in catalog["flag"][too_large])
     assert np.count_nonzero(catalog["flag"] == "good") > 25
+    # The lowest of 50 is below what 99 % reach.
+    assert sum("unlike" in flag for flag in catalog["flag"]) == 1
     stars = job.simulate_stars(200, seed=0)
     rows = [int(name[-5:]) for name in catalog["id"]]
     np.testing.assert_array_equal(stars.id, stars.parameters["id"])

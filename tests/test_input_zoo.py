@@ -857,6 +857,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "simulation.vacuum_to_air": {"wavelength": GRID},
     "streaming.predict_stream": {"estimator": spectra_net, "X": SPECTRA},
     "utils.bin_edges": {"centers": GRID},
+    "utils.check_wavelength": {"values": GRID},
     "utils.check_weights": {"sample_weight": NUMBERS},
     "utils.in_unit": {"values": GRID, "unit": "Angstrom", "name": "wavelength"},
     "utils.pixel_matrix": {"centers": GRID, "new_edges": GRID[::3].copy()},

@@ -45,6 +45,12 @@ def test_torch_is_not_imported_before_it_is_needed(statement):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_transformers_do_without_the_readers():
+    code = "from skastro import RebinSpectra\nimport sys\n"
+    code += "sys.exit('skastro.datasets.spectra' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_estimators_have_few_bases():
     public = [getattr(skastro, name) for name in skastro.__all__]
     classes = [value for value in public if isinstance(value, type)]

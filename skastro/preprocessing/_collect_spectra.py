@@ -8,9 +8,14 @@ import numpy as np
 from astropy import units
 
 from skastro._compat import safe_indexing
-from skastro.datasets.spectra._fields import check_wavelength
-from skastro.utils import check_option, is_lazy, plain_array, plain_samples
-from skastro.utils._arrays import unit_of
+from skastro.utils import (
+    check_option,
+    check_wavelength,
+    is_lazy,
+    plain_array,
+    plain_samples,
+    unit_of,
+)
 
 
 class SpectraBlock(NamedTuple):

@@ -50,8 +50,8 @@ from skastro.utils import (
     plain_array,
     row_batches,
     to_unit_of,
+    unit_of,
 )
-from skastro.utils._arrays import unit_of
 
 _ADVICE_NAN = (
     'Set nan_policy="interpolate" to fill NaN pixels from their neighbors, or leave '

@@ -69,6 +69,7 @@ from skastro.utils._validation import (
     score_plain,
     suggest_name,
 )
+from skastro.utils._wavelength import check_wavelength
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -94,6 +95,7 @@ __all__ = [
     "check_rows_are_images",
     "check_space",
     "check_spectra_layout",
+    "check_wavelength",
     "check_weights",
     "draw_from_seed",
     "error_text",

@@ -17,14 +17,13 @@ from skastro.datasets.spectra._fields import (
     BANDS,
     WAVELENGTH_UNIT,
     bits,
-    check_wavelength,
     floats,
     integer,
     number,
     split_unit,
     text,
 )
-from skastro.utils import suggest_name
+from skastro.utils import check_wavelength, suggest_name
 
 ENTRY_POINTS = "skastro.spectrum_layouts"
 

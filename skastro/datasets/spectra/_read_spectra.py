@@ -31,7 +31,6 @@ from skastro.datasets.spectra._fields import (
     BANDS,
     SDSS_FLUX_UNIT,
     WAVELENGTH_UNIT,
-    check_wavelength,
     inverse_variance,
     text,
     without_nulls,
@@ -58,6 +57,7 @@ from skastro.utils import (
     bin_edges,
     check_count,
     check_number,
+    check_wavelength,
     error_text,
     rebin_matrix,
 )

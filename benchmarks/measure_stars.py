@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Temperatures, gravities and metallicities of real stars, by a network and a baseline.
 
-Three jobs: ``lamost`` keeps a quarter of the stars with parameters apart; ``miles``
+Four jobs: ``lamost`` keeps a quarter of the stars with parameters apart; ``miles``
 cross-validates the library in five folds; ``transfer`` trains on LAMOST and measures
-MILES, another grid, resolution and medium, without training on it::
+MILES, another grid, resolution and medium, without training on it; ``unlike`` trains on
+800 stars, with half the pixels, and scores how alike to them other spectra are::
 
     SKASTRO_DATA=... python -m benchmarks.measure_stars lamost --seeds 0 1 2
 
@@ -17,6 +18,7 @@ cross-validation among the training stars.
 import argparse
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.stats import spearmanr
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -119,16 +122,70 @@ def describe(name: str, off: np.ndarray, std: np.ndarray, cool: np.ndarray) -> N
         )
 
 
+def score_unlike(folder: Path, seed: int) -> None:
+    """Print how well likeness and error bars tell other spectra from stars apart."""
+    wavelength, X, y = load_lamost(folder)
+    others = read_spectra(folder / "spectra.fits", verbose=0)
+    split = ShuffleSplit(1, train_size=800, random_state=seed).split(X)
+    train, test = next(split)
+    reg = SpectrumRegressor(
+        verbose=0, random_state=seed, log_target=[True, False, False]
+    )
+    reg.fit(halve(X[train]), y[train])
+    stars = X[test]
+    step = round(100 / (wavelength[1] - wavelength[0]))
+    spectra = {
+        "galaxies": others.flux[others.target == "GALAXY"],
+        "quasars": others.flux[others.target == "QSO"],
+        "white noise": np.random.default_rng(seed).normal(size=stars.shape),
+        "the stars shifted by 100 Angstrom": np.concatenate(
+            [np.repeat(stars[:, :1], step, axis=1), stars[:, :-step]], axis=1
+        ),
+    }
+    std, score = (call(halve(stars)) for call in judges(reg))
+    lowest, largest = np.percentile(score, 1), np.percentile(std, 99, axis=0)
+    for name, foreign in spectra.items():
+        other_std, other = (call(halve(foreign)) for call in judges(reg))
+        is_foreign = np.repeat([0, 1], [len(stars), len(foreign)])
+        area = roc_auc_score(is_foreign, -np.concatenate([score, other]))
+        by_std = [
+            roc_auc_score(is_foreign, np.concatenate(pair))
+            for pair in zip(std.T, other_std.T, strict=True)
+        ]
+        is_low, is_wide = other < lowest, (other_std > largest).any(axis=1)
+        print(
+            f"unlike {seed}, {len(foreign)} {name}: area {area:.3f}, by error bars "
+            f"{np.round(by_std, 3)}; beyond 99 % of stars {is_low.mean():.2f}, with "
+            f"one of the error bars {is_wide.mean():.2f}, with one of the four "
+            f"{(is_low | is_wide).mean():.2f}",
+            flush=True,
+        )
+
+
+def judges(reg: SpectrumRegressor) -> tuple[Callable, Callable]:
+    """Return functions that give error bars and likeness."""
+    return lambda X: reg.predict(X, return_std=True)[1], reg.score_samples
+
+
+def halve(X: np.ndarray) -> np.ndarray:
+    """Average pairs of pixels."""
+    return X.reshape(len(X), -1, 2).mean(axis=2)
+
+
 def main() -> None:
     """Run a job and print its scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("job", choices=["lamost", "miles", "transfer"])
+    parser.add_argument("job", choices=["lamost", "miles", "transfer", "unlike"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--methods", nargs="+", default=["network", "baseline"])
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     folder = Path(os.environ["SKASTRO_DATA"])
+    if options.job == "unlike":
+        for seed in options.seeds:
+            score_unlike(folder, seed)
+        return
     if options.job != "miles":
         wavelength, X, y = load_lamost(folder)
     if options.job != "lamost":

@@ -36,7 +36,9 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.linear_model import BayesianRidge, LogisticRegression
+from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline as make_plain_pipeline
+from skorch.dataset import ValidSplit
 from tiny_estimators import make_tiny
 
 import skastro
@@ -503,15 +505,21 @@ def fitted(cls: type[BaseEstimator]) -> BaseEstimator:
     return FITTED[cls]
 
 
-def call_of(cls: type[BaseEstimator], method: str, folder: Path) -> Callable:
-    """Return a function of X, and of y and others by name, that calls a method."""
+def call_of(
+    cls: type[BaseEstimator], method: str, folder: Path, **params: Any
+) -> Callable:
+    """Return a function of X, and of y and others by name, that calls a method.
+
+    Estimators that are fitted anew get the further parameters.
+    """
     y = case_of(cls)[2]
     parameters = inspect.signature(public_methods(cls)[method]).parameters
     takes_y = parameters.get("y") is not None
 
     def call(X: Any, **others: Any) -> Any:
         anew = method in ("fit", "partial_fit", "fit_resample", "fit_transform")
-        estimator = clone(case_of(cls)[0]) if anew else fitted(cls)
+        made = clone(case_of(cls)[0]).set_params(**params) if anew else None
+        estimator = fitted(cls) if made is None else made
         if takes_y:
             others = {"y": y} | others
         if method == "predict_stream":
@@ -562,23 +570,25 @@ def labels(y: np.ndarray = LABELS) -> Iterator[tuple[str, Any]]:
     yield "hdf5", in_hdf5(y.astype("S"))
 
 
-def missing_labels() -> Iterator[tuple[str, Any]]:
-    mask = np.arange(len(LABELS)) == 3
-    yield "numpy", np.ma.array(LABELS, mask=mask)
-    yield "column", MaskedColumn(LABELS, mask=mask)
-    yield "column of bytes", MaskedColumn(LABELS.astype("S"), mask=mask)
-    codes = np.arange(len(LABELS)) % 2
+def missing_labels(y: np.ndarray = LABELS) -> Iterator[tuple[str, Any]]:
+    """Hide the label in row 3 in all kinds of containers."""
+    mask = np.arange(len(y)) == 3
+    yield "numpy", np.ma.array(y, mask=mask)
+    yield "column", MaskedColumn(y, mask=mask)
+    yield "column of bytes", MaskedColumn(y.astype("S"), mask=mask)
+    codes = np.arange(len(y)) % 2
     yield "codes", np.ma.array(codes, mask=mask)
     yield "codes of astropy", Masked(codes, mask=mask)
+    yield "list of codes of astropy", list(Masked(codes, mask=mask))
     yield "codes of pandas", pd.Series(codes, dtype="Int64").where(~mask, pd.NA)
     yield "codes with NaN", np.where(mask, np.nan, codes)
     for value in (None, pd.NA, np.nan):
-        some = LABELS.astype(object)
+        some = y.astype(object)
         some[3] = value
         yield f"object with {value}", some
         yield f"list with {value}", some.tolist()
         yield f"series with {value}", pd.Series(some)
-    some = pd.Series(LABELS).where(~mask, None).astype("category")
+    some = pd.Series(y).where(~mask, None).astype("category")
     yield "categories", some
 
 
@@ -594,7 +604,7 @@ def methods_with(parameter: str, *, classifier: bool | None = None) -> list[Any]
         for name, function in public_methods(cls).items():
             taken = {*inspect.signature(function).parameters}
             if name in ("fit", "partial_fit") and "fit_params" in taken:
-                taken.add("sample_weight")
+                taken |= {"sample_weight", "groups"}
             if name in CALLED_BY_SKORCH or parameter not in taken:
                 continue
             found.append(pytest.param(cls, name, id=f"{cls.__name__}.{name}"))
@@ -658,6 +668,48 @@ def test_weights(
     feed(with_weights, weights, tmp_path, step=step, start=start)
     for form, weight in [*masked(np.ones(len(X)))][start % step :: step]:
         assert isinstance(outcome(with_weights, weight), Exception), form
+
+
+@all_forms
+@pytest.mark.parametrize(("cls", "method"), methods_with("groups"))
+def test_groups(
+    cls: type[BaseEstimator], method: str, all_forms: bool, tmp_path: Path
+) -> None:
+    # What is learned depends on which groups are set aside.
+    split = {"train_split": ValidSplit(GroupKFold(2))}
+    call, X = call_of(cls, method, tmp_path, **split), case_of(cls)[1]
+
+    def with_groups(groups: Any) -> Any:
+        return call(X, groups=groups)
+
+    codes = np.tile([3.0, 1.0, 2.0, 7.0], 3)[: len(X)]
+    names = np.char.add("SN ", codes.astype(int).astype(str))
+    step, start = step_of(all_forms, method), start_of(cls.__name__ + method)
+    some = slice(start % step, None, step)
+    expected = outcome(with_groups, names)
+    with pytest.raises(AssertionError):
+        assert_same(outcome(with_groups, np.roll(names, 1)), expected, "others")
+    for form, groups in [*labels(names), *containers(codes, tmp_path)][some]:
+        result = outcome(with_groups, groups)
+        assert not isinstance(result, Exception), (form, result)
+        assert_same(result, expected, form)
+    for form, groups in [*missing_labels(names), *masked(codes)][some]:
+        result = outcome(with_groups, groups)
+        assert isinstance(result, ValueError), form
+        assert "groups has missing values in rows" in str(result), (form, result)
+    empty = np.where(np.arange(len(X)) == 2, "", names)
+    for groups, message in (
+        (empty, "groups is empty in rows 2. Give"),
+        (empty.astype("S"), "groups is empty in rows 2. Give"),
+        (names[1:], "inconsistent numbers of samples"),
+        (np.stack([names, names]).T, rf"array of shape ({len(X)}, 2)"),
+        ("SN 1", "groups"),
+        (3, "groups"),
+        (csr_array(codes[None]), "groups"),
+    ):
+        result = outcome(with_groups, groups)
+        assert isinstance(result, TypeError | ValueError), message
+        assert message in str(result), result
 
 
 def test_names_of_rows(tmp_path: Path) -> None:

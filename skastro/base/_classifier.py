@@ -93,6 +93,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
 
     _stratify = True
     _keeps_features = True
+    _scores_logits = True
     # Growing confidence raises the loss long before classes change.
     _monitored: ClassVar = {
         "monitor": "valid_acc",

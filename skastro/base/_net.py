@@ -183,13 +183,12 @@ class _Training:
     placed: dict[Any, Any] = field(default_factory=dict)
 
 
-def _check_keeps_features(net: Any) -> bool:
-    if not net._keeps_features:
-        raise AttributeError(
-            f"{type(net).__name__} keeps no features of training samples, so that it "
-            "has no score_samples."
-        )
-    return True
+def _has_score_samples(net: Any) -> bool:
+    """Tell whether a net scores samples, of one that is not built whether it may."""
+    is_built = "module_" in vars(net)
+    return net._keeps_features and (
+        not is_built or net._scores_logits or hasattr(net.module_, "forward_features")
+    )
 
 
 class BaseNet(NeuralNet):
@@ -379,8 +378,10 @@ class BaseNet(NeuralNet):
     _stratify = False
     # Whether the module returns classes or numbers, unlike reconstructions.
     _has_outputs = True
-    # Whether ``fit`` keeps features of training samples, for ``score_samples``.
+    # Whether ``fit`` keeps features of training samples, for ``score_samples``, and
+    # whether outputs can stand in for them.
     _keeps_features = False
+    _scores_logits = False
     # Parameters of ``fit`` that have one value a sample.
     _sample_params: ClassVar[tuple[str, ...]] = ("sample_weight",)
     # Whether outputs are measurements, whose every digit counts.
@@ -1988,7 +1989,7 @@ class BaseNet(NeuralNet):
         self.training_features_ = torch.cat(list(outputs)).numpy()
 
     def _rows_to_keep(self, dataset: Any, n_wanted: int) -> np.ndarray:
-        """Choose training samples whose features stand for all; a hook."""
+        """Choose training samples whose features stand for all."""
         n_kept = min(max(_LEAST_KEPT, n_wanted), MOST_KEPT)
         return spread_rows(np.arange(len(dataset)), n_kept)
 
@@ -2000,7 +2001,7 @@ class BaseNet(NeuralNet):
                 f"forward_features; but {type(self.module_).__name__} has none."
             )
 
-    @available_if(_check_keeps_features)
+    @available_if(_has_score_samples)
     def score_samples(self, X: Any) -> np.ndarray:
         """Say how alike samples are to the training set.
 
@@ -2011,7 +2012,8 @@ class BaseNet(NeuralNet):
         epochs, see the :ref:`User Guide <trust>`. The features are what the module's
         method ``forward_features`` gives, averaged over the pixels. For a classifier
         whose module lacks that method the score is the logarithm of the sum of the
-        exponentials of the logits [2]_, which tells less.
+        exponentials of the logits [2]_, which tells less; a regressor then has no
+        ``score_samples``.
 
         Parameters
         ----------

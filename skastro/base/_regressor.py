@@ -127,6 +127,13 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
             return
         y, weight = _targets_of(dataset)
         y = self._transform_target(torch.from_numpy(y.reshape(len(y), -1))).numpy()
+        unknown = np.flatnonzero(np.isnan(y).all(axis=0))
+        if unknown.size:
+            raise ValueError(
+                f"No training sample has a value of the targets {unknown}: y is NaN in "
+                "all rows that are neither set aside for validation nor of weight 0. "
+                "Leave these targets out, or set train_split=None."
+            )
         scaler = StandardScaler().fit(y, sample_weight=weight)
         self.target_mean_, self.target_scale_ = scaler.mean_, scaler.scale_
 

@@ -110,6 +110,14 @@ def test_full_file_gives_the_coadd_not_an_exposure(survey_files):
     assert survey_files[path].flux.size == len(fits.getdata(path, "COADD")) == 3834
 
 
+def test_full_file_in_another_order_gives_the_coadd(survey_files, tmp_path):
+    path = next(path for path in survey_files if "full_exposures" in path.name)
+    with fits.open(path) as hdul:
+        fits.HDUList([hdul[0], *reversed(hdul[1:])]).writeto(tmp_path / "other.fits")
+    spectrum = read_spectrum(tmp_path / "other.fits")
+    np.testing.assert_array_equal(spectrum.wavelength, survey_files[path].wavelength)
+
+
 @pytest.fixture(scope="module")
 def survey_spectra(data_dir):
     return read_spectra(data_dir / "survey_files", verbose=0)

@@ -242,6 +242,13 @@ def _in_memory(X: Any, name: str) -> Any:
 
 def _without_unit(X: np.ndarray, name: str, any_unit: bool) -> np.ndarray:
     """Take the unit off a Quantity or a column, or refuse it."""
+    is_masked = isinstance(X, np.ma.MaskedArray)
+    if is_masked and hasattr(type(X), "unit") and not hasattr(X, "unit"):
+        raise ValueError(
+            f"{name} was joined by a function of NumPy that drops the masks of columns "
+            "of a table, so that unknown values would count as numbers. Take the "
+            "function of the same name in numpy.ma, such as numpy.ma.column_stack."
+        )
     unit = getattr(X, "unit", None)
     if unit is None:
         return X
@@ -339,7 +346,8 @@ def _refuse_dtype(X: np.ndarray, name: str) -> None:
     if X.dtype.kind == "V":
         raise TypeError(
             f"{name} must hold numbers, but is a table with the columns "
-            f"{X.dtype.names}. Give one of the columns."
+            f"{X.dtype.names}. Give one of the columns, or several as numbers by "
+            "numpy.ma.column_stack."
         )
     what = "dates" if X.dtype.kind in "mM" else "text"
     raise TypeError(

@@ -323,7 +323,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     Warns
     -----
     UserWarning
-        If a network that nothing normalizes for gets numbers far from 1.
+        If a network that nothing normalizes for gets numbers far from 1; or if `y_std`
+        is too large for error bars to be scaled.
 
     See Also
     --------
@@ -571,9 +572,21 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
                 ]
             )
             if std is not None:
-                # Differences that `y_std` accounts for do not show that the network
-                # is more certain than it says, and errors of 0 would be absurd.
-                self.std_scale_ = np.maximum(self.std_scale_, 1.0)
+                self._keep_errors()
+
+    def _keep_errors(self) -> None:
+        """Keep the network's errors where ``y_std`` leaves none to be seen."""
+        unseen = np.flatnonzero(self.std_scale_ == 0)
+        if unseen.size:
+            warnings.warn(
+                "y_std is as large as the differences between predictions and the "
+                f"validation samples, so that the error bars of the targets {unseen} "
+                "could not be scaled: they are too small. Check y_std.",
+                UserWarning,
+                stacklevel=2,
+            )
+        # Nor do these differences show that errors are smaller than the network says.
+        self.std_scale_ = np.maximum(self.std_scale_, 1.0)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict the targets.

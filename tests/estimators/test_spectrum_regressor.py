@@ -204,7 +204,8 @@ def test_measurement_errors_in_any_unit(data, scale):
 
 def test_measurement_errors_that_are_too_large_leave_error_bars(data):
     X, y = data[0], data[1][:, 0]
-    reg = small(max_epochs=5).fit(X, y, y_std=np.full(len(y), 1.0))
+    with pytest.warns(UserWarning, match="y_std is as large as the differences"):
+        reg = small(max_epochs=5).fit(X, y, y_std=np.full(len(y), 1.0))
     assert (reg.predict(X, return_std=True)[1] > 0).all()
 
 
@@ -318,6 +319,12 @@ def test_continuum_is_a_running_mean_taken_twice(data):
     expected = (expected - expected.mean(axis=0)) / expected.std(axis=0)
     inner = reg.module_input(X)[:, 0, 10:-10].cpu().numpy()
     np.testing.assert_allclose(inner, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e37])
+def test_flux_of_any_size(data, fitted, scale):
+    found = fitted.predict(scale * data[0][:3])
+    np.testing.assert_allclose(found, fitted.predict(data[0][:3]), atol=1e-4)
 
 
 def test_search_and_pipeline(data):

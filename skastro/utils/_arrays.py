@@ -328,9 +328,6 @@ def _labels_of(items: Sequence[Any], name: str) -> np.ndarray:
 def _is_missing(item: Any) -> bool:
     if item is None or item is np.ma.masked or type(item).__name__ == "NAType":
         return True
-    if hasattr(item, "unmasked"):
-        # A value of astropy, which keeps what is behind its mask.
-        return item.ndim == 0 and bool(item.mask)
     return isinstance(item, float) and item != item
 
 

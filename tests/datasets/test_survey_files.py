@@ -85,6 +85,17 @@ def test_6dfgs_doppler_correction_leads_back_to_the_observed_wavelengths(survey_
     )
 
 
+def test_observed_wavelengths_of_6dfgs_are_those_at_the_telescope(data_dir):
+    path = next((data_dir / "survey_files").glob("6dfgs*"))
+    observed = read_spectrum(path, frame="topocentric")
+    assert (observed.frame, observed.doppler_redshift) == ("topocentric", 0)
+    row = fits.getdata(path)[3]
+    np.testing.assert_allclose(observed.wavelength, row, atol=0.01)
+    for frame in ("heliocentric", "barycentric"):
+        with pytest.raises(ValueError, match="does not hold the velocity"):
+            read_spectrum(path, frame=frame)
+
+
 def test_identifiers_are_those_of_the_surveys(survey_files):
     for path, spectrum in survey_files.items():
         if path.name.startswith("lamost"):

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
-from skastro.utils import in_unit, plain_samples
+from skastro.utils import in_unit, knows_samples, plain_samples
 
 
 class DisplayMixin:
@@ -157,13 +157,8 @@ def prediction_steps(estimator: Any) -> list[Any]:
 
 
 def samples_for(estimator: Any, X: Any) -> Any:
-    """Return samples as an array, unless the first step of prediction is skastro's.
-
-    Those steps take lists of spectra on several grids, or of images of several sizes.
-    """
-    first = prediction_steps(estimator)[0]
-    is_own = any(cls.__module__.startswith("skastro.") for cls in type(first).__mro__)
-    return X if is_own else plain_samples(X)
+    """Return samples as an array, unless the estimator takes them as they are."""
+    return X if knows_samples(estimator) else plain_samples(X)
 
 
 def check_wavelength(

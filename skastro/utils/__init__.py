@@ -6,6 +6,7 @@ from skastro.utils._arrays import (
     check_spectra_layout,
     fill_masks,
     in_unit,
+    knows_samples,
     name_rows,
     plain_array,
     plain_labels,

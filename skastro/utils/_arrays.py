@@ -121,6 +121,26 @@ def plain_samples(X: Any, name: str = "X", *, any_unit: bool = False) -> Any:
     return X if stays or is_lazy(X) else plain_array(X, name, any_unit=any_unit)
 
 
+def knows_samples(estimator: Any) -> bool:
+    """Whether what sees X first is skastro's, which knows masks, and lists of samples.
+
+    These may be of several lengths, such as spectra with their wavelengths. In a
+    pipeline samplers see X in ``fit`` only, and the step behind them in ``predict``.
+    """
+    steps = getattr(estimator, "steps", None)
+    if steps is None:
+        classes = type(estimator).__mro__
+        return any(cls.__module__.startswith("skastro.") for cls in classes)
+    for _, step in steps:
+        if step in (None, "passthrough"):
+            continue
+        if not knows_samples(step):
+            return False
+        if not hasattr(step, "fit_resample"):
+            return True
+    return False
+
+
 def fill_masks(X: Any, name: str = "X") -> Any:
     """Convert what is masked, or a list of such, to a plain array with NaN."""
     items = X if isinstance(X, list | tuple) else [X]

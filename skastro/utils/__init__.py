@@ -103,6 +103,7 @@ __all__ = [
     "free_memory",
     "gzip_limit",
     "in_unit",
+    "knows_samples",
     "inherit_parameters",
     "is_lazy",
     "lend_generators",

@@ -126,7 +126,15 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         if not self.scale_target or "target_mean_" in self.__dict__:
             return
         y, weight = _targets_of(dataset)
-        y = self._transform_target(torch.from_numpy(y.reshape(len(y), -1))).numpy()
+        given = y.reshape(len(y), -1)
+        y = self._transform_target(torch.from_numpy(given)).numpy()
+        lost = np.isfinite(given) & ~np.isfinite(y)
+        if lost.any():
+            # Only of data sets, whose targets nothing has checked.
+            raise ValueError(
+                f"Targets such as {given[lost][0]:g} cannot be transformed: log_target "
+                "asks for logarithms, for which they must be positive."
+            )
         unknown = np.flatnonzero(np.isnan(y).all(axis=0))
         if unknown.size:
             raise ValueError(

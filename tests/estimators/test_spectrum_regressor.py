@@ -10,6 +10,7 @@ from astropy.table import Table
 from scipy.ndimage import uniform_filter1d
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
+from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch.utils.data import Subset
 
@@ -286,6 +287,14 @@ def test_logarithms_are_checked(data, log_target, message):
     y[3, 0] = -1
     with pytest.raises(ValueError, match=message):
         small(log_target=log_target).fit(data[0], y)
+
+
+def test_logarithms_of_data_sets_are_checked(data):
+    y = data[1][:40].astype("float32")
+    y[5, 1] = -1
+    reg = small(log_target=True, max_epochs=1, train_split=None)
+    with pytest.raises(ValueError, match="Targets such as -1 cannot be transformed"):
+        reg.fit(Dataset(data[0][:40].astype("float32"), y), None)
 
 
 def test_error_bars_without_validation_are_announced(data):

@@ -130,14 +130,12 @@ def load(
     if path is None:
         print(f"Simulating {options.n_spectra} spectra")
         spectra = simulate_stars(options.n_spectra, seed)
-        parameters, table = spectra.parameters, Table()
+        parameters = spectra.parameters
     else:
         print(f"Reading {path}")
         grid = None if model is None else model.pipeline[0].wavelength
         spectra = read_spectra(path, wavelength=grid)
-        parameters, table = None, spectra.table
-        if options.parameters:
-            parameters = Table.read(options.parameters)
+        parameters = Table.read(options.parameters) if options.parameters else None
     n_spectra = len(spectra.flux)
     ids = np.arange(n_spectra) if spectra.id is None else spectra.id
     ids = np.asarray(ids, dtype=str)
@@ -147,7 +145,8 @@ def load(
         flux=np.where(np.isfinite(spectra.flux), spectra.flux, np.nan),
         wavelength=spectra.wavelength,
         id=ids,
-        is_vacuum=np.asarray(table.columns.get("vacuum", [True] * n_spectra), bool),
+        # What does not state its medium is taken to be in vacuum.
+        is_vacuum=np.broadcast_to(spectra.get("medium"), n_spectra) != "air",
         failures=spectra.get("failures", []),
         y=y,
         units=units,

@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 
 from skastro._compat import check_method_params
 from skastro.streaming import predict_stream
-from skastro.utils import fill_masks
+from skastro.utils import fill_masks, knows_samples
 
 __all__ = ["Pipeline", "make_pipeline"]
 
@@ -99,10 +99,7 @@ class Pipeline(imblearn.pipeline.Pipeline):
 
     def _with_masks_filled(self, X: Any) -> Any:
         _check_steps(self.steps)
-        steps = [step for _, step in self.steps if step not in (None, "passthrough")]
-        classes = type(steps[0]).__mro__ if steps else ()
-        own = any(cls.__module__.startswith("skastro.") for cls in classes)
-        return X if own else fill_masks(X)
+        return X if knows_samples(self) else fill_masks(X)
 
     def _fit(
         self, X: Any, y: Any = None, routed_params: Any = None, raw_params: Any = None

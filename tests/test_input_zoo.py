@@ -1031,6 +1031,7 @@ WITHOUT_ARRAYS = {
     "utils.gzip_limit": "takes a path",
     "utils.inherit_parameters": "takes a class",
     "utils.is_lazy": "looks at the type only",
+    "utils.knows_samples": "takes an estimator",
     "utils.lend_": "takes functions and objects",
     "utils.load_": "takes a name or a file",
     "utils.name_rows": "takes row numbers",

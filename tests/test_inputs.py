@@ -7,6 +7,7 @@ import pytest
 import sklearn
 import torch
 from astropy import units
+from astropy.table import MaskedColumn
 from astropy.utils.masked import Masked
 from numpy.testing import assert_allclose, assert_array_equal
 from tiny_estimators import make_tiny
@@ -19,7 +20,7 @@ from skastro import (
     SpectrumClassifier,
     StandardizeSpectra,
 )
-from skastro.utils import plain_labels, rebin
+from skastro.utils import plain_array, plain_labels, rebin
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(12, 40))
@@ -139,3 +140,11 @@ def test_default_dtype_of_torch():
     finally:
         torch.set_default_dtype(torch.float32)
     assert probability.dtype == expected.predict_proba(X).dtype == np.float32
+
+
+def test_masks_that_numpy_has_dropped_are_noticed():
+    teff = MaskedColumn([5000.0, 0.0], mask=[False, True], unit="K")
+    with pytest.raises(ValueError, match=r"y was joined by .* numpy\.ma\.column_stack"):
+        plain_array(np.column_stack([teff, teff]), "y")
+    kept = plain_array(np.ma.column_stack([teff, teff]), "y")
+    np.testing.assert_array_equal(kept, [[5000, 5000], [np.nan, np.nan]])

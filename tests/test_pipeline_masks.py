@@ -14,7 +14,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 
-from skastro import MinMaxSpectra, Pipeline
+from skastro import MinMaxSpectra, NoiseAugmenter, Pipeline
 
 
 @pytest.fixture
@@ -98,3 +98,13 @@ def test_methods_are_those_of_the_last_step(data):
     assert not hasattr(pipe, "transform")
     masked = np.ma.masked_invalid(expected)
     assert cross_val_score(pipe, masked, y, cv=3).mean() > 0.6
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_masks_behind_a_sampler(data, form):
+    # In predict the step behind the sampler is the first one.
+    X, mask, with_nan, y = data
+    steps = [NoiseAugmenter(random_state=0), SimpleImputer(), LogisticRegression()]
+    pipe = Pipeline(steps).fit(np.nan_to_num(with_nan), y)
+    expected = pipe.predict_proba(with_nan)
+    np.testing.assert_array_equal(pipe.predict_proba(FORMS[form](X, mask)), expected)

@@ -133,7 +133,22 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         if not self.scale_target or "target_mean_" in self.__dict__:
             return
         y, weight = _targets_of(dataset)
-        y = self._transform_target(torch.from_numpy(y.reshape(len(y), -1))).numpy()
+        given = y.reshape(len(y), -1)
+        y = self._transform_target(torch.from_numpy(given)).numpy()
+        lost = np.isfinite(given) & ~np.isfinite(y)
+        if lost.any():
+            # Only of data sets, whose targets nothing has checked.
+            raise ValueError(
+                f"Targets such as {given[lost][0]:g} cannot be transformed: log_target "
+                "asks for logarithms, for which they must be positive."
+            )
+        unknown = np.flatnonzero(np.isnan(y).all(axis=0))
+        if unknown.size:
+            raise ValueError(
+                f"No training sample has a value of the targets {unknown}: y is NaN in "
+                "all rows that are neither set aside for validation nor of weight 0. "
+                "Leave these targets out, or set train_split=None."
+            )
         scaler = StandardScaler().fit(y, sample_weight=weight)
         self.target_mean_, self.target_scale_ = scaler.mean_, scaler.scale_
 

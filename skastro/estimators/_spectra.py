@@ -137,8 +137,10 @@ def _standardize(X: torch.Tensor) -> torch.Tensor:
 
 def _divide_by_continuum(X: torch.Tensor) -> torch.Tensor:
     """Divide spectra by their running mean, twice taken."""
-    size = X.abs().mean(dim=-1, keepdim=True)
-    X = X / torch.where(size > 0, size, 1.0)
+    for size_of in (torch.amax, torch.mean):
+        # The sum of the largest numbers is no number.
+        size = size_of(X.abs(), dim=-1, keepdim=True)
+        X = X / torch.where(size > 0, size, 1.0)
     # Sums of many pixels need the digits; there is no float64 on Apple's devices.
     exact = X if X.device.type == "mps" else X.double()
     continuum = _running_mean(_running_mean(exact)).to(X.dtype)

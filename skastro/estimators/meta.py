@@ -33,6 +33,7 @@ from skastro._compat import (
 from skastro.utils import (
     check_weights,
     inherit_parameters,
+    knows_samples,
     plain_labels,
     plain_samples,
     score_plain,
@@ -215,7 +216,7 @@ class EnsembleClassifier(MetaClassifier):
         """
         raise_for_params(params, self, None)
         routed = self._routed(params).estimator.fit
-        X, y = _plain(X), column_or_1d(plain_labels(y), warn=True)
+        X, y = _plain(X, self.estimator), column_or_1d(plain_labels(y), warn=True)
         generator = check_random_state(self.random_state)
         members = [
             _seeded(clone(self.estimator), generator) for _ in range(self.n_estimators)
@@ -227,7 +228,7 @@ class EnsembleClassifier(MetaClassifier):
 
     def _ask_all(self, method: str, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        X = _plain(X)
+        X = _plain(X, self.estimator)
         return np.stack([getattr(member, method)(X) for member in self.estimators_])
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -449,7 +450,9 @@ class RejectingClassifier(MetaClassifier):
                 f"confidence={self.confidence!r} needs an estimator with the method "
                 f"{method}, which {type(self.estimator).__name__} has not."
             )
-        X, y = indexable(_plain(X), column_or_1d(plain_labels(y), warn=True))
+        X, y = indexable(
+            _plain(X, self.estimator), column_or_1d(plain_labels(y), warn=True)
+        )
         if self.cv == "prefit":
             check_is_fitted(self.estimator)
             self.estimator_ = self.estimator
@@ -530,7 +533,7 @@ class RejectingClassifier(MetaClassifier):
             Labels; `reject_label_` where the confidence is below `threshold_`, or NaN.
         """
         check_is_fitted(self)
-        X = _plain(X)
+        X = _plain(X, self.estimator)
         if self.confidence == "probability":
             probability = self.estimator_.predict_proba(X)
             confidence = probability.max(axis=1)
@@ -558,7 +561,7 @@ class RejectingClassifier(MetaClassifier):
             One column a class, in the order of `classes_`.
         """
         check_is_fitted(self)
-        return self.estimator_.predict_proba(_plain(X))
+        return self.estimator_.predict_proba(_plain(X, self.estimator))
 
     @available_if(estimator_has("score_samples"))
     def score_samples(self, X: Any) -> np.ndarray:
@@ -575,12 +578,12 @@ class RejectingClassifier(MetaClassifier):
             The higher, the more alike.
         """
         check_is_fitted(self)
-        return self.estimator_.score_samples(_plain(X))
+        return self.estimator_.score_samples(_plain(X, self.estimator))
 
 
-def _plain(X: Any) -> Any:
+def _plain(X: Any, estimator: Any) -> Any:
     """Convert samples, whose mask the estimator inside may not know."""
-    return X if is_dataset(X) else plain_samples(X)
+    return X if is_dataset(X) or knows_samples(estimator) else plain_samples(X)
 
 
 def _choose_reject_label(classes: np.ndarray, wanted: Any) -> Any:

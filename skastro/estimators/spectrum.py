@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.metrics import r2_score
+from sklearn.utils import check_consistent_length
 from skorch.dataset import Dataset
 from skorch.utils import to_tensor
 from typing_extensions import override
@@ -322,7 +323,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     Warns
     -----
     UserWarning
-        If a network that nothing normalizes for gets numbers far from 1.
+        If a network that nothing normalizes for gets numbers far from 1; or if `y_std`
+        is too large for error bars to be scaled.
 
     See Also
     --------
@@ -426,6 +428,11 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         kind = criterion if isinstance(criterion, type) else type(criterion)
         return issubclass(kind, NegativeLogLikelihood)
 
+    @property
+    def _log_std_limits(self) -> tuple[float, float]:
+        # Also those of a subclass.
+        return self.criterion.log_std_limits
+
     def _infer_output_size(self, y: Any) -> dict[str, int]:
         n_targets = super()._infer_output_size(y)["n_outputs"]
         return {"n_outputs": n_targets * (1 + self._gives_errors)}
@@ -436,7 +443,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
             self.log_target_ = self._which_are_logs()
         flat = y.reshape(len(y), -1)
         unknown = np.isnan(flat).all(axis=0)
-        if unknown.any():
+        # A batch of partial_fit may know nothing of a target.
+        if reset and unknown.any():
             raise ValueError(
                 f"All values of y are NaN for the targets {np.flatnonzero(unknown)}. "
                 "Leave these targets out."
@@ -485,7 +493,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         X, rows = super()._attach(X, rows, weight)
         std = np.nan_to_num(y_std[rows]).reshape(len(rows), -1)
-        return {**X, _TARGET_STD: std.astype(np.float32)}, y[rows]
+        return {**X, _TARGET_STD: std}, y[rows]
 
     def _transform_target(self, y: torch.Tensor) -> torch.Tensor:
         is_log = torch.from_numpy(self.log_target_).to(y.device)
@@ -551,6 +559,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
             if std is not None:
                 # This part of the difference is not the network's.
                 off = (off - target[:, mean.shape[1] :].square()).clamp(min=0)
+            log_std = log_std.clamp(*self._log_std_limits)
             scales.append((off.sqrt() / log_std.exp()).cpu().numpy())
         scale = np.concatenate(scales)
         n_known = np.isfinite(scale).sum(axis=0)
@@ -563,6 +572,22 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
                     for of_target, part in zip(scale.T, parts, strict=True)
                 ]
             )
+            if std is not None:
+                self._keep_errors()
+
+    def _keep_errors(self) -> None:
+        """Keep the network's errors where ``y_std`` leaves none to be seen."""
+        unseen = np.flatnonzero(self.std_scale_ == 0)
+        if unseen.size:
+            warnings.warn(
+                "y_std is as large as the differences between predictions and the "
+                f"validation samples, so that the error bars of the targets {unseen} "
+                "could not be scaled: they are too small. Check y_std.",
+                UserWarning,
+                stacklevel=2,
+            )
+        # Nor do these differences show that errors are smaller than the network says.
+        self.std_scale_ = np.maximum(self.std_scale_, 1.0)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict the targets.
@@ -624,7 +649,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
                 UserWarning,
                 stacklevel=2,
             )
-        std = np.exp(output[:, n_targets:].astype(np.float64))
+        log_std = output[:, n_targets:].astype(np.float64)
+        std = np.exp(log_std.clip(*self._log_std_limits))
         std *= self.__dict__.get("std_scale_", 1.0)
         std *= self.__dict__.get("target_scale_", 1.0)
         std = np.where(self.log_target_, std * y.reshape(std.shape), std)
@@ -645,18 +671,37 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         Returns
         -------
         r2 : float
-            The mean over the targets; 1 for perfect predictions, 0 for those of the
-            mean of y.
+            The mean over the targets of which y has two values or more; 1 for perfect
+            predictions, 0 for those of the mean of y.
+
+        Raises
+        ------
+        ValueError
+            If y has another number of targets than in ``fit``, or no target has two
+            values.
         """
         y = np.asarray(check_target(self, y), dtype=np.float64)
         missing = np.isnan(y)
         if not missing.any():
             return super().score(X, y, sample_weight)
-        found = self.predict(X).reshape(len(y), -1)
+        found = self.predict(X)
         weight = None if sample_weight is None else plain_array(sample_weight)
+        check_consistent_length(y, found, weight)
+        y, found = y.reshape(len(y), -1), found.reshape(len(found), -1)
+        if y.shape != found.shape:
+            raise ValueError(
+                f"y has {y.shape[1]} targets, but {type(self).__name__} was fitted on "
+                f"{found.shape[1]}."
+            )
         scores = []
-        for true, predicted in zip(y.reshape(len(y), -1).T, found.T, strict=True):
+        for true, predicted in zip(y.T, found.T, strict=True):
             known = ~np.isnan(true)
-            w = None if weight is None else weight[known]
-            scores.append(r2_score(true[known], predicted[known], sample_weight=w))
+            if known.sum() > 1:
+                w = None if weight is None else weight[known]
+                scores.append(r2_score(true[known], predicted[known], sample_weight=w))
+        if not scores:
+            raise ValueError(
+                "No target has two known values in y, which R² needs: give more rows "
+                "whose targets are not NaN."
+            )
         return float(np.mean(scores))

@@ -12,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from numpy.typing import ArrayLike
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.isotonic import isotonic_regression
 
 from skastro.inspection._class_activation_map import (
@@ -19,7 +20,12 @@ from skastro.inspection._class_activation_map import (
     encode_target,
     find_classifier,
 )
-from skastro.inspection._display import DisplayMixin, check_wavelength, spectral_axis
+from skastro.inspection._display import (
+    DisplayMixin,
+    check_wavelength,
+    prediction_steps,
+    spectral_axis,
+)
 from skastro.inspection._thumbnails import channels_first
 from skastro.simulation import SPECTRAL_LINES, SpectralLine, lines_of
 from skastro.utils import plain_array
@@ -198,8 +204,10 @@ class ActivationMapDisplay(DisplayMixin):
             unit = 255 if seen.dtype == np.uint8 else 1
             X = np.moveaxis(images, 1, -1).astype(np.float32) / unit
         else:
-            given = plain_array(X, any_unit=True)
-            X = given if given.shape[-1] == maps.shape[1] else seen
+            # Pixels of the network are those that were given, unless a step moves them.
+            steps = prediction_steps(estimator)[:-1]
+            keep = all(isinstance(step, OneToOneFeatureMixin) for step in steps)
+            X = plain_array(X, any_unit=True) if keep else seen
             X = X[:, 0] if X.ndim == 3 else X
             wavelength = check_wavelength(wavelength, maps.shape[1:])
         marks = None

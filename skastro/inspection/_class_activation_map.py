@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from skastro.base import BaseClassifier
-from skastro.inspection._display import prediction_steps
+from skastro.inspection._display import prediction_steps, samples_for
 from skastro.networks.layers import global_average
 from skastro.utils import (
     as_lazy,
@@ -170,7 +170,7 @@ def find_classifier(estimator: Any, X: Any, caller: str) -> tuple[BaseClassifier
             message += " Give its best_estimator_."
         raise TypeError(message)
     net.check_is_fitted()
-    X = plain_samples(X)
+    X = samples_for(estimator, X)
     for step in prediction_steps(estimator)[:-1]:
         X = step.transform(X)
     return net, as_lazy(X) if is_lazy(X) else plain_samples(X)

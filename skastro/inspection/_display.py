@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
-from skastro.utils import in_unit
+from skastro.utils import in_unit, knows_samples, plain_samples
 
 
 class DisplayMixin:
@@ -154,6 +154,11 @@ def prediction_steps(estimator: Any) -> list[Any]:
         if step not in (None, "passthrough") and not hasattr(step, "fit_resample")
         for inner in prediction_steps(step)
     ]
+
+
+def samples_for(estimator: Any, X: Any) -> Any:
+    """Return samples as an array, unless the estimator takes them as they are."""
+    return X if knows_samples(estimator) else plain_samples(X)
 
 
 def check_wavelength(

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skastro.inspection._display import DisplayMixin, prediction_steps
+from skastro.inspection._display import DisplayMixin, prediction_steps, samples_for
 from skastro.inspection._thumbnails import Thumbnails, read_samples
 from skastro.utils import check_number, plain_array, plain_samples, plain_values
 
@@ -208,7 +208,7 @@ class LatentSpaceDisplay(DisplayMixin):
                https://arxiv.org/abs/1802.03426
         """
         encoder, last = split_latent(estimator, cls.__name__)
-        latent = np.asarray(encoder.transform(plain_samples(X)))
+        latent = np.asarray(encoder.transform(samples_for(encoder, X)))
         noise_label = None
         if labels is None and last is not None and is_clustering(last):
             labels, noise_label = cluster_labels(last, latent), NOISE

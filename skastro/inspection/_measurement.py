@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skastro.inspection._display import DisplayMixin, prediction_steps
-from skastro.utils import check_finite, plain_array, plain_samples
+from skastro.inspection._display import DisplayMixin, prediction_steps, samples_for
+from skastro.utils import check_finite, plain_array
 
 # The standard deviation of normally distributed values over their median absolute
 # value, and how many of them hold nine tenths of the values.
@@ -143,7 +143,7 @@ class MeasurementDisplay(DisplayMixin):
         """
         # Pipelines hand options of predict on only where routing allows it.
         *transformers, regressor = prediction_steps(estimator)
-        X, std = plain_samples(X), None
+        X, std = samples_for(estimator, X), None
         for transformer in transformers:
             X = transformer.transform(X)
         takes_std = "return_std" in inspect.signature(regressor.predict).parameters

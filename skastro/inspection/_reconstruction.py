@@ -13,6 +13,7 @@ from skastro.inspection._display import (
     DisplayMixin,
     check_wavelength,
     prediction_steps,
+    samples_for,
     spectral_axis,
 )
 from skastro.inspection._embeddings import layout_of, split_latent
@@ -325,12 +326,12 @@ class ReconstructionDisplay(DisplayMixin):
 
 def _reconstruct(estimator: Any, X: Any) -> tuple[Any, Any]:
     """Return samples, in the input space of the step that reconstructs, and results."""
-    X, steps = plain_samples(X), prediction_steps(estimator)
+    X, steps = samples_for(estimator, X), prediction_steps(estimator)
     able = [number for number, step in enumerate(steps) if hasattr(step, "reconstruct")]
     if able:
         for step in steps[: able[-1]]:
             X = step.transform(X)
-        return X, steps[able[-1]].reconstruct(X)
+        return plain_samples(X), steps[able[-1]].reconstruct(X)
     steps = prediction_steps(split_latent(estimator, "ReconstructionDisplay")[0])
     first = len(steps)
     while first > 0 and hasattr(steps[first - 1], "inverse_transform"):
@@ -349,4 +350,4 @@ def _reconstruct(estimator: Any, X: Any) -> tuple[Any, Any]:
         restored = step.transform(restored)
     for step in reversed(steps[first:]):
         restored = step.inverse_transform(restored)
-    return X, restored
+    return plain_samples(X), restored

@@ -77,6 +77,7 @@ def collect_spectra(
         own_medium = [spectrum.medium for spectrum in spectra]
         frames = frames.union(*map(_known_frames, spectra))
     else:
+        _refuse_wavelengths(X)
         flux, own, own_medium = X, None, None
     if own is not None and wavelength is not None:
         raise ValueError(
@@ -153,6 +154,28 @@ def _is_spectrum(item: Any) -> bool:
     return _holds_wavelengths(item)
 
 
+def _refuse_wavelengths(X: Any) -> None:
+    """Refuse wavelengths that would be taken for a spectrum or a channel."""
+    is_one = isinstance(X, tuple)
+    pair = X if is_one else X[0] if isinstance(X, list) and X else None
+    if not (isinstance(pair, tuple | list) and len(pair) in (2, 3)):
+        return
+    if any(np.ndim(part) != 1 for part in pair):
+        return
+    try:
+        check_wavelength(pair[0])
+    except (ValueError, TypeError):
+        return
+    raise ValueError(
+        "X begins with wavelengths. "
+        + (
+            "Give a single spectrum as a list, [(wavelength, flux)]."
+            if is_one
+            else "Give each spectrum as a tuple, [(wavelength, flux), ...]."
+        )
+    )
+
+
 def _is_per_spectrum(wavelength: Any) -> bool:
     """Whether wavelengths are those of each spectrum rather than one grid."""
     if isinstance(wavelength, list | tuple):
@@ -174,9 +197,12 @@ def _unpack(item: Any, name: str) -> _Spectrum:
         flux, wavelength, mask = item.flux, item.spectral_axis, item.mask
         # Standard deviations and variances are positive for good pixels, too.
         ivar = getattr(item.uncertainty, "array", None)
-        if getattr(item, "spectral_axis_index", None) not in (None, flux.ndim - 1):
+        axis = getattr(item, "spectral_axis_index", None)
+        # specutils says 0 of collections of vectors, though each has its wavelengths.
+        is_last = axis in (None, flux.ndim - 1) or wavelength.ndim == flux.ndim
+        if not is_last:
             raise ValueError(
-                f"{name} has its spectral axis at {item.spectral_axis_index}, but the "
+                f"{name} has its spectral axis at {axis}, but the "
                 "last one is needed; build it with move_spectral_axis='last'."
             )
     else:
@@ -228,6 +254,13 @@ def _in_flux_unit(spectrum: _Spectrum, unit: Any, name: str) -> Any:
 
 def check_grid(wavelength: Any, name: str) -> np.ndarray:
     """Return wavelengths in Angstrom, or refuse them with the name of the spectrum."""
+    unit = unit_of(wavelength) or units.Angstrom
+    if unit.physical_type not in ("length", "dimensionless"):
+        raise ValueError(
+            f"{name} is in {unit}, which is no unit of wavelengths. Convert it by "
+            "wavelength.to('Angstrom', equivalencies=astropy.units.spectral()), and "
+            "reverse it, and the flux with it, if it descends then."
+        )
     try:
         return check_wavelength(wavelength)
     except (ValueError, TypeError) as error:

@@ -990,7 +990,14 @@ class RebinSpectra(  # type: ignore[call-arg]
             constructed = [self.wavelength, self.new_wavelength]
             if self.new_wavelength is not None and not any(map(unit_of, constructed)):
                 check_grid(self.new_wavelength, "new_wavelength")
-            wavelength = block.wavelength * units.Angstrom.to(self.wavelength_unit_)
+            unit = self.wavelength_unit_
+            if not units.Angstrom.is_equivalent(unit):
+                raise ValueError(
+                    f"The grid of RebinSpectra is in {unit}, which is no unit of "
+                    "wavelengths, so that it takes only spectra on the grid of the "
+                    "parameter wavelength. Give this grid in wavelengths."
+                )
+            wavelength = block.wavelength * units.Angstrom.to(unit)
         elif self.wavelength is None:
             return np.arange(n_pixels, dtype=np.float64)
         else:
@@ -1044,7 +1051,14 @@ class RebinSpectra(  # type: ignore[call-arg]
     def _matrix(self, centers: np.ndarray) -> csr_array:
         """Compute the matrix that rebins to the new grid."""
         self._check_overlap(centers)
-        return pixel_matrix(centers, self._new_edges)
+        matrix = pixel_matrix(centers, self._new_edges)
+        if not matrix.nnz:
+            raise ValueError(
+                f"The pixels of the input, from {centers[0]:g} to {centers[-1]:g}, "
+                "cover no new pixel by half: leave these spectra out, or give a "
+                "finer new_wavelength."
+            )
+        return matrix
 
     def _check_overlap(self, centers: np.ndarray) -> None:
         """Refuse wavelengths that do not overlap the new grid."""
@@ -1080,7 +1094,7 @@ class RebinSpectra(  # type: ignore[call-arg]
             if transformer._plan is None or not np.isnan(self.fill_value):
                 continue
             covered = np.flatnonzero(np.diff(transformer._plan[1].indptr))
-            ends = covered[[0, -1]] if covered.size else np.array([0, -1])
+            ends = covered[[0, -1]]
             ranges.append(ends)
             if ends[0] > 0 or ends[1] < self.new_wavelength_.size - 1:
                 n_short += len(block.flux)

@@ -2,15 +2,12 @@
 """The loss of networks that predict a number and its error."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from skastro.utils import check_option
-
-# Natural logarithms of the smallest and the largest error, in units of the targets'
-# standard deviation.
-_LIMITS = (-7.0, 5.0)
 
 
 class NegativeLogLikelihood(torch.nn.Module):
@@ -27,6 +24,12 @@ class NegativeLogLikelihood(torch.nn.Module):
     reduction : {"mean", "sum", "none"}, default="mean"
         What is done with the losses of a batch: their mean or sum over all known
         targets, or one loss for each target.
+
+    Attributes
+    ----------
+    log_std_limits : tuple of float
+        Natural logarithms of the smallest and the largest error, in units of the
+        targets' standard deviation. Outputs beyond them stand for these.
 
     Raises
     ------
@@ -48,6 +51,8 @@ class NegativeLogLikelihood(torch.nn.Module):
     >>> loss(output, torch.tensor([[1.0], [3.0]])).tolist()
     [[0.9189...], [2.9189...]]
     """
+
+    log_std_limits: ClassVar[tuple[float, float]] = (-7.0, 5.0)
 
     def __init__(self, distribution: str = "laplace", reduction: str = "mean") -> None:
         super().__init__()
@@ -74,12 +79,16 @@ class NegativeLogLikelihood(torch.nn.Module):
         """
         n_targets = output.shape[1] // 2
         mean, log_std = output.split(n_targets, dim=1)
-        log_std = log_std.clamp(*_LIMITS)
+        log_std = log_std.clamp(*self.log_std_limits)
+        measured = None
         if target.shape[1] > n_targets:
             target, measured = target.split(n_targets, dim=1)
-            # Errors of the network and of the measurement are independent.
-            log_std = 0.5 * torch.logaddexp(2 * log_std, 2 * measured.log())
         known = ~target.isnan()
+        if measured is not None:
+            # Errors of the network and of the measurement are independent. NaN has no
+            # place where the target is unknown: its gradient would be NaN, too.
+            variance = 2 * torch.where(known, measured, 0.0).log()
+            log_std = 0.5 * torch.logaddexp(2 * log_std, variance)
         off = torch.where(known, target - mean, 0.0) * (-log_std).exp()
         if self.distribution == "laplace":
             loss = math.sqrt(2) * off.abs() + log_std + 0.5 * math.log(2)

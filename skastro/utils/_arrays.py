@@ -121,6 +121,26 @@ def plain_samples(X: Any, name: str = "X", *, any_unit: bool = False) -> Any:
     return X if stays or is_lazy(X) else plain_array(X, name, any_unit=any_unit)
 
 
+def knows_samples(estimator: Any) -> bool:
+    """Whether what sees X first is skastro's, which knows masks, and lists of samples.
+
+    These may be of several lengths, such as spectra with their wavelengths. In a
+    pipeline samplers see X in ``fit`` only, and the step behind them in ``predict``.
+    """
+    steps = getattr(estimator, "steps", None)
+    if steps is None:
+        classes = type(estimator).__mro__
+        return any(cls.__module__.startswith("skastro.") for cls in classes)
+    for _, step in steps:
+        if step in (None, "passthrough"):
+            continue
+        if not knows_samples(step):
+            return False
+        if not hasattr(step, "fit_resample"):
+            return True
+    return False
+
+
 def fill_masks(X: Any, name: str = "X") -> Any:
     """Convert what is masked, or a list of such, to a plain array with NaN."""
     items = X if isinstance(X, list | tuple) else [X]
@@ -242,6 +262,13 @@ def _in_memory(X: Any, name: str) -> Any:
 
 def _without_unit(X: np.ndarray, name: str, any_unit: bool) -> np.ndarray:
     """Take the unit off a Quantity or a column, or refuse it."""
+    is_masked = isinstance(X, np.ma.MaskedArray)
+    if is_masked and hasattr(type(X), "unit") and not hasattr(X, "unit"):
+        raise ValueError(
+            f"{name} was joined by a function of NumPy that drops the masks of columns "
+            "of a table, so that unknown values would count as numbers. Take the "
+            "function of the same name in numpy.ma, such as numpy.ma.column_stack."
+        )
     unit = getattr(X, "unit", None)
     if unit is None:
         return X
@@ -339,7 +366,8 @@ def _refuse_dtype(X: np.ndarray, name: str) -> None:
     if X.dtype.kind == "V":
         raise TypeError(
             f"{name} must hold numbers, but is a table with the columns "
-            f"{X.dtype.names}. Give one of the columns."
+            f"{X.dtype.names}. Give one of the columns, or several as numbers by "
+            "numpy.ma.column_stack."
         )
     what = "dates" if X.dtype.kind in "mM" else "text"
     raise TypeError(

@@ -285,6 +285,54 @@ def test_ecsv(tmp_path):
     assert spectrum.flux_unit == units.Jy
 
 
+def write_table(path, kind, columns):
+    table = Table(columns)
+    for name in table.colnames:
+        if name.startswith("WAVE"):
+            table[name].unit = "Angstrom"
+    if kind == "fits":
+        table.write(path, format="fits")
+    elif kind == "ecsv":
+        table.write(path, format="ascii.ecsv")
+    else:
+        table.write(path, format="ascii.commented_header")
+
+
+@pytest.mark.parametrize("kind", ["fits", "ecsv", "text"])
+@pytest.mark.parametrize(
+    "names", [("FLUX", "FLAM"), ("WAVE_AIR", "WAVE_VAC"), ("ERROR", "SIGMA")]
+)
+def test_several_columns_of_one_kind_are_refused(tmp_path, kind, names):
+    columns = {"WAVE": ROWS[:, 0], "FLUX": ROWS[:, 1]}
+    if "WAVE_AIR" in names:
+        del columns["WAVE"]
+    columns |= {name: ROWS[:, 0] + i for i, name in enumerate(names)}
+    write_table(tmp_path / "a", kind, columns)
+    message = f"several columns may be the [a-z]*: {names[0]} and {names[1]}"
+    with pytest.raises(ValueError, match=message):
+        read_spectrum(tmp_path / "a")
+
+
+@pytest.mark.parametrize("kind", ["fits", "ecsv", "text"])
+def test_names_of_columns_tell_medium_and_errors(tmp_path, kind):
+    columns = {"WAVE_AIR": ROWS[:, 0], "FLUX": ROWS[:, 1]}
+    # A column sigma beside an inverse variance is another width.
+    columns |= {"IVAR": np.full(len(ROWS), 4.0), "SIGMA": np.full(len(ROWS), 9.0)}
+    write_table(tmp_path / "a", kind, columns)
+    spectrum = read_spectrum(tmp_path / "a")
+    assert spectrum.medium == "air"
+    np.testing.assert_allclose(spectrum.ivar, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("card", "medium"), [(True, "vacuum"), ("VAC", "vacuum"), ("F", "air"), ("?", None)]
+)
+def test_medium_by_the_card(tmp_path, card, medium):
+    cards = {"CRVAL1": 4000.0, "CDELT1": 5.0, "CUNIT1": "Angstrom", "VACUUM": card}
+    write_vector(tmp_path / "a.fits", **cards)
+    assert read_spectrum(tmp_path / "a.fits").medium == medium
+
+
 def write_vector(path, *others, **cards):
     flux = np.arange(1.0, 31.0)
     hdu = fits.PrimaryHDU(flux, fits.Header({"CRPIX1": 1.0, **cards}))
@@ -336,6 +384,13 @@ def test_wavelengths_of_headers(tmp_path, cards, expected, medium):
         spectrum.flux, flux[:: -1 if "FREQ" in str(cards) else 1]
     )
     assert (spectrum.medium, spectrum.ivar) == (medium, None)
+
+
+def test_steps_of_headers_are_multiplied(tmp_path):
+    cards = {"CRVAL1": 4000.0, "CDELT1": 5.0, "PC1_1": 2.0, "CTYPE1": "WAVE"}
+    flux = write_vector(tmp_path / "a.fits", CUNIT1="Angstrom", **cards)
+    found = read_spectrum(tmp_path / "a.fits").wavelength
+    np.testing.assert_allclose(found, 4000 + 10 * np.arange(len(flux)))
 
 
 def test_image_without_calibration_is_refused(tmp_path):

@@ -85,6 +85,17 @@ def test_6dfgs_doppler_correction_leads_back_to_the_observed_wavelengths(survey_
     )
 
 
+def test_observed_wavelengths_of_6dfgs_are_those_at_the_telescope(data_dir):
+    path = next((data_dir / "survey_files").glob("6dfgs*"))
+    observed = read_spectrum(path, frame="topocentric")
+    assert (observed.frame, observed.doppler_redshift) == ("topocentric", 0)
+    row = fits.getdata(path)[3]
+    np.testing.assert_allclose(observed.wavelength, row, atol=0.01)
+    for frame in ("heliocentric", "barycentric"):
+        with pytest.raises(ValueError, match="does not hold the velocity"):
+            read_spectrum(path, frame=frame)
+
+
 def test_identifiers_are_those_of_the_surveys(survey_files):
     for path, spectrum in survey_files.items():
         if path.name.startswith("lamost"):
@@ -108,6 +119,14 @@ def test_one_object_in_two_containers_reads_the_same(survey_files):
 def test_full_file_gives_the_coadd_not_an_exposure(survey_files):
     path = next(path for path in survey_files if "full_exposures" in path.name)
     assert survey_files[path].flux.size == len(fits.getdata(path, "COADD")) == 3834
+
+
+def test_full_file_in_another_order_gives_the_coadd(survey_files, tmp_path):
+    path = next(path for path in survey_files if "full_exposures" in path.name)
+    with fits.open(path) as hdul:
+        fits.HDUList([hdul[0], *reversed(hdul[1:])]).writeto(tmp_path / "other.fits")
+    spectrum = read_spectrum(tmp_path / "other.fits")
+    np.testing.assert_array_equal(spectrum.wavelength, survey_files[path].wavelength)
 
 
 @pytest.fixture(scope="module")

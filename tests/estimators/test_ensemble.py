@@ -14,7 +14,14 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny_estimators import make_tiny
 
-from skastro import EnsembleClassifier, Pipeline, SpectrumClassifier, StandardizeSpectra
+from skastro import (
+    EnsembleClassifier,
+    Pipeline,
+    RebinSpectra,
+    RejectingClassifier,
+    SpectrumClassifier,
+    StandardizeSpectra,
+)
 
 tiny = partial(make_tiny, SpectrumClassifier, max_epochs=4, random_state=None)
 
@@ -99,6 +106,20 @@ def test_agrees_with_soft_voting_over_the_same_seeds(spectra):
         clf.predict_proba(X), voting.predict_proba(X), rtol=1e-5, atol=1e-7
     )
     np.testing.assert_array_equal(clf.predict(X), voting.predict(X))
+
+
+@pytest.mark.parametrize("cls", [EnsembleClassifier, RejectingClassifier])
+def test_spectra_on_several_grids(cls):
+    grid = np.linspace(4000, 5000, 40)
+    flux = np.random.default_rng(0).normal(1, 0.1, size=(30, 40))
+    y = np.arange(30) % 2
+    spectra = [(grid[i % 3 :], row[i % 3 :]) for i, row in enumerate(flux)]
+    rebin = RebinSpectra(new_wavelength=np.linspace(4100, 4900, 20))
+    clf = SpectrumClassifier("mlp", max_epochs=1, verbose=0, random_state=0)
+    settings = {"n_estimators": 2} if cls is EnsembleClassifier else {"cv": 3}
+    meta = cls(Pipeline([rebin, clf]), **settings).fit(spectra, y)
+    assert meta.predict_proba(spectra).shape == (30, 2)
+    assert meta.predict(spectra).shape == (30,)
 
 
 def test_parameters_of_fit_are_routed(spectra):

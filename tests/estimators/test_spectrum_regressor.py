@@ -10,7 +10,9 @@ from astropy.table import Table
 from scipy.ndimage import uniform_filter1d
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
+from skorch.dataset import Dataset
 from skorch.helper import predefined_split
+from torch.utils.data import Subset
 
 from skastro import Pipeline, RebinSpectra, SpectrumRegressor
 from skastro.datasets import read_spectra
@@ -43,6 +45,11 @@ def small(**settings):
         }
         | settings
     )
+
+
+def first_half_for_validation(dataset, y=None):
+    half = len(dataset) // 2
+    return Subset(dataset, range(half, len(dataset))), Subset(dataset, range(half))
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +186,75 @@ def test_measurement_errors_are_checked(data, y_std, message):
         small().fit(data[0], data[1][:, 0], y_std=y_std)
 
 
+def test_logarithms_with_measurement_errors_may_be_unknown(data):
+    X, y = data[0][:60], data[1][:60] * [5000, 1]
+    y[::3, 0] = np.nan
+    reg = small(log_target=[True, False], max_epochs=2, calibrate=False)
+    assert np.isfinite(reg.fit(X, y, y_std=0.1 * np.abs(y)).predict(X)).all()
+
+
+@pytest.mark.parametrize("scale", [1e-50, 1e46])
+def test_measurement_errors_in_any_unit(data, scale):
+    X, y = data[0][:40], data[1][:40, 0]
+    settings = {"max_epochs": 2, "train_split": 0.3}
+    here = small(**settings).fit(X, y, y_std=np.full(40, 0.2))
+    there = small(**settings).fit(X, scale * y, y_std=np.full(40, 0.2 * scale))
+    np.testing.assert_allclose(there.predict(X) / scale, here.predict(X), rtol=1e-4)
+    np.testing.assert_allclose(there.std_scale_, here.std_scale_, rtol=1e-4)
+
+
+def test_measurement_errors_that_are_too_large_leave_error_bars(data):
+    X, y = data[0], data[1][:, 0]
+    with pytest.warns(UserWarning, match="y_std is as large as the differences"):
+        reg = small(max_epochs=5).fit(X, y, y_std=np.full(len(y), 1.0))
+    assert (reg.predict(X, return_std=True)[1] > 0).all()
+
+
+def test_error_bars_stay_within_those_of_the_loss(data):
+    X, y = data
+    reg = small(max_epochs=1).fit(X, y)
+    level, scale = reg.target_scale_ * reg.std_scale_, np.exp([-7.0, 5.0])
+    for sign in (0, 1):
+        with torch.no_grad():
+            [*reg.module_.modules()][-1].bias[2:] = 2000.0 * sign - 1000
+        std = reg.predict(X[:3], return_std=True)[1]
+        np.testing.assert_allclose(std, [level * scale[sign]] * 3)
+
+
+@pytest.mark.parametrize("case", ["validation", "weight"])
+def test_targets_that_no_training_sample_knows_are_refused(data, case):
+    X, y = data[0][:40], data[1][:40].copy()
+    y[20:, 1] = np.nan
+    split, weight = None, None
+    if case == "weight":
+        weight = np.repeat([0.0, 1.0], 20)
+    else:
+        split = first_half_for_validation
+    reg = small(max_epochs=1, train_split=split)
+    with pytest.raises(ValueError, match=r"No training sample has .* targets \[1\]"):
+        reg.fit(X, y, sample_weight=weight)
+
+
+def test_a_later_batch_may_know_nothing_of_a_target(data):
+    X, y = data[0][:20], data[1][:20].copy()
+    reg = small().partial_fit(X, y)
+    y[:, 1] = np.nan
+    assert np.isfinite(reg.partial_fit(X, y).predict(X)).all()
+
+
+def test_scores_of_targets_that_are_hardly_known(data, fitted):
+    X, y = data[0][250:], data[1][250:].copy()
+    y[1:, 1] = np.nan
+    expected = r2_score(y[:, 0], fitted.predict(X)[:, 0])
+    assert fitted.score(X, y) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="No target has two known values"):
+        fitted.score(X[:1], y[:1] * [np.nan, 1])
+    with pytest.raises(ValueError, match=r"y has 1 targets, but .* was fitted on 2"):
+        fitted.score(X, y[:, 1])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        fitted.score(X, y, np.ones(len(y) + 1))
+
+
 def test_logarithms_of_some_targets(data):
     X, depth = data
     y = np.column_stack([depth[:, 0], 10 ** (4 * depth[:, 1])])
@@ -213,6 +289,14 @@ def test_logarithms_are_checked(data, log_target, message):
         small(log_target=log_target).fit(data[0], y)
 
 
+def test_logarithms_of_data_sets_are_checked(data):
+    y = data[1][:40].astype("float32")
+    y[5, 1] = -1
+    reg = small(log_target=True, max_epochs=1, train_split=None)
+    with pytest.raises(ValueError, match="Targets such as -1 cannot be transformed"):
+        reg.fit(Dataset(data[0][:40].astype("float32"), y), None)
+
+
 def test_error_bars_without_validation_are_announced(data):
     reg = small(train_split=None, max_epochs=2).fit(data[0], data[1])
     with pytest.warns(UserWarning, match="those of the training samples"):
@@ -244,6 +328,12 @@ def test_continuum_is_a_running_mean_taken_twice(data):
     expected = (expected - expected.mean(axis=0)) / expected.std(axis=0)
     inner = reg.module_input(X)[:, 0, 10:-10].cpu().numpy()
     np.testing.assert_allclose(inner, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e37])
+def test_flux_of_any_size(data, fitted, scale):
+    found = fitted.predict(scale * data[0][:3])
+    np.testing.assert_allclose(found, fitted.predict(data[0][:3]), atol=1e-4)
 
 
 def test_search_and_pipeline(data):

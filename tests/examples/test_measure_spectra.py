@@ -65,7 +65,9 @@ def test_a_folder_on_another_grid(job, tmp_path, capsys):
     table["feh"][:20] = np.nan
     # The order and the number of rows differ from those of the spectra.
     table[::-1][:150].write(tmp_path / "parameters.ecsv")
-    names = Table({"id": stars.id, "vacuum": np.arange(160) > 0})
+    names = Table(
+        {"id": stars.id, "medium": np.where(np.arange(160) > 0, "vacuum", "air")}
+    )
     train, new = tmp_path / "train.fits", tmp_path / "new.fits"
     for path, rows in ((train, slice(1, None)), (new, slice(0, 12))):
         flux = stars.flux[rows]

@@ -153,6 +153,29 @@ def test_spectra_as_the_network_reads_them_where_the_grid_changes(spectra):
         ActivationMapDisplay.from_estimator(pipe, spectra[:1], wavelength=WAVELENGTH)
 
 
+def test_spectra_on_another_grid_are_drawn_as_the_network_reads_them(spectra):
+    new = np.linspace(4200, 8700, 300)
+    pipe = Pipeline([RebinSpectra(new_wavelength=new), SpectrumClassifier("resnet10")])
+    pipe.set_params(
+        spectrumclassifier__module__width=4,
+        spectrumclassifier__max_epochs=1,
+        spectrumclassifier__verbose=0,
+    )
+    given = [(WAVELENGTH[i:], row[i:]) for i, row in enumerate(spectra)]
+    pipe.fit(given, [0, 1] * 3)
+    display = ActivationMapDisplay.from_estimator(pipe, given[:2], wavelength=new)
+    (line,) = display.ax_.collections
+    middles = np.array([segment[1] for segment in line.get_segments()])
+    np.testing.assert_allclose(middles[:, 1], pipe[0].transform(given[:1])[0])
+    same = ActivationMapDisplay.from_estimator(
+        pipe, {"flux": spectra[:2], "wavelength": WAVELENGTH}, wavelength=new
+    )
+    expected = pipe[0].transform([(WAVELENGTH, row) for row in spectra[:2]])
+    np.testing.assert_allclose(same.X, expected)
+    plt.close(display.figure_)
+    plt.close(same.figure_)
+
+
 @pytest.mark.parametrize("n_channels", [1, 3, 5])
 def test_images(n_channels):
     rng = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 from torch.nn import MSELoss
 
-from skastro import SpectrumRegressor, make_pipeline
+from skastro import RebinSpectra, SpectrumRegressor, make_pipeline
 from skastro.inspection import MeasurementDisplay
 
 
@@ -88,6 +88,19 @@ def test_error_bars_of_pipelines(routing):
     np.testing.assert_allclose(display.std[:, 0], expected[1])
     plain = MeasurementDisplay.from_estimator(LinearRegression().fit(X, y), X, y)
     assert plain.std is None
+
+
+def test_spectra_on_several_grids():
+    grid = np.linspace(4000, 5000, 40)
+    flux = np.random.default_rng(0).normal(1, 0.1, size=(30, 40))
+    spectra = [(grid[i % 3 :], row[i % 3 :]) for i, row in enumerate(flux)]
+    rebin = RebinSpectra(new_wavelength=np.linspace(4100, 4900, 20))
+    reg = SpectrumRegressor("mlp", max_epochs=1, verbose=0, calibrate=False)
+    pipe = make_pipeline(rebin, reg).fit(spectra, flux[:, 9])
+    with pytest.warns(UserWarning, match="error bars are those of the training"):
+        display = MeasurementDisplay.from_estimator(pipe, spectra, flux[:, 9])
+    np.testing.assert_allclose(display.y_pred[:, 0], pipe.predict(spectra))
+    plt.close(display.figure_)
 
 
 def test_networks_with_and_without_errors():

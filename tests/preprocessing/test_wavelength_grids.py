@@ -315,6 +315,42 @@ def test_spectral_objects(source, fitted):
         learned.transform([make(OTHER * units.AA, flux[0] * units.ct)])
 
 
+def test_collections_that_specutils_builds(fitted):
+    specutils = pytest.importorskip("specutils")
+    flux = on(OTHER, 2)
+    spectra = [
+        specutils.Spectrum(flux=row * units.Jy, spectral_axis=(OTHER + i) * units.AA)
+        for i, row in enumerate(flux)
+    ]
+    with warnings.catch_warnings():
+        # Of spectra without errors and masks.
+        warnings.simplefilter("ignore")
+        collection = specutils.SpectrumCollection.from_spectra(spectra)
+    expected = fitted.transform([(OTHER, flux[0]), (OTHER + 1, flux[1])])
+    assert_allclose(fitted.transform(collection), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [tuple, lambda pair: [list(pair)] * 2])
+def test_wavelengths_are_not_taken_for_spectra(make):
+    with pytest.raises(ValueError, match="X begins with wavelengths"):
+        RebinSpectra().fit(make((GRID, on(GRID, 1)[0])))
+
+
+def test_frequencies_are_refused_with_advice(fitted):
+    frequency = (OTHER * units.AA).to(units.Hz, units.spectral())[::-1]
+    with pytest.raises(ValueError, match=r"is in Hz.*equivalencies"):
+        fitted.transform([(frequency, on(OTHER, 1)[0])])
+    of_frequencies = RebinSpectra(frequency).fit(on(OTHER))
+    assert of_frequencies.transform(on(OTHER)).shape == (5, 171)
+    with pytest.raises(ValueError, match="The grid of RebinSpectra is in Hz"):
+        of_frequencies.transform(on(OTHER), wavelength=OTHER)
+
+
+def test_spectra_that_cover_no_pixel_are_refused(fitted):
+    with pytest.raises(ValueError, match="cover no new pixel by half"):
+        fitted.transform([(np.array([4500.0, 4500.5]), np.ones(2))])
+
+
 def test_what_readers_return(fitted):
     flux = on(OTHER, 3, np.float32)
     spectra = Bunch(
@@ -517,7 +553,7 @@ def test_gap_between_arms_stays_empty():
         (np.where(OTHER > 9000, np.nan, OTHER), "wavelengths are not finite"),
         (np.log10(OTHER), "must be in Angstrom, between 100"),
         (OTHER / 10, "have no unit and may be in Angstrom or in nanometers"),
-        (OTHER * units.s, "are not convertible|not convertible"),
+        (OTHER * units.s, "no unit of wavelengths"),
         (OTHER[1:], "X holds spectra of 171 pixels, but wavelength has 170 values"),
         (OTHER + 9000, "lies outside of the input, from 126"),
         ([OTHER, OTHER], "X holds 3 spectra, but wavelength has 2 grids"),

@@ -52,6 +52,15 @@ def test_unknown_targets_count_for_nothing(name):
     np.testing.assert_array_equal(output.grad[:, 3:] == 0, ~known)
 
 
+def test_unknown_errors_of_unknown_targets_have_no_gradient():
+    # The error of the logarithm of an unknown target is NaN, too.
+    target = torch.cat([TARGET, torch.full_like(TARGET, 0.5)], dim=1)
+    target[[0, 2], [1, 1]] = target[[0, 2], [4, 4]] = torch.nan
+    output = OUTPUT.clone().requires_grad_()
+    NegativeLogLikelihood()(output, target).backward()
+    assert output.grad.isfinite().all()
+
+
 def test_nothing_known_is_no_loss():
     loss = NegativeLogLikelihood()(OUTPUT, torch.full_like(TARGET, torch.nan))
     assert loss == 0

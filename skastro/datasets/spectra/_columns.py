@@ -9,7 +9,7 @@ else by name. JWST: https://jwst-pipeline.readthedocs.io, product ``x1d``.
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,7 +60,8 @@ _NAMES = {
     "variance": "variance var fluxvar fluxvariance",
 }
 _ROLE_OF_NAME = {name: role for role, names in _NAMES.items() for name in names.split()}
-_ERROR_ROLES = ("error", "ivar", "variance")
+# Names of errors may mean something else, such as the width of lines.
+_ERROR_ROLES = ("ivar", "variance", "error")
 _USUAL = ("wavelength", "flux", "error")
 _MOST_COLUMNS, _LEAST_ROWS = 5, 5
 _COMMENT = re.compile(r"^\s*[#%;!/]+\s*")
@@ -79,6 +80,21 @@ class _Column(NamedTuple):
 def role_of(name: str) -> str | None:
     """Tell what a column is by its name."""
     return _ROLE_OF_NAME.get(re.sub(r"[\s_\-.]", "", name.lower()))
+
+
+def _by_role(names: Iterable[str]) -> dict[str, str]:
+    """Name the column of each role, and refuse several of one role."""
+    found: dict[str, str] = {}
+    for name in names:
+        role = role_of(name)
+        if role in found:
+            raise ValueError(
+                f"several columns may be the {role}: {found[role]} and {name}; keep "
+                "one of them, or rename the others"
+            )
+        if role is not None:
+            found[role] = name
+    return found
 
 
 def from_columns(columns: Mapping[str, Any], header: Mapping[str, Any]) -> dict:
@@ -346,10 +362,13 @@ def _named_table(hdul: fits.HDUList) -> Any:
     found = []
     for hdu in hdul[1:]:
         if is_table(hdu):
-            columns = {role_of(name): name for name in column_names(hdu).values()}
-            if {"wavelength", "flux"} <= {*columns}:
-                unit = hdu.columns[columns["wavelength"]].unit
-                found += [hdu] * bool(text(unit))
+            roles = {name: role_of(name) for name in column_names(hdu).values()}
+            units_of = [
+                text(hdu.columns[name].unit)
+                for name, role in roles.items()
+                if role == "wavelength"
+            ]
+            found += [hdu] * (any(units_of) and "flux" in roles.values())
     return found[0] if len(found) == 1 else None
 
 
@@ -366,13 +385,12 @@ def _is_table(hdul: fits.HDUList) -> bool:
 def _read_table(hdul: fits.HDUList) -> dict:
     """Read a table by the names of its columns."""
     hdu, primary = _named_table(hdul), hdul[0].header
-    columns = {
-        role: _vector(hdu, name)
-        for name in column_names(hdu).values()
-        if (role := role_of(name)) is not None
-    }
+    names = _by_role(column_names(hdu).values())
+    columns = {role: _vector(hdu, name) for role, name in names.items()}
     header = fits.Header([*primary.cards, *hdu.header.cards])
-    return from_columns(columns, header) | {
+    spectrum = from_columns(columns, header)
+    spectrum["medium"] = spectrum["medium"] or _medium_of_name(names["wavelength"])
+    return spectrum | {
         "id": text(first(["OBJECT"], hdu.header, primary)),
         "header": header,
     }
@@ -388,10 +406,10 @@ def _is_ecsv(content: str) -> bool:
 def _read_ecsv(content: str) -> dict:
     """Read a table with units, whose metadata may state medium and frame."""
     table = Table.read(content.splitlines(), format="ascii.ecsv")
+    names = _by_role(table.colnames)
     columns = {
         role: table[name] if table[name].unit is None else table[name].quantity
-        for name in table.colnames
-        if (role := role_of(name)) is not None
+        for role, name in names.items()
     }
     if not ({"wavelength", "loglam"} & {*columns} and "flux" in columns):
         raise ValueError(
@@ -400,6 +418,8 @@ def _read_ecsv(content: str) -> dict:
         )
     meta = {str(key).upper(): value for key, value in table.meta.items()}
     spectrum = from_columns(columns, meta)
+    name = names.get("wavelength", "")
+    spectrum["medium"] = spectrum["medium"] or _medium_of_name(name)
     for field in ("medium", "frame"):
         spectrum[field] = text(meta.get(field.upper())).lower() or spectrum[field]
     return spectrum | {"id": text(first(["ID", "OBJECT", "NAME"], meta))}
@@ -505,11 +525,11 @@ def _named_columns(
             f"its columns are {', '.join(names)}; none of them is named flux"
         )
     found = {}
-    for index, role in enumerate(roles):
-        if role is not None and role not in roles[:index]:
-            unit = _FIRST_UNIT.search(words[index])
-            stated = unit[1].strip() if unit else ""
-            found[index] = role, parse_unit(stated) if stated else None
+    for role, name in _by_role(names).items():
+        index = names.index(name)
+        unit = _FIRST_UNIT.search(words[index])
+        stated = unit[1].strip() if unit else ""
+        found[index] = role, parse_unit(stated) if stated else None
     return found
 
 

@@ -61,7 +61,9 @@ def _stretch(spectrum: dict, now: str | None, frame: str | None) -> float:
             raise ValueError("its redshift is unknown, so that frame='rest' is, too")
         spectrum["doppler_redshift"] = redshift
         return 1 / (1 + redshift)
-    if now == "rest" and frame in _SOLAR_SYSTEM and spectrum["doppler_redshift"]:
+    # The observed wavelengths of 6dFGS are those at the telescope.
+    of_observed = ("topocentric",) if spectrum["survey"] == "6dFGS" else _SOLAR_SYSTEM
+    if now == "rest" and frame in of_observed and spectrum["doppler_redshift"]:
         factor = 1 + spectrum["doppler_redshift"]
         if np.isfinite(factor):
             spectrum["doppler_redshift"] = 0.0

@@ -26,6 +26,8 @@ _MOST_EXACT = 2**53
 # Values of SPECSYS, of which some files have only the first eight letters.
 _FRAMES = {"TOPOCENT": "topocentric", "HELIOCEN": "heliocentric"}
 _FRAMES |= {"BARYCENT": "barycentric", "SOURCE": "rest"}
+_MEDIA = dict.fromkeys(("TRUE", "T", "1", "VAC", "VACUUM"), "vacuum")
+_MEDIA |= dict.fromkeys(("FALSE", "F", "0", "AIR"), "air")
 _NO_CLASS = {"", "NON", "NONE", "NULL", "NA", "N/A", "UNKNOWN"}
 
 
@@ -153,6 +155,8 @@ def linear_wavelength(header: fits.Header, n_pixels: int) -> np.ndarray:
     """Wavelengths of a linear axis, or lg λ on one, by CRVAL1, CRPIX1 and CDELT1."""
     start = number(header.get("CRVAL1"))
     step = number(first(["CD1_1", "CDELT1"], header))
+    if "CD1_1" not in header:
+        step *= number(header.get("PC1_1", 1))
     reference = number(header.get("CRPIX1", 1))
     if not (np.isfinite([start, reference]).all() and step > 0):
         raise ValueError(
@@ -236,10 +240,7 @@ def inverse_variance(
 
 def medium_of(header: Mapping[str, Any], default: str | None = None) -> str | None:
     """Medium of the wavelengths by the card VACUUM, or the default."""
-    vacuum = header.get("VACUUM")
-    if vacuum is None:
-        return default
-    return "vacuum" if vacuum in (True, 1, "T") else "air"
+    return _MEDIA.get(text(header.get("VACUUM")).upper(), default)
 
 
 def frame_of(header: Mapping[str, Any], default: str | None = None) -> str | None:

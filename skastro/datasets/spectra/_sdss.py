@@ -189,9 +189,12 @@ def _read_spspec(hdul: fits.HDUList) -> dict:
 
 
 def _coadd_tables(hdul: fits.HDUList) -> Iterator[fits.BinTableHDU]:
-    """Find the tables of spectra; those of single exposures follow the first."""
+    """Find the tables of spectra, the coadd first, then those of single exposures.
+
+    HDUs may have no names; the coadd is the first one then.
+    """
     needed = {"FLUX", "IVAR", "LOGLAM"}
-    for hdu in hdul[1:]:
+    for hdu in sorted(hdul[1:], key=lambda hdu: hdu.name != "COADD"):
         arm = hdu.name.startswith("COADD_")
         if is_table(hdu) and not arm and needed <= {*column_names(hdu)}:
             yield hdu

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What estimators of spectra share: the normalization of their flux."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,31 +34,34 @@ class SpectrumInput(NeuralNet):
 
     Parameters
     ----------
-    normalization : {"robust", "continuum", "training"} or None, default="robust"
+    normalization : {"robust", "mean", "continuum", "training", None}, default="robust"
         What spectra are brought to before the network and `augment` see them, so that
         the unit of the flux does not matter. ``"robust"``: each spectrum, and each of
         its channels, to median 0 and a median absolute deviation that stands for a
         standard deviation of 1, limited to 8 standard deviations, as by
-        ``StandardizeSpectra(robust=True, clip=8)``. ``"continuum"``: each spectrum
-        divided by its continuum, a running mean, taken twice, over a fifteenth of its
-        length, and then each pixel as with ``"training"``, so that lines count, and
-        neither dust nor the calibration of the flux. ``"training"``: each pixel to mean
-        0 and standard deviation 1 by what the training spectra have, so that the level
-        of a spectrum counts; rows of fewer than 100 numbers always. None: nothing. A
-        module that takes no sizes gets X as it is.
+        ``StandardizeSpectra(robust=True, clip=8)``. ``"mean"``: each spectrum divided
+        by the mean of its absolute flux, and then each pixel as with ``"training"``, so
+        that lines and colors count. ``"continuum"``: likewise, but divided by its
+        continuum, a running mean, taken twice, over a fifteenth of its length, so that
+        neither dust nor the calibration of the flux counts. ``"training"``: each pixel
+        to mean 0 and standard deviation 1 by what the training spectra have, so that
+        the level of a spectrum counts; rows of fewer than 100 numbers always. None:
+        nothing. A module that takes no sizes gets X as it is.
 
     Attributes
     ----------
-    normalization_ : {"robust", "continuum", "training"} or None
+    normalization_ : {"robust", "mean", "continuum", "training"} or None
         What was done in ``fit``.
     pixel_mean_, pixel_scale_ : ndarray of shape (n_channels * n_pixels,)
-        What is taken from each pixel, and what the rest is divided by; only with
-        ``"continuum"`` and ``"training"``. Of many spectra, 4096 spread over all are
-        looked at.
+        What is taken from each pixel, and what the rest is divided by; not with
+        ``"robust"`` and None. Of many spectra, 4096 spread over all are looked at.
     """
 
     _spectrum_constraints: ClassVar[dict] = {
-        "normalization": [None, StrOptions({"robust", "continuum", "training"})],
+        "normalization": [
+            None,
+            StrOptions({"robust", "mean", "continuum", "training"}),
+        ],
     }
     _kept: ClassVar[tuple[str, ...]] = ("normalization",)
 
@@ -76,10 +80,10 @@ class SpectrumInput(NeuralNet):
             return X
         self._require_learned("pixel_mean_", "pixel_scale_")
         mean, scale = channel_constants(self.pixel_mean_, self.pixel_scale_, X.device)
-        if kind == "continuum":
-            X = _divide_by_continuum(X)
+        if kind in _DIVIDED:
+            X = _DIVIDED[kind](X)
         X = ((X.flatten(1) - mean.flatten()) / scale.flatten()).reshape(X.shape)
-        return X.clamp(-_LIMIT, _LIMIT) if kind == "continuum" else X
+        return X.clamp(-_LIMIT, _LIMIT) if kind in _DIVIDED else X
 
     def _check_saved_state(self, state: dict[str, Any]) -> None:
         super()._check_saved_state(state)
@@ -115,8 +119,8 @@ class SpectrumInput(NeuralNet):
             kind = None
         elif kind != "robust":
             X = np.concatenate(list(some_samples(dataset)))
-            if kind == "continuum":
-                X = _divide_by_continuum(torch.from_numpy(X).float()).numpy()
+            if kind in _DIVIDED:
+                X = _DIVIDED[kind](torch.from_numpy(X).float()).numpy()
             scaler = StandardScaler().fit(X.reshape(len(X), -1).astype(np.float64))
             self.pixel_mean_, self.pixel_scale_ = scaler.mean_, scaler.scale_
         self.normalization_ = kind
@@ -135,17 +139,30 @@ def _standardize(X: torch.Tensor) -> torch.Tensor:
     return (X / torch.where(scale > 0, scale, 1.0)).clamp(-_LIMIT, _LIMIT)
 
 
-def _divide_by_continuum(X: torch.Tensor) -> torch.Tensor:
-    """Divide spectra by their running mean, twice taken."""
+def _divide_by_mean(X: torch.Tensor) -> torch.Tensor:
+    """Divide spectra by the mean of their absolute flux."""
     for size_of in (torch.amax, torch.mean):
         # The sum of the largest numbers is no number.
         size = size_of(X.abs(), dim=-1, keepdim=True)
         X = X / torch.where(size > 0, size, 1.0)
+    return X
+
+
+def _divide_by_continuum(X: torch.Tensor) -> torch.Tensor:
+    """Divide spectra by their running mean, twice taken."""
+    X = _divide_by_mean(X)
     # Sums of many pixels need the digits; there is no float64 on Apple's devices.
     exact = X if X.device.type == "mps" else X.double()
     continuum = _running_mean(_running_mean(exact)).to(X.dtype)
     # Where there is hardly any flux, noise would become anything.
     return (X / continuum.clamp(min=_LEAST_CONTINUUM)).clamp(0, _MOST_FLUX)
+
+
+# What spectra are divided by before each pixel is scaled as in the training spectra.
+_DIVIDED: dict[str | None, Callable[[torch.Tensor], torch.Tensor]] = {
+    "mean": _divide_by_mean,
+    "continuum": _divide_by_continuum,
+}
 
 
 def _running_mean(X: torch.Tensor) -> torch.Tensor:

@@ -313,16 +313,29 @@ def test_modules_without_errors_are_refused(data):
 def test_level_and_slope_of_the_continuum_do_not_matter(data):
     X, y = data
     slope = 1 + 0.3 * (WAVELENGTH - 4500) / 1000
-    reg = small().fit(X, y)
-    other = small().fit(1e-17 * X * slope, y)
+    reg = small(normalization="continuum").fit(X, y)
+    other = small(normalization="continuum").fit(1e-17 * X * slope, y)
     found, std = reg.predict(X, return_std=True)
     moved = np.abs(other.predict(1e-17 * X * slope) - found)
     assert moved.mean() < 0.5 * std.mean()
 
 
+def test_mean_of_the_flux_does_not_matter_but_its_slope_does(data):
+    X, y = data
+    slope = 1 + 0.3 * (WAVELENGTH - 4500) / 1000
+    reg = small(normalization="mean", max_epochs=1, train_split=None).fit(X, y)
+    inner = reg.module_input(X)
+    torch.testing.assert_close(reg.module_input(1e-17 * X), inner, atol=1e-4, rtol=0)
+    assert (reg.module_input(X * slope) - inner).abs().mean() > 1
+    over_mean = X / np.abs(X).mean(axis=1, keepdims=True)
+    expected = (over_mean - over_mean.mean(axis=0)) / over_mean.std(axis=0)
+    np.testing.assert_allclose(inner[:, 0].cpu(), expected.clip(-8, 8), atol=1e-3)
+
+
 def test_continuum_is_a_running_mean_taken_twice(data):
     X = 1 + np.random.default_rng(0).uniform(size=(30, 151))
-    reg = small(max_epochs=1, train_split=None, augment=None).fit(X, X[:, 0])
+    options = {"normalization": "continuum", "train_split": None, "augment": None}
+    reg = small(max_epochs=1, **options).fit(X, X[:, 0])
     mean = uniform_filter1d(uniform_filter1d(X, 11), 11)
     expected = (X / mean)[:, 10:-10]
     expected = (expected - expected.mean(axis=0)) / expected.std(axis=0)

@@ -80,6 +80,9 @@ def test_equals_float64_everywhere(kind, ndim, dtype):
         ((1, 8), (3, 32), (8, 8), (16, 16), (32, 64), (64, 32)),
         range(2),
     ):
+        # Autoencoders refuse kernels of one pixel.
+        if kernel_size == 1 and kind != "plain":
+            continue
         if size < 20 or ndim == 1 or n_channels[0] < 32:
             check(kind, ndim, kernel_size, stride, size, n_channels, dtype, seed)
 

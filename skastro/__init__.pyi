@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from .estimators import EnsembleClassifier as EnsembleClassifier
+from .estimators import EnsembleRegressor as EnsembleRegressor
 from .estimators import GalaxyClassifier as GalaxyClassifier
 from .estimators import GalaxyRegressor as GalaxyRegressor
 from .estimators import RejectingClassifier as RejectingClassifier

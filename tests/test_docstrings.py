@@ -140,6 +140,7 @@ ALIKE = [
         | {"image_shape", "normalization", "stretch", "scale_target"}
         | {"channel_sky_, channel_softening_"},
     ),
+    (["EnsembleClassifier", "EnsembleRegressor"], {"estimator"}),
     (
         ["EnsembleClassifier", "RejectingClassifier"],
         {"estimator", "n_jobs", "classes_"},

@@ -394,6 +394,7 @@ DATA = {
     "SEVIRegressor": (COUNTS, np.array([0.0, 1.0, 0.0, 1.0])),
     "BaseRegressor": (SPECTRA, NUMBERS),
     "SpectrumRegressor": (SPECTRA, NUMBERS),
+    "EnsembleRegressor": (SPECTRA, NUMBERS),
     "CropPadImages": (IMAGES, LABELS),
 }
 # Bytes are numbers from 0 to 1 to networks of images.
@@ -474,7 +475,8 @@ def case_of(cls: type[BaseEstimator]) -> tuple[BaseEstimator, np.ndarray, np.nda
         steps = [skastro.MinMaxSpectra(), LogisticRegression()]
         return cls(steps), SPECTRA, LABELS
     if "estimator" in inspect.signature(cls).parameters:
-        settings["estimator"] = case_of(skastro.SpectrumClassifier)[0]
+        kind = "Regressor" if "Regressor" in cls.__name__ else "Classifier"
+        settings["estimator"] = case_of(getattr(skastro, f"Spectrum{kind}"))[0]
     return make_tiny(cls, **settings), *DATA.get(name, (SPECTRA, LABELS))
 
 

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_consistent_length
 from skorch import NeuralNetRegressor
 from skorch.utils import to_tensor
 from typing_extensions import override
@@ -15,7 +16,7 @@ from typing_extensions import override
 from skastro.base._net import BaseNet, spread_rows
 from skastro.base._validation import check_target
 from skastro.training import SAMPLE_WEIGHT, find_source
-from skastro.utils import score_plain
+from skastro.utils import check_weights, plain_array, score_plain
 
 # Of a data set without arrays so many targets are read, spread over all.
 _N_READ = 4096
@@ -312,3 +313,31 @@ def _constants(
         return tuple(
             torch.tensor(values, dtype=dtype, device=device) for values in (mean, scale)
         )
+
+
+def score_known(found: np.ndarray, y: Any, sample_weight: Any = None) -> float:
+    """Average the coefficients of determination, R², over targets that are not NaN.
+
+    >>> score_known(np.array([1.0, 2.0, 5.0]), [1.0, 2.0, np.nan])
+    1.0
+    """
+    y = plain_array(y, "y").astype(np.float64)
+    weight = None if sample_weight is None else check_weights(sample_weight)
+    check_consistent_length(y, found, weight)
+    y, found = y.reshape(len(y), -1), found.reshape(len(found), -1)
+    if y.shape != found.shape:
+        raise ValueError(
+            f"y has {y.shape[1]} targets, but the predictions {found.shape[1]}, as "
+            "there were in fit."
+        )
+    missing, scores = np.isnan(y), []
+    for true, predicted, known in zip(y.T, found.T, ~missing.T, strict=True):
+        if known.sum() > 1 or not missing.any():
+            w = None if weight is None else weight[known]
+            scores.append(r2_score(true[known], predicted[known], sample_weight=w))
+    if not scores:
+        raise ValueError(
+            "No target has two known values in y, which R² needs: give more rows whose "
+            "targets are not NaN."
+        )
+    return float(np.mean(scores))

@@ -2,12 +2,17 @@
 """The estimators: one file a subject."""
 
 from skastro.estimators.galaxy import GalaxyClassifier, GalaxyRegressor
-from skastro.estimators.meta import EnsembleClassifier, RejectingClassifier
+from skastro.estimators.meta import (
+    EnsembleClassifier,
+    EnsembleRegressor,
+    RejectingClassifier,
+)
 from skastro.estimators.spectrum import SpectrumClassifier, SpectrumRegressor
 from skastro.estimators.vae import VAETransformer
 
 __all__ = [
     "EnsembleClassifier",
+    "EnsembleRegressor",
     "GalaxyClassifier",
     "GalaxyRegressor",
     "RejectingClassifier",

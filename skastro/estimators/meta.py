@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Classifiers around another estimator: an ensemble, and one that may reject."""
+"""Estimators around another one: ensembles, and a classifier that may reject."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,7 +7,13 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    RegressorMixin,
+    clone,
+)
 from sklearn.model_selection import StratifiedGroupKFold, check_cv
 from sklearn.utils import Tags, check_random_state, column_or_1d, get_tags
 from sklearn.utils.metadata_routing import (
@@ -30,6 +36,7 @@ from skastro._compat import (
     raise_for_params,
     safe_indexing,
 )
+from skastro.base._regressor import score_known
 from skastro.utils import (
     check_weights,
     inherit_parameters,
@@ -42,13 +49,11 @@ from skastro.utils import (
 _METHODS = {"probability": "predict_proba", "score_samples": "score_samples"}
 
 
-class MetaClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Classifiers that show what the estimator inside has learned of the data.
+class MetaEstimator(MetaEstimatorMixin, BaseEstimator):
+    """Estimators that show what the one inside has learned of the data.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels of the classes, sorted; the columns of ``predict_proba``.
     n_features_in_ : int
         Length of the second axis of X in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -58,11 +63,6 @@ class MetaClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def _fitted(self) -> Any:
         """Give a fitted estimator of those inside; AttributeError before ``fit``."""
         return self.estimator_
-
-    @property
-    def classes_(self) -> np.ndarray:
-        """Labels of the classes, sorted; the columns of ``predict_proba``."""
-        return self._fitted().classes_
 
     @property
     def n_features_in_(self) -> int:
@@ -79,6 +79,41 @@ class MetaClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if params.get("sample_weight") is not None:
             params = params | {"sample_weight": check_weights(params["sample_weight"])}
         return process_routing(self, "fit", **params)
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Say that parameters of ``fit`` go to that of the estimator inside.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            The routing.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        return MetadataRouter(owner=self).add(
+            estimator=self.estimator, method_mapping=mapping
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        """Take the input that the estimator inside takes."""
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
+        return tags
+
+
+class MetaClassifier(ClassifierMixin, MetaEstimator):
+    """Classifiers that show what the estimator inside has learned of the data.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels of the classes, sorted; the columns of ``predict_proba``.
+    """
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Labels of the classes, sorted; the columns of ``predict_proba``."""
+        return self._fitted().classes_
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy of the predictions.
@@ -99,43 +134,21 @@ class MetaClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         return score_plain(super().score, X, plain_labels(y), sample_weight)
 
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Say that parameters of ``fit`` go to that of the estimator inside.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            The routing.
-        """
-        mapping = MethodMapping().add(caller="fit", callee="fit")
-        return MetadataRouter(owner=self).add(
-            estimator=self.estimator, method_mapping=mapping
-        )
-
     def __sklearn_tags__(self) -> Tags:
-        """Take the input that the estimator inside takes."""
+        """Take the input that the estimator inside takes, with one label a sample."""
         tags = super().__sklearn_tags__()
+        tags.target_tags = replace(tags.target_tags, multi_output=False)
         inner = get_tags(self.estimator)
-        tags.input_tags = inner.input_tags
-        tags.target_tags = replace(inner.target_tags, multi_output=False)
         if inner.classifier_tags is not None:
             tags.classifier_tags = replace(inner.classifier_tags, multi_label=False)
         return tags
 
 
-@inherit_parameters
-class EnsembleClassifier(MetaClassifier):
-    """Average the probabilities of networks that differ by their seeds.
-
-    All members are fitted on all samples. Where networks that began with other weights,
-    and set other samples aside for validation, disagree, the answer depends on chance
-    more than on the data: such a deep ensemble [1]_ is more accurate than its members,
-    and the spread of their probabilities is an error bar.
+class Ensemble(MetaEstimator):
+    """Copies of an estimator that differ by their seeds.
 
     Parameters
     ----------
-    estimator : estimator
-        A classifier that draws random numbers, or a pipeline that ends in one.
     n_estimators : int, default=5
         How many members to fit.
     random_state : int, RandomState instance or None, default=None
@@ -149,6 +162,103 @@ class EnsembleClassifier(MetaClassifier):
     ----------
     estimators_ : list of estimators
         The fitted members.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "n_jobs": [None, Integral],
+    }
+
+    def __init__(
+        self,
+        estimator: BaseEstimator,
+        n_estimators: int = 5,
+        *,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def _fitted(self) -> Any:
+        return self.estimators_[0]
+
+    def _plain_target(self, y: Any) -> Any:
+        """Convert targets for the members."""
+        return y
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any, **params: Any) -> Self:
+        """Fit all members.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The labels of a classifier, or the targets of a regressor.
+        **params : dict
+            Parameters for the members' ``fit``, with metadata routing enabled.
+
+        Returns
+        -------
+        self : object
+            The fitted ensemble.
+        """
+        raise_for_params(params, self, None)
+        routed = self._routed(params).estimator.fit
+        X, y = _plain(X, self.estimator), self._plain_target(y)
+        generator = check_random_state(self.random_state)
+        members = [
+            _seeded(clone(self.estimator), generator) for _ in range(self.n_estimators)
+        ]
+        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
+            delayed(member.fit)(X, y, **routed) for member in members
+        )
+        return self
+
+    def _ask_all(self, method: str, X: Any, **options: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = _plain(X, self.estimator)
+        return np.stack(
+            [getattr(member, method)(X, **options) for member in self.estimators_]
+        )
+
+    @available_if(
+        estimator_has("score_samples", delegates=("estimators_", "estimator"))
+    )
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Say how alike samples are to the training set: the members' mean.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            The higher, the more alike.
+        """
+        return self._ask_all("score_samples", X).mean(axis=0)
+
+
+@inherit_parameters
+class EnsembleClassifier(Ensemble, MetaClassifier):
+    """Average the probabilities of networks that differ by their seeds.
+
+    All members are fitted on all samples. Where networks that began with other weights,
+    and set other samples aside for validation, disagree, the answer depends on chance
+    more than on the data: such a deep ensemble [1]_ is more accurate than its members,
+    and the spread of their probabilities is an error bar.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A classifier that draws random numbers, or a pipeline that ends in one.
 
     See Also
     --------
@@ -174,62 +284,12 @@ class EnsembleClassifier(MetaClassifier):
     """
 
     _parameter_constraints: ClassVar[dict] = {
+        **Ensemble._parameter_constraints,
         "estimator": [HasMethods(["fit", "predict_proba"])],
-        "n_estimators": [Interval(Integral, 1, None, closed="left")],
-        "random_state": ["random_state"],
-        "n_jobs": [None, Integral],
     }
 
-    def __init__(
-        self,
-        estimator: BaseEstimator,
-        n_estimators: int = 5,
-        *,
-        random_state: int | np.random.RandomState | None = None,
-        n_jobs: int | None = None,
-    ) -> None:
-        self.estimator = estimator
-        self.n_estimators = n_estimators
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-
-    def _fitted(self) -> Any:
-        return self.estimators_[0]
-
-    @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, **params: Any) -> Self:
-        """Fit all members.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-            The input.
-        y : array-like of shape (n_samples,)
-            The labels.
-        **params : dict
-            Parameters for the members' ``fit``, with metadata routing enabled.
-
-        Returns
-        -------
-        self : object
-            The fitted classifier.
-        """
-        raise_for_params(params, self, None)
-        routed = self._routed(params).estimator.fit
-        X, y = _plain(X, self.estimator), column_or_1d(plain_labels(y), warn=True)
-        generator = check_random_state(self.random_state)
-        members = [
-            _seeded(clone(self.estimator), generator) for _ in range(self.n_estimators)
-        ]
-        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(member.fit)(X, y, **routed) for member in members
-        )
-        return self
-
-    def _ask_all(self, method: str, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        X = _plain(X, self.estimator)
-        return np.stack([getattr(member, method)(X) for member in self.estimators_])
+    def _plain_target(self, y: Any) -> np.ndarray:
+        return column_or_1d(plain_labels(y), warn=True)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict class probabilities: the members' mean.
@@ -277,11 +337,77 @@ class EnsembleClassifier(MetaClassifier):
         codes = self.predict_proba(X).argmax(axis=1)
         return self.classes_[codes]
 
-    @available_if(
-        estimator_has("score_samples", delegates=("estimators_", "estimator"))
-    )
-    def score_samples(self, X: Any) -> np.ndarray:
-        """Say how alike samples are to the training set: the members' mean.
+
+@inherit_parameters
+class EnsembleRegressor(RegressorMixin, Ensemble):
+    """Average the predictions of networks that differ by their seeds.
+
+    All members are fitted on all samples. The mean of networks that began with other
+    weights is more accurate than each of them [1]_, most of all where there are few
+    training samples.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A regressor that draws random numbers, or a pipeline that ends in one.
+
+    See Also
+    --------
+    sklearn.ensemble.VotingRegressor : Average regressors of several kinds.
+    sklearn.ensemble.BaggingRegressor : Fit each member on samples of its own.
+
+    References
+    ----------
+    .. [1] Lakshminarayanan, B., Pritzel, A. & Blundell, C. (2017). "Simple and scalable
+           predictive uncertainty estimation using deep ensembles". NeurIPS.
+           https://arxiv.org/abs/1612.01474
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skastro import EnsembleRegressor, SpectrumRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(100, 120))
+    >>> y = X[:, :5].sum(axis=1)
+    >>> reg = SpectrumRegressor("mlp", max_epochs=2, verbose=0)
+    >>> reg = EnsembleRegressor(reg, n_estimators=3, random_state=0).fit(X, y)
+    >>> found, std = reg.predict(X, return_std=True)
+    >>> found.shape, std.shape
+    ((100,), (100,))
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **Ensemble._parameter_constraints,
+        "estimator": [HasMethods(["fit", "predict"])],
+    }
+
+    def predict(
+        self, X: Any, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict the targets: the members' mean.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input.
+        return_std : bool, default=False
+            Return error bars, too, of members whose ``predict`` takes `return_std`.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The predictions.
+        std : ndarray of the shape of y
+            The root mean square of the members' error bars; only with `return_std`.
+            Errors of members that are calibrated contain their disagreement.
+        """
+        if not return_std:
+            return self._ask_all("predict", X).mean(axis=0)
+        both = self._ask_all("predict", X, return_std=True)
+        return both[:, 0].mean(axis=0), np.sqrt(np.square(both[:, 1]).mean(axis=0))
+
+    def predict_std(self, X: Any) -> np.ndarray:
+        """Tell by how much the members disagree.
 
         Parameters
         ----------
@@ -290,10 +416,29 @@ class EnsembleClassifier(MetaClassifier):
 
         Returns
         -------
-        score : ndarray of shape (n_samples,)
-            The higher, the more alike.
+        std : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Standard deviation of the members' predictions.
         """
-        return self._ask_all("score_samples", X).mean(axis=0)
+        return self._ask_all("predict", X).std(axis=0)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the coefficient of determination, R², of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            The input.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The true targets; those that are NaN are left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        r2 : float
+            The mean over the targets of which y has two values or more.
+        """
+        return score_known(self.predict(X), y, sample_weight)
 
 
 def _seeded(estimator: Any, generator: np.random.RandomState) -> Any:

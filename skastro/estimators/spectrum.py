@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.metrics import r2_score
-from sklearn.utils import check_consistent_length
 from skorch.dataset import Dataset
 from skorch.utils import to_tensor
 from typing_extensions import override
 
 from skastro.base import BaseClassifier, BaseRegressor
+from skastro.base._regressor import score_known
 from skastro.base._validation import check_target
 from skastro.estimators._spectra import SpectrumInput
 from skastro.training import (
@@ -391,7 +390,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         *,
         criterion: type = NegativeLogLikelihood,
         optimizer: type = torch.optim.AdamW,
-        lr: float = 3e-3,
+        lr: float = 1e-3,
         max_epochs: int = 60,
         batch_size: int = 16,
         schedule: str | Callable[[float], float] | None = "cosine",
@@ -401,7 +400,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         log_target: bool | Sequence[bool] = False,
         calibrate: bool = True,
         augment: str | Callable | None = "noise",
-        normalization: str | None = "continuum",
+        normalization: str | None = "mean",
         precision: str = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -680,28 +679,5 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
             If y has another number of targets than in ``fit``, or no target has two
             values.
         """
-        y = np.asarray(check_target(self, y), dtype=np.float64)
-        missing = np.isnan(y)
-        if not missing.any():
-            return super().score(X, y, sample_weight)
-        found = self.predict(X)
-        weight = None if sample_weight is None else plain_array(sample_weight)
-        check_consistent_length(y, found, weight)
-        y, found = y.reshape(len(y), -1), found.reshape(len(found), -1)
-        if y.shape != found.shape:
-            raise ValueError(
-                f"y has {y.shape[1]} targets, but {type(self).__name__} was fitted on "
-                f"{found.shape[1]}."
-            )
-        scores = []
-        for true, predicted in zip(y.T, found.T, strict=True):
-            known = ~np.isnan(true)
-            if known.sum() > 1:
-                w = None if weight is None else weight[known]
-                scores.append(r2_score(true[known], predicted[known], sample_weight=w))
-        if not scores:
-            raise ValueError(
-                "No target has two known values in y, which R² needs: give more rows "
-                "whose targets are not NaN."
-            )
-        return float(np.mean(scores))
+        y = check_target(self, y)
+        return score_known(self.predict(X), y, sample_weight)

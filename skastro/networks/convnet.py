@@ -35,7 +35,7 @@ class ConvNet(nn.Module):
         Outputs: classes, or numbers to regress.
     input_size : int
         Pixels of a spectrum.
-    widths : sequence of int, default=(16, 32, 32, 64, 64)
+    widths : sequence of int, default=(16, 32, 32, 64, 64, 64)
         Feature maps of each convolution, which halves the number of pixels.
     kernel_size : int, default=7
         Pixels of each kernel; odd.
@@ -74,7 +74,7 @@ class ConvNet(nn.Module):
         n_outputs: int,
         input_size: int,
         *,
-        widths: Sequence[int] = (16, 32, 32, 64, 64),
+        widths: Sequence[int] = (16, 32, 32, 64, 64, 64),
         kernel_size: int = 7,
         hidden: int = 128,
         dropout: float = 0.0,

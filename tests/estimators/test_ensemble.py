@@ -10,16 +10,19 @@ from sklearn import config_context
 from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.metrics import r2_score
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny_estimators import make_tiny
 
 from skastro import (
     EnsembleClassifier,
+    EnsembleRegressor,
     Pipeline,
     RebinSpectra,
     RejectingClassifier,
     SpectrumClassifier,
+    SpectrumRegressor,
     StandardizeSpectra,
 )
 
@@ -29,6 +32,7 @@ tiny = partial(make_tiny, SpectrumClassifier, max_epochs=4, random_state=None)
 @parametrize_with_checks(
     [
         EnsembleClassifier(DecisionTreeClassifier(max_features=1), random_state=0),
+        EnsembleRegressor(DecisionTreeRegressor(max_features=1), random_state=0),
     ]
 )
 def test_sklearn_contract(estimator, check):
@@ -140,3 +144,37 @@ def test_unfitted_and_bad_parameters(spectra):
         clf.fit(*spectra)
     assert not hasattr(clf, "score_samples")
     assert not hasattr(clf, "n_features_in_")
+
+
+def test_regressors_average_numbers_and_error_bars():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 30)).astype(np.float32)
+    y = np.column_stack([X[:, :5].sum(axis=1), 1000 + 50 * X[:, 10:15].sum(axis=1)])
+    y[::7, 1] = np.nan
+    member = make_tiny(SpectrumRegressor, max_epochs=10, random_state=None)
+    reg = EnsembleRegressor(member, 3, random_state=0).fit(X, y)
+    both = np.stack([m.predict(X, return_std=True) for m in reg.estimators_])
+    found, std = reg.predict(X, return_std=True)
+    np.testing.assert_array_equal(found, both[:, 0].mean(axis=0))
+    np.testing.assert_allclose(std**2, (both[:, 1] ** 2).mean(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(reg.predict(X), found)
+    np.testing.assert_array_equal(reg.predict_std(X), both[:, 0].std(axis=0))
+    assert (reg.predict_std(X) > 0).all()
+    known = ~np.isnan(y)
+    scores = [r2_score(y[k, i], found[k, i]) for i, k in enumerate(known.T)]
+    assert reg.score(X, y) == pytest.approx(np.mean(scores))
+    assert reg.score(X, y) > max(m.score(X, y) for m in reg.estimators_) - 0.02
+    again = EnsembleRegressor(member, 3, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(again.predict(X), found)
+    scores = np.stack([m.score_samples(X) for m in reg.estimators_])
+    np.testing.assert_array_equal(reg.score_samples(X), scores.mean(axis=0))
+
+
+def test_regressors_without_error_bars():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    reg = EnsembleRegressor(DecisionTreeRegressor(), 2, random_state=0)
+    reg.fit(X, X[:, 0])
+    with pytest.raises(TypeError, match="return_std"):
+        reg.predict(X, return_std=True)
+    with pytest.raises(ValueError, match="y has 2 targets, but"):
+        reg.score(X, X[:, :2])

@@ -8,7 +8,7 @@ import inspect
 from typing import Any
 
 from sklearn.base import BaseEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 import skastro
 
@@ -19,6 +19,11 @@ NETWORK = {"lr": 1e-2, "random_state": 0, "verbose": 0, "device": "cpu"}
 SETTINGS = {
     "EnsembleClassifier": {
         "estimator": LogisticRegression(),
+        "n_estimators": 2,
+        "random_state": 0,
+    },
+    "EnsembleRegressor": {
+        "estimator": Ridge(),
         "n_estimators": 2,
         "random_state": 0,
     },

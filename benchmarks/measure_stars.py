@@ -2,7 +2,7 @@
 """Temperatures, gravities and metallicities of real stars, by a network and a baseline.
 
 Four jobs: ``lamost`` keeps a quarter of the stars with parameters apart; ``miles``
-cross-validates the library in five folds; ``transfer`` trains on LAMOST and measures
+cross-validates the library, with half the pixels, in five folds; ``transfer`` trains on LAMOST and measures
 MILES, another grid, resolution and medium, without training on it; ``unlike`` trains on
 800 stars, with half the pixels, and scores how alike to them other spectra are::
 
@@ -10,9 +10,10 @@ MILES, another grid, resolution and medium, without training on it; ``unlike`` t
 
 The scatter is 1.4826 times the median absolute difference, for the temperature of stars
 below a limit; "covered" is the part within 1.645 error bars, and "rank" Spearman's rank
-correlation of error bars with absolute differences. The baseline is support vectors on
-principal components of the flux over its continuum. Its settings are searched for by
-cross-validation among the training stars.
+correlation of error bars with absolute differences. The ensemble averages five
+networks. The baseline is support vectors on principal components of the flux over its
+mean or its continuum; its settings are searched for by cross-validation among the
+training stars.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from astropy import units
 from astropy.table import Table
 from scipy.ndimage import uniform_filter1d
 from scipy.stats import spearmanr
@@ -34,13 +36,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 
-from skastro import RebinSpectra, SpectrumRegressor
+from skastro import EnsembleRegressor, RebinSpectra, SpectrumRegressor
 from skastro.datasets import read_spectra
-from skastro.simulation import air_to_vacuum
 
 TARGETS = ("teff", "logg", "feh")
-# The longest wavelength that LAMOST and MILES share, in Angstrom.
-LONGEST = 7400.0
+# LAMOST and MILES share wavelengths up to 7400 Angstrom; beyond this one there are bands
+# of the air, which the library is corrected for.
+LONGEST = 6800.0
+# Full widths at half maximum. That of MILES is published (Falcon-Barroso et al. 2011,
+# https://doi.org/10.1051/0004-6361/201116842). Blurred to that of LAMOST, the mean of
+# spectra of MILES agrees best with that of stars of LAMOST with the same parameters.
+LAMOST_RESOLUTION, MILES_RESOLUTION = 3.5 * units.AA, 2.51 * units.AA
 
 
 def load_lamost(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,7 +65,7 @@ def load_lamost(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def load_miles(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return vacuum wavelengths, spectra and parameters of the library."""
+    """Return wavelengths in air, spectra and parameters of the library."""
     stars = read_spectra(folder / "miles.fits", verbose=0)
     y = np.column_stack(
         [
@@ -67,7 +73,12 @@ def load_miles(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             for name in TARGETS
         ]
     )
-    return air_to_vacuum(stars.wavelength), stars.flux, y
+    return stars.wavelength, stars.flux, y
+
+
+def over_mean(X: np.ndarray) -> np.ndarray:
+    """Divide spectra by their mean flux."""
+    return X / X.mean(axis=1, keepdims=True)
 
 
 def over_continuum(X: np.ndarray) -> np.ndarray:
@@ -77,34 +88,47 @@ def over_continuum(X: np.ndarray) -> np.ndarray:
     return np.clip(X / np.maximum(mean, 0.05 * X.mean(axis=1, keepdims=True)), 0, 3)
 
 
-def baseline(seed: int) -> GridSearchCV:
+def baseline(n_pixels: int, seed: int) -> GridSearchCV:
     """Make support vectors on principal components, with searched settings."""
     pipe = make_pipeline(
-        FunctionTransformer(over_continuum),
-        PCA(60, svd_solver="full"),
+        FunctionTransformer(over_mean),
         StandardScaler(),
+        PCA(60, svd_solver="full"),
         TransformedTargetRegressor(SVR(epsilon=0.02), transformer=StandardScaler()),
     )
     grid = {
-        "pca__n_components": [40, 60, 100],
-        "transformedtargetregressor__regressor__C": [1.0, 10.0, 100.0],
-        "transformedtargetregressor__regressor__gamma": [1e-3, 3e-3, 1e-2],
+        "functiontransformer__func": [over_mean, over_continuum],
+        "transformedtargetregressor__regressor__C": [10.0, 100.0],
+        # The sum of the variances of all pixels is their number.
+        "transformedtargetregressor__regressor__gamma": [
+            factor / n_pixels for factor in (0.1, 0.3, 1.0)
+        ],
     }
     folds = KFold(3, shuffle=True, random_state=seed)
     return GridSearchCV(pipe, grid, scoring="neg_median_absolute_error", cv=folds)
 
 
+def network(seed: int) -> SpectrumRegressor:
+    """Make the network, with its defaults."""
+    return SpectrumRegressor(
+        verbose=0, random_state=seed, log_target=[True, False, False]
+    )
+
+
 def measure(method: str, train: tuple, X: np.ndarray, seed: int) -> tuple:
     """Train on stars, and return predictions and error bars of others."""
-    if method == "network":
-        reg = SpectrumRegressor(
-            verbose=0, random_state=seed, log_target=[True, False, False]
-        )
+    if method != "baseline":
+        reg = network(seed)
+        if method == "ensemble":
+            reg = EnsembleRegressor(reg, n_estimators=5, random_state=seed)
         return reg.fit(*train).predict(X, return_std=True)
     found = []
-    for y in train[1].T:
+    for target, y in zip(TARGETS, train[1].T, strict=True):
         known = ~np.isnan(y)
-        found.append(baseline(seed).fit(train[0][known], y[known]).predict(X))
+        y = np.log(y[known]) if target == "teff" else y[known]
+        reg = baseline(X.shape[1], seed).fit(train[0][known], y)
+        found.append(reg.predict(X))
+    found[0] = np.exp(found[0])
     return np.column_stack(found), np.full((len(X), 3), np.nan)
 
 
@@ -128,10 +152,7 @@ def score_unlike(folder: Path, seed: int) -> None:
     others = read_spectra(folder / "spectra.fits", verbose=0)
     split = ShuffleSplit(1, train_size=800, random_state=seed).split(X)
     train, test = next(split)
-    reg = SpectrumRegressor(
-        verbose=0, random_state=seed, log_target=[True, False, False]
-    )
-    reg.fit(halve(X[train]), y[train])
+    reg = network(seed).fit(halve(X[train]), y[train])
     stars = X[test]
     step = round(100 / (wavelength[1] - wavelength[0]))
     spectra = {
@@ -177,7 +198,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("job", choices=["lamost", "miles", "transfer", "unlike"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--methods", nargs="+", default=["network", "baseline"])
+    parser.add_argument(
+        "--methods", nargs="+", default=["network", "ensemble", "baseline"]
+    )
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -199,18 +222,28 @@ def main() -> None:
                 found, std = measure(method, (X[train], y[train]), X[test], seed)
                 true, limit = y[test], 7000
             elif options.job == "miles":
-                true, limit = other_y, 8000
+                true, limit, halved = other_y, 8000, halve(other_X)
                 found, std = np.empty((2, *true.shape))
                 folds = KFold(5, shuffle=True, random_state=seed)
-                for train, test in folds.split(other_X):
-                    data = other_X[train], other_y[train]
-                    found[test], std[test] = measure(method, data, other_X[test], seed)
+                for train, test in folds.split(halved):
+                    data = halved[train], other_y[train]
+                    found[test], std[test] = measure(method, data, halved[test], seed)
             else:
                 common = wavelength < LONGEST
-                rebin = RebinSpectra(other_wavelength, wavelength[common])
+                rebin = RebinSpectra(
+                    wavelength,
+                    wavelength[common],
+                    medium="vacuum",
+                    resolution=LAMOST_RESOLUTION,
+                )
                 rows = (other_y[:, 0] > 4900) & (other_y[:, 0] < 7000)
-                data = X[:, common], y
-                here = rebin.fit_transform(other_X[rows])
+                data = rebin.fit_transform(X), y
+                here = rebin.transform(
+                    other_X[rows],
+                    wavelength=other_wavelength,
+                    medium="air",
+                    resolution=MILES_RESOLUTION,
+                )
                 found, std = measure(method, data, here, seed)
                 true, limit = other_y[rows], 7000
             seconds = time.process_time() - start

@@ -2,9 +2,10 @@
 """Temperatures, gravities and metallicities of real stars, by a network and a baseline.
 
 Four jobs: ``lamost`` keeps a quarter of the stars with parameters apart; ``miles``
-cross-validates the library, with half the pixels, in five folds; ``transfer`` trains on LAMOST and measures
-MILES, another grid, resolution and medium, without training on it; ``unlike`` trains on
-800 stars, with half the pixels, and scores how alike to them other spectra are::
+cross-validates the library, with half the pixels, in five folds; ``transfer`` trains on
+LAMOST and measures MILES, another grid, resolution and medium, without training on it;
+``unlike`` trains on 800 stars, with half the pixels, and scores how alike to them other
+spectra are::
 
     SKASTRO_DATA=... python -m benchmarks.measure_stars lamost --seeds 0 1 2
 
@@ -40,8 +41,8 @@ from skastro import EnsembleRegressor, RebinSpectra, SpectrumRegressor
 from skastro.datasets import read_spectra
 
 TARGETS = ("teff", "logg", "feh")
-# LAMOST and MILES share wavelengths up to 7400 Angstrom; beyond this one there are bands
-# of the air, which the library is corrected for.
+# LAMOST and MILES share wavelengths up to 7400 Angstrom; beyond this one the air
+# absorbs in bands, for which the library is corrected.
 LONGEST = 6800.0
 # Full widths at half maximum. That of MILES is published (Falcon-Barroso et al. 2011,
 # https://doi.org/10.1051/0004-6361/201116842). Blurred to that of LAMOST, the mean of

@@ -686,13 +686,14 @@ class RebinSpectra(  # type: ignore[call-arg]
     good pixels have equal weight. The variance of the new pixels is
     ``rebin_matrix(...).power(2) @ variance``, see :func:`skastro.utils.rebin_matrix`.
 
-    Where the resolution changes, the flux is convolved on its own pixels, before
-    rebinning, by a Gaussian at each wavelength, which ends at four standard deviations
-    and does not extend across gaps. Its FWHM is the square root of the difference of
-    the squares of the two FWHM; the width of the pixels is no part of these. At the
-    ends of the spectrum and of its arms it is normalized over the pixels that there
-    are. A pixel that `nan_policy` fills affects the new pixels that the Gaussian
-    reaches. The resolution in air and in vacuum is taken to be the same.
+    Spectra that are sharper than the new ones are convolved before rebinning, at each
+    wavelength by a Gaussian whose FWHM is the square root of the difference of the
+    squares of the two FWHM. The widths of the pixels are no part of these: a Gaussian
+    of less than 0.4 pixels in standard deviation, narrower than what rebinning adds
+    between other grids, is left out. A Gaussian ends four standard deviations from its
+    pixel, does not extend across gaps, and is normalized over the pixels that there
+    are. So far reaches a pixel that `nan_policy` fills. A resolving power is taken to
+    be the same in air and in vacuum.
 
     Plain numbers that are given with the spectra are in Å; those that could be in
     nanometers, and logarithms, are refused, as by the readers. :meth:`transform` works
@@ -746,8 +747,8 @@ class RebinSpectra(  # type: ignore[call-arg]
     >>> narrow = 0.5 ** ((wavelength - 4015) / 1.5) ** 2
     >>> wide = 3 / 5 * 0.5 ** ((wavelength - 4015) / 2.5) ** 2
     >>> rebin.fit_transform([narrow, wide], resolution=[3 * u.AA, 5 * u.AA]).round(3)
-    array([[0.017, 0.211, 0.549, 0.211],
-           [0.017, 0.211, 0.549, 0.211]])
+    array([[0.018, 0.237, 0.554, 0.237],
+           [0.018, 0.237, 0.554, 0.237]])
     """
 
     _any_unit = False

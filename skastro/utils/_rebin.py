@@ -109,6 +109,9 @@ def pixel_matrix(
         matrix = _normalize(matrix, matrix.sum(axis=1) >= 0.5 - _SLIVER)
     if sigma is None:
         return matrix
+    sigma = plain_array(sigma, "sigma", any_unit=True)
+    if not ((sigma >= 0) & np.isfinite(sigma)).all():
+        raise ValueError("sigma must be finite and not negative.")
     sigmas = np.split(np.broadcast_to(sigma, centers.shape), starts)
     new_edges = np.asarray(new_edges, dtype=np.float64)
     parts = [_spread(*arm, new_edges) for arm in zip(edges, sigmas, strict=True)]

@@ -149,6 +149,9 @@ def test_missing_pixels_spread_as_far_as_the_gaussian():
     assert_array_equal(np.isnan(pixel_matrix(grid, edges) @ flux).sum(), 1)
     plain, none = pixel_matrix(grid, edges), pixel_matrix(grid, edges, sigma=0 * sigma)
     assert_allclose(none.toarray(), plain.toarray(), atol=1e-9)
+    for wrong in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="sigma must be finite and not negative"):
+            pixel_matrix(grid, edges, sigma=wrong)
 
 
 # What is stated, and where

@@ -914,7 +914,11 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "utils.check_wavelength": {"values": GRID},
     "utils.check_weights": {"sample_weight": NUMBERS},
     "utils.in_unit": {"values": GRID, "unit": "Angstrom", "name": "wavelength"},
-    "utils.pixel_matrix": {"centers": GRID, "new_edges": GRID[::3].copy()},
+    "utils.pixel_matrix": {
+        "centers": GRID,
+        "new_edges": GRID[::3].copy(),
+        "sigma": np.linspace(1.0, 2.0, GRID.size) * np.diff(GRID)[0],
+    },
     "utils.plain_array": {"X": SPECTRA},
     "utils.rebin": {
         "flux": SPECTRA,

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Spectra on several wavelength grids, sorted into blocks that share one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from astropy import units
 
 from skastro._compat import safe_indexing
+from skastro.preprocessing._resolution import check_resolution
 from skastro.utils import (
     check_option,
     check_wavelength,
@@ -24,6 +25,7 @@ class SpectraBlock(NamedTuple):
     flux: Any
     wavelength: np.ndarray | None = None
     medium: str | None = None
+    resolution: Any = None
     rows: np.ndarray | None = None
 
 
@@ -39,14 +41,19 @@ class _Spectrum(NamedTuple):
     flux: Any
     wavelength: Any
     medium: Any = None
+    resolution: Any = None
     unit: Any = None
     frame: Any = None
 
 
 def collect_spectra(
-    X: Any, wavelength: Any = None, medium: Any = None, flux_unit: Any = None
+    X: Any,
+    wavelength: Any = None,
+    medium: Any = None,
+    resolution: Any = None,
+    flux_unit: Any = None,
 ) -> SpectraCollection:
-    """Sort spectra by their wavelengths, in Angstrom, and their medium.
+    """Sort spectra by their wavelengths, in Angstrom, their medium and resolution.
 
     The unit of their flux becomes `flux_unit`, or that of the first spectrum that has
     one.
@@ -62,7 +69,7 @@ def collect_spectra(
             )
         flux_unit = flux_unit or whole.unit
         flux = _in_flux_unit(whole, flux_unit, "X")
-        own, own_medium = whole.wavelength, whole.medium
+        own, own_states = whole.wavelength, (whole.medium, whole.resolution)
         frames = _known_frames(whole)
     elif isinstance(X, list | tuple) and X and _is_spectrum(X[0]):
         names = [f"X[{row}]" for row in range(len(X))]
@@ -74,36 +81,43 @@ def collect_spectra(
             for spectrum, name in zip(spectra, names, strict=True)
         ]
         own = [spectrum.wavelength for spectrum in spectra]
-        own_medium = [spectrum.medium for spectrum in spectra]
+        own_states = (
+            [spectrum.medium for spectrum in spectra],
+            [spectrum.resolution for spectrum in spectra],
+        )
         frames = frames.union(*map(_known_frames, spectra))
     else:
         _refuse_wavelengths(X)
-        flux, own, own_medium = X, None, None
+        flux, own, own_states = X, None, (None, None)
     if own is not None and wavelength is not None:
         raise ValueError(
             "X holds the wavelengths of its spectra, so wavelength= is one too many."
         )
     wavelength = own if wavelength is None else wavelength
-    medium = own_medium if medium is None else medium
+    medium, resolution = (
+        own_state if state is None else state
+        for own_state, state in zip(own_states, (medium, resolution), strict=True)
+    )
     if _is_per_spectrum(wavelength):
-        blocks = _sort_rows(flux, wavelength, medium)
+        blocks = _sort_rows(flux, wavelength, medium, resolution)
         return SpectraCollection(blocks, flux_unit, frames)
     grid = None if wavelength is None else check_grid(wavelength, "wavelength")
-    if np.ndim(medium) == 0:
-        blocks = [SpectraBlock(flux, grid, _check_medium(medium))]
-        return SpectraCollection(blocks, flux_unit, frames)
-    media = np.array(_check_media(medium, len(flux)), dtype=object)
+    if not _is_each(medium) and not _is_each(resolution):
+        state = _check_medium(medium), check_resolution(resolution)
+        return SpectraCollection([SpectraBlock(flux, grid, *state)], flux_unit, frames)
+    states = _check_states(medium, resolution, len(flux))
     flux = plain_samples(flux)
     blocks = []
-    for one in dict.fromkeys(media):
-        rows = np.flatnonzero(media == one)
-        all_rows = rows.size == media.size
-        part = flux if all_rows else safe_indexing(flux, rows)
-        blocks.append(SpectraBlock(part, grid, one, None if all_rows else rows))
+    for members in _group(states).values():
+        rows = None if len(members) == len(states) else np.array(members)
+        part = flux if rows is None else safe_indexing(flux, rows)
+        blocks.append(SpectraBlock(part, grid, *states[members[0]], rows))
     return SpectraCollection(blocks, flux_unit, frames)
 
 
-def _sort_rows(flux: Any, wavelength: Any, medium: Any) -> list[SpectraBlock]:
+def _sort_rows(
+    flux: Any, wavelength: Any, medium: Any, resolution: Any
+) -> list[SpectraBlock]:
     """Sort spectra that have wavelengths each."""
     if not isinstance(flux, list | tuple):
         flux = plain_array(flux)
@@ -112,12 +126,9 @@ def _sort_rows(flux: Any, wavelength: Any, medium: Any) -> list[SpectraBlock]:
             f"X holds {len(flux)} spectra, but wavelength has {len(wavelength)} grids: "
             "give one grid for all spectra, or one for each."
         )
-    media = _check_media(medium, len(flux))
-    groups: dict[tuple, list[int]] = {}
+    states = _check_states(medium, resolution, len(flux))
     rows, grids = [], []
-    for row, (values, grid, one) in enumerate(
-        zip(flux, wavelength, media, strict=True)
-    ):
+    for row, (values, grid) in enumerate(zip(flux, wavelength, strict=True)):
         name = f"X[{row}]"
         values, grid = plain_array(values, name), check_grid(grid, name)
         if values.shape != grid.shape:
@@ -127,16 +138,18 @@ def _sort_rows(flux: Any, wavelength: Any, medium: Any) -> list[SpectraBlock]:
             )
         rows.append(values)
         grids.append(grid)
-        groups.setdefault((grid.tobytes(), one), []).append(row)
+    groups = _group(
+        [(grid.tobytes(), *state) for grid, state in zip(grids, states, strict=True)]
+    )
     is_single = len(groups) == 1
     return [
         SpectraBlock(
             np.stack([rows[row] for row in members]),
             grids[members[0]],
-            one,
+            *states[members[0]],
             None if is_single else np.array(members),
         )
-        for (_, one), members in groups.items()
+        for members in groups.values()
     ]
 
 
@@ -185,11 +198,11 @@ def _is_per_spectrum(wavelength: Any) -> bool:
 
 def _unpack(item: Any, name: str) -> _Spectrum:
     """Take flux, wavelengths, medium and unit; bad pixels become NaN."""
-    ivar = mask = medium = unit = frame = None
+    ivar = mask = medium = resolution = unit = frame = None
     if isinstance(item, Mapping) and _holds_wavelengths(item):
         flux, wavelength = item["flux"], item["wavelength"]
-        ivar, mask, medium = map(item.get, ("ivar", "mask", "medium"))
-        unit, frame = item.get("flux_unit"), item.get("frame")
+        ivar, mask, unit = map(item.get, ("ivar", "mask", "flux_unit"))
+        medium, resolution, frame = map(item.get, ("medium", "resolution", "frame"))
     elif isinstance(item, tuple) and len(item) in (2, 3):
         wavelength, flux, *rest = item
         ivar = rest[0] if rest else None
@@ -214,7 +227,7 @@ def _unpack(item: Any, name: str) -> _Spectrum:
     unit = unit_of(flux) or units.Unit(unit or "")
     unit = None if unit == units.dimensionless_unscaled else unit
     if is_lazy(flux) and ivar is None and mask is None:
-        return _Spectrum(flux, wavelength, medium, unit, frame)
+        return _Spectrum(flux, wavelength, medium, resolution, unit, frame)
     flux = plain_array(flux, name, any_unit=True)
     bad = np.zeros(flux.shape, dtype=bool)
     for what, values in (("ivar", ivar), ("mask", mask)):
@@ -228,7 +241,7 @@ def _unpack(item: Any, name: str) -> _Spectrum:
         bad |= ~(np.isfinite(values) & (values > 0)) if what == "ivar" else values != 0
     if bad.any():
         flux = np.where(bad, np.nan, flux)
-    return _Spectrum(flux, wavelength, medium, unit, frame)
+    return _Spectrum(flux, wavelength, medium, resolution, unit, frame)
 
 
 def _known_frames(spectrum: _Spectrum) -> set[str]:
@@ -275,13 +288,40 @@ def _check_medium(medium: Any) -> str | None:
     return str(medium)
 
 
-def _check_media(medium: Any, n_spectra: int) -> list[str | None]:
-    """Return the medium of each spectrum."""
-    if np.ndim(medium) == 0:
-        return [_check_medium(medium)] * n_spectra
-    if len(medium) != n_spectra:
-        raise ValueError(
-            f"medium has {len(medium)} values for {n_spectra} spectra: give one for "
-            "all of them, or one for each."
-        )
-    return [_check_medium(one) for one in medium]
+def _is_each(values: Any) -> bool:
+    """Whether there is one value for each spectrum, rather than one for all."""
+    # numpy refuses lists of quantities.
+    return isinstance(values, list | tuple) or np.ndim(values) > 0
+
+
+def _check_states(
+    medium: Any, resolution: Any, n_spectra: int
+) -> list[tuple[Any, Any]]:
+    """Return the medium and the resolution of each spectrum."""
+    columns = []
+    for name, values, check in (
+        ("medium", medium, _check_medium),
+        ("resolution", resolution, check_resolution),
+    ):
+        if not _is_each(values):
+            columns.append([check(values)] * n_spectra)
+            continue
+        if len(values) != n_spectra:
+            raise ValueError(
+                f"{name} has {len(values)} values for {n_spectra} spectra: give one "
+                "for all of them, or one for each."
+            )
+        unit = getattr(values, "unit", None)
+        if unit is not None and not isinstance(values, units.Quantity):
+            # Items of table columns lack the unit.
+            values = [one if one is np.ma.masked else one * unit for one in values]
+        columns.append([*map(check, values)])
+    return [*zip(columns[0], columns[1], strict=True)]
+
+
+def _group(keys: Sequence[tuple]) -> dict[Any, list[int]]:
+    """Return the rows that have each key."""
+    groups: dict[Any, list[int]] = {}
+    for row, key in enumerate(keys):
+        groups.setdefault(key, []).append(row)
+    return groups

@@ -35,6 +35,7 @@ from skastro.preprocessing._collect_spectra import (
     check_grid,
     collect_spectra,
 )
+from skastro.preprocessing._resolution import check_resolution, fwhm_of
 from skastro.simulation import air_to_vacuum, vacuum_to_air
 from skastro.utils import (
     LazyArray,
@@ -64,6 +65,9 @@ _ADVICE_INFINITY = (
 # The standard deviation of normally distributed values over their median absolute
 # deviation, 1 / Phi^-1(3/4).
 _SIGMA_PER_MAD = 1.482602218505602
+_SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
+# Resolutions are hardly known better.
+_SAME_FWHM = 1.01
 
 
 class BaseSpectraTransformer(  # type: ignore[call-arg]
@@ -588,8 +592,11 @@ class RebinSpectra(  # type: ignore[call-arg]
       and `flux`, such as ``specutils.Spectrum``; ``cross_val_score``, ``GridSearchCV``
       and ``train_test_split`` split such lists;
     - what :func:`~skastro.datasets.read_spectra` returns, any dictionary with `flux`,
-      `wavelength` and, if it is known, `medium`, or an object of many spectra, such as
-      ``specutils.SpectrumCollection``.
+      `wavelength` and, if they are known, `medium` and `resolution`, or an object of
+      many spectra, such as ``specutils.SpectrumCollection``.
+
+    Spectra that state a sharper `resolution` than that of the training spectra are
+    convolved to it.
 
     Read more in the :ref:`User Guide <wavelength_grids>`.
 
@@ -610,6 +617,12 @@ class RebinSpectra(  # type: ignore[call-arg]
         training spectra. Spectra that state another one are converted, by
         :func:`~skastro.simulation.air_to_vacuum`; those that state none are taken to be
         in this one.
+    resolution : float or Quantity, default=None
+        Spectral resolution of the new spectra: a number is the resolving power λ/FWHM,
+        the same at all wavelengths, at least 10; a quantity of a length is the full
+        width at half maximum (FWHM) of a narrow line. None stands for that of the
+        training spectra. Spectra that state a sharper one are convolved to it; those
+        that state none are taken to have this one.
     n_bins : int, default=None
         Number of evenly spaced new pixels if `new_wavelength` is None. None keeps the
         number of pixels of the input, or, of training spectra on several grids, the
@@ -638,6 +651,10 @@ class RebinSpectra(  # type: ignore[call-arg]
         numbers. None if pixels are counted.
     medium_ : {"air", "vacuum"} or None
         Medium of the wavelengths. None if nothing states it.
+    resolution_ : float, Quantity or None
+        Spectral resolution of the new spectra: that of the parameter, or the coarsest
+        one that training spectra state, by its FWHM in the middle of the new grid. None
+        if nothing states it.
     frame_ : {"heliocentric", "rest", "topocentric"} or None
         Frame of the wavelengths as :func:`~skastro.datasets.read_spectra` states it,
         with barycentric under heliocentric. None if it is unknown or not the same for
@@ -669,14 +686,23 @@ class RebinSpectra(  # type: ignore[call-arg]
     good pixels have equal weight. The variance of the new pixels is
     ``rebin_matrix(...).power(2) @ variance``, see :func:`skastro.utils.rebin_matrix`.
 
+    Spectra that are sharper than the new ones are convolved before rebinning, at each
+    wavelength by a Gaussian whose FWHM is the square root of the difference of the
+    squares of the two FWHM. The widths of the pixels are no part of these: a Gaussian
+    of less than 0.4 pixels in standard deviation, narrower than what rebinning adds
+    between other grids, is left out. A Gaussian ends four standard deviations from its
+    pixel, does not extend across gaps, and is normalized over the pixels that there
+    are. So far reaches a pixel that `nan_policy` fills. A resolving power is taken to
+    be the same in air and in vacuum.
+
     Plain numbers that are given with the spectra are in Å; those that could be in
     nanometers, and logarithms, are refused, as by the readers. :meth:`transform` works
     without :meth:`fit` as well, and then takes its input for the training spectra.
     Training spectra on several grids leave `sample_shape_` and `n_features_in_`
     undefined.
 
-    With metadata routing enabled, pipelines pass the arguments `wavelength` and
-    `medium` on to this step. Dictionaries and lists work with and without it.
+    With metadata routing enabled, pipelines pass the arguments `wavelength`, `medium`
+    and `resolution` on to this step. Dictionaries and lists work with and without it.
 
     References
     ----------
@@ -713,6 +739,16 @@ class RebinSpectra(  # type: ignore[call-arg]
     >>> spectra = {"flux": [wavelength], "wavelength": wavelength, "medium": "air"}
     >>> rebin.transform(spectra).round(2)
     array([[4003.87, 4023.86]])
+
+    A line of 3 Å and one of 5 Å, for a grid of the latter resolution:
+
+    >>> from astropy import units as u
+    >>> rebin = RebinSpectra(wavelength, [4009, 4012, 4015, 4018], resolution=5 * u.AA)
+    >>> narrow = 0.5 ** ((wavelength - 4015) / 1.5) ** 2
+    >>> wide = 3 / 5 * 0.5 ** ((wavelength - 4015) / 2.5) ** 2
+    >>> rebin.fit_transform([narrow, wide], resolution=[3 * u.AA, 5 * u.AA]).round(3)
+    array([[0.018, 0.237, 0.554, 0.237],
+           [0.018, 0.237, 0.554, 0.237]])
     """
 
     _any_unit = False
@@ -723,13 +759,18 @@ class RebinSpectra(  # type: ignore[call-arg]
         "n_bins": [Interval(Integral, 1, None, closed="left"), None],
         "fill_value": [Real],
         "medium": [StrOptions({"air", "vacuum"}), None],
+        "resolution": [Real, units.Quantity, None],
     }
     # Arguments of `fit` and `transform` that pipelines pass on.
-    __metadata_request__fit: ClassVar[dict] = {"wavelength": True, "medium": True}
+    __metadata_request__fit: ClassVar[dict] = {
+        "wavelength": True,
+        "medium": True,
+        "resolution": True,
+    }
     __metadata_request__transform: ClassVar[dict] = __metadata_request__fit
-    # Positions of the pixels and the matrix of a copy for spectra of another grid.
+    # Positions of the pixels and the matrix of a copy for spectra of one block.
     _plan: Any = None
-    # Wavelengths of the training spectra as they were given, and their medium.
+    # Wavelengths of the training spectra as they were given, medium and resolution.
     _given: Any = None
 
     def __init__(
@@ -738,6 +779,7 @@ class RebinSpectra(  # type: ignore[call-arg]
         new_wavelength: ArrayLike | None = None,
         *,
         medium: str | None = None,
+        resolution: Any = None,
         n_bins: int | None = None,
         fill_value: float = np.nan,
         nan_policy: str = "raise",
@@ -746,10 +788,15 @@ class RebinSpectra(  # type: ignore[call-arg]
         self.wavelength = wavelength
         self.new_wavelength = new_wavelength
         self.medium = medium
+        self.resolution = resolution
         self.n_bins = n_bins
         self.fill_value = fill_value
         self.nan_policy = nan_policy
         self.channel_axis = channel_axis
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        check_resolution(self.resolution)
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -759,8 +806,9 @@ class RebinSpectra(  # type: ignore[call-arg]
         *,
         wavelength: ArrayLike | None = None,
         medium: str | Sequence[str] | None = None,
+        resolution: Any = None,
     ) -> Self:
-        """Learn the new grid, its unit and its medium from the training spectra.
+        """Learn the new grid, its unit, medium and resolution from training spectra.
 
         Parameters
         ----------
@@ -778,6 +826,10 @@ class RebinSpectra(  # type: ignore[call-arg]
         medium : {"air", "vacuum"} or sequence of these, default=None
             Medium of the wavelengths of `X`, one or one for each spectrum. None stands
             for what `X` says, or else for the parameter `medium`.
+        resolution : float, Quantity or sequence of these, default=None
+            Spectral resolution of `X`, one or one for each spectrum: resolving power or
+            FWHM as in the parameter `resolution`. None stands for what `X` says, or
+            else for the parameter.
 
         Returns
         -------
@@ -790,10 +842,13 @@ class RebinSpectra(  # type: ignore[call-arg]
             If wavelengths do not ascend, are not finite, are no wavelengths in Å, are
             not as many as the pixels, or do not overlap the new grid; if spectra are
             in air and in vacuum, and the parameter `medium` does not say which the new
-            grid is in.
+            grid is in; or if a resolution is no resolving power of at least 10 and no
+            positive length.
         """
         fitted = self._without_state()
-        blocks, fitted.flux_unit_, frames = collect_spectra(X, wavelength, medium)
+        blocks, fitted.flux_unit_, frames = collect_spectra(
+            X, wavelength, medium, resolution
+        )
         fitted.frame_ = next(iter(frames)) if len(frames) == 1 else None
         is_one = len(blocks) == 1
         if is_one:
@@ -822,6 +877,7 @@ class RebinSpectra(  # type: ignore[call-arg]
         *,
         wavelength: ArrayLike | None = None,
         medium: str | Sequence[str] | None = None,
+        resolution: Any = None,
     ) -> np.ndarray:
         """Rebin each spectrum, and each of its channels, to the new grid.
 
@@ -838,6 +894,10 @@ class RebinSpectra(  # type: ignore[call-arg]
         medium : {"air", "vacuum"} or sequence of these, default=None
             Medium of these wavelengths as in :meth:`fit`. None stands for what `X`
             says, or else for the medium of the new grid.
+        resolution : float, Quantity or sequence of these, default=None
+            Spectral resolution of `X` as in :meth:`fit`. None stands for what `X` says,
+            or else, without `wavelength`, for that of the training spectra, with it for
+            that of the new spectra.
 
         Returns
         -------
@@ -850,19 +910,20 @@ class RebinSpectra(  # type: ignore[call-arg]
         Raises
         ------
         ValueError
-            As in :meth:`fit`; and if the medium is stated, but not known of the new
-            grid.
+            As in :meth:`fit`; and if the medium or the resolution is stated, but not
+            known of the new grid.
 
         Warns
         -----
         UserWarning
             If spectra with their own wavelengths do not cover the new grid and
-            `fill_value` is NaN; or if they are in another frame than the training
-            spectra.
+            `fill_value` is NaN; if they are in another frame than the training spectra;
+            or if they state a resolution that is coarser than `resolution_` by more
+            than 1 %, which is left as it is.
         """
         self._validate_params()
         unit = getattr(self, "flux_unit_", None)
-        blocks, _, frames = collect_spectra(X, wavelength, medium, unit)
+        blocks, _, frames = collect_spectra(X, wavelength, medium, resolution, unit)
         frame = getattr(self, "frame_", None)
         if frame is not None and frames - {frame}:
             warnings.warn(
@@ -881,6 +942,7 @@ class RebinSpectra(  # type: ignore[call-arg]
             with _naming_rows(block):
                 bound.append(state._bind(block))
         state._warn_of_missing(blocks, bound)
+        state._warn_of_coarse(blocks, bound)
         if blocks[0].rows is None:
             return super(RebinSpectra, bound[0]).transform(blocks[0].flux)
         n_spectra = sum(len(block.rows) for block in blocks if block.rows is not None)
@@ -901,6 +963,7 @@ class RebinSpectra(  # type: ignore[call-arg]
         *,
         wavelength: ArrayLike | None = None,
         medium: str | Sequence[str] | None = None,
+        resolution: Any = None,
     ) -> np.ndarray:
         """Fit, and transform the same spectra.
 
@@ -916,13 +979,15 @@ class RebinSpectra(  # type: ignore[call-arg]
             Centers of the pixels of `X` as in :meth:`fit`.
         medium : {"air", "vacuum"} or sequence of these, default=None
             Medium of these wavelengths as in :meth:`fit`.
+        resolution : float, Quantity or sequence of these, default=None
+            Spectral resolution of `X` as in :meth:`fit`.
 
         Returns
         -------
         X_tr : ndarray
             What ``fit(X).transform(X)`` returns.
         """
-        grid = {"wavelength": wavelength, "medium": medium}
+        grid = {"wavelength": wavelength, "medium": medium, "resolution": resolution}
         return self.fit(X, y, **grid).transform(X, **grid)
 
     def _without_state(self) -> Self:
@@ -948,11 +1013,13 @@ class RebinSpectra(  # type: ignore[call-arg]
         has_wavelengths = given or self.wavelength is not None
         unit = (unit_of(reference) or units.Angstrom) if has_wavelengths else None
         stated = {block.medium for block in blocks} - {None}
-        if unit is None and (stated or self.medium is not None):
-            raise ValueError(
-                "The medium is stated, but the spectra have no wavelengths: give "
-                "wavelength=, in fit or when RebinSpectra is built."
-            )
+        resolutions = {block.resolution for block in blocks} - {None}
+        for name, values in (("medium", stated), ("resolution", resolutions)):
+            if unit is None and (values or getattr(self, name) is not None):
+                raise ValueError(
+                    f"The {name} is stated, but the spectra have no wavelengths: give "
+                    "wavelength=, in fit or when RebinSpectra is built."
+                )
         if self.medium is None and len(stated) > 1:
             raise ValueError(
                 "X holds spectra in air and in vacuum: set the parameter medium to "
@@ -963,7 +1030,8 @@ class RebinSpectra(  # type: ignore[call-arg]
         numbers = [*map(self._numbers, blocks, n_pixels)]
         is_one = all(np.array_equal(numbers[0], other) for other in numbers[1:])
         own_medium = next(iter(stated)) if len(stated) == 1 else self.medium_
-        self._given = (numbers[0], own_medium) if is_one else None
+        own_resolution = next(iter(resolutions)) if len(resolutions) == 1 else None
+        self._given = (numbers[0], own_medium, own_resolution) if is_one else None
         grids = [*map(self._in_medium, numbers, [block.medium for block in blocks])]
         self.wavelength_ = grids[0] if len(grids) == 1 and unit is not None else None
         limits = np.array([bin_edges(grid)[[0, -1]] for grid in grids])
@@ -983,6 +1051,13 @@ class RebinSpectra(  # type: ignore[call-arg]
                 f"{low:g}, others end at {high:g}. Give new_wavelength."
             )
         self._n_features_out = self.new_wavelength_.size
+        middle = self._new_edges[[0, -1]].mean(keepdims=True)
+        target = check_resolution(self.resolution)
+        self.resolution_ = max(
+            resolutions if target is None else [target],
+            key=lambda resolution: fwhm_of(resolution, middle, unit)[0],
+            default=None,
+        )
 
     def _numbers(self, block: SpectraBlock, n_pixels: int | None) -> np.ndarray:
         """Return a block's wavelengths in the unit of the new grid."""
@@ -1027,7 +1102,7 @@ class RebinSpectra(  # type: ignore[call-arg]
                     "RebinSpectra was fitted on spectra of several wavelength grids: "
                     "give spectra with their wavelengths, or wavelength=."
                 )
-            numbers, medium = self._given
+            numbers, medium, _ = self._given
             return self._in_medium(numbers, block.medium or medium)
         if self.wavelength_unit_ is None:
             raise ValueError(
@@ -1038,20 +1113,39 @@ class RebinSpectra(  # type: ignore[call-arg]
         return self._in_medium(self._numbers(block, None), block.medium)
 
     def _bind(self, block: SpectraBlock) -> Self:
-        """Return a copy for spectra of a block; itself for those of the usual grid."""
-        if _is_plain(block):
+        """Return a copy for spectra of a block; itself where nothing is learned."""
+        if not hasattr(self, "new_wavelength_"):
             return self
         bound = copy.copy(self)
-        for name in ("sample_shape_", "n_features_in_", "feature_names_in_"):
-            bound.__dict__.pop(name, None)
+        if not _is_plain(block):
+            for name in ("sample_shape_", "n_features_in_", "feature_names_in_"):
+                bound.__dict__.pop(name, None)
         centers = self._centers(block)
-        bound._plan = centers, self._matrix(centers)
+        bound._plan = centers, self._matrix(centers, self._sigma(block, centers))
         return bound
 
-    def _matrix(self, centers: np.ndarray) -> csr_array:
-        """Compute the matrix that rebins to the new grid."""
+    def _sigma(self, block: SpectraBlock, centers: np.ndarray) -> np.ndarray | None:
+        """Return the widths of the Gaussians that convolve a block's spectra."""
+        own = block.resolution
+        if own is None and block.wavelength is None:
+            # The training spectra's.
+            own = self._given[2]
+        if own is None:
+            return None
+        unit, target = self.wavelength_unit_, self.resolution_
+        if target is None:
+            raise ValueError(
+                f"The spectra have a resolution of {own}, but that of the new grid is "
+                "not known: state it, as in RebinSpectra(resolution=1800)."
+            )
+        squares = [fwhm_of(one, centers, unit) ** 2 for one in (target, own)]
+        excess = np.maximum(squares[0] - squares[1], 0)
+        return _SIGMA_PER_FWHM * np.sqrt(excess) if excess.any() else None
+
+    def _matrix(self, centers: np.ndarray, sigma: np.ndarray | None) -> csr_array:
+        """Compute the matrix that convolves and rebins to the new grid."""
         self._check_overlap(centers)
-        matrix = pixel_matrix(centers, self._new_edges)
+        matrix = pixel_matrix(centers, self._new_edges, sigma=sigma)
         if not matrix.nnz:
             raise ValueError(
                 f"The pixels of the input, from {centers[0]:g} to {centers[-1]:g}, "
@@ -1074,12 +1168,9 @@ class RebinSpectra(  # type: ignore[call-arg]
         n_pixels = X.shape[-1]
         plan = self._plan
         if plan is None:
-            state = self
-            if not hasattr(self, "new_wavelength_"):
-                state = self._without_state()
-                state._learn([SpectraBlock(X)], [n_pixels])
-            centers = state._centers(SpectraBlock(X))
-            plan = centers, state._matrix(centers)
+            state = self._without_state()
+            state._learn([SpectraBlock(X)], [n_pixels])
+            plan = state._bind(SpectraBlock(X))._plan
         positions, matrix = plan
         _check_length(positions, n_pixels)
         X_tr = np.empty((*X.shape[:-1], matrix.shape[0]), dtype=X.dtype)
@@ -1091,7 +1182,7 @@ class RebinSpectra(  # type: ignore[call-arg]
         """Warn of spectra that do not cover the new grid, where NaN stands for them."""
         ranges, n_short = [], 0
         for block, transformer in zip(blocks, bound, strict=True):
-            if transformer._plan is None or not np.isnan(self.fill_value):
+            if _is_plain(block) or not np.isnan(self.fill_value):
                 continue
             covered = np.flatnonzero(np.diff(transformer._plan[1].indptr))
             ends = covered[[0, -1]]
@@ -1122,10 +1213,43 @@ class RebinSpectra(  # type: ignore[call-arg]
             stacklevel=3,
         )
 
+    def _warn_of_coarse(self, blocks: list[SpectraBlock], bound: list[Self]) -> None:
+        """Warn of spectra that are less sharp than those of the new grid."""
+        n_coarse, worst = 0, (0.0, "")
+        for block, transformer in zip(blocks, bound, strict=True):
+            if block.resolution is None:
+                continue
+            unit = self.wavelength_unit_
+            is_covered = np.diff(transformer._plan[1].indptr) > 0
+            grid = self.new_wavelength_[is_covered]
+            own = fwhm_of(block.resolution, grid, unit)
+            target = fwhm_of(self.resolution_, grid, unit)
+            excess = own - _SAME_FWHM * target
+            at = int(np.argmax(excess))
+            if excess[at] <= 0:
+                continue
+            n_coarse += len(block.flux)
+            text = (
+                f"{own[at]:.4g} {unit} at {grid[at]:.6g} {unit}, while the new grid "
+                f"has {target[at]:.4g} {unit}"
+            )
+            worst = max(worst, (excess[at], text))
+        if n_coarse:
+            warnings.warn(
+                f"{n_coarse} of {sum(len(block.flux) for block in blocks)} spectra are "
+                f"coarser than the new grid: their FWHM is up to {worst[1]}. They "
+                "cannot be sharpened, so that their lines are wider than those of the "
+                "training spectra. To train on their resolution, give it to "
+                "RebinSpectra, as the parameter resolution.",
+                UserWarning,
+                stacklevel=3,
+            )
+
 
 def _is_plain(block: SpectraBlock) -> bool:
-    """Whether spectra are on the usual grid."""
-    return block.wavelength is None and block.medium is None
+    """Whether nothing is stated of spectra, which are as those of the training."""
+    stated = block.wavelength, block.medium, block.resolution
+    return all(part is None for part in stated)
 
 
 @contextmanager

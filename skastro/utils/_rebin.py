@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack
+from scipy.special import ndtr
 
 from skastro.utils._arrays import in_unit, plain_array, unit_of
 from skastro.utils._lazy import row_batches
@@ -15,6 +16,8 @@ from skastro.utils._lazy import row_batches
 _SLIVER = 1e-9
 # A step this many times as wide as the median and those beside it is a gap.
 _GAP = 20
+# Gaussians end at this many standard deviations: 6e-5 of their area is beyond.
+_REACH = 4
 
 
 def bin_edges(centers: ArrayLike) -> np.ndarray:
@@ -75,31 +78,91 @@ def rebin_matrix(edges: ArrayLike, new_edges: ArrayLike) -> csr_array:
     return csr_array((overlap / covered[new], (new, old)), shape=shape)
 
 
-def pixel_matrix(centers: ArrayLike, new_edges: ArrayLike) -> csr_array:
+def pixel_matrix(
+    centers: ArrayLike, new_edges: ArrayLike, *, sigma: ArrayLike | None = None
+) -> csr_array:
     """Compute the matrix that rebins pixels around the given centers.
 
     As :func:`rebin_matrix` with the edges of :func:`bin_edges`, except that no pixel
     extends into a gap, such as that between the arms of a spectrograph: a step twenty
     times as wide as those beside it and as the median.
+
+    With `sigma`, standard deviations of Gaussians, one for each pixel or one for all,
+    in the unit of the centers, the flux of each pixel is convolved before rebinning.
+    The widths of the pixels are no part of them, so that Gaussians of less than 0.4
+    pixels change nothing. Each ends four standard deviations from its pixel, and in a
+    gap. Rows sum to 1 or 0 as before, so that constant spectra stay constant up to the
+    ends. A NaN pixel makes those new bins NaN that its Gaussian reaches.
     """
     centers = _check_ascending(centers, "centers")
     steps = np.diff(centers)
     wide = steps[1:-1] > _GAP * np.maximum(steps[:-2], steps[2:])
     if wide.any():
         wide &= steps[1:-1] > _GAP * np.median(steps)
-    if not wide.any():
-        return rebin_matrix(bin_edges(centers), new_edges)
-    arms = np.split(centers, np.flatnonzero(wide) + 2)
-    matrix = rebin_matrix(np.concatenate([*map(bin_edges, arms)]), new_edges)
-    # Between the edges of two arms there is one bin too many.
-    gaps = np.cumsum([arm.size + 1 for arm in arms])[:-1] - 1
-    matrix = matrix[:, np.delete(np.arange(matrix.shape[1]), gaps)]
-    share = matrix.sum(axis=1)
-    is_covered = share >= 0.5 - _SLIVER
-    factor = np.where(is_covered, 1 / np.where(is_covered, share, 1), 0)
+    starts = np.flatnonzero(wide) + 2
+    edges = [*map(bin_edges, np.split(centers, starts))]
+    matrix = rebin_matrix(np.concatenate(edges), new_edges)
+    if starts.size:
+        # Between the edges of two arms there is one bin too many.
+        gaps = np.cumsum([arm.size for arm in edges])[:-1] - 1
+        matrix = matrix[:, np.delete(np.arange(matrix.shape[1]), gaps)]
+        matrix = _normalize(matrix, matrix.sum(axis=1) >= 0.5 - _SLIVER)
+    if sigma is None:
+        return matrix
+    sigma = plain_array(sigma, "sigma", any_unit=True)
+    if not ((sigma >= 0) & np.isfinite(sigma)).all():
+        raise ValueError("sigma must be finite and not negative.")
+    sigmas = np.split(np.broadcast_to(sigma, centers.shape), starts)
+    new_edges = np.asarray(new_edges, dtype=np.float64)
+    parts = [_spread(*arm, new_edges) for arm in zip(edges, sigmas, strict=True)]
+    # Which new bins are covered by half does not depend on the Gaussians.
+    return _normalize(hstack(parts), np.diff(matrix.indptr) > 0)
+
+
+def _normalize(matrix: Any, is_covered: np.ndarray) -> csr_array:
+    """Divide rows by their sums, and empty those that are not covered."""
+    total = matrix.sum(axis=1)
+    factor = np.where(is_covered, 1 / np.where(is_covered, total, 1), 0)
     matrix = csr_array(matrix.multiply(factor[:, None]))
     matrix.eliminate_zeros()
     return matrix
+
+
+def _spread(edges: np.ndarray, sigma: np.ndarray, new_edges: np.ndarray) -> csr_array:
+    """Distribute old bins by Gaussians over the part of the new bins in their range.
+
+    The values are lengths, which are those of the overlaps where the Gaussians are
+    narrow. The matrix has the shape (n_new_bins, n_bins).
+    """
+    shape = new_edges.size - 1, edges.size - 1
+    new_edges = np.clip(new_edges, edges[0], edges[-1])
+    inside = np.flatnonzero(np.diff(new_edges))
+    if not inside.size:
+        return csr_array(shape)
+    width = np.diff(edges)
+    # Pixels hold means over their width, and the flux is taken to be constant over it:
+    # each convolves with a variance of a twelfth of the squared width already.
+    sigma = np.sqrt(np.maximum(sigma**2 - width**2 / 6, 0))
+    reach = _REACH * sigma
+    first = np.searchsorted(new_edges, edges[:-1] - reach, side="right") - 1
+    last = np.searchsorted(new_edges, edges[1:] + reach) - 1
+    first = np.clip(first, inside[0], inside[-1])
+    counts = np.clip(last, first, inside[-1]) - first + 1
+    old = np.repeat(np.arange(shape[1]), counts)
+    new = np.arange(old.size) + (first - np.cumsum(counts) + counts)[old]
+    sigma = np.maximum(sigma, _SLIVER * width)[old]
+
+    def integral(offset: np.ndarray) -> np.ndarray:
+        """Integrate the normal distribution twice, up to an offset."""
+        scaled = offset / sigma
+        density = np.exp(-0.5 * scaled**2) / np.sqrt(2 * np.pi)
+        return offset * ndtr(scaled) + sigma * density
+
+    left, right = new_edges[new], new_edges[new + 1]
+    length = integral(right - edges[old]) - integral(right - edges[old + 1])
+    length -= integral(left - edges[old]) - integral(left - edges[old + 1])
+    real = length > _SLIVER * np.minimum(width[old], right - left)
+    return csr_array((length[real], (new[real], old[real])), shape=shape)
 
 
 def apply_rebin_matrix(

@@ -63,14 +63,16 @@ other_flux, other_y = make_library(
 # %%
 # Training
 # --------
-# :class:`~skastro.SpectrumRegressor` divides each spectrum by its continuum, so that
-# dust and the calibration of the flux do not matter, and learns a number and its error
-# for each parameter. The temperature is measured by its logarithm. After the training
+# With ``normalization="continuum"`` :class:`~skastro.SpectrumRegressor` divides each
+# spectrum by its continuum, so that dust and the calibration of the flux do not matter.
+# It learns a number and its error for each parameter. The temperature is measured by its logarithm. After the training
 # the error bars are scaled on the validation spectra, because those of training spectra
 # become too small with the epochs; the few of this example change them little.
 reg = SpectrumRegressor(
+    normalization="continuum",
     log_target=[True, False, False],
     train_split=0.2,
+    lr=3e-3,
     max_epochs=15,
     random_state=0,
     verbose=0,
@@ -84,15 +86,18 @@ print(f"Error bars multiplied by {reg.std_scale_.round(1)}")
 MeasurementDisplay.from_estimator(reg, flux[test], y[test], target_names=TARGETS)
 
 # %%
-# Another grid and medium
-# -----------------------
+# Another grid, medium and resolution
+# -----------------------------------
 # The default network knows lines by their pixels, so that a line must be in the same
-# pixel in both libraries. :func:`~skastro.simulation.air_to_vacuum` converts the
-# wavelengths of the other library, and :class:`~skastro.RebinSpectra` computes the flux
-# in the pixels of the training, conserving it. It needs no fit.
-other_vacuum = air_to_vacuum(other_air)
-rebinned = RebinSpectra(other_vacuum, wavelength).transform(other_flux)
-shifted = RebinSpectra(other_air, wavelength).transform(other_flux)
+# pixel in both libraries. :class:`~skastro.RebinSpectra` knows the training's grid, its
+# medium and its resolving power, 1800. It converts the wavelengths of the other
+# library from air to vacuum, convolves its sharper lines, and computes the flux in the
+# pixels of the training, conserving it.
+rebin = RebinSpectra(wavelength, wavelength, medium="vacuum", resolution=1800)
+rebin.fit(flux[train])
+other = {"flux": other_flux, "wavelength": other_air, "medium": "air"}
+rebinned = rebin.transform(other, resolution=2500)
+shifted = rebin.transform(other, medium="vacuum", resolution=2500)
 
 fig, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
 cool = np.argmin(np.abs(other_y[:, 0] - 4800) + 1e3 * np.abs(other_y[:, 2]))
@@ -160,10 +165,10 @@ axes[0].legend(fontsize="small", loc="upper left")
 # --------------
 # Real libraries differ in more than their pixels: in the calibration of the flux, the
 # resolution, the choice of stars and the scale of the parameters. Divide by the
-# continuum (the default), leave out wavelengths that one of the libraries does not
-# cover, and measure stars within the range of the training only: hotter and cooler ones
-# get numbers at its ends. The script ``examples/measure_spectra.py`` makes a catalog
-# from files of spectra and a table of parameters, and flags such stars;
-# ``benchmarks/measure_stars.py`` trains on LAMOST and measures MILES. See also
-# :ref:`measuring`.
+# continuum where the flux is not calibrated alike, leave out wavelengths that one of
+# the libraries does not cover, and measure stars within the range of the training only:
+# hotter and cooler ones get numbers at its ends. The script
+# ``examples/measure_spectra.py`` makes a catalog from files of spectra and a table of
+# parameters, and flags such stars; ``benchmarks/measure_stars.py`` trains on LAMOST and
+# measures MILES. See also :ref:`measuring`.
 plt.show()

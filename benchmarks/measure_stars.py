@@ -47,7 +47,7 @@ LONGEST = 6800.0
 # Full widths at half maximum. That of MILES is published (Falcon-Barroso et al. 2011,
 # https://doi.org/10.1051/0004-6361/201116842). Blurred to that of LAMOST, the mean of
 # spectra of MILES agrees best with that of stars of LAMOST with the same parameters.
-LAMOST_RESOLUTION, MILES_RESOLUTION = 3.7 * units.AA, 2.51 * units.AA
+LAMOST_RESOLUTION, MILES_RESOLUTION = 3.5 * units.AA, 2.51 * units.AA
 
 
 def load_lamost(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -65,10 +65,10 @@ other_flux, other_y = make_library(
 # --------
 # With ``normalization="continuum"`` :class:`~skastro.SpectrumRegressor` divides each
 # spectrum by its continuum, so that dust and the calibration of the flux do not matter.
-# It learns a number and its error for each parameter. The temperature is measured by its
-# logarithm. After the training the error bars are scaled on the validation spectra,
-# because those of training spectra become too small with the epochs; the few of this
-# example change them little.
+# It learns a number and its error for each parameter, of the temperature the logarithm.
+# After the training the error bars are scaled on the validation spectra, because those
+# of training spectra become too small with the epochs; the few of this example change
+# them little.
 reg = SpectrumRegressor(
     normalization="continuum",
     log_target=[True, False, False],

@@ -50,6 +50,9 @@ class BaseNoiseSampler(BaseSampler):
     # reads the attribute even if the sampler has no such parameter.
     _sampling_type = "bypass"
     sampling_strategy: Any = None
+    sampling_strategy_: dict
+    # Whether rows are chosen without classes, so that targets may be any numbers.
+    _takes_numbers = False
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Check the input and compute the number of samples of each class.
@@ -61,14 +64,19 @@ class BaseNoiseSampler(BaseSampler):
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
             Samples, such as spectra of shape (n_samples, n_channels, n_pixels).
         y : array-like of shape (n_samples,)
-            Classes.
+            Classes; for :class:`NoiseAugmenter` also what a regressor predicts, as in
+            `fit_resample`.
 
         Returns
         -------
         self : object
             The sampler itself.
         """
-        y = _plain_target(y)
+        if self._resamples_numbers(y):
+            super().fit(X, _stand_in(y))
+            del self.sampling_strategy_
+            return self
+        y = self._plain_target(y)
         super().fit(X, y)
         self.sampling_strategy_ = self._count_per_class(
             check_target_type(plain_labels(y))
@@ -84,7 +92,9 @@ class BaseNoiseSampler(BaseSampler):
             Samples, such as spectra of shape (n_samples, n_channels, n_pixels). They
             are not changed.
         y : array-like of shape (n_samples,)
-            Classes, labels of any type.
+            Classes, labels of any type. :class:`NoiseAugmenter` also takes what a
+            regressor predicts, numbers of shape (n_samples,) or
+            (n_samples, n_outputs), of which some may be unknown: NaN or masked.
 
         Returns
         -------
@@ -92,10 +102,59 @@ class BaseNoiseSampler(BaseSampler):
             The samples that were kept, unchanged and in their order, followed by the
             copies with noise. An array is float32 if `X` is float32, otherwise float64.
             Lists give a list, data frames a data frame.
-        y_resampled : array-like of shape (n_samples_new,)
-            Their classes.
+        y_resampled : array-like of shape (n_samples_new,) or (n_samples_new, n_outputs)
+            Their classes, or numbers.
+
+        Raises
+        ------
+        ValueError
+            If X holds NaN or infinity, if classes are missing, or if y holds what a
+            regressor predicts and the sampler chooses rows by their classes.
         """
-        return super().fit_resample(_as_float_frame(X), _plain_target(y))
+        X = _as_float_frame(X)
+        if not self._resamples_numbers(y):
+            return super().fit_resample(X, self._plain_target(y))
+        X_resampled, _ = super().fit_resample(X, _stand_in(y))
+        del self.sampling_strategy_
+        return X_resampled, _take_rows(y, self.sample_indices_)
+
+    def _plain_target(self, y: Any) -> Any:
+        """Convert labels, in the container in which they come back."""
+        advice = "Leave these rows out."
+        if self._takes_numbers:
+            advice += " If y holds numbers for a regressor, give them as one column."
+        labels = plain_labels(y, advice=advice)
+        if isinstance(y, list):
+            return labels.tolist()
+        if hasattr(y, "columns"):
+            return type(y)(labels, index=y.index, columns=y.columns)
+        if hasattr(y, "iloc"):
+            return type(y)(labels, index=y.index, name=y.name)
+        return labels
+
+    def _resamples_numbers(self, y: Any) -> bool:
+        """Tell whether y is what a regressor predicts, and refuse it for classes."""
+        try:
+            values = plain_array(y, "y", any_unit=True)
+        except (TypeError, ValueError):
+            return False
+        if values.dtype.kind not in "iuf" or not values.ndim:
+            return False
+        known = values[~np.isnan(values)]
+        is_continuous = bool((known != np.round(known)).any())
+        if values.ndim > 1 and not np.isin(values, (0, 1)).all():
+            # Classes may be coded in columns of 0 and 1, or be a single column.
+            is_continuous |= values.dtype.kind == "f" or values.shape[1] > 1
+        if not self._takes_numbers:
+            if is_continuous:
+                raise ValueError(
+                    f"{type(self).__name__} chooses rows by their classes, but y holds "
+                    "continuous numbers or several a sample, as for a regressor. Take "
+                    "skastro.NoiseAugmenter, which copies all rows, or augment=... of "
+                    "the estimator."
+                )
+            return False
+        return is_continuous or 2 * len(np.unique(known)) > len(known)
 
     @abstractmethod
     def _count_per_class(self, y: np.ndarray) -> dict:
@@ -167,16 +226,19 @@ class BaseNoiseSampler(BaseSampler):
         return tags
 
 
-def _plain_target(y: Any) -> Any:
-    """Convert labels, in the container in which they come back."""
-    labels = plain_labels(y)
-    if isinstance(y, list):
-        return labels.tolist()
-    if hasattr(y, "columns"):
-        return type(y)(labels, index=y.index, columns=y.columns)
+def _stand_in(y: Any) -> np.ndarray:
+    """Make classes for samples whose rows are chosen without them."""
+    n_samples = y.shape[0] if hasattr(y, "shape") else len(y)
+    return np.arange(n_samples) % 2
+
+
+def _take_rows(y: Any, rows: np.ndarray) -> Any:
+    """Select rows of a target, in its own container."""
     if hasattr(y, "iloc"):
-        return type(y)(labels, index=y.index, name=y.name)
-    return labels
+        return y.iloc[rows].reset_index(drop=True)
+    if isinstance(y, list | tuple):
+        return [y[row] for row in rows.tolist()]
+    return (y if isinstance(y, np.ndarray) else plain_array(y, "y"))[rows]
 
 
 def _as_float_frame(X: Any) -> Any:
@@ -189,7 +251,7 @@ def _as_float_frame(X: Any) -> Any:
 
 
 class NoiseAugmenter(BaseNoiseSampler):
-    """Add noisy copies of all samples.
+    """Add noisy copies of all samples, of classes or of what a regressor predicts.
 
     A sampler: in a :class:`~skastro.Pipeline` it acts in ``fit`` only, and in
     cross-validation on the training folds alone.
@@ -226,6 +288,11 @@ class NoiseAugmenter(BaseNoiseSampler):
 
     Notes
     -----
+    Numbers with fractions, several of them a sample, or more different ones than half
+    of the samples are what a regressor predicts. Then there is no
+    ``sampling_strategy_``, and NaN stands for an unknown number. All other targets are
+    classes.
+
     An estimator's ``augment`` varies each batch anew instead, takes no memory, and
     works on arrays on disk. This sampler serves estimators without that parameter.
 
@@ -252,6 +319,7 @@ class NoiseAugmenter(BaseNoiseSampler):
         **BaseNoiseSampler._parameter_constraints,
         "n_copies": [Interval(Integral, 1, None, closed="left")],
     }
+    _takes_numbers = True
 
     def __init__(
         self,

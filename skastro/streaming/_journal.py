@@ -214,14 +214,16 @@ def fingerprint(
     probe_method = methods[0] if methods else output.method
     rows = np.unique(np.linspace(0, n_rows - 1, _N_PROBES).round().astype(int))
     digests, probes = [], []
+    with_std = output.with_std and probe_method == output.method
+    options = {"return_std": True} if with_std else {}
     for row in rows.tolist():
         sample = take_rows(X, row, row + 1)
         digests.append(_digest(sample))
-        probes.append(_probe(estimator, probe_method, sample))
+        probes.append(_probe(estimator, probe_method, sample, options))
     return {
         "n_rows": n_rows,
         "chunk_size": chunk_size,
-        "method": output.method,
+        "method": ", ".join(output.parts),
         "dtype": output.dtype.str,
         "shape": list(output.shape),
         "classes": None if output.classes is None else _listed(output.classes),
@@ -254,9 +256,9 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], journal: Path) -> N
     )
 
 
-def _probe(estimator: Any, method: str, row: Any) -> list:
+def _probe(estimator: Any, method: str, row: Any, options: dict) -> list:
     """Call the estimator for a row, and keep a part of a large result."""
-    results = getattr(estimator, method)(row)
+    results = getattr(estimator, method)(row, **options)
     if sparse.issparse(results):
         results = results.toarray()
     # Several targets come as a list of arrays.

@@ -3,6 +3,7 @@
 
 import csv
 import hashlib
+import inspect
 import math
 import numbers
 import sys
@@ -43,8 +44,11 @@ _HDF5_CHUNK_BYTES = 2**20
 Chunks = Iterable[tuple[slice, np.ndarray]]
 
 
-def choose_method(estimator: Any, method: str) -> str:
-    """Return the method that "auto" stands for, or check that the estimator has it."""
+def choose_method(estimator: Any, method: str, return_std: bool = False) -> str:
+    """Return the method that "auto" stands for, or check that the estimator has it.
+
+    With `return_std` the method must know error bars.
+    """
     if method not in ("auto", *METHODS):
         names = ", ".join(repr(name) for name in ("auto", *METHODS))
         raise ValueError(f"method must be one of {names}; got {method!r}.")
@@ -56,6 +60,16 @@ def choose_method(estimator: Any, method: str) -> str:
             f"{type(estimator).__name__} has no method {' or '.join(wanted)}; of those "
             f"that can be streamed it has: {', '.join(available) or 'none'}."
         )
+    # A pipeline hands options on to its last step.
+    last = estimator
+    while hasattr(last, "steps"):
+        last = last.steps[-1][1]
+    takes_std = "return_std" in inspect.signature(getattr(last, found)).parameters
+    if return_std and not takes_std:
+        raise ValueError(
+            f"{type(last).__name__}.{found} takes no return_std and gives no error "
+            "bars; set return_std=False."
+        )
     return found
 
 
@@ -66,10 +80,24 @@ def take_rows(X: Any, start: int, stop: int) -> Any:
     return plain_array(rows) if is_numeric or hasattr(rows, "detach") else rows
 
 
-def call(estimator: Any, method: str, rows: Any, n_rows: int) -> np.ndarray:
-    """Call a method of the estimator, and check that it returns one row per row."""
-    values = getattr(estimator, method)(rows)
+def call(
+    estimator: Any, method: str, rows: Any, n_rows: int, return_std: bool = False
+) -> np.ndarray:
+    """Call a method of the estimator, and check that it returns one row per row.
+
+    With `return_std` the second axis has the results and their errors.
+    """
     name = f"{type(estimator).__name__}.{method}"
+    if return_std:
+        values, std = map(np.asarray, getattr(estimator, method)(rows, return_std=True))
+        if values.shape != std.shape:
+            raise ValueError(
+                f"{name} gives results of shape {values.shape} with errors of shape "
+                f"{std.shape}, but expected the same; set return_std=False."
+            )
+        values = np.stack([values, std], axis=min(1, values.ndim))
+    else:
+        values = getattr(estimator, method)(rows)
     if sparse.issparse(values):
         raise TypeError(
             f"{name} returns a sparse matrix, and predict_stream needs a dense array; "
@@ -101,9 +129,25 @@ class Output:
     # where the estimator has none.
     classes: np.ndarray | None
     feature_names: list[str] | None
+    # Whether the first axis of a row has the results and their errors.
+    with_std: bool = False
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Name what is written apart, and where in the rows of a chunk it is."""
+        if not self.with_std:
+            return {self.method: slice(None)}
+        return {self.method: np.s_[:, 0], f"{self.method}_std": np.s_[:, 1]}
+
+    @property
+    def part_shape(self) -> tuple[int, ...]:
+        """Shape of one part of a row."""
+        return self.shape[self.with_std :]
 
     @classmethod
-    def of(cls, estimator: Any, method: str, sample: np.ndarray) -> Self:
+    def of(
+        cls, estimator: Any, method: str, sample: np.ndarray, with_std: bool = False
+    ) -> Self:
         """Describe the output by a sample, the output for a few rows."""
         name = f"{type(estimator).__name__}.{method}"
         shape = sample.shape[1:]
@@ -121,9 +165,13 @@ class Output:
             dtype = np.promote_types(labels.dtype, dtype)
         # The classes of several targets, joined to one list, would be of no use.
         several = isinstance(getattr(estimator, "classes_", None), list | tuple)
-        names = _feature_names(estimator, shape) if method == "transform" else None
+        names = None
+        if method == "transform":
+            names = _feature_names(estimator, shape[with_std:])
         classes = None if several else labels
-        return cls(type(estimator).__name__, method, dtype, shape, classes, names)
+        return cls(
+            type(estimator).__name__, method, dtype, shape, classes, names, with_std
+        )
 
     def pack(self, values: np.ndarray) -> np.ndarray:
         """Convert the values of some rows to the type in which they are stored."""
@@ -138,15 +186,20 @@ class Output:
 
     def column_names(self) -> list[str]:
         """Name the columns by class, by feature, or by the method with a number."""
-        if len(self.shape) > 1:
+        shape = self.part_shape
+        if len(shape) > 1:
             raise ValueError(
-                f"{self.estimator}.{self.method} gives an array of shape {self.shape} "
-                "for each row of X, which a row of a CSV table cannot hold; let out "
-                "end in .h5."
+                f"{self.estimator}.{self.method} gives an array of shape {shape} for "
+                "each row of X, which a row of a CSV table cannot hold; let out end in "
+                ".h5."
             )
-        if not self.shape:
+        names = self._names_of_values(shape)
+        return [*names, *(f"{name}_std" for name in names if self.with_std)]
+
+    def _names_of_values(self, shape: tuple[int, ...]) -> list[str]:
+        if not shape:
             return [self.method]
-        (n_columns,) = self.shape
+        (n_columns,) = shape
         if self.feature_names is not None:
             return self.feature_names
         is_by_class = self.method in _ONE_COLUMN_A_CLASS
@@ -256,10 +309,14 @@ def write_hdf5(
         if output.feature_names is not None:
             dtype = h5py.string_dtype()
             file.create_dataset("feature_names", data=output.feature_names, dtype=dtype)
-        values = _create(file, output.method, (n_rows, *output.shape), output.dtype)
+        shape = (n_rows, *output.part_shape)
+        values = {
+            name: _create(file, name, shape, output.dtype) for name in output.parts
+        }
         names = None if ids is None else _create(file, "id", (n_rows,), ids.dtype)
         for rows, chunk in chunks:
-            values[rows] = chunk.view(values.dtype)
+            for name, part in output.parts.items():
+                values[name][rows] = chunk[part].view(values[name].dtype)
             if ids is not None and names is not None:
                 names[rows] = ids[rows].view(names.dtype)
 

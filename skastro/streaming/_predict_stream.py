@@ -38,6 +38,7 @@ def predict_stream(
     *,
     out: str | os.PathLike,
     method: str = "auto",
+    return_std: bool = False,
     ids: Any = None,
     resume: bool = True,
     verbose: int = 1,
@@ -68,6 +69,9 @@ def predict_stream(
         What to compute: "predict_proba", "predict_log_proba", "decision_function",
         "score_samples", "predict" or "transform". "auto" is the first of
         "predict_proba", "predict" and "transform" that the estimator has.
+    return_std : bool, default=False
+        Whether to write error bars as well, which the method returns with
+        ``return_std=True``.
     ids : array-like of shape (n_rows,), default=None
         Names or numbers of the objects, which the file lists beside the results.
     resume : bool, default=True
@@ -86,10 +90,11 @@ def predict_stream(
     NotFittedError
         If the estimator is not fitted.
     ValueError
-        If `out` has another ending, if the estimator lacks the method, if X has no rows
-        or is read from `out` itself, if `ids` has another length, if an output of more
-        than two dimensions shall go into a CSV, or if the interrupted run was one of
-        another model, of other data or with other arguments.
+        If `out` has another ending, if the estimator lacks the method, or the method
+        error bars that `return_std` asks for, if X has no rows or is read from `out`
+        itself, if `ids` has another length, if an output of more than two dimensions
+        shall go into a CSV, or if the interrupted run was one of another model, of
+        other data or with other arguments.
     TypeError
         If X has no length or slices, or if the output or `ids` hold neither numbers
         nor text.
@@ -99,12 +104,14 @@ def predict_stream(
     Notes
     -----
     An HDF5 file holds a data set with the name of the method, one row per row of X, in
-    the type that the method returns; ``id`` if `ids` are given; ``classes``, the
+    the type that the method returns; one named after it with ``_std``, such as
+    ``predict_std``, with the error bars; ``id`` if `ids` are given; ``classes``, the
     estimator's labels, if it has any; and ``feature_names`` of a transformer that knows
     them. Text is UTF-8 (read it by ``dataset.asstr()``). The attributes ``method``,
     ``estimator`` and ``skastro_version`` name the origin. A CSV table has a line of
     names: ``id``, or ``row`` for the row's number in X, then the class labels, the
-    names of features, or the method's name. Numbers have the fewest digits that restore
+    names of features, or the method's name, and after all these the same with ``_std``
+    for error bars. Numbers have the fewest digits that restore
     them in the type that the method returns.
 
     Finished chunks are kept in a journal beside `out`, named ``.NAME.journal`` after
@@ -139,15 +146,15 @@ def predict_stream(
     """
     target, writer = _check_out(out, X, ids)
     check_is_fitted(estimator)
-    method = choose_method(estimator, method)
+    method = choose_method(estimator, method, return_std)
     n_rows = count_rows(X)
     if chunk_size is None:
         chunk_size = default_chunk_size(X)
     check_scalar(chunk_size, "chunk_size", Integral, min_val=1)
     chunk_size = min(int(chunk_size), n_rows)
     names = None if ids is None else IdColumn(ids, n_rows)
-    sample = call(estimator, method, take_rows(X, 0, 1), 1)
-    output = Output.of(estimator, method, sample)
+    sample = call(estimator, method, take_rows(X, 0, 1), 1, return_std)
+    output = Output.of(estimator, method, sample, return_std)
     if writer is write_csv:
         output.column_names()
     run = fingerprint(estimator, X, n_rows, chunk_size, output, names)
@@ -162,7 +169,7 @@ def predict_stream(
                 for start in range(journal.n_done, n_rows, chunk_size):
                     stop = min(start + chunk_size, n_rows)
                     rows = take_rows(X, start, stop)
-                    values = call(estimator, method, rows, stop - start)
+                    values = call(estimator, method, rows, stop - start, return_std)
                     journal.append(output.pack(values))
                     bar.update(stop - start)
             with _progress(f"write {target.name}", n_rows, 0, verbose) as bar:

@@ -1213,6 +1213,8 @@ class BaseNet(NeuralNet):
             self._groups = None if self._groups is None else self._groups[kept]
             X = LazyArray(X)[kept] if is_lazy(X) else X[kept]
             y, weight = None if y is None else y[kept], weight[kept]
+        if (weight == weight[0]).all():
+            return X, y
         # Their mean is 1, so that a weighted loss is as large as an unweighted one and
         # the learning rate keeps its meaning.
         weight = (weight / weight.mean()).astype(np.float32)

@@ -16,11 +16,13 @@ from skastro.base._regressor import score_known
 from skastro.base._validation import check_target
 from skastro.estimators._spectra import SpectrumInput
 from skastro.training import (
+    SAMPLE_WEIGHT,
     BatchIterator,
     CosineCycles,
     GreedyPretraining,
     NegativeLogLikelihood,
     Steps,
+    separate_weight,
 )
 from skastro.utils import check_finite, inherit_parameters, name_rows, plain_array
 
@@ -491,6 +493,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         rows = np.arange(len(y))
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         X, rows = super()._attach(X, rows, weight)
+        if not isinstance(X, dict):
+            X = {"X": X, SAMPLE_WEIGHT: np.ones(len(rows), np.float32)}
         std = np.nan_to_num(y_std[rows]).reshape(len(rows), -1)
         return {**X, _TARGET_STD: std}, y[rows]
 
@@ -503,11 +507,17 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
 
     @override
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, **kwargs: Any) -> Any:
+        y_true = to_tensor(y_true, device=None)
+        known = ~y_true.isnan()
+        is_weighted = separate_weight(X)[1] is not None
         std = X.get(_TARGET_STD) if isinstance(X, dict) else None
         if std is not None:
-            y_true = to_tensor(y_true, device=None)
             y_true = torch.cat([y_true.reshape(std.shape), std.to(y_true)], dim=1)
-        return super().get_loss(y_pred, y_true, X=X, **kwargs)
+        loss = super().get_loss(y_pred, y_true, X=X, **kwargs)
+        if is_weighted and self._gives_errors:
+            # A mean over all targets so far. Without weights it is one of those known.
+            loss = loss * (known.numel() / known.sum().clamp(min=1)).to(loss)
+        return loss
 
     def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
         n_targets = int(np.prod(self.target_shape_))

@@ -386,3 +386,33 @@ def test_logarithms_stay_those_of_the_training(data):
     np.testing.assert_array_equal(reg.set_params(log_target=False).predict(X), found)
     with pytest.raises(ValueError, match="log_target=False, but the weights were"):
         reg.partial_fit(X, y)
+
+
+def losses(reg):
+    return np.array(reg.history[:, ("train_loss", "valid_loss")])
+
+
+@pytest.mark.parametrize("weight", [1, 0.3])
+def test_equal_weights_change_nothing(data, weight):
+    X, y = data[0], data[1].copy()
+    y[:100, 0] = np.nan
+    plain = small(max_epochs=3).fit(X, y)
+    weighted = small(max_epochs=3).fit(X, y, sample_weight=np.full(len(X), weight))
+    np.testing.assert_array_equal(losses(weighted), losses(plain))
+    np.testing.assert_array_equal(weighted.predict(X), plain.predict(X))
+
+
+def test_unknown_targets_do_not_dilute_a_weighted_loss(data):
+    X, y = data[0], data[1].copy()
+    y[:200, 0] = np.nan
+    settings = {"max_epochs": 1, "train_split": first_half_for_validation}
+    plain = small(**settings).fit(X, y)
+    # Errors of zero, and weights that do not differ among those known.
+    exact = small(**settings).fit(X, y, y_std=np.zeros_like(y))
+    np.testing.assert_allclose(losses(exact), losses(plain), rtol=1e-4)
+    weight = np.where(np.arange(300) < 299, 1.0, 1.0001)
+    weighted = small(**settings).fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(losses(weighted), losses(plain), rtol=1e-3)
+    every = small(**settings).fit(X, data[1], y_std=np.zeros_like(y))
+    without = small(**settings).fit(X, data[1])
+    np.testing.assert_allclose(losses(every), losses(without), rtol=1e-4)

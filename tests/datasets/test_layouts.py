@@ -154,6 +154,49 @@ def test_catalog_leaves_objects_unknown(write_spectrum):
     np.testing.assert_array_equal(spectra.redshift, [0.5, np.nan])
 
 
+def test_spectra_go_to_rest_by_the_catalog(write_spectrum, tmp_path):
+    labels = Table({"id": ["a", "b"], "z": [0.9, 0.9], "medium": ["vacuum"] * 2})
+    labels["frame"] = ["barycentric"] * 2
+    wavelength = np.linspace(4000.0, 5000.0, 400)
+    line = np.exp(-0.5 * ((wavelength - 4500) / 20) ** 2)
+    path = tmp_path / "many.fits"
+    hdus = [fits.PrimaryHDU([line, line]), fits.BinTableHDU(labels, name="LABELS")]
+    fits.HDUList([*hdus, fits.ImageHDU(wavelength, name="WAVELENGTH")]).writeto(path)
+    catalog = Table({"ID": ["c", "b", "a"], "Z": [0.3, 0.1, 0.0]})
+    asked = {"catalog": catalog, "frame": "rest", "verbose": 0}
+    spectra = read_spectra(path, wavelength=np.arange(4000.0, 4600), **asked)
+    assert spectra.redshift.tolist() == [0.0, 0.1]
+    peaks = spectra.wavelength[np.nanargmax(spectra.flux, axis=1)]
+    np.testing.assert_allclose(peaks, [4500, 4500 / 1.1], atol=3)
+    assert spectra.table["doppler_redshift"].tolist() == [0.0, 0.1]
+    # Files of one spectrum, which state another redshift or none.
+    made = write_spectrum("desi")
+    galah = read_spectrum(write_spectrum("galah", "g.fits").path)
+    catalog = Table({"ID": ["39633300968442591", galah.id], "Z": [0.25, 0.5]})
+    grid, both = np.arange(2000.0, 9000, 5), [made.path, tmp_path / "g.fits"]
+    asked["catalog"] = catalog
+    spectra = read_spectra(both, wavelength=grid, **asked)
+    np.testing.assert_allclose(spectra.table["doppler_redshift"], spectra.redshift)
+    assert spectra.redshift.tolist() == [0.25, 0.5]
+    observed = read_spectra(both, wavelength=grid, verbose=0)
+    for rest, there, z in zip(spectra.flux, observed.flux, [0.25, 0.5], strict=True):
+        covered, before = (grid[np.isfinite(flux)] for flux in (rest, there))
+        np.testing.assert_allclose(covered[0], before[0] / (1 + z), atol=6)
+    # Redshifts of the files count where the catalog has none.
+    asked["catalog"] = Table({"ID": [galah.id], "CLASS": ["STAR"]})
+    spectra = read_spectra(both[1:], wavelength=grid, **asked)
+    np.testing.assert_allclose(spectra.table["doppler_redshift"], galah.redshift)
+
+
+@pytest.mark.parametrize("z", [np.nan, None])
+def test_catalogs_without_the_redshift(write_spectrum, z):
+    path = write_spectrum("desi").path
+    name = 39633300968442591 if z is not None else 7
+    catalog = Table({"TARGETID": [name], "Z": [np.nan]})
+    with pytest.raises(ValueError, match="no redshift of 39633300968442591, so that"):
+        read_spectra(path, catalog=catalog, frame="rest", verbose=0)
+
+
 LNW = """\
     2   4   2500.00  10000.00      2     sn2006gz       0.69  Ia-pec      1  6
       2  0.1  2  0.2

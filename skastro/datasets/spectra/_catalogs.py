@@ -2,7 +2,7 @@
 """Catalogs of redshifts and classes, and how their labels join spectra."""
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -29,6 +29,34 @@ _LABELS = {
 }
 _KEYS = ("TARGETID", "ID", "OBJID")
 _NAMES = ("REDSHIFTS", "ZBEST", "ZCATALOG", "ZALL_PIX", "ZALL_TILECUMULATIVE")
+
+
+class Redshifts(NamedTuple):
+    """Redshifts of a catalog, and the objects' names in their order."""
+
+    ids: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, labels: Table) -> "Redshifts | None":
+        """Take them from the labels of a catalog; None if it has no redshifts."""
+        if "z" not in labels.colnames:
+            return None
+        order = np.argsort(labels["id"])
+        values = np.ma.filled(without_nulls(labels["z"]).astype(np.float64), np.nan)
+        return cls(np.asarray(labels["id"])[order], np.asarray(values)[order])
+
+    def find(self, name: Any) -> float:
+        """Return the redshift of an object, or refuse one that is unknown."""
+        name = text(name)
+        at = np.searchsorted(self.ids, name)
+        is_held = at < len(self.ids) and self.ids[at] == name
+        if not is_held or not np.isfinite(self.values[at]):
+            raise ValueError(
+                f"the catalog has no redshift of {name}, so that frame='rest' is "
+                "unknown; read with frame=None, or leave the spectrum out"
+            )
+        return float(self.values[at])
 
 
 def find_catalog(hdul: fits.HDUList) -> fits.BinTableHDU | None:
@@ -77,11 +105,7 @@ def read_catalog(
 
 def join_catalog(table: Table, labels: Table) -> None:
     """Write the labels to a table of spectra; those of absent objects are unknown."""
-    key = next((name for name in table.colnames if name.upper() in _KEYS), None)
-    if key is None:
-        raise ValueError(
-            f"catalog joins spectra by {' or '.join(_KEYS)}, but the spectra have none"
-        )
+    key = find_key(table)
     row_of = {identifier: row for row, identifier in enumerate(labels["id"])}
     rows = np.array([row_of.get(name, -1) for name in _as_text(table[key])])
     if (rows < 0).all():
@@ -97,6 +121,16 @@ def join_catalog(table: Table, labels: Table) -> None:
             table[name] = column.filled("" if is_text else np.nan)
         else:
             table[name] = column.filled(-1) if name == "zwarning" else column
+
+
+def find_key(table: Table) -> str:
+    """Find the column of a table of spectra by which a catalog joins them."""
+    key = next((name for name in table.colnames if name.upper() in _KEYS), None)
+    if key is None:
+        raise ValueError(
+            f"catalog joins spectra by {' or '.join(_KEYS)}, but the spectra have none"
+        )
+    return key
 
 
 def _read_table(hdul: fits.HDUList) -> Table:

@@ -21,8 +21,10 @@ from tqdm.auto import tqdm
 
 from skastro.datasets._failures import Failure, report_failures
 from skastro.datasets.spectra._catalogs import (
+    Redshifts,
     describe_catalog,
     find_catalog,
+    find_key,
     join_catalog,
     read_catalog,
 )
@@ -108,6 +110,8 @@ class _Options(NamedTuple):
     frame: str | None = None
     kinds: frozenset[str] = frozenset(KINDS)
     return_ivar: bool = False
+    # Those that shift spectra to rest, in place of the files' own.
+    redshifts: Redshifts | None = None
 
 
 def read_spectrum(
@@ -367,6 +371,8 @@ def _read_one(
                     f"it holds {n_spectra} spectra, so index={index} is too large"
                 )
             spectrum = layout.one_of_many(matrix, index or 0)
+        if options.redshifts is not None:
+            spectrum.redshift = options.redshifts.find(spectrum.id)
         if options.medium or options.frame:
             convert(spectrum, options.medium, options.frame)
         if layout.opens == "text":
@@ -440,14 +446,16 @@ def read_spectra(
         Medium to whose wavelengths those of all files are converted. None means that of
         each file. A file that does not state its medium is refused.
     frame : {"topocentric", "heliocentric", "barycentric", "rest"}, default=None
-        Frame to which all wavelengths are converted, as in :func:`read_spectrum`.
+        Frame to which all wavelengths are converted, as in :func:`read_spectrum`: to
+        "rest" by the redshifts of the `catalog` if it has any, otherwise by those in
+        the files.
     catalog : path-like or :class:`~astropy.table.Table`, default=None
         Redshifts and classes of the spectra: a file of redrock (``redrock``, ``zbest``)
         or a table with a column ``TARGETID``, ``ID`` or ``OBJID``, which is compared
         with `id`, and columns such as ``Z``, ``ZERR``, ``ZWARN``, ``SPECTYPE`` and
         ``SUBTYPE``, or ``CLASS`` and ``SUBCLASS``. They become the columns z, z_error,
-        zwarning, class and subclass. Spectra that it does not hold have no class and
-        redshift.
+        zwarning, class and subclass, in place of what the files state. Spectra that it
+        does not hold have no class and redshift, and cannot be converted to rest.
     return_ivar : bool, default=False
         Whether to return inverse variances, too.
     n_jobs : int, default=None
@@ -552,6 +560,8 @@ def read_spectra(
     grid = None if wavelength is None else _check_grid(wavelength)
     options = _Options(known_layouts(), max_bytes, medium, frame, kinds, return_ivar)
     labels = None if catalog is None else read_catalog(catalog, max_bytes)
+    if labels is not None and frame == "rest":
+        options = options._replace(redshifts=Redshifts.of(labels))
     spectra = None
     if isinstance(source, str | os.PathLike):
         if Path(source).is_dir():
@@ -684,6 +694,10 @@ def _convert_matrix(matrix: Bunch, options: _Options) -> None:
     if matrix.wavelength is None:
         raise ValueError("the file does not contain the wavelengths to be converted")
     states, grids = [*labels_of(matrix)], matrix.wavelength
+    if options.redshifts is not None:
+        names = matrix.table[find_key(matrix.table)]
+        for state, name in zip(states, names, strict=True):
+            state.redshift = options.redshifts.find(name)
     if grids.ndim == 1:
         different = {
             (state.medium, state.frame, state.doppler_redshift) for state in states

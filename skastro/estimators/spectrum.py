@@ -319,7 +319,11 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     log_target_ : ndarray of shape (n_outputs,), bool
         Whether the logarithm is measured, for each target.
     std_scale_ : ndarray of shape (n_outputs,)
-        What the network's errors are multiplied by; only with `calibrate`.
+        What the network's errors are multiplied by, 1 with `y_std`; only with
+        `calibrate`.
+    std_added_ : ndarray of shape (n_outputs,)
+        The error that is added to that of the network in quadrature, in units of the
+        targets' standard deviation; only with `calibrate` and `y_std`.
 
     Warns
     -----
@@ -342,7 +346,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
 
     ``fit`` takes ``sample_weight``, ``groups`` and ``y_std`` as further arguments.
     ``y_std`` is an array of the shape of y: the standard deviations with which the
-    targets were measured. Error bars of predictions are then those of the true values.
+    targets were measured. Error bars of predictions are then those of the true values,
+    which the validation samples tell the less the larger `y_std` is.
 
     References
     ----------
@@ -554,10 +559,11 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
 
     def _after_training(self, train: Any, valid: Any) -> None:
         super()._after_training(train, valid)
-        self.__dict__.pop("std_scale_", None)
+        for name in ("std_scale_", "std_added_"):
+            self.__dict__.pop(name, None)
         if not (self.calibrate and self._gives_errors) or valid is None:
             return
-        scales = []
+        offs, errors = [], []
         for X, output, y in self._evaluate(valid):
             std = X.get(_TARGET_STD) if isinstance(X, dict) else None
             if std is not None:
@@ -567,26 +573,26 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
             off = (target[:, : mean.shape[1]] - mean).square() / _INTERVAL**2
             if std is not None:
                 # This part of the difference is not the network's.
-                off = (off - target[:, mean.shape[1] :].square()).clamp(min=0)
+                off = off - target[:, mean.shape[1] :].square()
+            offs.append(off.cpu().numpy())
             log_std = log_std.clamp(*self._log_std_limits)
-            scales.append((off.sqrt() / log_std.exp()).cpu().numpy())
-        scale = np.concatenate(scales)
-        n_known = np.isfinite(scale).sum(axis=0)
-        if n_known.min() >= _LEAST_CALIBRATED:
-            # The sample to come is one more than those that were counted.
-            parts = np.minimum(1, _COVERAGE * (n_known + 1) / n_known)
-            self.std_scale_ = np.array(
-                [
-                    np.nanquantile(of_target, part, method="higher")
-                    for of_target, part in zip(scale.T, parts, strict=True)
-                ]
-            )
-            if std is not None:
-                self._keep_errors()
+            errors.append(log_std.exp().cpu().numpy())
+        off, error = np.concatenate(offs), np.concatenate(errors)
+        if np.isfinite(off).sum(axis=0).min() < _LEAST_CALIBRATED:
+            return
+        if std is None:
+            self.std_scale_ = _value_of_most(np.sqrt(off) / error)
+            return
+        # Training targets with large errors tell the network little of its own, which
+        # then vary by chance from sample to sample, so that a factor would make some
+        # too large and the others too small.
+        self.std_scale_ = np.ones(off.shape[1])
+        added = _value_of_most(off - error**2)
+        self.std_added_ = np.sqrt(np.maximum(added, 0.0))
+        self._warn_of_hidden_errors(_value_of_most(off))
 
-    def _keep_errors(self) -> None:
-        """Keep the network's errors where ``y_std`` leaves none to be seen."""
-        unseen = np.flatnonzero(self.std_scale_ == 0)
+    def _warn_of_hidden_errors(self, off: np.ndarray) -> None:
+        unseen = np.flatnonzero(off <= 0)
         if unseen.size:
             warnings.warn(
                 "y_std is as large as the differences between predictions and the "
@@ -595,8 +601,6 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
                 UserWarning,
                 stacklevel=2,
             )
-        # Nor do these differences show that errors are smaller than the network says.
-        self.std_scale_ = np.maximum(self.std_scale_, 1.0)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict the targets.
@@ -661,6 +665,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         log_std = output[:, n_targets:].astype(np.float64)
         std = np.exp(log_std.clip(*self._log_std_limits))
         std *= self.__dict__.get("std_scale_", 1.0)
+        if "std_added_" in self.__dict__:
+            std = np.hypot(std, self.std_added_)
         std *= self.__dict__.get("target_scale_", 1.0)
         std = np.where(self.log_target_, std * y.reshape(std.shape), std)
         return y, std.astype(y.dtype).reshape(y.shape)
@@ -691,3 +697,18 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         """
         y = check_target(self, y)
         return score_known(self.predict(X), y, sample_weight)
+
+
+def _value_of_most(values: np.ndarray) -> np.ndarray:
+    """Find the number of each column that nine tenths of its known values stay below.
+
+    The sample to come is one more than those that are counted.
+    """
+    n_known = np.isfinite(values).sum(axis=0)
+    parts = np.minimum(1, _COVERAGE * (n_known + 1) / n_known)
+    return np.array(
+        [
+            np.nanquantile(column, part, method="higher")
+            for column, part in zip(values.T, parts, strict=True)
+        ]
+    )

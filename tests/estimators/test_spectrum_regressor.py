@@ -200,7 +200,7 @@ def test_measurement_errors_in_any_unit(data, scale):
     here = small(**settings).fit(X, y, y_std=np.full(40, 0.2))
     there = small(**settings).fit(X, scale * y, y_std=np.full(40, 0.2 * scale))
     np.testing.assert_allclose(there.predict(X) / scale, here.predict(X), rtol=1e-4)
-    np.testing.assert_allclose(there.std_scale_, here.std_scale_, rtol=1e-4)
+    np.testing.assert_allclose(there.std_added_, here.std_added_, rtol=1e-4)
 
 
 def test_measurement_errors_that_are_too_large_leave_error_bars(data):
@@ -416,3 +416,30 @@ def test_unknown_targets_do_not_dilute_a_weighted_loss(data):
     every = small(**settings).fit(X, data[1], y_std=np.zeros_like(y))
     without = small(**settings).fit(X, data[1])
     np.testing.assert_allclose(losses(every), losses(without), rtol=1e-4)
+
+
+def first_third_for_validation(dataset, y=None):
+    third = len(dataset) // 3
+    return Subset(dataset, range(third, len(dataset))), Subset(dataset, range(third))
+
+
+def test_error_bars_of_noisy_targets_are_those_of_the_true_values():
+    within = []
+    for seed in range(3):
+        X, true = lines(700, noise=0.1, seed=seed)
+        rng = np.random.default_rng(10 + seed)
+        # As large as the errors of the network.
+        y_std = rng.uniform(0.05, 0.15, size=300)
+        y = true[:300, 0] + y_std * rng.normal(size=300)
+        reg = SpectrumRegressor(
+            "mlp",
+            module__hidden=(64,),
+            max_epochs=30,
+            lr=1e-2,
+            train_split=first_third_for_validation,
+            verbose=0,
+            random_state=seed,
+        ).fit(X[:300], y, y_std=y_std)
+        found, std = reg.predict(X[300:], return_std=True)
+        within.append(np.mean(np.abs(found - true[300:, 0]) < 1.645 * std))
+    assert 0.87 < np.mean(within) < 0.97, within

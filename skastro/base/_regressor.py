@@ -20,6 +20,8 @@ from skastro.utils import check_weights, plain_array, score_plain
 
 # Of a data set without arrays so many targets are read, spread over all.
 _N_READ = 4096
+# Largest numbers of a target of which means of squares are precise.
+_SIZES = 1e-140, 1e140
 
 
 class BaseRegressor(BaseNet, NeuralNetRegressor):
@@ -149,6 +151,16 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
                 f"No training sample has a value of the targets {unknown}: y is NaN in "
                 "all rows that are neither set aside for validation nor of weight 0. "
                 "Leave these targets out, or set train_split=None."
+            )
+        size = np.nanmax(np.abs(y), axis=0)
+        low, high = _SIZES
+        odd = np.flatnonzero((size > high) | ((size > 0) & (size < low)))
+        if odd.size:
+            raise ValueError(
+                f"The targets {odd} are numbers up to {size[odd[0]]:.3g}, of whose "
+                "squares double precision does not hold the mean. Multiply them by a "
+                f"constant, so that they are between {low:g} and {high:g}, or take "
+                "their logarithms."
             )
         scaler = StandardScaler().fit(y, sample_weight=weight)
         self.target_mean_, self.target_scale_ = scaler.mean_, scaler.scale_

@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from skastro import GalaxyRegressor
+from skastro.base import BaseRegressor
 
 pytestmark = pytest.mark.once
 
@@ -381,3 +382,21 @@ def test_arrays_on_disk(images, tmp_path):
         assert reg.score(X, y) > 0.9
         with pytest.raises(ValueError, match="inconsistent"):
             tiny().fit(file["images"], y[1:])
+
+
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1e160, 1e308])
+def test_targets_whose_squares_are_not_held(size):
+    X = np.random.default_rng(0).normal(size=(30, 5))
+    y = np.column_stack([X[:, 0], size * (0.5 + 0.1 * np.sin(X[:, 0]))])
+    net = BaseRegressor(torch.nn.Linear(5, 2), verbose=0, max_epochs=1)
+    with pytest.raises(ValueError, match=r"The targets \[1\] are numbers up to"):
+        net.fit(X, y)
+
+
+@pytest.mark.parametrize("size", [1e-120, 1e120])
+def test_targets_of_any_other_size(size):
+    X = np.random.default_rng(0).normal(size=(30, 5))
+    net = BaseRegressor(torch.nn.Linear(5, 1), verbose=0, max_epochs=1, random_state=0)
+    found = net.fit(X, size * X[:, 0]).predict(X)
+    one = net.fit(X, X[:, 0]).predict(X)
+    np.testing.assert_allclose(found, size * one, rtol=1e-5)

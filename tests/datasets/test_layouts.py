@@ -429,6 +429,36 @@ def test_wavelengths_of_headers(tmp_path, cards, expected, medium):
     assert (spectrum.medium, spectrum.ivar) == (medium, None)
 
 
+def test_grism(tmp_path):
+    """The equation of the grating, with angles of 8 degrees and at 5000 Å."""
+    cards = {"CRVAL1": 5e-7, "CRPIX1": 6.0, "CDELT1": 1e-10, "CUNIT1": "m"}
+    grism = {"CTYPE1": "WAVE-GRI", "PV1_0": 3e5, "PV1_1": 1.0, "PV1_2": 8.0}
+    flux = write_vector(tmp_path / "a.fits", **cards, **grism)
+    incident, pixel = np.sin(np.radians(8)), np.arange(len(flux)) - 5
+    emergent = np.arcsin(3e5 * 5e-7 - incident)
+    turn = np.arctan(pixel * 1e-10 * 3e5 / np.cos(emergent))
+    expected = (incident + np.sin(emergent + turn)) / 3e5 * 1e10
+    spectrum = read_spectrum(tmp_path / "a.fits")
+    np.testing.assert_allclose(spectrum.wavelength, expected, rtol=1e-9)
+    assert spectrum.medium == "vacuum"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("WAVE-TAB", "'WAVE-TAB': the wavelengths are in a look-up table"),
+        ("WAVE-GRI", "'WAVE-GRI': the header leaves wavelengths undefined; the cards"),
+        ("WAVE-XYZ", "'WAVE-XYZ': astropy.wcs does not compute its wavelengths"),
+        ("ZOPT-F2W", "'ZOPT-F2W' is a non-linear axis of velocities or the like"),
+    ],
+)
+def test_axes_that_cannot_be_computed(tmp_path, kind, message):
+    cards = {"CRVAL1": 4000.0, "CDELT1": 2.0, "CRPIX1": 1.0, "CUNIT1": "Angstrom"}
+    write_vector(tmp_path / "a.fits", CTYPE1=kind, **cards)
+    with pytest.raises(ValueError, match=message):
+        read_spectrum(tmp_path / "a.fits")
+
+
 def test_steps_of_headers_are_multiplied(tmp_path):
     cards = {"CRVAL1": 4000.0, "CDELT1": 5.0, "PC1_1": 2.0, "CTYPE1": "WAVE"}
     flux = write_vector(tmp_path / "a.fits", CUNIT1="Angstrom", **cards)

@@ -36,6 +36,8 @@ _ERRORS = ("ERROR", "ERR", "SIGMA", "SIG", "STD", "STDDEV", "UNCERT", "NOISE")
 _VARIANCES = ("VARIANCE", "VAR", "STAT")
 # Types of axis of the FITS standard, with the medium of the wavelengths.
 _FITS_AXES = {"WAVE": "vacuum", "AWAV": "air", "FREQ": "vacuum", "ENER": "vacuum"}
+# Other axes state how they are computed, such as WAVE-LOG.
+_NONLINEAR_AXIS = re.compile(r"[A-Z]{4}-[A-Z0-9]{3}")
 _LINEAR, _LOGARITHMIC, _NONLINEAR = 0, 1, 2
 _POLYNOMIALS = {1: Chebyshev, 2: Legendre}
 
@@ -197,13 +199,9 @@ def _axis_wavelength(header: fits.Header, n_pixels: int) -> Any:
             "CRPIX1 is missing: the FITS standard then counts pixels from 0, programs "
             "mostly from 1; write it to the header"
         )
-    if "-" in _fits_axis(header) and flag is None:
-        keys = ("CTYPE1", "CUNIT1", "CRVAL1", "CRPIX1", "CDELT1", "CD1_1", "PV1_")
-        axis = WCS(
-            fits.Header([card for key in keys for card in header[key + "*"].cards])
-        )
-        values = axis.all_pix2world(np.arange(n_pixels), 0)[0]
-        values = values * units.Unit(axis.wcs.cunit[0])
+    kind = text(header.get("CTYPE1")).upper()
+    if flag is None and _NONLINEAR_AXIS.fullmatch(kind):
+        values = _nonlinear_axis(header, kind, n_pixels)
     else:
         values = linear_wavelength(header, n_pixels)
         if flag == _LOGARITHMIC or "LOG" in text(header.get("CTYPE1")).upper():
@@ -212,6 +210,40 @@ def _axis_wavelength(header: fits.Header, n_pixels: int) -> Any:
     if isinstance(values, units.Quantity):
         values = values.to(units.Angstrom, equivalencies=units.spectral())
     return values
+
+
+def _nonlinear_axis(header: fits.Header, kind: str, n_pixels: int) -> Any:
+    """Wavelengths of an axis of the FITS standard with an algorithm, as WAVE-LOG."""
+    advice = "write them as an image WAVELENGTH or as a column of a table"
+    if kind.endswith("-TAB"):
+        raise ValueError(
+            f"CTYPE1 = {kind!r}: the wavelengths are in a look-up table, which the "
+            f"readers do not know; {advice}"
+        )
+    if not _fits_axis(header):
+        raise ValueError(
+            f"CTYPE1 = {kind!r} is a non-linear axis of velocities or the like; "
+            f"expected one of {', '.join(_FITS_AXES)}. Compute the wavelengths, and "
+            f"{advice}"
+        )
+    keys = ("CTYPE1", "CUNIT1", "CRVAL1", "CRPIX1", "CDELT1", "CD1_1", "PV1_")
+    keys += ("RESTWAV", "RESTFRQ")
+    cards = [card for key in keys for card in header[key + "*"].cards]
+    try:
+        axis = WCS(fits.Header(cards))
+        values = axis.all_pix2world(np.arange(n_pixels), 0)[0]
+        unit = units.Unit(axis.wcs.cunit[0])
+    except Exception as error:
+        raise ValueError(
+            f"CTYPE1 = {kind!r}: astropy.wcs does not compute its wavelengths "
+            f"({error}); {advice}"
+        ) from error
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"CTYPE1 = {kind!r}: the header leaves wavelengths undefined; the cards "
+            f"PV1_0, PV1_1, ... of this axis may be missing or wrong, or {advice}"
+        )
+    return values * unit
 
 
 def _aperture_wavelengths(

@@ -226,8 +226,8 @@ def _nonlinear_axis(header: fits.Header, kind: str, n_pixels: int) -> Any:
             f"expected one of {', '.join(_FITS_AXES)}. Compute the wavelengths, and "
             f"{advice}"
         )
-    keys = ("CTYPE1", "CUNIT1", "CRVAL1", "CRPIX1", "CDELT1", "CD1_1", "PV1_")
-    keys += ("RESTWAV", "RESTFRQ")
+    keys = ["CTYPE1", "CUNIT1", "CRVAL1", "CRPIX1", "CDELT1", "CD1_1", "PV1_"]
+    keys += ["RESTWAV", "RESTFRQ"]
     cards = [card for key in keys for card in header[key + "*"].cards]
     try:
         axis = WCS(fits.Header(cards))

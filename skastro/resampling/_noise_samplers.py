@@ -51,8 +51,8 @@ class BaseNoiseSampler(BaseSampler):
     _sampling_type = "bypass"
     sampling_strategy: Any = None
     sampling_strategy_: dict
-    # Whether rows are chosen without classes, so that targets may be any numbers.
-    _takes_numbers = False
+    # Whether targets are numbers; rows are then chosen without classes.
+    continuous = False
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Check the input and compute the number of samples of each class.
@@ -64,8 +64,7 @@ class BaseNoiseSampler(BaseSampler):
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
             Samples, such as spectra of shape (n_samples, n_channels, n_pixels).
         y : array-like of shape (n_samples,)
-            Classes; for :class:`NoiseAugmenter` also what a regressor predicts, as in
-            `fit_resample`.
+            Classes, or what a regressor predicts, as in `fit_resample`.
 
         Returns
         -------
@@ -92,9 +91,9 @@ class BaseNoiseSampler(BaseSampler):
             Samples, such as spectra of shape (n_samples, n_channels, n_pixels). They
             are not changed.
         y : array-like of shape (n_samples,)
-            Classes, labels of any type. :class:`NoiseAugmenter` also takes what a
-            regressor predicts, numbers of shape (n_samples,) or
-            (n_samples, n_outputs), of which some may be unknown: NaN or masked.
+            Classes, labels of any type; with `continuous` what a regressor predicts,
+            numbers of shape (n_samples,) or (n_samples, n_outputs), of which some may
+            be unknown: NaN or masked.
 
         Returns
         -------
@@ -108,8 +107,8 @@ class BaseNoiseSampler(BaseSampler):
         Raises
         ------
         ValueError
-            If X holds NaN or infinity, if classes are missing, or if y holds what a
-            regressor predicts and the sampler chooses rows by their classes.
+            If X holds NaN or infinity, if classes are missing, or if y holds continuous
+            numbers where classes are expected.
         """
         X = _as_float_frame(X)
         if not self._resamples_numbers(y):
@@ -120,10 +119,7 @@ class BaseNoiseSampler(BaseSampler):
 
     def _plain_target(self, y: Any) -> Any:
         """Convert labels, in the container in which they come back."""
-        advice = "Leave these rows out."
-        if self._takes_numbers:
-            advice += " If y holds numbers for a regressor, give them as one column."
-        labels = plain_labels(y, advice=advice)
+        labels = plain_labels(y)
         if isinstance(y, list):
             return labels.tolist()
         if hasattr(y, "columns"):
@@ -133,28 +129,23 @@ class BaseNoiseSampler(BaseSampler):
         return labels
 
     def _resamples_numbers(self, y: Any) -> bool:
-        """Tell whether y is what a regressor predicts, and refuse it for classes."""
+        """Tell whether y is what a regressor predicts, which classes must not be."""
+        if self.continuous:
+            plain_array(y, "y", any_unit=True)
+            return True
         try:
             values = plain_array(y, "y", any_unit=True)
         except (TypeError, ValueError):
             return False
-        if values.dtype.kind not in "iuf" or not values.ndim:
-            return False
-        known = values[~np.isnan(values)]
-        is_continuous = bool((known != np.round(known)).any())
-        if values.ndim > 1 and not np.isin(values, (0, 1)).all():
-            # Classes may be coded in columns of 0 and 1, or be a single column.
-            is_continuous |= values.dtype.kind == "f" or values.shape[1] > 1
-        if not self._takes_numbers:
-            if is_continuous:
-                raise ValueError(
-                    f"{type(self).__name__} chooses rows by their classes, but y holds "
-                    "continuous numbers or several a sample, as for a regressor. Take "
-                    "skastro.NoiseAugmenter, which copies all rows, or augment=... of "
-                    "the estimator."
-                )
-            return False
-        return is_continuous or 2 * len(np.unique(known)) > len(known)
+        if values.dtype.kind == "f" and (values != np.round(values)).any(
+            where=np.isfinite(values)
+        ):
+            raise ValueError(
+                f"Unknown label type: {type(self).__name__} expects classes, but y "
+                "holds continuous numbers, as for a regressor. Take "
+                "NoiseAugmenter(continuous=True), or augment=... of the estimator."
+            )
+        return False
 
     @abstractmethod
     def _count_per_class(self, y: np.ndarray) -> dict:
@@ -260,6 +251,9 @@ class NoiseAugmenter(BaseNoiseSampler):
     ----------
     n_copies : int, default=1
         Copies of each sample. The result has ``n_copies + 1`` times as many samples.
+    continuous : bool, default=False
+        Whether y is what a regressor predicts, and not classes: numbers, one or several
+        a sample, of which some may be unknown.
     noise : {"noise", "wang2020", "resclass"}, callable or None, default="noise"
         How copies are varied. ``"noise"`` is white noise of up to half the spectrum's
         standard deviation, in any units of the flux; ``"wang2020"`` that of a CCD,
@@ -288,11 +282,6 @@ class NoiseAugmenter(BaseNoiseSampler):
 
     Notes
     -----
-    Numbers with fractions, several of them a sample, or more different ones than half
-    of the samples are what a regressor predicts. Then there is no
-    ``sampling_strategy_``, and NaN stands for an unknown number. All other targets are
-    classes.
-
     An estimator's ``augment`` varies each batch anew instead, takes no memory, and
     works on arrays on disk. This sampler serves estimators without that parameter.
 
@@ -318,17 +307,19 @@ class NoiseAugmenter(BaseNoiseSampler):
     _parameter_constraints: ClassVar[dict] = {
         **BaseNoiseSampler._parameter_constraints,
         "n_copies": [Interval(Integral, 1, None, closed="left")],
+        "continuous": ["boolean"],
     }
-    _takes_numbers = True
 
     def __init__(
         self,
         n_copies: int = 1,
         *,
+        continuous: bool = False,
         noise: str | Callable | None = "noise",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_copies = n_copies
+        self.continuous = continuous
         self.noise = noise
         self.random_state = random_state
 

@@ -96,10 +96,3 @@ def make_tiny(cls: type[BaseEstimator], *module: Any, **params: Any) -> BaseEsti
 def tiny_estimators() -> list[BaseEstimator]:
     """Make one instance of each public class."""
     return [make_tiny(cls) for cls in public_estimators()]
-
-
-def sampler_checks_not_kept(sampler):
-    """Name checks of imbalanced-learn that a sampler does not keep, and why."""
-    if type(sampler).__name__ == "NoiseAugmenter":
-        return {"check_target_type": "Takes what a regressor predicts, too."}
-    return {}

@@ -73,6 +73,7 @@ reg = SpectrumRegressor(
     normalization="continuum",
     log_target=[True, False, False],
     train_split=0.2,
+    lr=3e-3,
     max_epochs=15,
     random_state=0,
     verbose=0,

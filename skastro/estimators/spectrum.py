@@ -397,7 +397,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         *,
         criterion: type = NegativeLogLikelihood,
         optimizer: type = torch.optim.AdamW,
-        lr: float = 3e-3,
+        lr: float = 1e-3,
         max_epochs: int = 60,
         batch_size: int = 16,
         schedule: str | Callable[[float], float] | None = "cosine",

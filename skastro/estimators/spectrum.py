@@ -407,7 +407,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         log_target: bool | Sequence[bool] = False,
         calibrate: bool = True,
         augment: str | Callable | None = "noise",
-        normalization: str | None = "mean",
+        normalization: str | None = "continuum",
         precision: str = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,

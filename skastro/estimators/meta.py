@@ -13,6 +13,7 @@ from sklearn.base import (
     MetaEstimatorMixin,
     RegressorMixin,
     clone,
+    is_classifier,
 )
 from sklearn.model_selection import StratifiedGroupKFold, check_cv
 from sklearn.utils import Tags, check_random_state, column_or_1d, get_tags
@@ -41,6 +42,7 @@ from skastro.utils import (
     check_weights,
     inherit_parameters,
     knows_samples,
+    plain_array,
     plain_labels,
     plain_samples,
     score_plain,
@@ -380,6 +382,27 @@ class EnsembleRegressor(RegressorMixin, Ensemble):
         **Ensemble._parameter_constraints,
         "estimator": [HasMethods(["fit", "predict"])],
     }
+    # Error bars that a pipeline is asked for are asked of its last step.
+    __metadata_request__predict: ClassVar[dict] = {"return_std": True}
+
+    def _plain_target(self, y: Any) -> Any:
+        if is_classifier(self.estimator):
+            raise ValueError(
+                "EnsembleRegressor averages numbers, but "
+                f"{type(self.estimator).__name__} is a classifier: take "
+                "EnsembleClassifier, which averages probabilities."
+            )
+        return None if y is None else plain_array(y, "y")
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Say that ``predict`` takes `return_std`, and members parameters of ``fit``.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            The routing.
+        """
+        return super().get_metadata_routing().add_self_request(self)
 
     def predict(
         self, X: Any, return_std: bool = False
@@ -404,7 +427,10 @@ class EnsembleRegressor(RegressorMixin, Ensemble):
         if not return_std:
             return self._ask_all("predict", X).mean(axis=0)
         both = self._ask_all("predict", X, return_std=True)
-        return both[:, 0].mean(axis=0), np.sqrt(np.square(both[:, 1]).mean(axis=0))
+        # Squares of luminosities in erg/s, for instance, are beyond single precision.
+        squares = np.square(both[:, 1], dtype=np.float64)
+        std = np.sqrt(squares.mean(axis=0)).astype(both.dtype)
+        return both[:, 0].mean(axis=0), std
 
     def predict_std(self, X: Any) -> np.ndarray:
         """Tell by how much the members disagree.
@@ -419,7 +445,7 @@ class EnsembleRegressor(RegressorMixin, Ensemble):
         std : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Standard deviation of the members' predictions.
         """
-        return self._ask_all("predict", X).std(axis=0)
+        return self._ask_all("predict", X).std(axis=0, dtype=np.float64)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the coefficient of determination, R², of the predictions.
@@ -525,7 +551,7 @@ class RejectingClassifier(MetaClassifier):
     Examples
     --------
     >>> import numpy as np
-        >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.linear_model import LogisticRegression
     >>> from skastro import RejectingClassifier
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(400, 1))

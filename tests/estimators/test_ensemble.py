@@ -11,6 +11,8 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
+from sklearn.pipeline import Pipeline as SklearnPipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny_estimators import make_tiny
@@ -158,7 +160,8 @@ def test_regressors_average_numbers_and_error_bars():
     np.testing.assert_array_equal(found, both[:, 0].mean(axis=0))
     np.testing.assert_allclose(std**2, (both[:, 1] ** 2).mean(axis=0), rtol=1e-5)
     np.testing.assert_array_equal(reg.predict(X), found)
-    np.testing.assert_array_equal(reg.predict_std(X), both[:, 0].std(axis=0))
+    disagreement = both[:, 0].std(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(reg.predict_std(X), disagreement, rtol=1e-6)
     assert (reg.predict_std(X) > 0).all()
     known = ~np.isnan(y)
     scores = [r2_score(y[k, i], found[k, i]) for i, k in enumerate(known.T)]
@@ -168,6 +171,50 @@ def test_regressors_average_numbers_and_error_bars():
     np.testing.assert_array_equal(again.predict(X), found)
     scores = np.stack([m.score_samples(X) for m in reg.estimators_])
     np.testing.assert_array_equal(reg.score_samples(X), scores.mean(axis=0))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("size", [1e28, 1e-33])
+def test_squares_of_error_bars_beyond_single_precision(size):
+    X = np.random.default_rng(0).normal(size=(60, 30)).astype(np.float32)
+    y = X[:, 0] * np.float32(size)
+    member = make_tiny(SpectrumRegressor, random_state=None, train_split=0.2)
+    reg = EnsembleRegressor(member, 2, random_state=0).fit(X, y)
+    both = np.stack([m.predict(X, return_std=True) for m in reg.estimators_])
+    both = both.astype(np.float64)
+    std = reg.predict(X, return_std=True)[1]
+    assert std.dtype == np.float32
+    rms = np.sqrt(np.square(both[:, 1]).mean(axis=0))
+    np.testing.assert_allclose(std, rms, rtol=1e-6)
+    np.testing.assert_allclose(reg.predict_std(X), both[:, 0].std(axis=0), rtol=1e-6)
+
+
+@pytest.mark.once
+def test_masked_targets_do_not_reach_members_that_know_no_masks():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    y = np.ma.array(X[:, 0].copy(), mask=X[:, 1] > 0)
+    y.data[y.mask] = -9999.0
+    reg = EnsembleRegressor(DecisionTreeRegressor(criterion="absolute_error"), 2)
+    with pytest.raises(ValueError, match="NaN"):
+        reg.fit(X, y)
+
+
+def test_numbers_of_classes_are_not_averaged():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    reg = EnsembleRegressor(DecisionTreeClassifier())
+    with pytest.raises(ValueError, match="take EnsembleClassifier"):
+        reg.fit(X, X[:, 0] > 0)
+
+
+@pytest.mark.parametrize("cls", [Pipeline, SklearnPipeline])
+def test_pipelines_with_routing_ask_for_error_bars(cls):
+    X = np.random.default_rng(0).normal(size=(60, 30))
+    member = make_tiny(SpectrumRegressor, random_state=None, train_split=0.2)
+    reg = EnsembleRegressor(member, 2, random_state=0)
+    with config_context(enable_metadata_routing=True):
+        pipe = cls([("scale", StandardScaler()), ("reg", reg)]).fit(X, X[:, 0])
+        found, std = pipe.predict(X, return_std=True)
+    assert found.shape == std.shape == (60,)
 
 
 def test_regressors_without_error_bars():

@@ -8,6 +8,7 @@ from typing import Any
 
 import imblearn.pipeline
 import numpy as np
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 
 from skastro._compat import check_method_params
@@ -23,8 +24,11 @@ class Pipeline(imblearn.pipeline.Pipeline):
     This is imbalanced-learn's pipeline: scikit-learn's with samplers that act in
     ``fit`` only. In addition, its steps need no names, and arguments of the last step's
     ``fit`` that hold one value a sample, such as ``sample_weight`` and ``groups``,
-    follow the rows that samplers draw, by their ``sample_indices_``. Where the first
-    step is not skastro's, and may know no masks, masked values of X are NaN to it.
+    follow the rows that samplers draw, by their ``sample_indices_``. A last step that
+    sets a part of the samples aside itself (a number as ``train_split``) keeps the
+    copies of a sample on one side: they are groups, where none are given. Where the
+    first step is not skastro's, and may know no masks, masked values of X are NaN to
+    it.
 
     Parameters
     ----------
@@ -123,20 +127,28 @@ class Pipeline(imblearn.pipeline.Pipeline):
                 )
         resampled = super()._fit(X, y, routed_params, raw_params)
         last = given[names[-1]]
-        if not self._per_sample(samples, last, rows):
-            return resampled
-        for name in samplers:
+        is_given = bool(self._per_sample(samples, last, rows))
+        splits = _splits_alone(self.steps[-1][1]) and "fit" in last
+        for name in samplers if is_given or splits else ():
             sampler = dict(self.steps)[name]
-            if not hasattr(sampler, "sample_indices_"):
+            if hasattr(sampler, "sample_indices_"):
+                rows = rows[sampler.sample_indices_]
+            elif is_given:
                 raise ValueError(
                     f"Step {name!r}, {type(sampler).__name__}, does not tell which "
                     "rows it has drawn (sample_indices_), so that values of each "
                     "sample, such as sample_weight or groups, cannot follow. Leave "
                     "them out, or take a sampler that copies and drops rows."
                 )
-            rows = rows[sampler.sample_indices_]
-        for method, values in self._per_sample(samples, last, rows).items():
-            last[method] = {**last[method], **values}
+            else:
+                return resampled
+        if is_given:
+            for method, values in self._per_sample(samples, last, rows).items():
+                last[method] = {**last[method], **values}
+        if splits and last["fit"].get("groups") is None:
+            # Samples of the validation must have no copies in the training.
+            if len(np.unique(rows)) < len(rows):
+                last["fit"] = {**last["fit"], "groups": rows}
         return resampled
 
     def _per_sample(
@@ -153,6 +165,13 @@ class Pipeline(imblearn.pipeline.Pipeline):
                 and name not in (self.transform_input or ())
             }
         return {method: values for method, values in found.items() if values}
+
+
+def _splits_alone(step: Any) -> bool:
+    """Whether a step sets random samples aside itself, and takes their groups."""
+    if not isinstance(getattr(step, "train_split", None), float):
+        return False
+    return bool(get_routing_for_object(step).consumes("fit", ["groups"]))
 
 
 def _fill_masks_in(name: str) -> None:

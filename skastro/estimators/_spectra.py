@@ -39,14 +39,15 @@ class SpectrumInput(NeuralNet):
         the unit of the flux does not matter. ``"robust"``: each spectrum, and each of
         its channels, to median 0 and a median absolute deviation that stands for a
         standard deviation of 1, limited to 8 standard deviations, as by
-        ``StandardizeSpectra(robust=True, clip=8)``. ``"mean"``: each
-        spectrum, and each of its channels, divided by the mean of its absolute flux,
-        and then each pixel as with ``"training"``, so that lines and colors count. ``"continuum"``: likewise, but divided by its
-        continuum, a running mean, taken twice, over a fifteenth of its length, so that
-        neither dust nor the calibration of the flux counts. ``"training"``: each pixel
-        to mean 0 and standard deviation 1 by what the training spectra have, so that
-        the level of a spectrum counts; rows of fewer than 100 numbers always. None:
-        nothing. A module that takes no sizes gets X as it is.
+        ``StandardizeSpectra(robust=True, clip=8)``. ``"mean"``: each spectrum, and each
+        of its channels, divided by the mean of its absolute flux, and then each pixel
+        as with ``"training"``, so that lines and colors count. ``"continuum"``:
+        likewise, but divided by its continuum, a running mean, taken twice, over a
+        fifteenth of its length, so that neither dust nor the calibration of the flux
+        counts. ``"training"``: each pixel to mean 0 and standard deviation 1 by what
+        the training spectra have, so that the level of a spectrum counts; rows of fewer
+        than 100 numbers always. None: nothing. A module that takes no sizes gets X as
+        it is.
 
     Attributes
     ----------

@@ -95,6 +95,7 @@ def pixel_matrix(
     ends. A NaN pixel makes those new bins NaN that its Gaussian reaches.
     """
     centers = _check_ascending(centers, "centers")
+    new_edges = _check_ascending(new_edges, "new_edges", minimum=2)
     steps = np.diff(centers)
     wide = steps[1:-1] > _GAP * np.maximum(steps[:-2], steps[2:])
     if wide.any():
@@ -113,7 +114,6 @@ def pixel_matrix(
     if not ((sigma >= 0) & np.isfinite(sigma)).all():
         raise ValueError("sigma must be finite and not negative.")
     sigmas = np.split(np.broadcast_to(sigma, centers.shape), starts)
-    new_edges = np.asarray(new_edges, dtype=np.float64)
     parts = [_spread(*arm, new_edges) for arm in zip(edges, sigmas, strict=True)]
     # Which new bins are covered by half does not depend on the Gaussians.
     return _normalize(hstack(parts), np.diff(matrix.indptr) > 0)

@@ -423,6 +423,13 @@ class EnsembleRegressor(RegressorMixin, Ensemble):
         std : ndarray of the shape of y
             The root mean square of the members' error bars; only with `return_std`.
             Errors of members that are calibrated contain their disagreement.
+
+        Raises
+        ------
+        NotFittedError
+            If the ensemble is not fitted.
+        TypeError
+            If `return_std` is asked of members whose ``predict`` does not take it.
         """
         if not return_std:
             return self._ask_all("predict", X).mean(axis=0)
@@ -463,6 +470,12 @@ class EnsembleRegressor(RegressorMixin, Ensemble):
         -------
         r2 : float
             The mean over the targets of which y has two values or more.
+
+        Raises
+        ------
+        ValueError
+            If y has another number of targets than in ``fit``, or no target has two
+            values.
         """
         return score_known(self.predict(X), y, sample_weight)
 

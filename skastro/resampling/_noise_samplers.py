@@ -75,7 +75,7 @@ class BaseNoiseSampler(BaseSampler):
             super().fit(X, _stand_in(y))
             del self.sampling_strategy_
             return self
-        y = self._plain_target(y)
+        y = _plain_target(y)
         super().fit(X, y)
         self.sampling_strategy_ = self._count_per_class(
             check_target_type(plain_labels(y))
@@ -109,24 +109,15 @@ class BaseNoiseSampler(BaseSampler):
         ValueError
             If X holds NaN or infinity, if classes are missing, or if y holds continuous
             numbers where classes are expected.
+        TypeError
+            If y holds no numbers with `continuous`.
         """
         X = _as_float_frame(X)
         if not self._resamples_numbers(y):
-            return super().fit_resample(X, self._plain_target(y))
+            return super().fit_resample(X, _plain_target(y))
         X_resampled, _ = super().fit_resample(X, _stand_in(y))
         del self.sampling_strategy_
         return X_resampled, _take_rows(y, self.sample_indices_)
-
-    def _plain_target(self, y: Any) -> Any:
-        """Convert labels, in the container in which they come back."""
-        labels = plain_labels(y)
-        if isinstance(y, list):
-            return labels.tolist()
-        if hasattr(y, "columns"):
-            return type(y)(labels, index=y.index, columns=y.columns)
-        if hasattr(y, "iloc"):
-            return type(y)(labels, index=y.index, name=y.name)
-        return labels
 
     def _resamples_numbers(self, y: Any) -> bool:
         """Tell whether y is what a regressor predicts, which classes must not be."""
@@ -215,6 +206,18 @@ class BaseNoiseSampler(BaseSampler):
         tags.input_tags.three_d_array = True
         tags.sampler_tags.sample_indices = True
         return tags
+
+
+def _plain_target(y: Any) -> Any:
+    """Convert labels, in the container in which they come back."""
+    labels = plain_labels(y)
+    if isinstance(y, list):
+        return labels.tolist()
+    if hasattr(y, "columns"):
+        return type(y)(labels, index=y.index, columns=y.columns)
+    if hasattr(y, "iloc"):
+        return type(y)(labels, index=y.index, name=y.name)
+    return labels
 
 
 def _stand_in(y: Any) -> np.ndarray:

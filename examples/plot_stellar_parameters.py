@@ -136,9 +136,9 @@ MeasurementDisplay.from_predictions(other_y, found, std=std, target_names=TARGET
 # -------------------------
 # The figure compares the part of the true values within a number of error bars with
 # what a normal distribution has there. Curves below the diagonal belong to error bars
-# that are too small. Those of the first library were scaled at nine tenths (the vertical
-# line) by 120 validation spectra, so that they hold there within some hundredths. Those
-# of the other library hold, too: its spectra differ in nothing but pixels, medium and
+# that are too small. Those of the first library were scaled at nine tenths (the line)
+# by 120 validation spectra, so that they hold there within some hundredths. Those of
+# the other library hold, too: its spectra differ in nothing but pixels, medium and
 # resolution, which the network does not see any more. It knows nothing of other
 # differences between libraries, which can make error bars too small: test them on stars
 # with known parameters.

@@ -944,6 +944,14 @@ FUNCTIONS |= {
         "radius": NUMBERS,
         "sersic_index": np.tile([1.0, 4.0], 6),
     },
+    "simulation.Instrument.resolving_power": {
+        "call": lambda wavelength: (
+            importlib.import_module("skastro.simulation")
+            .INSTRUMENTS["boss"]
+            .resolving_power(wavelength)
+        ),
+        "wavelength": GRID,
+    },
     "utils.apply_rebin_matrix": {
         "call": lambda flux: importlib.import_module(
             "skastro.utils"
@@ -1018,6 +1026,7 @@ WITHOUT_ARRAYS = {
     "sevi.read_sevi": "takes files",
     "sevi.throw_electrons": "takes the parameters of one image",
     "simulation.Galaxy": "takes what a population has drawn",
+    "simulation.Instrument.with_changes": "takes the parameters of the class",
     "simulation.RealGalaxyPopulation": "takes a catalog",
     "simulation.SpectralLine": "a record",
     "simulation.lines_of": "takes a name",

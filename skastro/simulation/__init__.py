@@ -18,6 +18,7 @@ from skastro.simulation.spectra._formulas import (
     planck_flux,
     vacuum_to_air,
 )
+from skastro.simulation.spectra._instruments import INSTRUMENTS, Instrument
 from skastro.simulation.spectra._lines import (
     LINE_SOURCES,
     SPECTRAL_LINES,
@@ -27,10 +28,12 @@ from skastro.simulation.spectra._lines import (
 from skastro.simulation.spectra._simulate_spectra import simulate_spectra
 
 __all__ = [
+    "INSTRUMENTS",
     "LINE_SOURCES",
     "SPECTRAL_LINES",
     "GalaxyCamera",
     "GalaxyPopulation",
+    "Instrument",
     "RealGalaxyPopulation",
     "SpectralLine",
     "air_to_vacuum",

@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
 from skastro.datasets import make_spectra, read_spectra
+from skastro.simulation import INSTRUMENTS, Instrument
 
 pytestmark = pytest.mark.once
 
@@ -224,6 +225,45 @@ def test_resolution_smooths():
     assert texture[1] < 0.6 * texture[0]
 
 
+@pytest.mark.parametrize("name", sorted(INSTRUMENTS))
+def test_instruments(name):
+    spectra = make_spectra(12, instrument=name, return_truth=True, random_state=0)
+    wavelength = INSTRUMENTS[name].wavelength
+    np.testing.assert_array_equal(spectra.wavelength, wavelength)
+    assert spectra.flux.shape == (12, wavelength.size)
+    assert np.isfinite(spectra.flux).all()
+    good = (spectra.ivar > 0).all(axis=1)
+    reached = (spectra.true_flux * np.sqrt(spectra.ivar)).mean(axis=1)
+    np.testing.assert_allclose(reached[good], spectra.snr[good], rtol=1e-4)
+
+
+def test_arguments_override_the_instrument():
+    spectra = make_spectra(
+        40,
+        instrument="6dfgs",
+        wavelength=SMALL,
+        resolution=[(4000, 500), (9000, 2000)],
+        cosmic_rays=0,
+        bad_pixels=0,
+        sky_residuals=0,
+        return_truth=True,
+        random_state=0,
+    )
+    np.testing.assert_array_equal(spectra.wavelength, SMALL)
+    assert "Resolving power: 500 to 2000" in spectra.DESCR
+    pull = (spectra.flux - spectra.true_flux) * np.sqrt(spectra.ivar)
+    assert np.abs(pull).max() < 6
+
+
+def test_own_instrument_is_the_same_as_its_numbers():
+    own = Instrument(wavelength=SMALL, resolution=900, cosmic_rays=3)
+    one = make_spectra(6, instrument=own, random_state=0)
+    two = make_spectra(
+        6, wavelength=SMALL, resolution=900, cosmic_rays=3, random_state=0
+    )
+    np.testing.assert_array_equal(one.flux, two.flux)
+
+
 def test_progress_bar(capsys):
     make_spectra(3, wavelength=SMALL, verbose=0)
     assert capsys.readouterr() == ("", "")
@@ -262,6 +302,8 @@ def test_progress_bar(capsys):
             ValueError,
             "QSO on this grid must be from 0 to 2.1",
         ),
+        ({"instrument": "hubble"}, ValueError, "instrument must be one of .*'hubble'"),
+        ({"instrument": 5}, TypeError, "name or a skastro.simulation.Instrument"),
         ({"resolution": 5}, ValueError, "from 20 to 100000; got 5"),
         ({"resolution": "high"}, TypeError, "resolution must be a number"),
         ({"cosmic_rays": -1}, ValueError, "cosmic_rays must be at least 0; got -1"),

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The spectrograph: resolution, noise, sky, cosmic rays, bad pixels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from skastro.simulation import INSTRUMENTS, Instrument
 from skastro.simulation.spectra._spectrograph import Spectrograph
 
 pytestmark = pytest.mark.once
@@ -14,7 +17,7 @@ WAVELENGTH = np.linspace(3900.0, 9000.0, 3000)
 
 @pytest.fixture(scope="module")
 def spectrograph():
-    return Spectrograph(WAVELENGTH, 1800.0)
+    return Spectrograph(Instrument(wavelength=WAVELENGTH))
 
 
 def fwhm(wavelength, profile):
@@ -32,7 +35,9 @@ def test_unresolved_line_has_the_instrument_s_width(resolution, how):
     center = 6000.0
     width = center / resolution
     wavelength = np.arange(center - 4 * width, center + 4 * width, width / 60)
-    spectrograph = Spectrograph(wavelength, resolution)
+    spectrograph = Spectrograph(
+        Instrument(wavelength=wavelength, resolution=resolution)
+    )
     grid = spectrograph.grid
     flux = np.zeros((1, grid.size))
     if how == "added line":
@@ -100,7 +105,7 @@ def test_residuals_lie_on_sky_lines(spectrograph):
     rng = np.random.default_rng(0)
     ivar = np.ones((400, 3000))
     flux = np.zeros((400, 3000))
-    spectrograph.add_sky_residuals(flux, ivar, 1.0, rng)
+    spectrograph.add_sky_residuals(flux, ivar, rng)
     scatter = np.abs(flux).mean(axis=0)
     assert WAVELENGTH[scatter.argmax()] == pytest.approx(5578.9, abs=4)
     clear = (WAVELENGTH > 4700) & (WAVELENGTH < 5300)
@@ -111,11 +116,12 @@ def test_residuals_lie_on_sky_lines(spectrograph):
     assert np.abs(flux.mean(axis=0)).max() < 0.3 * scatter.max()
 
 
-def test_residuals_scale_with_strength_and_noise(spectrograph):
+def test_residuals_scale_with_strength_and_noise():
     def residuals(strength, ivar):
+        spectrograph = Spectrograph(Instrument(sky_residuals=strength))
         flux = np.zeros((5, 3000))
         ivar = np.full((5, 3000), ivar)
-        spectrograph.add_sky_residuals(flux, ivar, strength, np.random.default_rng(3))
+        spectrograph.add_sky_residuals(flux, ivar, np.random.default_rng(3))
         return flux
 
     once = residuals(1.0, 1.0)
@@ -123,10 +129,11 @@ def test_residuals_scale_with_strength_and_noise(spectrograph):
     np.testing.assert_allclose(residuals(1.0, 0.25), 2 * once)
 
 
-def test_cosmic_rays(spectrograph):
+def test_cosmic_rays():
+    spectrograph = Spectrograph(Instrument(cosmic_rays=1.5))
     rng = np.random.default_rng(0)
     flux, ivar = np.zeros((2000, 3000)), np.full((2000, 3000), 4.0)
-    spectrograph.add_cosmic_rays(flux, ivar, 1.5, rng)
+    spectrograph.add_cosmic_rays(flux, ivar, rng)
     struck = (flux != 0).sum()
     # One or two pixels each.
     assert struck == pytest.approx(2000 * 1.5 * 1.4, rel=0.06)
@@ -135,10 +142,11 @@ def test_cosmic_rays(spectrograph):
     assert (ivar == 4.0).all()
 
 
-def test_bad_pixels(spectrograph):
+def test_bad_pixels():
+    spectrograph = Spectrograph(Instrument(bad_pixels=0.8))
     rng = np.random.default_rng(0)
     flux, ivar = np.ones((2000, 3000)), np.ones((2000, 3000))
-    spectrograph.blank_bad_pixels(flux, ivar, 0.8, rng)
+    spectrograph.blank_bad_pixels(flux, ivar, rng)
     np.testing.assert_array_equal(flux == 0, ivar == 0)
     assert (flux == 0).sum() == pytest.approx(2000 * 0.8 * 3, rel=0.1)
 
@@ -157,8 +165,96 @@ def test_miscalibration_is_smooth_and_of_a_few_per_cent(spectrograph):
 
 @pytest.mark.parametrize("wavelength", [[5000.0], [3000.0, 10500.0], [4000.0, 4001.0]])
 def test_few_pixels(wavelength):
-    spectrograph = Spectrograph(np.array(wavelength), 1800.0)
+    spectrograph = Spectrograph(Instrument(wavelength=wavelength))
     flux = spectrograph.to_pixels(np.ones((2, spectrograph.grid.size)))
     np.testing.assert_allclose(flux, 1.0)
     spectrograph.miscalibrate(flux, np.random.default_rng(0))
     assert np.isfinite(flux).all()
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_lines_have_the_resolution_of_their_wavelength(name):
+    instrument = INSTRUMENTS[name]
+    center = np.linspace(instrument.wavelength[0], instrument.wavelength[-1], 7)[1:-1]
+    # One line at a time, on pixels that sample it well.
+    for line in center:
+        power = instrument.resolving_power(line)
+        pixels = line + np.arange(-200, 201) * line / power / 60
+        spectrograph = Spectrograph(
+            instrument.with_changes(wavelength=np.union1d(pixels, [3600, 9000]))
+        )
+        grid = spectrograph.grid
+        flux = np.zeros((1, grid.size))
+        grid.add_lines(flux, np.array([line]), grid.sigma()[None], np.ones(1))
+        near = np.abs(spectrograph.wavelength - line) <= 3.3 * line / power
+        profile = spectrograph.to_pixels(flux)[0, near]
+        found = fwhm(spectrograph.wavelength[near], profile)
+        # Power that changes along the line makes it a little narrower or wider.
+        assert found == pytest.approx(line / power, rel=0.05)
+
+
+def test_resolution_by_wavelength_conserves_flux():
+    spectrograph = Spectrograph(INSTRUMENTS["boss"])
+    grid = spectrograph.grid
+    flux = np.ones((1, grid.size))
+    np.testing.assert_allclose(spectrograph.to_pixels(flux), 1.0, rtol=1e-6)
+    grid.add_lines(flux, np.array([4500.0]), grid.sigma()[None], np.array([50.0]))
+    pixels = spectrograph.to_pixels(flux)[0] - 1
+    assert (pixels * np.gradient(spectrograph.wavelength)).sum() == pytest.approx(
+        50.0, rel=1e-2
+    )
+
+
+def test_counts_keep_the_throughput():
+    flux = np.ones((3, 2334))
+    snr = np.full(3, 20.0)
+    counted, calibrated = (
+        Spectrograph(replace(INSTRUMENTS["6dfgs"], counts=counts)).observe(
+            flux, snr, np.random.default_rng(0)
+        )
+        for counts in (True, False)
+    )
+    (_, truth, ivar), (_, flat, flat_ivar) = counted, calibrated
+    curve = truth / flat
+    assert np.ptp(curve, axis=1).min() > 0.5
+    np.testing.assert_allclose(flat, flat[:, :1] * np.ones(2334))
+    # The signal-to-noise ratio does not depend on the unit.
+    np.testing.assert_allclose(truth**2 * ivar, flat**2 * flat_ivar, rtol=1e-9)
+
+
+def test_steps_where_the_arms_meet():
+    instrument = Instrument(calibration_errors=(), arms=(5000.0, 7000.0), arm_step=0.1)
+    instrument = replace(instrument, telluric=(0.0, 0.0))
+    flux = np.ones((500, 3000))
+    Spectrograph(instrument).miscalibrate(flux, np.random.default_rng(0))
+    at = [np.abs(WAVELENGTH - each).argmin() for each in (4500, 6000, 8000)]
+    steps = np.diff(np.log(flux[:, at]), axis=1)
+    np.testing.assert_allclose(steps.std(axis=0), 0.1, rtol=0.1)
+    np.testing.assert_allclose(flux[:, 0], 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"wavelength": [5000.0, 4000.0]}, ValueError, "ascending"),
+        ({"resolution": [1, 2, 3]}, ValueError, "pairs of a wavelength and a value"),
+        ({"resolution": [(4000, 1000), (5000, 5)]}, ValueError, "from 20 to 100000"),
+        ({"resolution": [(5000, 900), (4000, 900)]}, ValueError, "be ascending"),
+        ({"throughput": 0.5}, ValueError, "throughput must hold pairs"),
+        ({"throughput": [(4000, -1)]}, ValueError, "positive, finite"),
+        ({"read_noise": -1}, ValueError, "read_noise must be at least 0"),
+        ({"arms": ("blue",)}, TypeError, "arms must be a number"),
+        ({"bad_pixels": np.nan}, ValueError, "bad_pixels"),
+        ({"telluric": (-0.1, 0.1)}, ValueError, "telluric must be at least 0"),
+        ({"scale": 5}, TypeError, "scale must be a pair"),
+        ({"arms": 5900}, TypeError, "arms must be a tuple of numbers"),
+    ],
+)
+def test_impossible_instruments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Instrument(**arguments)
+
+
+def test_instruments_are_frozen():
+    with pytest.raises(AttributeError):
+        INSTRUMENTS["boss"].read_noise = 1.0

@@ -8,27 +8,21 @@ from astropy import units
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
 
-from skastro.simulation import simulate_spectra
-from skastro.simulation.spectra import redshift_limits
-from skastro.utils import check_count, check_number, check_range, in_unit
+from skastro.simulation import Instrument, simulate_spectra
+from skastro.simulation.spectra._instruments import find_instrument
+from skastro.simulation.spectra._template_spectra import check_templates
+from skastro.utils import check_count, check_number
 
 TARGETS = ("GALAXY", "QSO", "STAR")
-
-# Wavelengths (Å) for which the sky, the dust and the lines are modeled.
-_RANGE = (3000.0, 10500.0)
-
-# With a lower resolution the line profile extends beyond those wavelengths; with a
-# higher one the internal grid would not fit into memory.
-_RESOLUTION_RANGE = (20.0, 100_000.0)
 
 _DESCRIPTION = """\
 Simulated spectra of stars, galaxies and quasars
 ------------------------------------------------
 Number of spectra: {n_samples} ({counts})
 Pixels: {n_pixels}, {low:.1f} to {high:.1f} Å in vacuum
-Resolving power: {resolution:g}
+Resolving power: {resolution}
 Mean S/N per pixel: {snr[0]:g} to {snr[1]:g}, log-uniform
-Flux: 1e-17 erg / (s cm2 Å)
+Flux: {flux}
 
 Made by skastro.datasets.make_spectra; its documentation describes the simulation.
 """
@@ -37,14 +31,16 @@ Made by skastro.datasets.make_spectra; its documentation describes the simulatio
 def make_spectra(
     n_samples: int = 1000,
     *,
+    instrument: str | Instrument = "survey",
     wavelength: ArrayLike | units.Quantity | None = None,
     class_proportions: Mapping[str, float] | None = None,
     snr: tuple[float, float] = (3.0, 50.0),
     redshift: Mapping[str, tuple[float, float]] | None = None,
-    resolution: float = 1800.0,
-    sky_residuals: float = 1.0,
-    cosmic_rays: float = 0.5,
-    bad_pixels: float = 0.2,
+    templates: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    resolution: float | ArrayLike | None = None,
+    sky_residuals: float | None = None,
+    cosmic_rays: float | None = None,
+    bad_pixels: float | None = None,
     return_truth: bool = False,
     random_state: int | np.random.RandomState | None = None,
     verbose: int = 0,
@@ -75,14 +71,19 @@ def make_spectra(
     ----------
     n_samples : int, default=1000
         Number of spectra.
+    instrument : str or :class:`~skastro.simulation.Instrument`, default="survey"
+        Spectrograph: a generic one, "lamost", "sdss", "boss", "6dfgs", "desi", or an
+        own one. It has pixels, resolving power, noise, errors of calibration and
+        artifacts; those of the parameters below that are given override it.
     wavelength : array-like of shape (n_pixels,), default=None
         Centers of the pixels, vacuum wavelengths in Å or a
         :class:`~astropy.units.Quantity` of length; strictly ascending, of any spacing
         and number, from 3000 to 10500 Å. Pixels meet midway; a single one is 1 Å wide.
-        None means ``np.linspace(3900, 9000, 3000)``.
+        None means those of `instrument`, ``np.linspace(3900, 9000, 3000)`` of "survey".
     class_proportions : dict of str to float, default=None
-        Relative frequencies of "STAR", "GALAXY" and "QSO"; a class that is left out has
-        none. The numbers of spectra are rounded. None means equal frequencies.
+        Relative frequencies of "STAR", "GALAXY", "QSO" and further classes of
+        `templates`; a class that is left out has none. The numbers of spectra are
+        rounded. None means equal frequencies.
     snr : tuple of (float, float), default=(3, 50)
         Range of the mean signal-to-noise ratio per pixel, drawn log-uniformly.
     redshift : dict of str to tuple of (float, float), default=None
@@ -90,18 +91,28 @@ def make_spectra(
         uniformly in ln(1 + z): for training and tests of redshifts. Galaxies reach 1.7,
         quasars 5, or less where Lyman alpha leaves the grid. A class that is left out
         has the redshifts of a survey; stars have radial velocities in any case.
-    resolution : float, default=1800
-        Resolving power λ/FWHM, the same at all wavelengths, from 20 to 100000.
+        Classes of `templates` other than "STAR" need a range.
+    templates : dict of str to tuple of (array-like, array-like), default=None
+        Own spectra by class: vacuum wavelengths (n_pixels,) at rest, in Å or a
+        :class:`~astropy.units.Quantity`, and flux per Å (n_templates, n_pixels), NaN
+        where the ends of a template are unknown. They replace the model of a known
+        class; other names are further classes. Each object is one of them, drawn at
+        random, at a redshift at which it covers the pixels; those that do so at none
+        are never drawn. The instrument blurs them in addition to their own resolution.
+    resolution : float or array-like of shape (n_knots, 2), default=None
+        Resolving power λ/FWHM, from 20 to 100000, or pairs of a wavelength in Å and the
+        power there, between which it is linear. None means that of `instrument`, 1800.
         Stellar lines are intrinsically about 60 km/s wide, so that more than 5000 adds
         little detail.
-    sky_residuals : float, default=1
+    sky_residuals : float, default=None
         Strength of the residuals of imperfectly subtracted sky emission lines, mainly
-        at 5579 Å and of OH beyond 6900 Å. 1 is like BOSS, 0 is none.
-    cosmic_rays : float, default=0.5
-        Mean number of cosmic rays in a spectrum.
-    bad_pixels : float, default=0.2
+        at 5579 Å and of OH beyond 6900 Å. 1 is like BOSS, 0 is none. None means that of
+        `instrument`, 1.
+    cosmic_rays : float, default=None
+        Mean number of cosmic rays in a spectrum. None means that of `instrument`, 0.5.
+    bad_pixels : float, default=None
         Mean number of runs of bad pixels in a spectrum, where flux and inverse variance
-        are zero.
+        are zero. None means that of `instrument`, 0.2.
     return_truth : bool, default=False
         Whether to return the spectra without noise and artifacts too.
     random_state : int, RandomState instance or None, default=None
@@ -115,20 +126,20 @@ def make_spectra(
         Dictionary-like object with the following attributes.
 
         flux : ndarray of shape (n_samples, n_pixels), float32
-            Flux in 1e-17 erg/(s cm² Å).
+            Flux in 1e-17 erg/(s cm² Å); relative for LAMOST, counts for 6dFGS.
         ivar : ndarray of shape (n_samples, n_pixels), float32
             Inverse variance of the noise; zero in bad pixels. It does not include
             residuals of the sky and cosmic rays.
         wavelength : ndarray of shape (n_pixels,), float64
             Centers of the pixels, in Å.
         target : ndarray of shape (n_samples,), str
-            "STAR", "GALAXY" or "QSO".
+            "STAR", "GALAXY", "QSO" or a class of `templates`.
         target_names : ndarray of str
             The classes, sorted.
         subclass : ndarray of shape (n_samples,), str
             Spectral type of stars ("A3", "WD"); "PASSIVE", "INTERMEDIATE",
             "STARFORMING", "STARBURST" or "AGN" galaxies; "BROADLINE", "BAL" or
-            "SEYFERT 1" quasars.
+            "SEYFERT 1" quasars; the number of the template.
         redshift : ndarray of shape (n_samples,), float64
             True redshift; within 300 km/s of zero for stars.
         teff : ndarray of shape (n_samples,), float64
@@ -147,11 +158,11 @@ def make_spectra(
     Raises
     ------
     TypeError
-        If `n_samples` is not an integer, `class_proportions` or `redshift` not a
-        dictionary, or another parameter not a number.
+        If `n_samples` is not an integer, `class_proportions`, `redshift` or `templates`
+        not a dictionary, or another parameter not a number.
     ValueError
-        If a parameter is out of its range, a class is unknown, or `wavelength` is not
-        an ascending grid.
+        If a parameter is out of its range, a class or instrument is unknown,
+        `wavelength` is not an ascending grid, or no template covers it.
 
     See Also
     --------
@@ -181,88 +192,88 @@ def make_spectra(
     ... )
     >>> bool(spectra.redshift.max() <= 1)
     True
+
+    Own templates, here flat ones, as LAMOST observes them:
+
+    >>> import numpy as np
+    >>> spectra = make_spectra(
+    ...     5,
+    ...     instrument="lamost",
+    ...     class_proportions={"FLAT": 1},
+    ...     templates={"FLAT": (np.arange(1000, 9999), np.ones((2, 8999)))},
+    ...     redshift={"FLAT": (0, 2)},
+    ... )
+    >>> spectra.flux.shape, set(spectra.target.tolist())
+    ((5, 3909), {'FLAT'})
     """
     n_samples = check_count(n_samples, "n_samples", 1)
-    wavelength = _check_wavelength(wavelength)
-    counts = _class_counts(n_samples, class_proportions)
+    spectrograph = find_instrument(instrument).with_changes(
+        wavelength=wavelength,
+        resolution=resolution,
+        sky_residuals=sky_residuals,
+        cosmic_rays=cosmic_rays,
+        bad_pixels=bad_pixels,
+    )
+    templates = check_templates(templates)
+    counts = _class_counts(n_samples, class_proportions, templates)
     snr = _check_snr(snr)
-    redshift = _check_redshift(redshift, wavelength)
-    resolution = check_number(resolution, "resolution", *_RESOLUTION_RANGE)
-    rates = {
-        "sky_residuals": check_number(sky_residuals, "sky_residuals", 0),
-        "cosmic_rays": check_number(cosmic_rays, "cosmic_rays", 0),
-        "bad_pixels": check_number(bad_pixels, "bad_pixels", 0),
-    }
     seed = check_random_state(random_state).randint(2**31 - 1)
     spectra = simulate_spectra(
         counts,
-        wavelength=wavelength,
         snr=snr,
-        redshift=redshift,
-        resolution=resolution,
         rng=np.random.default_rng(seed),
+        instrument=spectrograph,
+        redshift=redshift,
+        templates=templates,
         return_truth=return_truth,
         verbose=verbose,
-        **rates,
     )
+    pixels = np.asarray(spectrograph.wavelength)
+    power = spectrograph.resolving_power(pixels)
     description = _DESCRIPTION.format(
         n_samples=n_samples,
         counts=", ".join(f"{count} {name}" for name, count in counts.items()),
-        n_pixels=wavelength.size,
-        low=wavelength[0],
-        high=wavelength[-1],
-        resolution=resolution,
+        n_pixels=pixels.size,
+        low=pixels[0],
+        high=pixels[-1],
+        resolution=" to ".join(
+            f"{each:.0f}" for each in np.unique([power.min(), power.max()])
+        ),
         snr=snr,
+        flux="counts" if spectrograph.counts else "per Å",
     )
     return Bunch(
         **spectra,
-        wavelength=wavelength,
+        wavelength=pixels,
         target_names=np.unique(spectra["target"]),
         DESCR=description,
     )
 
 
-def _check_wavelength(wavelength: ArrayLike | units.Quantity | None) -> np.ndarray:
-    if wavelength is None:
-        return np.linspace(3900.0, 9000.0, 3000)
-    grid = in_unit(wavelength, "Angstrom", "wavelength")
-    if grid.ndim != 1 or grid.size == 0:
-        raise ValueError(
-            "wavelength must be one-dimensional with at least one value; got shape "
-            f"{grid.shape}."
-        )
-    low, high = _RANGE
-    if not ((grid >= low) & (grid <= high)).all():
-        raise ValueError(
-            f"wavelength must lie from {low:g} to {high:g} Å; got values from "
-            f"{grid.min():g} to {grid.max():g}. Give another unit as an astropy "
-            "quantity, for example wavelength * astropy.units.nm."
-        )
-    if (np.diff(grid) <= 0).any():
-        raise ValueError("wavelength must be strictly ascending; sort it.")
-    return grid
-
-
 def _class_counts(
-    n_samples: int, class_proportions: Mapping[str, float] | None
+    n_samples: int,
+    class_proportions: Mapping[str, float] | None,
+    templates: Mapping[str, tuple],
 ) -> dict[str, int]:
     """Return integers nearest to the proportions (largest remainders)."""
+    names = list(dict.fromkeys([*TARGETS, *templates]))
     if class_proportions is None:
-        class_proportions = dict.fromkeys(TARGETS, 1.0)
+        class_proportions = dict.fromkeys(names, 1.0)
     if not isinstance(class_proportions, Mapping):
         raise TypeError(
             "class_proportions must be a dictionary such as {'STAR': 0.8, 'GALAXY': "
             f"0.1, 'QSO': 0.1}}; got {class_proportions!r}."
         )
-    unknown = [name for name in class_proportions if name not in TARGETS]
+    unknown = [name for name in class_proportions if name not in names]
     if unknown:
         raise ValueError(
-            f"class_proportions names {unknown}; the classes are {list(TARGETS)}."
+            f"class_proportions names {unknown}; the classes are {names}, and those "
+            "of templates."
         )
     weights = np.array(
         [
             check_number(class_proportions.get(name, 0.0), f"proportion of {name}", 0)
-            for name in TARGETS
+            for name in names
         ]
     )
     if weights.sum() == 0:
@@ -271,30 +282,7 @@ def _class_counts(
     counts = np.floor(exact).astype(int)
     missing = n_samples - counts.sum()
     counts[np.argsort(counts - exact, kind="stable")[:missing]] += 1
-    return dict(zip(TARGETS, counts.tolist(), strict=True))
-
-
-def _check_redshift(
-    redshift: Mapping[str, tuple[float, float]] | None, wavelength: np.ndarray
-) -> dict[str, tuple[float, float]]:
-    limits = redshift_limits(wavelength)
-    if redshift is None:
-        return {}
-    if not isinstance(redshift, Mapping):
-        raise TypeError(
-            "redshift must be a dictionary such as {'GALAXY': (0, 1)}; got "
-            f"{redshift!r}."
-        )
-    unknown = [name for name in redshift if name not in limits]
-    if unknown:
-        raise ValueError(
-            f"redshift names {unknown}; only {list(limits)} have redshifts to choose."
-        )
-    # The message of a limit that depends on the grid.
-    return {
-        name: check_range(interval, f"redshift of {name} on this grid", 0, limits[name])
-        for name, interval in redshift.items()
-    }
+    return dict(zip(names, counts.tolist(), strict=True))
 
 
 def _check_snr(snr: tuple[float, float]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from astropy.units import Quantity
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from skastro.simulation.spectra._formulas import extinction_curve
@@ -12,13 +13,22 @@ from skastro.simulation.spectra._galaxy_spectra import (
     GALAXY_REDSHIFT_LIMIT,
     GalaxyModel,
 )
-from skastro.simulation.spectra._grid import LogGrid
+from skastro.simulation.spectra._instruments import Instrument, find_instrument
 from skastro.simulation.spectra._quasars import QuasarModel, quasar_redshift_limit
 from skastro.simulation.spectra._spectrograph import Spectrograph
 from skastro.simulation.spectra._stars import StarModel
-from skastro.utils import in_unit
+from skastro.simulation.spectra._template_spectra import (
+    TemplateModel,
+    Templates,
+    check_coverage,
+    check_templates,
+)
+from skastro.utils import check_range
 
 MODELS = {"GALAXY": GalaxyModel, "QSO": QuasarModel, "STAR": StarModel}
+
+# Redshifts of templates end where no spectrum is known.
+_TEMPLATE_REDSHIFT_LIMIT = 20.0
 
 # Values on the internal grid that are processed at once, to limit memory.
 _CHUNK_VALUES = 2**21
@@ -28,52 +38,53 @@ _CHUNK_VALUES = 2**21
 STELLAR_LABELS = ("teff", "logg", "feh")
 
 
-def redshift_limits(wavelength: np.ndarray) -> dict[str, float]:
-    """Highest redshift of galaxies and quasars on a grid (Å)."""
-    return {
-        "GALAXY": GALAXY_REDSHIFT_LIMIT,
-        "QSO": quasar_redshift_limit(wavelength[-1]),
-    }
-
-
 def simulate_spectra(
     counts: Mapping[str, int],
     *,
-    wavelength: np.ndarray | Quantity,
     snr: tuple[float, float],
-    resolution: float,
-    sky_residuals: float,
-    cosmic_rays: float,
-    bad_pixels: float,
     rng: np.random.Generator,
+    instrument: str | Instrument = "survey",
+    wavelength: np.ndarray | Quantity | None = None,
+    resolution: float | ArrayLike | None = None,
+    sky_residuals: float | None = None,
+    cosmic_rays: float | None = None,
+    bad_pixels: float | None = None,
     redshift: Mapping[str, tuple[float, float]] | None = None,
+    templates: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
     return_truth: bool = False,
     verbose: int = 0,
 ) -> dict[str, np.ndarray]:
     """Simulate spectra of given numbers of objects, in random order.
 
-    Arguments are not checked; :func:`skastro.datasets.make_spectra` checks them and
-    describes the simulation.
+    :func:`skastro.datasets.make_spectra`, which checks more of the arguments, describes
+    the simulation.
 
     Parameters
     ----------
     counts : mapping of str to int
-        Numbers of objects of the classes "STAR", "GALAXY" and "QSO".
-    wavelength : ndarray or Quantity of shape (n_pixels,)
-        Pixel centers, vacuum wavelengths, ascending; plain numbers are in Å.
+        Numbers of objects of the classes "STAR", "GALAXY" and "QSO", and of others that
+        have `templates`.
     snr : tuple of float
         Range of the mean S/N per pixel.
-    resolution : float
-        Resolving power λ/FWHM.
-    sky_residuals : float
-        Strength of the residuals of the sky's lines, 0 for none.
-    cosmic_rays, bad_pixels : float
-        Mean numbers of cosmic rays and of runs of bad pixels in a spectrum.
     rng : numpy.random.Generator
         Source of randomness.
+    instrument : str or Instrument, default="survey"
+        Spectrograph; see :class:`Instrument`.
+    wavelength : ndarray or Quantity of shape (n_pixels,), default=None
+        Pixel centers, vacuum wavelengths, ascending; plain numbers are in Å. This and
+        the next four: None leaves the value of `instrument`.
+    resolution : float or array-like of shape (n_knots, 2), default=None
+        Resolving power λ/FWHM.
+    sky_residuals : float, default=None
+        Strength of the residuals of the sky's lines, 0 for none.
+    cosmic_rays, bad_pixels : float, default=None
+        Mean numbers of cosmic rays and of runs of bad pixels in a spectrum.
     redshift : mapping of str to tuple of (float, float), default=None
-        Ranges of the redshifts of "GALAXY" and "QSO", drawn uniformly in ln(1 + z).
-        Classes that are left out have the redshifts of a survey.
+        Ranges of the redshifts of classes, drawn uniformly in ln(1 + z). "GALAXY" and
+        "QSO" that are left out have the redshifts of a survey.
+    templates : mapping of str to tuple of (ndarray, ndarray), default=None
+        Own spectra at rest by class: wavelengths (n_pixels,) in Å and flux
+        (n_templates, n_pixels). They replace the models of known classes.
     return_truth : bool, default=False
         Whether to return the spectra without noise too.
     verbose : int, default=0
@@ -86,25 +97,39 @@ def simulate_spectra(
         ``redshift``, ``snr``, and ``teff``, ``logg``, ``feh`` of stars (n,);
         ``true_flux`` (n, n_pixels), float32, if asked for.
 
+    Raises
+    ------
+    ValueError
+        If the instrument or a range of redshifts is not possible, or no template covers
+        the pixels.
+    TypeError
+        If an argument is of another kind.
+
     Examples
     --------
     >>> import numpy as np
     >>> from skastro.simulation import simulate_spectra
     >>> spectra = simulate_spectra(
     ...     {"STAR": 2, "QSO": 1},
-    ...     wavelength=np.linspace(4000, 9000, 500),
     ...     snr=(5, 10),
-    ...     resolution=1800,
-    ...     sky_residuals=1,
-    ...     cosmic_rays=0,
-    ...     bad_pixels=0,
     ...     rng=np.random.default_rng(0),
+    ...     wavelength=np.linspace(4000, 9000, 500),
     ... )
     >>> spectra["flux"].shape, sorted(spectra["target"].tolist())
     ((3, 500), ['QSO', 'STAR', 'STAR'])
     """
-    wavelength = in_unit(wavelength, "Angstrom", "wavelength")
-    spectrograph = Spectrograph(wavelength, resolution)
+    spectrograph = Spectrograph(
+        find_instrument(instrument).with_changes(
+            wavelength=wavelength,
+            resolution=resolution,
+            sky_residuals=sky_residuals,
+            cosmic_rays=cosmic_rays,
+            bad_pixels=bad_pixels,
+        )
+    )
+    wavelength = spectrograph.wavelength
+    own = check_templates(templates)
+    ranges = check_redshift(redshift, own, wavelength)
     grid = spectrograph.grid
     magnitudes = 3.1 * extinction_curve(grid.wavelength).astype(np.float32)
     n = sum(counts.values())
@@ -113,13 +138,12 @@ def simulate_spectra(
     spectra = {
         "flux": np.empty(shape, dtype=np.float32),
         "ivar": np.empty(shape, dtype=np.float32),
-        "target": np.empty(n, dtype="U6"),
+        "target": np.empty(n, dtype=f"U{max(map(len, counts))}"),
         "subclass": np.empty(n, dtype="U12"),
         "redshift": np.empty(n),
         "snr": np.exp(rng.uniform(*np.log(snr), n)),
     }
     spectra |= {name: np.full(n, np.nan) for name in STELLAR_LABELS}
-    ranges = redshift or {}
     if return_truth:
         spectra["true_flux"] = np.empty(shape, dtype=np.float32)
     chunk = max(1, _CHUNK_VALUES // max(grid.size, wavelength.size))
@@ -130,7 +154,14 @@ def simulate_spectra(
         for name, count in counts.items():
             if not count:
                 continue
-            model = _make_model(name, grid, ranges)
+            model: StarModel | GalaxyModel | QuasarModel | TemplateModel
+            if name in own:
+                span = wavelength[0], wavelength[-1]
+                model = TemplateModel(grid, *own[name], span)
+            elif name == "GALAXY" and name in ranges:
+                model = GalaxyModel(grid, ranges[name][1])
+            else:
+                model = MODELS[name](grid)
             for start in range(0, count, chunk):
                 rows = order[first + start : first + min(start + chunk, count)]
                 objects = model.simulate(rows.size, rng, ranges.get(name))
@@ -141,12 +172,9 @@ def simulate_spectra(
                 observed, truth, ivar = spectrograph.observe(
                     pixels, spectra["snr"][rows], rng
                 )
-                if sky_residuals:
-                    spectrograph.add_sky_residuals(observed, ivar, sky_residuals, rng)
-                if cosmic_rays:
-                    spectrograph.add_cosmic_rays(observed, ivar, cosmic_rays, rng)
-                if bad_pixels:
-                    spectrograph.blank_bad_pixels(observed, ivar, bad_pixels, rng)
+                spectrograph.add_sky_residuals(observed, ivar, rng)
+                spectrograph.add_cosmic_rays(observed, ivar, rng)
+                spectrograph.blank_bad_pixels(observed, ivar, rng)
                 spectra["flux"][rows] = observed
                 if return_truth:
                     spectra["true_flux"][rows] = truth
@@ -161,10 +189,32 @@ def simulate_spectra(
     return spectra
 
 
-def _make_model(
-    name: str, grid: LogGrid, ranges: Mapping[str, tuple[float, float]]
-) -> StarModel | GalaxyModel | QuasarModel:
-    """Return the model of a class; that of galaxies covers the range of redshifts."""
-    if name == "GALAXY" and name in ranges:
-        return GalaxyModel(grid, ranges[name][1])
-    return MODELS[name](grid)
+def check_redshift(
+    redshift: Mapping[str, tuple[float, float]] | None,
+    templates: Templates,
+    wavelength: np.ndarray,
+) -> dict[str, tuple[float, float]]:
+    """Return the ranges of redshifts, or refuse those that cannot be simulated."""
+    if redshift is None:
+        redshift = {}
+    if not isinstance(redshift, Mapping):
+        raise TypeError(
+            "redshift must be a dictionary such as {'GALAXY': (0, 1)}; got "
+            f"{redshift!r}."
+        )
+    limits = {
+        "GALAXY": GALAXY_REDSHIFT_LIMIT,
+        "QSO": quasar_redshift_limit(wavelength[-1]),
+    } | dict.fromkeys(templates, _TEMPLATE_REDSHIFT_LIMIT)
+    unknown = [name for name in redshift if name not in limits]
+    if unknown:
+        raise ValueError(
+            f"redshift names {unknown}; only {list(limits)} have redshifts to choose."
+        )
+    # The limit of quasars depends on the grid.
+    ranges = {
+        name: check_range(interval, f"redshift of {name} on this grid", 0, limits[name])
+        for name, interval in redshift.items()
+    }
+    check_coverage(templates, ranges, wavelength)
+    return ranges

@@ -3,11 +3,13 @@
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
+from scipy.sparse import csr_array
 from scipy.special import expit
 
 from skastro.simulation.spectra._grid import SIGMA_PER_FWHM, LogGrid
-from skastro.simulation.spectra._tables import read_rows, read_table
-from skastro.utils import apply_rebin_matrix, bin_edges, rebin_matrix
+from skastro.simulation.spectra._instruments import Instrument
+from skastro.simulation.spectra._tables import read_table
+from skastro.utils import apply_rebin_matrix, bin_edges, pixel_matrix, rebin_matrix
 
 # Groups of lines of the night sky that vary together, in vacuum.
 SKY_LINES = read_table("sky_lines.csv")
@@ -22,17 +24,8 @@ _MAX_SHIFT = 1.2e-3
 # Equivalent width (Å) of a sky line of intensity 1 over the dark sky's continuum.
 _SKY_WIDTH = 2.8
 
-# Brightness of the dark sky in the fiber, 1e-17 erg/(s cm² Å): V = 21.8 mag/arcsec²
-# through a fiber of 3 arcsec.
-SKY_BRIGHTNESS = 5.0
-
 # Squared S/N of an exposure at which object and sky are equally bright, times two.
 _DEPTH = 300.0
-
-_READ_NOISE = 0.05  # variance at peak throughput, in units of the sky's
-
-# Throughput with the atmosphere: wavelength (Å), fraction of the peak.
-_THROUGHPUT = np.array(read_rows("throughput.csv"), dtype=float)
 
 # Residuals of sky lines: error of the flux and error of the wavelength in units of the
 # instrument's standard deviation, in units of the line; that of 5578.9 Å is larger.
@@ -54,24 +47,28 @@ _TELLURIC_BANDS = (
 class Spectrograph:
     """Converts model spectra on `grid` to observed ones.
 
-    `wavelength` (n_pixels,) are the pixel centers in Å, `resolution` is λ/FWHM, `sky`
-    (n_pixels,) the brightness of the sky over its continuum.
+    The lines of the grid are as narrow as anywhere in the spectrum; where the resolving
+    power is lower, pixels blur them further. `sky` (n_pixels,) is the brightness of the
+    sky over its continuum.
     """
 
-    def __init__(self, wavelength: np.ndarray, resolution: float) -> None:
-        self.wavelength = wavelength
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.wavelength = wavelength = np.asarray(instrument.wavelength)
         edges = bin_edges(wavelength)
         # The ends of a very coarse grid must not reach far beyond it.
         edges[0] = max(edges[0], 0.97 * wavelength[0])
         edges[-1] = min(edges[-1], 1.03 * wavelength[-1])
-        sigma = SIGMA_PER_FWHM / resolution
+        sigma = SIGMA_PER_FWHM / instrument.resolving_power(wavelength).max()
         step = min(sigma / 3, _MAX_STEP)
         margin = np.exp(6 * sigma + _MAX_SHIFT + step)
         self.grid = LogGrid(edges[0] / margin, edges[-1] * margin, step, sigma)
-        self.matrix = rebin_matrix(self.grid.edges, edges)
+        self.matrix = self._matrix(edges)
         # Photons per flux density: energy of a photon, throughput, width of a pixel.
-        response = wavelength * _throughput(wavelength) * np.diff(edges)
+        response = wavelength * _throughput(instrument, wavelength) * np.diff(edges)
         self.response = response / response.max()
+        # Flux of one in the unit of the spectra.
+        self.gain = self.response if instrument.counts else np.ones(1)
         self.sky_patterns = self._sky_patterns()
         names = list(SKY_LINES)
         self.sky = 1 + self.sky_patterns[: len(names)].sum(axis=0)
@@ -79,6 +76,16 @@ class Spectrograph:
         self.telluric = _telluric_depth(wavelength)
         center, half_range = self._center_and_half_range()
         self.position = (np.log(wavelength) - center) / half_range
+
+    def _matrix(self, edges: np.ndarray) -> csr_array:
+        """Return the matrix of the means in pixels, blurred to their resolution."""
+        grid = self.grid
+        power = self.instrument.resolving_power(grid.wavelength)
+        wider = (SIGMA_PER_FWHM / power) ** 2 - grid.instrument_sigma**2
+        if wider.max() < 1e-4 * grid.instrument_sigma**2:
+            return rebin_matrix(grid.edges, edges)
+        sigma = np.sqrt(wider.clip(0.0)) * grid.wavelength
+        return pixel_matrix(grid.wavelength, edges, sigma=sigma)
 
     def _center_and_half_range(self) -> tuple[float, float]:
         first, last = np.log(self.wavelength[[0, -1]])
@@ -106,15 +113,17 @@ class Spectrograph:
     def miscalibrate(self, flux: np.ndarray, rng: np.random.Generator) -> None:
         """Errors of the flux calibration, in place.
 
-        A smooth curve, a step where the two arms meet, remnants of telluric bands.
+        A smooth curve, steps where the arms meet, remnants of telluric bands.
         """
         n = len(flux)
-        basis = np.polynomial.chebyshev.chebvander(self.position, 3)[:, 1:]
-        basis = np.column_stack(
-            [basis, expit((self.wavelength - 5900.0) / 40.0), -self.telluric]
-        )
-        size = np.array([0.08, 0.04, 0.03, 0.02, 0.08])
-        mean = np.array([0.0, 0.0, 0.0, 0.0, 0.06])
+        errors, arms = self.instrument.calibration_errors, self.instrument.arms
+        basis = np.polynomial.chebyshev.chebvander(self.position, len(errors))[:, 1:]
+        steps = [expit((self.wavelength - arm) / 40.0) for arm in arms]
+        basis = np.column_stack([basis, *steps, -self.telluric])
+        telluric, scatter = self.instrument.telluric
+        size = np.array([*errors, *[self.instrument.arm_step] * len(arms), scatter])
+        mean = np.zeros(size.size)
+        mean[-1] = telluric
         exponent = rng.normal(mean, size, (n, size.size)) @ basis.T
         flux *= np.exp(exponent)
 
@@ -127,7 +136,7 @@ class Spectrograph:
         low S/N are fainter than the sky, so that the sky's lines show in their noise;
         in objects of high S/N the noise follows the object. `snr` (n,) is the mean S/N
         per pixel. Returns flux with noise, flux without, and inverse variance, all of
-        shape (n, n_pixels), in 1e-17 erg/(s cm² Å).
+        shape (n, n_pixels).
         """
         n = len(flux)
         depth = _DEPTH * np.exp(rng.normal(0.0, 0.5, n))
@@ -137,18 +146,19 @@ class Spectrograph:
         shape = flux / flux.mean(axis=1, keepdims=True)
         truth = shape * brightness
         photons = (truth.clip(0) + self.sky) / self.response
-        variance = photons + _READ_NOISE / self.response**2
+        variance = photons + self.instrument.read_noise / self.response**2
         reached = (truth / np.sqrt(variance)).mean(axis=1)
         variance *= ((reached / snr) ** 2)[:, None]
         noise = rng.standard_normal(flux.shape, dtype=np.float32) * np.sqrt(variance)
-        unit = SKY_BRIGHTNESS * np.exp(rng.normal(0.0, 0.4, n))[:, None]
+        median, scatter = self.instrument.scale
+        unit = median * np.exp(rng.normal(0.0, scatter, n))[:, None]
+        unit = unit * self.gain
         return (truth + noise) * unit, truth * unit, 1 / (variance * unit**2)
 
     def add_sky_residuals(
         self,
         flux: np.ndarray,
         ivar: np.ndarray,
-        strength: float,
         rng: np.random.Generator,
     ) -> None:
         """Imperfect subtraction of the sky's lines, in place; `ivar` ignores it.
@@ -160,22 +170,22 @@ class Spectrograph:
         n, groups = len(flux), len(SKY_LINES)
         error = rng.normal(0.0, 1.0, (n, 2, groups))
         error[:, :, self.green] = _GREEN_FACTOR * rng.standard_t(2.5, (n, 2))
-        size = np.array(_SKY_ERROR)[:, None] * strength
+        size = np.array(_SKY_ERROR)[:, None] * self.instrument.sky_residuals
         # In units of the noise under a dark sky: brighter than the object if faint.
         noise = 1 / np.sqrt(np.median(ivar, axis=1))
         scale = noise * np.exp(rng.normal(0.7, 0.6, n))
         pattern = (error * size).reshape(n, 2 * groups) @ self.sky_patterns
-        flux += pattern * scale[:, None]
+        flux += pattern * scale[:, None] * self.gain
 
     def add_cosmic_rays(
         self,
         flux: np.ndarray,
         ivar: np.ndarray,
-        rate: float,
         rng: np.random.Generator,
     ) -> None:
         """Add cosmic rays that the reduction missed, in place: one or two pixels."""
-        rows = np.repeat(np.arange(len(flux)), rng.poisson(rate, len(flux)))
+        counts = rng.poisson(self.instrument.cosmic_rays, len(flux))
+        rows = np.repeat(np.arange(len(flux)), counts)
         columns = rng.integers(flux.shape[1], size=rows.size)
         height = 10 ** rng.uniform(0.8, 1.9, rows.size)
         height /= np.sqrt(ivar[rows, columns])
@@ -188,11 +198,11 @@ class Spectrograph:
         self,
         flux: np.ndarray,
         ivar: np.ndarray,
-        rate: float,
         rng: np.random.Generator,
     ) -> None:
         """Set flux and inverse variance to zero in runs of bad pixels, in place."""
-        rows = np.repeat(np.arange(len(flux)), rng.poisson(rate, len(flux)))
+        counts = rng.poisson(self.instrument.bad_pixels, len(flux))
+        rows = np.repeat(np.arange(len(flux)), counts)
         first = rng.integers(flux.shape[1], size=rows.size)
         for row, start, length in zip(
             rows, first, rng.geometric(1 / 3, rows.size), strict=True
@@ -201,9 +211,11 @@ class Spectrograph:
             ivar[row, start : start + length] = 0.0
 
 
-def _throughput(wavelength: np.ndarray) -> np.ndarray:
-    """Fraction of the light that is detected, relative to its maximum."""
-    knots, values = np.transpose(_THROUGHPUT)
+def _throughput(instrument: Instrument, wavelength: np.ndarray) -> np.ndarray:
+    """Fraction of the light that is detected, of any scale."""
+    knots, values = np.transpose(np.asarray(instrument.throughput))
+    if knots.size == 1:
+        return np.full_like(wavelength, values[0])
     return PchipInterpolator(knots, values)(np.clip(wavelength, knots[0], knots[-1]))
 
 

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 from astropy import units
+from scipy import stats
 from scipy.ndimage import median_filter, uniform_filter1d
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -34,7 +35,7 @@ def test_fields(spectra):
     assert spectra.flux.dtype == spectra.ivar.dtype == np.float32
     np.testing.assert_array_equal(spectra.wavelength, np.linspace(3900, 9000, 3000))
     np.testing.assert_array_equal(spectra.target_names, ["GALAXY", "QSO", "STAR"])
-    for name in ("target", "subclass", "redshift", "snr"):
+    for name in ("target", "subclass", "redshift", "snr", "teff", "logg", "feh"):
         assert spectra[name].shape == (1200,)
     assert np.isfinite(spectra.flux).all()
     assert (spectra.ivar >= 0).all()
@@ -53,6 +54,37 @@ def test_redshifts(spectra):
     assert np.abs(spectra.redshift[star]).max() <= 300.0 / 299792.458
     assert np.median(spectra.redshift[spectra.target == "GALAXY"]) < 0.2
     assert np.median(spectra.redshift[spectra.target == "QSO"]) > 1
+
+
+def test_only_stars_have_labels(spectra):
+    star = spectra.target == "STAR"
+    for name in ("teff", "logg"):
+        np.testing.assert_array_equal(np.isfinite(spectra[name]), star)
+    known = star & (spectra.subclass != "WD")
+    np.testing.assert_array_equal(np.isfinite(spectra.feh), known)
+    cool = np.array([name[0] in "KM" for name in spectra.subclass]) & star
+    assert spectra.teff[cool].max() < 5300
+
+
+@pytest.mark.parametrize("grid", [SMALL, np.linspace(3500, 9800, 400)])
+def test_ranges_of_redshifts(grid):
+    ranges = {"GALAXY": (0.2, 1.5), "QSO": (0.01, 5.0)}
+    spectra = make_spectra(300, wavelength=grid, redshift=ranges, random_state=0)
+    assert np.isfinite(spectra.flux).all()
+    for name, (low, high) in ranges.items():
+        found = np.log1p(spectra.redshift[spectra.target == name])
+        low, high = np.log1p([low, high])
+        assert stats.kstest((found - low) / (high - low), "uniform").pvalue > 0.01
+    star = spectra.target == "STAR"
+    assert np.abs(spectra.redshift[star]).max() <= 300.0 / 299792.458
+
+
+def test_one_range_leaves_the_other_class_alone():
+    spectra = make_spectra(
+        300, wavelength=SMALL, redshift={"QSO": (0.1, 0.2)}, random_state=0
+    )
+    assert spectra.redshift[spectra.target == "QSO"].max() <= 0.2
+    assert 0.05 < np.median(spectra.redshift[spectra.target == "GALAXY"]) < 0.2
 
 
 def test_nothing_but_the_spectrum_tells_the_class(spectra):
@@ -220,6 +252,16 @@ def test_progress_bar(capsys):
         ({"snr": 10}, ValueError, "pair"),
         ({"snr": (10, 5)}, ValueError, r"got \(10, 5\)"),
         ({"snr": (0, 5)}, ValueError, "lowest snr must be positive"),
+        ({"redshift": (0, 1)}, TypeError, r"dictionary such as .*; got \(0, 1\)"),
+        ({"redshift": {"STAR": (0, 1)}}, ValueError, r"\['STAR'\]; only .*'QSO'"),
+        ({"redshift": {"GALAXY": (0, 2)}}, ValueError, "GALAXY on this grid.*1.7"),
+        ({"redshift": {"QSO": (-1, 2)}}, ValueError, "QSO on this grid must be from 0"),
+        ({"redshift": {"QSO": (3, 2)}}, ValueError, r"\(lowest, highest\); got"),
+        (
+            {"redshift": {"QSO": (0, 4)}, "wavelength": [3500.0, 4000.0]},
+            ValueError,
+            "QSO on this grid must be from 0 to 2.1",
+        ),
         ({"resolution": 5}, ValueError, "from 20 to 100000; got 5"),
         ({"resolution": "high"}, TypeError, "resolution must be a number"),
         ({"cosmic_rays": -1}, ValueError, "cosmic_rays must be at least 0; got -1"),

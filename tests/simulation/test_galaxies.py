@@ -3,9 +3,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from skastro.simulation import SPECTRAL_LINES
-from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
+from skastro.simulation.spectra._galaxy_spectra import GalaxyModel, attenuation
 from skastro.simulation.spectra._grid import LIGHT_SPEED, LogGrid
 
 pytestmark = pytest.mark.once
@@ -92,7 +93,60 @@ def test_dust_reddens(model):
     magnitudes = -2.5 * np.log10(dusty / clear)
     blue, visual = np.interp([4405.0, 5494.5], GRID.wavelength, magnitudes)
     assert blue - visual == pytest.approx(0.3, rel=0.02)
-    assert visual == pytest.approx(0.93, rel=0.02)
+    # Calzetti et al. (2000): A(V) = 4.05 E(B-V).
+    assert visual == pytest.approx(4.05 * 0.3, rel=0.02)
+
+
+def test_attenuation_is_the_published_law():
+    # Calzetti et al. (2000), equation 4, by hand at 0.16, 0.44, 0.55 and 0.7 µm.
+    expected = [9.9701, 5.0603, 4.0479, 3.0628]
+    found = attenuation(np.array([1600.0, 4400.0, 5500.0, 7000.0]))
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+def test_ultraviolet_of_young_and_old_populations():
+    model = GalaxyModel(GRID, 1.7)
+    young = starlight(model, YOUNG, 1.5)
+    old = starlight(model, OLD, 1.5)
+    rest = GRID.wavelength / 2.5
+    wavelength = np.array([1600.0, 2500.0])
+    blue, red = np.interp(wavelength, rest, young)
+    # Leitherer et al. (1999): -2.2 to -2.6 without dust, F ∝ λ^β.
+    slope = np.log(red / blue) / np.log(wavelength[1] / wavelength[0])
+    assert slope == pytest.approx(-2.3, abs=0.2)
+    far = (rest > 1500) & (rest < 2600)
+    assert old[far].max() < 0.2 * old[(rest > 3200) & (rest < 3600)].mean()
+
+
+def test_distant_galaxies_have_interstellar_lines():
+    model = GalaxyModel(GRID, 1.0)
+    drawn = model.simulate(600, np.random.default_rng(0), (0.6, 1.0))
+    widths = {}
+    for name in ("STARFORMING", "PASSIVE"):
+        for line in (2600.17, 2796.35):
+            found = []
+            for row in np.flatnonzero(drawn["subclass"] == name):
+                rest = GRID.wavelength / (1 + drawn["redshift"][row])
+                flux = drawn["flux"][row]
+                found.append(-line_flux(rest, flux, line, 3.5) / flux.mean())
+            widths[name, line] = np.median(found)
+    assert 0.5 < widths["STARFORMING", 2600.17] < 3
+    assert widths["STARFORMING", 2600.17] > 2 * widths["PASSIVE", 2600.17]
+    assert 0.5 < widths["STARFORMING", 2796.35] < 5
+
+
+@pytest.mark.parametrize("interval", [(0.0, 0.1), (0.5, 1.7), (1.0, 1.0)])
+def test_redshifts_of_a_range(interval):
+    model = GalaxyModel(GRID, interval[1])
+    drawn = model.simulate(200, np.random.default_rng(0), interval)
+    low, high = np.log1p(interval)
+    shift = np.log1p(drawn["redshift"])
+    if low == high:
+        np.testing.assert_allclose(shift, low)
+    else:
+        assert stats.kstest((shift - low) / (high - low), "uniform").pvalue > 0.01
+    assert np.isfinite(drawn["flux"]).all()
+    assert (drawn["flux"].max(axis=1) > 0).all()
 
 
 def test_types_and_redshifts(galaxies):

@@ -11,6 +11,7 @@ from skastro.simulation.spectra._grid import LogGrid
 from skastro.simulation.spectra._stars import (
     StarModel,
     StellarLibrary,
+    main_sequence_gravity,
     spectral_type_temperature,
 )
 
@@ -25,10 +26,16 @@ def library():
     return StellarLibrary(GRID)
 
 
-def spectra(library, temperature):
-    temperature = np.asarray(temperature, dtype=float)
-    flux = library.flux(temperature, library.strengths(temperature))
-    return GRID.blur(flux, GRID.sigma())
+def spectra(library, temperature, offset=0.0, metallicity=None):
+    """Spectra of dwarfs, or with other log g (from theirs) and [Fe/H]."""
+    temperature, offset, metallicity = np.broadcast_arrays(
+        np.asarray(temperature, dtype=float), offset, metallicity or 0.0
+    )
+    strengths = library.strengths(temperature)
+    if offset.any() or metallicity.any():
+        gravity = main_sequence_gravity(temperature) + offset
+        library.adjust(strengths, temperature, gravity, metallicity)
+    return GRID.blur(library.flux(temperature, strengths), GRID.sigma())
 
 
 def equivalent_width(flux, center, half, gap=5.0, side=20.0):
@@ -125,6 +132,62 @@ def test_ionised_helium_only_in_o_stars(library):
     np.testing.assert_allclose(width[1:], 0.0, atol=0.1)
 
 
+def test_balmer_wings_grow_with_gravity_in_hot_stars(library):
+    width = equivalent_width(spectra(library, 14000.0, [-1.0, 0.0]), 4341.7, 40.0)
+    # Gray & Corbally (2009): H gamma of B giants is a third to a half weaker.
+    assert 0.4 < width[0] / width[1] < 0.75
+    core = np.abs(GRID.wavelength - 4341.7) < 1.0
+    giant, dwarf = spectra(library, 14000.0, [-1.0, 0.0])[:, core].min(axis=1)
+    assert giant < 1.25 * dwarf
+    cool = equivalent_width(spectra(library, 6000.0, [-1.0, 0.0]), 4341.7, 20.0)
+    assert cool[0] == pytest.approx(cool[1], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("center", "half", "sign"),
+    [(5174.0, 20.0, 1), (5894.6, 12.0, 1), (8544.4, 12.0, -1)],
+    ids=["Mg b", "Na D", "Ca II"],
+)
+def test_metals_change_with_gravity_in_cool_stars(library, center, half, sign):
+    flux = spectra(library, 4500.0, [-2.5, -1.25, 0.0])
+    width = equivalent_width(flux, center, half)
+    assert (sign * np.diff(width) > 0).all()
+
+
+def test_metal_lines_grow_more_slowly_than_the_abundance(library):
+    rows = [
+        spectra(library, [5500.0], metallicity=metallicity)
+        for metallicity in (-2.2, -1.2, -0.2)
+    ]
+    width = equivalent_width(np.concatenate(rows), 5270.0, 8.0)
+    growth = width[1:] / width[:-1]
+    assert ((growth > 1.5) & (growth < 10**0.55)).all()
+    # The spectrum of mean metallicity is that of the table.
+    np.testing.assert_allclose(rows[-1], spectra(library, [5500.0]), rtol=1e-5)
+    hydrogen = equivalent_width(np.concatenate(rows), 6564.6, 12.0)
+    np.testing.assert_allclose(hydrogen, hydrogen.mean(), rtol=0.2)
+
+
+def test_ultraviolet_of_the_sun_and_vega():
+    grid = LogGrid(1400.0, 5600.0, 1e-4)
+    library = StellarLibrary(grid)
+    temperature = np.array([5772.0, 9600.0])
+    flux = library.flux(temperature, library.strengths(temperature))
+
+    def mean(low, high):
+        return flux[:, (grid.wavelength > low) & (grid.wavelength < high)].mean(axis=1)
+
+    # Thuillier et al. (2003), Bohlin (2014): flux over that at 5500 Å, to a factor 1.5.
+    visual = mean(5450, 5550)
+    for center, expected in ((2500, (0.033, 0.95)), (3100, (0.36, 0.9))):
+        found = mean(center - 50, center + 50) / visual
+        assert (np.abs(np.log(found / expected)) < np.log(1.5)).all()
+    # The Sun has no light in the far ultraviolet, Vega has much.
+    sun, vega = mean(1450, 1550) / visual
+    assert sun < 1e-3
+    assert 0.5 < vega < 2
+
+
 def test_temperature_scale_falls():
     temperature = spectral_type_temperature(np.arange(5.0, 67.0))
     assert (np.diff(temperature) < 0).all()
@@ -142,6 +205,32 @@ def test_drawn_stars():
     letters = {name[0] for name in stars["subclass"]}
     assert letters == set("OBAFGKMW")
     assert ((stars["reddening"] >= 0) & (stars["reddening"] <= 1)).all()
+
+
+def test_labels_of_stars():
+    stars = StarModel(GRID).simulate(3000, np.random.default_rng(0))
+    temperature, gravity, metallicity = (
+        stars[name] for name in ("teff", "logg", "feh")
+    )
+    white_dwarf = stars["subclass"] == "WD"
+    np.testing.assert_array_equal(np.isnan(metallicity), white_dwarf)
+    assert ((gravity[white_dwarf] > 7) & (gravity[white_dwarf] < 9)).all()
+    cool = (temperature < 5200) & ~white_dwarf
+    giant = cool & (gravity < 3.6)
+    assert giant.sum() == pytest.approx(0.4 * cool.sum(), rel=0.1)
+    assert gravity[giant].min() >= 0.5
+    assert ((gravity[cool & ~giant] > 4.1) & (gravity[cool & ~giant] < 5.4)).all()
+    # Giants are the larger the cooler.
+    assert np.corrcoef(temperature[giant], gravity[giant])[0, 1] > 0.8
+    others = gravity[~cool & ~white_dwarf]
+    assert ((others > 2.4) & (others < 5)).all()
+    known = metallicity[~white_dwarf]
+    assert known.min() >= -2.5
+    assert known.max() <= 0.5
+    assert 0.03 < (known < -1).mean() < 0.12
+    # The type is that of the temperature.
+    sun = np.abs(temperature - 5772) < 10
+    assert set(stars["subclass"][sun]) <= {"G1", "G2"}
 
 
 def test_lines_lie_at_the_doppler_shifted_wavelength():

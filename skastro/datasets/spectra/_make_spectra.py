@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
 
 from skastro.simulation import simulate_spectra
-from skastro.utils import check_count, check_number, in_unit
+from skastro.simulation.spectra import redshift_limits
+from skastro.utils import check_count, check_number, check_range, in_unit
 
 TARGETS = ("GALAXY", "QSO", "STAR")
 
@@ -39,6 +40,7 @@ def make_spectra(
     wavelength: ArrayLike | units.Quantity | None = None,
     class_proportions: Mapping[str, float] | None = None,
     snr: tuple[float, float] = (3.0, 50.0),
+    redshift: Mapping[str, tuple[float, float]] | None = None,
     resolution: float = 1800.0,
     sky_residuals: float = 1.0,
     cosmic_rays: float = 0.5,
@@ -52,7 +54,7 @@ def make_spectra(
     Stars are black bodies with absorbing atmospheres, O to M and white dwarfs: Balmer
     and Paschen series, Ca II H, K and triplet, Mg b, Na D, G band, Fe I and other
     metals, He I and He II, MgH, CaH, TiO and VO, with strengths that depend on the
-    temperature. There are giants, metal-poor and active stars. Galaxies are mixtures of
+    temperature, the surface gravity and the metallicity. Galaxies are mixtures of
     old, intermediate, post-starburst and young populations of these stars with dust and
     nebular lines on the sequences of the BPT diagram. Quasars are broken power laws
     with broad and narrow lines, Fe II, Balmer continuum, host galaxies, broad
@@ -83,6 +85,11 @@ def make_spectra(
         none. The numbers of spectra are rounded. None means equal frequencies.
     snr : tuple of (float, float), default=(3, 50)
         Range of the mean signal-to-noise ratio per pixel, drawn log-uniformly.
+    redshift : dict of str to tuple of (float, float), default=None
+        Ranges (lowest, highest) of the redshifts of "GALAXY" and "QSO", which are drawn
+        uniformly in ln(1 + z): for training and tests of redshifts. Galaxies reach 1.7,
+        quasars 5, or less where Lyman alpha leaves the grid. A class that is left out
+        has the redshifts of a survey; stars have radial velocities in any case.
     resolution : float, default=1800
         Resolving power λ/FWHM, the same at all wavelengths, from 20 to 100000.
         Stellar lines are intrinsically about 60 km/s wide, so that more than 5000 adds
@@ -124,6 +131,12 @@ def make_spectra(
             "SEYFERT 1" quasars.
         redshift : ndarray of shape (n_samples,), float64
             True redshift; within 300 km/s of zero for stars.
+        teff : ndarray of shape (n_samples,), float64
+            Effective temperature of stars, in K; NaN for galaxies and quasars.
+        logg : ndarray of shape (n_samples,), float64
+            Surface gravity of stars, lg(g / (cm/s²)), in dex; NaN for others.
+        feh : ndarray of shape (n_samples,), float64
+            [Fe/H] of stars, in dex; NaN for others and for white dwarfs.
         snr : ndarray of shape (n_samples,), float64
             Mean of flux over noise, per pixel.
         true_flux : ndarray of shape (n_samples, n_pixels), float32
@@ -134,10 +147,11 @@ def make_spectra(
     Raises
     ------
     TypeError
-        If `n_samples` is not an integer, `class_proportions` not a dictionary, or
-        another parameter not a number.
+        If `n_samples` is not an integer, `class_proportions` or `redshift` not a
+        dictionary, or another parameter not a number.
     ValueError
-        If a parameter is out of its range, or `wavelength` is not an ascending grid.
+        If a parameter is out of its range, a class is unknown, or `wavelength` is not
+        an ascending grid.
 
     See Also
     --------
@@ -159,11 +173,20 @@ def make_spectra(
     (6, 3000)
     >>> sorted(spectra.target.tolist())
     ['GALAXY', 'GALAXY', 'QSO', 'QSO', 'STAR', 'STAR']
+
+    Galaxies of any redshift up to 1:
+
+    >>> spectra = make_spectra(
+    ...     5, class_proportions={"GALAXY": 1}, redshift={"GALAXY": (0, 1)}
+    ... )
+    >>> bool(spectra.redshift.max() <= 1)
+    True
     """
     n_samples = check_count(n_samples, "n_samples", 1)
     wavelength = _check_wavelength(wavelength)
     counts = _class_counts(n_samples, class_proportions)
     snr = _check_snr(snr)
+    redshift = _check_redshift(redshift, wavelength)
     resolution = check_number(resolution, "resolution", *_RESOLUTION_RANGE)
     rates = {
         "sky_residuals": check_number(sky_residuals, "sky_residuals", 0),
@@ -175,6 +198,7 @@ def make_spectra(
         counts,
         wavelength=wavelength,
         snr=snr,
+        redshift=redshift,
         resolution=resolution,
         rng=np.random.default_rng(seed),
         return_truth=return_truth,
@@ -248,6 +272,29 @@ def _class_counts(
     missing = n_samples - counts.sum()
     counts[np.argsort(counts - exact, kind="stable")[:missing]] += 1
     return dict(zip(TARGETS, counts.tolist(), strict=True))
+
+
+def _check_redshift(
+    redshift: Mapping[str, tuple[float, float]] | None, wavelength: np.ndarray
+) -> dict[str, tuple[float, float]]:
+    limits = redshift_limits(wavelength)
+    if redshift is None:
+        return {}
+    if not isinstance(redshift, Mapping):
+        raise TypeError(
+            "redshift must be a dictionary such as {'GALAXY': (0, 1)}; got "
+            f"{redshift!r}."
+        )
+    unknown = [name for name in redshift if name not in limits]
+    if unknown:
+        raise ValueError(
+            f"redshift names {unknown}; only {list(limits)} have redshifts to choose."
+        )
+    # The message of a limit that depends on the grid.
+    return {
+        name: check_range(interval, f"redshift of {name} on this grid", 0, limits[name])
+        for name, interval in redshift.items()
+    }
 
 
 def _check_snr(snr: tuple[float, float]) -> tuple[float, float]:

@@ -4,10 +4,29 @@
 import numpy as np
 
 from skastro.simulation.spectra._formulas import extinction_curve
-from skastro.simulation.spectra._grid import LogGrid, mix
+from skastro.simulation.spectra._grid import (
+    LIGHT_SPEED,
+    LogGrid,
+    draw_redshifts,
+    mix,
+)
 from skastro.simulation.spectra._lines import SPECTRAL_LINES
-from skastro.simulation.spectra._stars import GIANT_FACTORS, StellarLibrary
-from skastro.simulation.spectra._tables import read_table
+from skastro.simulation.spectra._stars import (
+    GIANT_OFFSET,
+    StellarLibrary,
+    main_sequence_gravity,
+)
+from skastro.simulation.spectra._tables import read_rows, read_table
+
+# Interstellar lines: vacuum wavelength and equivalent width (Å).
+_INTERSTELLAR = np.array(read_rows("interstellar_lines.csv"), dtype=float)
+
+# Width and outflow of the interstellar gas (km/s).
+_INTERSTELLAR_WIDTH = 120.0
+_OUTFLOW = 100.0
+
+# [Fe/H] of the stars of galaxies.
+_METALLICITY = -0.08
 
 # Stars of populations: temperature (K), share of the light at 5500 Å, 1 for giants.
 _POPULATIONS = read_table("stellar_populations.csv")
@@ -31,6 +50,10 @@ _STARS_OVER_GAS = 0.44
 
 _MAX_REDSHIFT = 0.7
 
+# Galaxies with emission lines of DESI reach 1.6; the ultraviolet of this model ends a
+# little beyond Lyman alpha.
+GALAXY_REDSHIFT_LIMIT = 1.7
+
 
 class GalaxyModel:
     """Draws galaxies and computes their spectra at the resolution of the instrument."""
@@ -43,7 +66,14 @@ class GalaxyModel:
         high = max(grid.wavelength[-1], 6800.0) * 1.01
         self.rest = LogGrid(low, high, grid.step)
         self.populations = self._population_spectra()
-        self.dimming = _magnitudes_per_excess(self.rest.wavelength)[None]
+        # Optical depths for a color excess of one, and for gas of unit strength.
+        self.interstellar = np.array(
+            [
+                0.4 * np.log(10) * attenuation(self.rest.wavelength),
+                self._interstellar_lines(),
+            ],
+            dtype=np.float32,
+        )
 
     def _population_spectra(self) -> np.ndarray:
         """Templates (n_populations, rest.size), one at 5500 Å, float32."""
@@ -51,14 +81,24 @@ class GalaxyModel:
         templates = []
         for stars in _POPULATIONS.values():
             temperature, share, giant = np.transpose(stars)
+            gravity = main_sequence_gravity(temperature) + giant * GIANT_OFFSET
+            metallicity = np.full(temperature.size, _METALLICITY)
             strengths = library.strengths(temperature)
-            # Galaxies have higher metallicities than the stars around the Sun.
-            strengths[:, library.is_metal] *= 1.15
-            strengths[giant == 1] *= library.group_factors(**GIANT_FACTORS)
+            library.adjust(strengths, temperature, gravity, metallicity)
             flux = library.flux(temperature, strengths)
             reference = self._around(flux, 5500.0)
             templates.append((share / reference) @ flux)
         return np.array(templates, dtype=np.float32)
+
+    def _interstellar_lines(self) -> np.ndarray:
+        """Optical depth of lines of the interstellar gas, a little saturated."""
+        center, width = _INTERSTELLAR.T
+        speed = _INTERSTELLAR_WIDTH / LIGHT_SPEED
+        peak = width / (center * speed * np.sqrt(2 * np.pi))
+        # Saturation takes a part, which ln restores at the center.
+        depth = -np.log1p(-np.minimum(peak, 0.9))
+        moved = center * (1 - _OUTFLOW / LIGHT_SPEED)
+        return self.rest.profile(moved, depth, _INTERSTELLAR_WIDTH)
 
     def _around(self, flux: np.ndarray, wavelength: float) -> np.ndarray:
         """Mean flux within 1 per cent of a rest wavelength."""
@@ -71,23 +111,30 @@ class GalaxyModel:
         redshift: np.ndarray,
         velocity: np.ndarray,
         excess: np.ndarray,
+        gas: np.ndarray | float = 0.0,
     ) -> np.ndarray:
         """Starlight (n, grid.size) on the observed grid, blurred by the instrument.
 
         `weights` (n, n_populations) are the light of the populations at 5500 Å,
-        `velocity` the dispersion in km/s, `excess` the galaxy's own E(B-V).
+        `velocity` the dispersion in km/s, `excess` the galaxy's own E(B-V), `gas` the
+        strength of its interstellar lines in the ultraviolet.
         """
         start, shift = self.grid.window(self.rest, redshift)
         flux = mix(self.populations, weights, start, self.grid.size)
-        magnitudes = mix(self.dimming, excess[:, None], start, self.grid.size)
-        flux *= 10 ** (-0.4 * magnitudes)
+        amounts = np.column_stack(np.broadcast_arrays(excess, gas))
+        flux *= np.exp(-mix(self.interstellar, amounts, start, self.grid.size))
         return self.grid.blur(flux, self.grid.sigma(velocity), shift=shift)
 
     def continuum(self, weights: np.ndarray, wavelength: float) -> np.ndarray:
         """Starlight (n,) at a rest wavelength from 3600 to 6800 Å."""
         return weights @ self._around(self.populations, wavelength)
 
-    def simulate(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def simulate(
+        self,
+        n: int,
+        rng: np.random.Generator,
+        redshift_range: tuple[float, float] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Draw galaxies; the result is that of :meth:`StarModel.simulate`."""
         names = np.array(list(_TYPES))
         shares = np.array([entry[0] for entry in _TYPES.values()])
@@ -108,13 +155,17 @@ class GalaxyModel:
         redshift = np.clip(rng.gamma(3.0, 0.035, n), 0.003, 0.35)
         distant = red & (rng.random(n) < 0.3)
         redshift[distant] = np.clip(rng.normal(0.42, 0.12, n)[distant], 0.05, 0.7)
+        if redshift_range is not None:
+            redshift = draw_redshifts(n, redshift_range, rng)
         dispersion = np.where(red, rng.normal(210, 50, n), rng.normal(110, 35, n))
         dispersion = np.clip(dispersion, 60, 380)
-        flux = self.stellar_flux(weights, redshift, dispersion, dust)
+        gas = np.exp(rng.normal(0.0, 0.4, n)).clip(max=2.0)
+        gas[subclass == "PASSIVE"] = 0.0
+        flux = self.stellar_flux(weights, redshift, dispersion, dust, gas)
 
         line_flux = self._line_fluxes(subclass, weights, alpha_width, dust, rng)
-        gas = np.where(agn, rng.uniform(120, 280, n), rng.uniform(50, 130, n))
-        sigma = self.grid.sigma(gas)
+        speed = np.where(agn, rng.uniform(120, 280, n), rng.uniform(50, 130, n))
+        sigma = self.grid.sigma(speed)
         for name, strength in line_flux.items():
             center = SPECTRAL_LINES[name].wavelength * (1 + redshift)
             # The flux density on this grid is that of the rest frame.
@@ -184,5 +235,16 @@ class GalaxyModel:
 
 
 def _magnitudes_per_excess(wavelength: np.ndarray) -> np.ndarray:
-    """Extinction in magnitudes for E(B-V) = 1, constant beyond the law's blue end."""
-    return (3.1 * extinction_curve(np.maximum(wavelength, 1700.0))).astype(np.float32)
+    """Extinction of the gas in magnitudes for E(B-V) = 1."""
+    return 3.1 * extinction_curve(wavelength)
+
+
+def attenuation(wavelength: np.ndarray) -> np.ndarray:
+    """Attenuation of starlight in magnitudes for E(B-V) = 1 (Calzetti et al. 2000).
+
+    Stars among the dust: without the bump of the Milky Way at 2175 Å. The law, their
+    equation 4, holds from 1200 to 22000 Å and is constant below.
+    """
+    x = 1e4 / np.maximum(wavelength, 1200.0)
+    blue = np.polynomial.polynomial.polyval(x, (-2.156, 1.509, -0.198, 0.011))
+    return 2.659 * np.where(x > 1 / 0.63, blue, -1.857 + 1.040 * x) + 4.05

@@ -122,6 +122,13 @@ class LogGrid:
         return fft.irfft(spectrum * transfer.astype(spectrum.dtype), self.size, axis=1)
 
 
+def draw_redshifts(
+    n: int, interval: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """Redshifts uniform in ln(1 + z): shifts on such a grid are uniform."""
+    return np.expm1(rng.uniform(*np.log1p(interval), n))
+
+
 def mix(
     bank: np.ndarray, weights: np.ndarray, start: np.ndarray, size: int
 ) -> np.ndarray:

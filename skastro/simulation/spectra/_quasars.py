@@ -5,7 +5,13 @@ import numpy as np
 
 from skastro.simulation.spectra._formulas import planck_flux
 from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
-from skastro.simulation.spectra._grid import LIGHT_SPEED, SIGMA_PER_FWHM, LogGrid, mix
+from skastro.simulation.spectra._grid import (
+    LIGHT_SPEED,
+    SIGMA_PER_FWHM,
+    LogGrid,
+    draw_redshifts,
+    mix,
+)
 from skastro.simulation.spectra._lines import SPECTRAL_LINES
 from skastro.simulation.spectra._tables import read_rows, read_table
 
@@ -44,8 +50,7 @@ class QuasarModel:
     def __init__(self, grid: LogGrid) -> None:
         self.grid = grid
         low, high = grid.wavelength[[0, -1]]
-        # At least a twentieth of the wavelengths must be redder than Lyman alpha.
-        self.max_redshift = min(_MAX_REDSHIFT, high / _LYMAN_ALPHA / 1.05 - 1)
+        self.max_redshift = quasar_redshift_limit(high)
         self.rest = LogGrid(low / (1 + _MAX_REDSHIFT) * 0.99, high * 1.01, grid.step)
         self.blends = np.array(
             [
@@ -58,9 +63,17 @@ class QuasarModel:
         self.galaxies = GalaxyModel(grid, max_redshift=_MAX_HOST_REDSHIFT)
         self.medium = IntergalacticMedium(grid)
 
-    def simulate(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def simulate(
+        self,
+        n: int,
+        rng: np.random.Generator,
+        redshift_range: tuple[float, float] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Draw quasars; the result is that of :meth:`StarModel.simulate`."""
-        redshift = _draw_redshifts(n, self.max_redshift, rng)
+        if redshift_range is None:
+            redshift = _survey_redshifts(n, self.max_redshift, rng)
+        else:
+            redshift = draw_redshifts(n, redshift_range, rng)
         continuum = _Continuum(n, rng)
         rest = self.grid.wavelength / (1 + redshift)[:, None]
         flux = continuum.flux(rest) * (1 + self._pseudo_continuum(redshift, rng))
@@ -209,7 +222,12 @@ class _Continuum:
         return np.exp(slope * ratio)
 
 
-def _draw_redshifts(n: int, highest: float, rng: np.random.Generator) -> np.ndarray:
+def quasar_redshift_limit(last_wavelength: float) -> float:
+    """Highest redshift on a grid: a twentieth of it is redder than Lyman alpha."""
+    return min(_MAX_REDSHIFT, last_wavelength / _LYMAN_ALPHA / 1.05 - 1)
+
+
+def _survey_redshifts(n: int, highest: float, rng: np.random.Generator) -> np.ndarray:
     """Redshifts of a survey: a broad distribution and the peak of BOSS at 2.4."""
     kind = rng.choice(3, n, p=(0.15, 0.5, 0.35))
     redshift = np.select(

@@ -8,8 +8,12 @@ from astropy.units import Quantity
 from tqdm import tqdm
 
 from skastro.simulation.spectra._formulas import extinction_curve
-from skastro.simulation.spectra._galaxy_spectra import GalaxyModel
-from skastro.simulation.spectra._quasars import QuasarModel
+from skastro.simulation.spectra._galaxy_spectra import (
+    GALAXY_REDSHIFT_LIMIT,
+    GalaxyModel,
+)
+from skastro.simulation.spectra._grid import LogGrid
+from skastro.simulation.spectra._quasars import QuasarModel, quasar_redshift_limit
 from skastro.simulation.spectra._spectrograph import Spectrograph
 from skastro.simulation.spectra._stars import StarModel
 from skastro.utils import in_unit
@@ -18,6 +22,18 @@ MODELS = {"GALAXY": GalaxyModel, "QSO": QuasarModel, "STAR": StarModel}
 
 # Values on the internal grid that are processed at once, to limit memory.
 _CHUNK_VALUES = 2**21
+
+
+# Values of objects that some classes lack: NaN there.
+STELLAR_LABELS = ("teff", "logg", "feh")
+
+
+def redshift_limits(wavelength: np.ndarray) -> dict[str, float]:
+    """Highest redshift of galaxies and quasars on a grid (Å)."""
+    return {
+        "GALAXY": GALAXY_REDSHIFT_LIMIT,
+        "QSO": quasar_redshift_limit(wavelength[-1]),
+    }
 
 
 def simulate_spectra(
@@ -30,6 +46,7 @@ def simulate_spectra(
     cosmic_rays: float,
     bad_pixels: float,
     rng: np.random.Generator,
+    redshift: Mapping[str, tuple[float, float]] | None = None,
     return_truth: bool = False,
     verbose: int = 0,
 ) -> dict[str, np.ndarray]:
@@ -54,6 +71,9 @@ def simulate_spectra(
         Mean numbers of cosmic rays and of runs of bad pixels in a spectrum.
     rng : numpy.random.Generator
         Source of randomness.
+    redshift : mapping of str to tuple of (float, float), default=None
+        Ranges of the redshifts of "GALAXY" and "QSO", drawn uniformly in ln(1 + z).
+        Classes that are left out have the redshifts of a survey.
     return_truth : bool, default=False
         Whether to return the spectra without noise too.
     verbose : int, default=0
@@ -63,7 +83,8 @@ def simulate_spectra(
     -------
     spectra : dict of str to ndarray
         ``flux`` and ``ivar`` (n, n_pixels), float32; ``target``, ``subclass``,
-        ``redshift``, ``snr`` (n,); ``true_flux`` (n, n_pixels), float32, if asked for.
+        ``redshift``, ``snr``, and ``teff``, ``logg``, ``feh`` of stars (n,);
+        ``true_flux`` (n, n_pixels), float32, if asked for.
 
     Examples
     --------
@@ -97,6 +118,8 @@ def simulate_spectra(
         "redshift": np.empty(n),
         "snr": np.exp(rng.uniform(*np.log(snr), n)),
     }
+    spectra |= {name: np.full(n, np.nan) for name in STELLAR_LABELS}
+    ranges = redshift or {}
     if return_truth:
         spectra["true_flux"] = np.empty(shape, dtype=np.float32)
     chunk = max(1, _CHUNK_VALUES // max(grid.size, wavelength.size))
@@ -107,10 +130,10 @@ def simulate_spectra(
         for name, count in counts.items():
             if not count:
                 continue
-            model = MODELS[name](grid)
+            model = _make_model(name, grid, ranges)
             for start in range(0, count, chunk):
                 rows = order[first + start : first + min(start + chunk, count)]
-                objects = model.simulate(rows.size, rng)
+                objects = model.simulate(rows.size, rng, ranges.get(name))
                 flux = objects["flux"]
                 flux *= 10 ** (-0.4 * objects["reddening"][:, None] * magnitudes)
                 pixels = spectrograph.to_pixels(flux).astype(np.float64)
@@ -131,6 +154,17 @@ def simulate_spectra(
                 spectra["target"][rows] = name
                 spectra["subclass"][rows] = objects["subclass"]
                 spectra["redshift"][rows] = objects["redshift"]
+                for label in STELLAR_LABELS:
+                    spectra[label][rows] = objects.get(label, np.nan)
                 bar.update(rows.size)
             first += count
     return spectra
+
+
+def _make_model(
+    name: str, grid: LogGrid, ranges: Mapping[str, tuple[float, float]]
+) -> StarModel | GalaxyModel | QuasarModel:
+    """Return the model of a class; that of galaxies covers the range of redshifts."""
+    if name == "GALAXY" and name in ranges:
+        return GalaxyModel(grid, ranges[name][1])
+    return MODELS[name](grid)

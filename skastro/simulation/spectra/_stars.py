@@ -15,6 +15,8 @@ WHITE_DWARF_STRENGTHS = read_table("white_dwarf_strengths.csv")
 _LINES = read_table("stellar_lines.csv")
 # Band heads of molecules: wavelength (vacuum, Å), decay length (Å), relative depth.
 _BANDS = read_table("molecular_bands.csv")
+# Optical depth of the metals in the Sun by wavelength (Å).
+_ULTRAVIOLET = np.array(read_rows("ultraviolet_metals.csv"), dtype=float)
 
 # Wavelength (Å) at which continua are set to one.
 REFERENCE_WAVELENGTH = 5500.0
@@ -59,7 +61,27 @@ HYDROGEN_AND_HELIUM = (
     "ionized_helium",
 )
 
-# Factors that distinguish giants from dwarfs among cool stars (Gray & Corbally 2009).
+# log g of the main sequence by temperature (K), to which STRENGTHS belong: masses and
+# radii of Torres, Andersen & Giménez (2010), doi:10.1007/s00159-009-0025-1.
+_MAIN_SEQUENCE = (
+    (3000, 5.0),
+    (4000, 4.65),
+    (5000, 4.55),
+    (5800, 4.42),
+    (6500, 4.3),
+    (8000, 4.2),
+    (10000, 4.15),
+    (20000, 4.05),
+    (45000, 3.9),
+)
+
+# log g of the red giant branch: isochrones of Bressan et al. (2012), rounded,
+# doi:10.1111/j.1365-2966.2012.21948.x.
+_GIANT_BRANCH = ((3500, 0.8), (4000, 1.5), (4500, 2.3), (5000, 2.9), (5300, 3.3))
+
+# Factors of absorbers in giants, 2.5 dex below the main sequence, among cool stars;
+# others are interpolated in log g (Gray & Corbally 2009, Stellar Spectral
+# Classification, Princeton University Press).
 GIANT_FACTORS = {
     "magnesium_b": 0.7,
     "magnesium_hydride": 0.4,
@@ -70,7 +92,30 @@ GIANT_FACTORS = {
     "cyanogen": 2.0,
     "calcium_triplet": 1.35,
     "titanium_oxide": 1.1,
+    "ionized_metals": 1.5,
 }
+GIANT_OFFSET = -2.5
+
+# Share of the gravity's effect by temperature (K): on metals in cool stars; on the
+# wings of Balmer lines, which electrons broaden, in hot ones.
+_COOL_SHARE = ((5500, 1.0), (8000, 0.0))
+_HOT_SHARE = ((7000, 0.0), (9500, 1.0))
+
+# Change of lg(optical depth) of the wings with log g. Their width goes as its 0.4th
+# power, so that giants of type B have lines half as wide as dwarfs (Gray & Corbally).
+_WING_EXPONENT = 0.5
+
+# Change of lg(optical depth) with [Fe/H]: the square-root part of the curve of growth
+# (Gray 2005, chapter 16, doi:10.1017/CBO9781316036570), and [Fe/H] of STRENGTHS, the
+# mean of the stars of LAMOST.
+METAL_EXPONENT = 0.5
+_MEAN_METALLICITY = -0.2
+
+# Populations of the Milky Way: share, mean and scatter of [Fe/H]; thin disk, thick
+# disk, halo (Bland-Hawthorn & Gerhard 2016, doi:10.1146/annurev-astro-081915-023441).
+# Shares are those of a survey at high latitude.
+_POPULATIONS = ((0.78, -0.08, 0.2), (0.14, -0.55, 0.25), (0.08, -1.5, 0.5))
+_METALLICITY_RANGE = (-2.5, 0.5)
 
 # Width of the absorption lines (standard deviation, km/s). Real lines are narrower
 # and more saturated; surveys resolve only their equivalent width.
@@ -95,7 +140,9 @@ def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
         "balmer_narrow": _balmer(wavelength, 1.2),
         "balmer_broad": _balmer(wavelength, 7.0),
         "balmer_degenerate": _balmer(wavelength, 26.0),
-        "balmer_edge": expit((3690.0 - wavelength) / 18.0),
+        # The opacity beyond the edge falls toward the blue.
+        "balmer_edge": expit((3690.0 - wavelength) / 18.0)
+        * np.minimum(wavelength / 2400.0, 1.0) ** 4,
         "paschen": _paschen(wavelength),
         # The Paschen edge at 8204 Å, washed out by the lines that crowd there.
         "hydrogen_bound_free": (wavelength / 8204.0) ** 3
@@ -135,6 +182,7 @@ def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
         "blanket_4000": expit((3990.0 - wavelength) / 15.0),
         "blanket_4500": expit((4420.0 - wavelength) / 60.0),
         "blanket_visual": expit((6500.0 - wavelength) / 500.0),
+        "ultraviolet_metals": _ultraviolet_metals(wavelength),
     }
 
 
@@ -172,6 +220,16 @@ def _paschen(wavelength: np.ndarray) -> np.ndarray:
     return total
 
 
+def _ultraviolet_metals(wavelength: np.ndarray) -> np.ndarray:
+    """Crowded lines of metals below 3600 Å, and Mg II and Mg I."""
+    return (
+        np.interp(wavelength, *_ULTRAVIOLET.T)
+        + 2.5 * _damped(wavelength, 2796.35, 4.0)
+        + 2.2 * _damped(wavelength, 2803.53, 4.0)
+        + 1.5 * _damped(wavelength, 2852.96, 4.0)
+    )
+
+
 def _bands(wavelength: np.ndarray, molecule: str) -> np.ndarray:
     """Band profiles: zero before the band head, exponential decay after it."""
     total = np.zeros_like(wavelength)
@@ -194,7 +252,20 @@ def _weak_lines(grid: LogGrid) -> np.ndarray:
     centers = generator.uniform(3000.0, 9500.0, 6000)
     density = 0.06 + expit((5450.0 - centers) / 150.0) + expit((4500 - centers) / 100.0)
     strengths = generator.exponential(0.2, centers.size) * density
-    return grid.profile(centers, strengths, LINE_VELOCITY)
+    ultraviolet = generator.uniform(1000.0, 3000.0, 4000)
+    strengths = np.append(strengths, generator.exponential(0.4, ultraviolet.size))
+    return grid.profile(np.append(centers, ultraviolet), strengths, LINE_VELOCITY)
+
+
+def _by_temperature(temperature: np.ndarray, knots: ArrayLike) -> np.ndarray:
+    """Interpolate a table in the logarithm of the temperature."""
+    kelvin, values = np.transpose(knots)
+    return np.interp(np.log(temperature), np.log(kelvin), values)
+
+
+def main_sequence_gravity(temperature: ArrayLike) -> np.ndarray:
+    """Lg of the surface gravity (cm/s²) of dwarfs of given temperature (K)."""
+    return _by_temperature(temperature, _MAIN_SEQUENCE)
 
 
 def spectral_type_temperature(code: ArrayLike) -> np.ndarray:
@@ -219,11 +290,33 @@ class StellarLibrary:
         table = WHITE_DWARF_STRENGTHS if white_dwarf else STRENGTHS
         factors = np.zeros((len(temperature), len(self.names)))
         for name, knots in table.items():
-            knot_temperature, value = np.transpose(knots)
-            factors[:, self.names.index(name)] = np.interp(
-                np.log(temperature), np.log(knot_temperature), value
-            )
+            column = self.names.index(name)
+            factors[:, column] = _by_temperature(temperature, knots)
         return factors
+
+    def adjust(
+        self,
+        strengths: np.ndarray,
+        temperature: np.ndarray,
+        log_gravity: np.ndarray,
+        metallicity: np.ndarray,
+    ) -> None:
+        """Change factors of dwarfs of mean metallicity for log g and [Fe/H], in place.
+
+        Metals of cool giants change by GIANT_FACTORS. Balmer lines of hot giants have
+        narrower wings and a core as deep as that of dwarfs.
+        """
+        offset = log_gravity - main_sequence_gravity(temperature)
+        giant = offset / GIANT_OFFSET * _by_temperature(temperature, _COOL_SHARE)
+        strengths *= self.group_factors(**GIANT_FACTORS) ** giant[:, None]
+        metals = 10 ** (METAL_EXPONENT * (metallicity - _MEAN_METALLICITY))
+        strengths[:, self.is_metal] *= metals[:, None]
+        narrow = self.names.index("balmer_narrow")
+        broad = self.names.index("balmer_broad")
+        hot = _by_temperature(temperature, _HOT_SHARE)
+        wings = strengths[:, broad] * 10 ** (_WING_EXPONENT * offset * hot)
+        strengths[:, narrow] += np.maximum(strengths[:, broad] - wings, 0.0)
+        strengths[:, broad] = wings
 
     def group_factors(self, **factors: float) -> np.ndarray:
         """One factor for each template, 1 where none is named."""
@@ -237,8 +330,7 @@ class StellarLibrary:
     def flux(self, temperature: np.ndarray, strengths: np.ndarray) -> np.ndarray:
         """Spectra whose black body is one at 5500 Å, shape (n, grid.size), float32."""
         depth = strengths.astype(np.float32) @ self.templates
-        knots, factor = np.transpose(CONTINUUM_TEMPERATURE)
-        kelvin = temperature * np.interp(np.log(temperature), np.log(knots), factor)
+        kelvin = temperature * _by_temperature(temperature, CONTINUUM_TEMPERATURE)
         kelvin = kelvin[:, None]
         scale = planck_flux(REFERENCE_WAVELENGTH, kelvin)
         continuum = planck_flux(self.grid.wavelength, kelvin) / scale
@@ -252,11 +344,17 @@ class StarModel:
         self.grid = grid
         self.library = StellarLibrary(grid)
 
-    def simulate(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def simulate(
+        self,
+        n: int,
+        rng: np.random.Generator,
+        redshift_range: tuple[float, float] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Draw stars: ``flux`` (n, grid.size) of arbitrary scale, and arrays (n,).
 
         ``subclass``, ``redshift`` and ``reddening``, the color excess E(B-V) in the
-        Milky Way.
+        Milky Way; ``teff`` (K), ``logg`` and ``feh`` (dex), the last one NaN for white
+        dwarfs. `redshift_range` has no effect.
         """
         letters = np.array(list(_TYPE_SHARES))
         shares = np.array([share for share, _, _ in _TYPE_SHARES.values()])
@@ -272,7 +370,20 @@ class StarModel:
             temperature[rows] = spectral_type_temperature(code)
             subclass[rows] = [f"{name}{int(c) % 10}" for c in code]
 
+        giant = (temperature < 5300) & ~dwarf & (rng.random(n) < 0.4)
+        gravity = _draw_gravities(temperature, giant, dwarf, rng)
+        metallicity = _draw_metallicities(temperature, rng)
         strengths = self._draw_strengths(temperature, dwarf, rng)
+        active = (temperature < 3800) & ~giant & (rng.random(n) < 0.25)
+        # Emission instead of absorption, in chromospherically active M dwarfs.
+        column = self.library.names.index("balmer_narrow")
+        strengths[active, column] = -rng.uniform(0.3, 1.2, n)[active]
+        stars = ~dwarf
+        adjusted = strengths[stars]
+        self.library.adjust(
+            adjusted, temperature[stars], gravity[stars], metallicity[stars]
+        )
+        strengths[stars] = adjusted
         flux = self.library.flux(temperature, strengths)
         velocity = np.clip(rng.normal(0.0, 80.0, n), -300.0, 300.0)
         rotation = np.where(temperature > 7000, rng.uniform(20, 120, n), 5.0)
@@ -283,26 +394,48 @@ class StarModel:
             "subclass": subclass,
             "redshift": redshift,
             "reddening": np.minimum(rng.exponential(0.06, n), 1.0),
+            "teff": temperature,
+            "logg": gravity,
+            "feh": np.where(dwarf, np.nan, metallicity),
         }
 
     def _draw_strengths(
         self, temperature: np.ndarray, dwarf: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """Scatter of the absorbers: metals, giants, active stars."""
-        n = len(temperature)
+        """Strengths of the absorbers with their scatter."""
         strengths = np.where(
             dwarf[:, None],
             self.library.strengths(temperature, white_dwarf=True),
             self.library.strengths(temperature),
         )
-        strengths *= np.exp(rng.normal(0.0, 0.1, strengths.shape))
-        metals = np.exp(rng.normal(0.0, 0.25, n))
-        metals[rng.random(n) < 0.08] *= 0.35  # halo stars
-        strengths[:, self.library.is_metal] *= metals[:, None]
-        giant = (temperature < 5300) & (rng.random(n) < 0.4)
-        strengths[giant] *= self.library.group_factors(**GIANT_FACTORS)
-        active = (temperature < 3800) & ~giant & (rng.random(n) < 0.25)
-        # Emission instead of absorption, in chromospherically active M dwarfs.
-        column = self.library.names.index("balmer_narrow")
-        strengths[active, column] = -rng.uniform(0.3, 1.2, n)[active]
-        return strengths
+        return strengths * np.exp(rng.normal(0.0, 0.1, strengths.shape))
+
+
+def _draw_gravities(
+    temperature: np.ndarray,
+    giant: np.ndarray,
+    white_dwarf: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draw log g: dwarfs, cool giants, hotter stars on their way there, white dwarfs.
+
+    That of white dwarfs is 8 on average (Kepler, S. O. et al. 2007, MNRAS 375, 1315,
+    doi:10.1111/j.1365-2966.2006.11388.x).
+    """
+    n = len(temperature)
+    gravity = main_sequence_gravity(temperature) + rng.normal(0.0, 0.1, n)
+    evolved = (temperature > 5300) & (rng.random(n) < 0.25)
+    gravity = np.where(evolved, gravity - rng.uniform(0.1, 1.2, n), gravity)
+    branch = _by_temperature(temperature, _GIANT_BRANCH) + rng.normal(0.0, 0.3, n)
+    gravity = np.where(giant, branch.clip(0.5, 3.5), gravity)
+    return np.where(white_dwarf, rng.normal(8.0, 0.2, n), gravity)
+
+
+def _draw_metallicities(
+    temperature: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw [Fe/H]; stars above 8000 K are young and belong to the thin disk."""
+    share, mean, scatter = np.transpose(_POPULATIONS)
+    kind = rng.choice(share.size, len(temperature), p=share)
+    kind[temperature > 8000] = 0
+    return rng.normal(mean[kind], scatter[kind]).clip(*_METALLICITY_RANGE)

@@ -128,7 +128,7 @@ NETS = ["SpectrumClassifier", "GalaxyClassifier", "GalaxyRegressor", "SEVIRegres
 ALIKE = [
     (
         ["SpectrumClassifier", "GalaxyClassifier"],
-        {"module", "augment", "normalization"},
+        {"module", "augment", "normalization", "backbone"},
     ),
     (
         ["GalaxyClassifier", "GalaxyRegressor"],
@@ -137,7 +137,7 @@ ALIKE = [
     (
         [*NETS, "VAETransformer"],
         {"module", "criterion", "restore_best_weights", "augment", "history"}
-        | {"image_shape", "normalization", "stretch", "scale_target"}
+        | {"image_shape", "normalization", "stretch", "backbone", "scale_target"}
         | {"channel_sky_, channel_softening_"},
     ),
     (["EnsembleClassifier", "EnsembleRegressor"], {"estimator"}),

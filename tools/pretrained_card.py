@@ -8,8 +8,8 @@ import torch
 from tqdm import tqdm
 
 from skastro import SEVIRegressor
+from skastro.base._pretrained import Pretrained
 from skastro.sevi import LegendreLoss, SEVISimulator
-from skastro.sevi._pretrained import Pretrained
 from skastro.utils import atomic_write
 
 # Electrons of a shell, and background as a fraction of all electrons.

@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 import skastro
 from skastro import SEVIRegressor
+from skastro.base._pretrained import Pretrained
 from skastro.networks import PolarNet
 from skastro.sevi import SEVISimulator
-from skastro.sevi._pretrained import Pretrained
 
 N_SHELLS = {"sevi-1shell": 1, "sevi-2shell": 2}
 DEFAULT_N_IMAGES = {"sevi-1shell": 20_000, "sevi-2shell": 30_000}

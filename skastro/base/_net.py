@@ -35,6 +35,7 @@ from typing_extensions import override
 
 from skastro._compat import is_normalization, validate_as_skorch
 from skastro.augmentation import AUGMENTATIONS
+from skastro.base._backbone import all_but_head, load_all_but_head, read_weights
 from skastro.base._parameters import (
     CATCH_ALL,
     SHARED_CONSTRAINTS,
@@ -189,6 +190,10 @@ def _has_score_samples(net: Any) -> bool:
     return net._keeps_features and (
         not is_built or net._scores_logits or hasattr(net.module_, "forward_features")
     )
+
+
+def _has_backbone(net: Any) -> bool:
+    return "backbone" in parameter_names(type(net))
 
 
 class BaseNet(NeuralNet):
@@ -409,6 +414,12 @@ class BaseNet(NeuralNet):
     _state_text: str | None = None
     # Whether weights were loaded without what fit learns beside them.
     _has_weights_alone = False
+
+    # What estimators without these parameters do.
+    backbone: str | os.PathLike | None = None
+    backbone_lr: float | None = None
+    # Weights that the running training does not change, by name.
+    _frozen: tuple[str, ...] | list[str] = ()
 
     # Parameters -----------------------------------------------------------------
 
@@ -679,6 +690,11 @@ class BaseNet(NeuralNet):
         if self.initialized_ and any(name.startswith("compile") for name in stored):
             self._compile_anew()
         self._set_and_keep_weights({k: v for k, v in params.items() if k not in stored})
+        # The next fit loads a new backbone, even with warm_start.
+        if self.initialized_ and "backbone" in params:
+            self.initialized_ = False
+        elif self.initialized_ and "backbone_lr" in params:
+            self._initialize_optimizer()
         return self
 
     def _compile_anew(self) -> None:
@@ -941,6 +957,9 @@ class BaseNet(NeuralNet):
         if torch.get_default_dtype() is torch.float64:
             # Samples are in single precision.
             self.module_.float()
+        if self.backbone is not None:
+            weights = read_weights(self.backbone)
+            load_all_but_head(self.module_, weights, self.backbone, self._module_ndim)
         return self
 
     def _initialize_module(self, *args: Any, **kwargs: Any) -> Self:
@@ -995,6 +1014,8 @@ class BaseNet(NeuralNet):
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple:
         named_parameters = list(named_parameters)
         args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
+        if prefix == "optimizer" and self.backbone_lr is not None:
+            args = (self._two_rates(args[0]), *args[1:])
         # One kernel for a step, where the optimizer and the weights allow it.
         choices = {"fused", "foreach", "capturable", "differentiable"}
         modules = [self.__dict__.get(f"{name}_") for name in self._modules]
@@ -1018,6 +1039,87 @@ class BaseNet(NeuralNet):
         ):
             kwargs["fused"] = True
         return args, kwargs
+
+    # The backbone -------------------------------------------------------------------
+
+    @available_if(_has_backbone)
+    def load_backbone(self, path: str | os.PathLike) -> Self:
+        """Let the following ``fit`` start from the weights of a trained network.
+
+        It is the same as ``set_params(backbone=path)``, but for the file, which is
+        read here at once, so that one that is missing or damaged shows early.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file of weights, see the parameter ``backbone``.
+
+        Returns
+        -------
+        self : object
+            The estimator, which is to be fitted, also where it was before.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file cannot be read or holds something else. Whether the weights
+            fit the network shows in ``fit``, before the training.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from skastro import GalaxyClassifier
+        >>> from skastro.networks import get_module
+        >>> trained = get_module("resnet18", ndim=2)(n_channels=3, n_outputs=1000)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "resnet18.pth"
+        ...     torch.save(trained.state_dict(), path)
+        ...     clf = GalaxyClassifier("resnet18").load_backbone(path)
+        >>> clf.backbone.name
+        'resnet18.pth'
+        """
+        read_weights(path)
+        return self.set_params(backbone=path)
+
+    def _two_rates(self, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Give the backbone a rate of its own."""
+        if "param_groups" in self.get_params_for("optimizer"):
+            raise ValueError(
+                "Both backbone_lr and optimizer__param_groups set learning rates; give "
+                "one of them."
+            )
+        (group,) = groups
+        slow = {id(weight) for weight in all_but_head(self.module_).values()}
+        # The head stands first: the history records the rate of the first group.
+        head = [weight for weight in group["params"] if id(weight) not in slow]
+        backbone = [weight for weight in group["params"] if id(weight) in slow]
+        return [{"params": head}, {"params": backbone, "lr": self.backbone_lr}]
+
+    @property
+    def _is_frozen(self) -> bool:
+        return self.backbone_lr is not None and self.backbone_lr == 0
+
+    def _freeze(self) -> None:
+        """Fix the weights of a backbone whose rate is zero, and set that of others."""
+        # A copy that was pickled in the middle of a training is still frozen.
+        self._thaw()
+        if self.backbone_lr is not None:
+            # set_params(lr=...) on an initialized net sets the rate of all groups.
+            self.optimizer_.param_groups[-1]["lr"] = self.backbone_lr
+        if self._is_frozen:
+            weights = all_but_head(self.module_)
+            self._frozen = [k for k, weight in weights.items() if weight.requires_grad]
+            for name in self._frozen:
+                weights[name].requires_grad_(False)
+
+    def _thaw(self) -> None:
+        for name in self._frozen:
+            self.module_.get_parameter(name).requires_grad_(True)
+        self._frozen = ()
 
     @override
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
@@ -1395,6 +1497,7 @@ class BaseNet(NeuralNet):
         try:
             yield
         finally:
+            self._thaw()
             self.__dict__.pop("_training", None)
             self.__dict__.pop("_groups", None)
 
@@ -1409,6 +1512,7 @@ class BaseNet(NeuralNet):
             return
         if method_name == "on_train_begin":
             self._forget_measurements()
+            self._freeze()
             if self._training is not None:
                 self._training.first_epoch = len(self.history)
         if method_name == "on_epoch_begin" and kwargs.get("dataset_valid") is None:
@@ -1624,6 +1728,11 @@ class BaseNet(NeuralNet):
             for layer in part.modules()
         ):
             super()._set_training(training)
+        if training and self._is_frozen:
+            # Running means and variances are as much part of the backbone as weights.
+            for layer in self.module_.modules():
+                if is_normalization(layer):
+                    layer.eval()
 
     @override
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:

@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What estimators of images share: layout, normalization, trained backbones."""
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import lru_cache
-from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from scipy.stats import median_abs_deviation
 from skorch import NeuralNet
 from skorch.dataset import unpack_data
-from torch import nn
-from typing_extensions import override
 
-from skastro._compat import Interval, StrOptions, is_normalization
+from skastro._compat import StrOptions
 from skastro.augmentation import IMAGE_AUGMENTATIONS, image_symmetries
-from skastro.estimators._backbone import find_head, load_all_but_head, read_weights
+from skastro.base._backbone import BACKBONE_CONSTRAINTS
 from skastro.estimators._scale import refuse_other_scale, size_of, warn_of_size
 from skastro.training import find_source
 from skastro.utils import ImageLayout, check_rows_are_images
@@ -129,7 +124,6 @@ class ImageInput(NeuralNet):
     """
 
     _augmentations: ClassVar[Mapping[str, Callable]] = IMAGE_AUGMENTATIONS
-    initialized_: bool
     _module_ndim = 2
     _input_ndims: ClassVar[tuple[int, ...]] = (2, 3, 4)
     # Bytes stay bytes; all else becomes float32, the first of the list.
@@ -143,8 +137,7 @@ class ImageInput(NeuralNet):
         "stretch": [None, StrOptions({"asinh"})],
         "augment": [None, callable, StrOptions(set(IMAGE_AUGMENTATIONS))],
         "tta": ["boolean", StrOptions({"rotations"})],
-        "backbone": [None, str, os.PathLike],
-        "backbone_lr": [None, Interval(Real, 0, None, closed="left")],
+        **BACKBONE_CONSTRAINTS,
     }
     _kept: ClassVar[tuple[str, ...]] = (
         "channel_axis",
@@ -152,8 +145,6 @@ class ImageInput(NeuralNet):
         "normalization",
         "stretch",
     )
-    # Weights that the running training does not change, by name.
-    _frozen: tuple[str, ...] | list[str] = ()
 
     # Images in X ----------------------------------------------------------------
 
@@ -318,138 +309,6 @@ class ImageInput(NeuralNet):
         for images in some_samples(dataset):
             X = self._layout.to_images(torch.as_tensor(images))
             yield X.double() / self._unit_of(X)
-
-    # Trained weights -------------------------------------------------------------
-
-    def load_backbone(self, path: str | os.PathLike) -> Self:
-        """Let the following ``fit`` start from the weights of a trained network.
-
-        It is the same as ``set_params(backbone=path)``, but for the file, which is
-        read here at once, so that one that is missing or damaged shows early.
-
-        Parameters
-        ----------
-        path : str or path-like
-            A file of weights, see the parameter ``backbone``.
-
-        Returns
-        -------
-        self : object
-            The estimator, which is to be fitted, also where it was before.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file cannot be read or holds something else. Whether the weights
-            fit the network shows in ``fit``, before the training.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import torch
-        >>> from skastro import GalaxyClassifier
-        >>> from skastro.networks import get_module
-        >>> trained = get_module("resnet18", ndim=2)(n_channels=3, n_outputs=1000)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "resnet18.pth"
-        ...     torch.save(trained.state_dict(), path)
-        ...     clf = GalaxyClassifier("resnet18").load_backbone(path)
-        >>> clf.backbone.name
-        'resnet18.pth'
-        """
-        read_weights(path)
-        return self.set_params(backbone=path)
-
-    @override
-    def set_params(self, **params: Any) -> Self:
-        # The next fit loads a new backbone, even with warm_start.
-        super().set_params(**params)
-        if self.initialized_ and "backbone" in params:
-            self.initialized_ = False
-        elif self.initialized_ and "backbone_lr" in params:
-            self._initialize_optimizer()
-        return self
-
-    @override
-    def initialize_module(self) -> Self:
-        super().initialize_module()
-        if self.backbone is not None:
-            weights = read_weights(self.backbone)
-            load_all_but_head(self.module_, weights, self.backbone, self._module_ndim)
-        return self
-
-    # The rate of the backbone --------------------------------------------------------
-
-    def _backbone_weights(self) -> dict[str, nn.Parameter]:
-        name, _ = find_head(self.module_)
-        return {
-            key: weight
-            for key, weight in self.module_.named_parameters()
-            if not key.startswith(name + ".")
-        }
-
-    @override
-    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple:
-        args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
-        if prefix != "optimizer" or self.backbone_lr is None:
-            return args, kwargs
-        if "param_groups" in self.get_params_for(prefix):
-            raise ValueError(
-                "Both backbone_lr and optimizer__param_groups set learning rates; give "
-                "one of them."
-            )
-        (group,) = args[0]
-        slow = {id(weight) for weight in self._backbone_weights().values()}
-        # The head stands first: the history records the rate of the first group.
-        head = [weight for weight in group["params"] if id(weight) not in slow]
-        backbone = [weight for weight in group["params"] if id(weight) in slow]
-        groups = [{"params": head}, {"params": backbone, "lr": self.backbone_lr}]
-        return (groups, *args[1:]), kwargs
-
-    @property
-    def _is_frozen(self) -> bool:
-        return self.backbone_lr is not None and self.backbone_lr == 0
-
-    @override
-    def on_train_begin(
-        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
-    ) -> None:
-        super().on_train_begin(net, X, y, **kwargs)
-        # A copy that was pickled in the middle of a training is still frozen.
-        self._thaw()
-        if self.backbone_lr is not None:
-            # set_params(lr=...) on an initialized net sets the rate of all groups.
-            self.optimizer_.param_groups[-1]["lr"] = self.backbone_lr
-        if self._is_frozen:
-            weights = self._backbone_weights()
-            self._frozen = [k for k, weight in weights.items() if weight.requires_grad]
-            for name in self._frozen:
-                weights[name].requires_grad_(False)
-
-    @contextmanager
-    def _while_training(self) -> Iterator[None]:
-        """Thaw what the training has frozen, however it ends."""
-        try:
-            with super()._while_training():
-                yield
-        finally:
-            self._thaw()
-
-    def _thaw(self) -> None:
-        for name in self._frozen:
-            self.module_.get_parameter(name).requires_grad_(True)
-        self._frozen = ()
-
-    def _set_training(self, training: bool = True) -> None:
-        super()._set_training(training)
-        if training and self._is_frozen:
-            # Running means and variances are as much part of the backbone as weights.
-            for layer in self.module_.modules():
-                if is_normalization(layer):
-                    layer.eval()
 
 
 def sky_of(batches: Iterable[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:

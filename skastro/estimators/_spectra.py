@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNet
 
 from skastro._compat import StrOptions
+from skastro.base._backbone import BACKBONE_CONSTRAINTS
 from skastro.estimators._images import channel_constants, some_samples
 from skastro.estimators._scale import warn_of_size
 
@@ -48,6 +49,16 @@ class SpectrumInput(NeuralNet):
         the training spectra have, so that the level of a spectrum counts; rows of fewer
         than 100 numbers always. None: nothing. A module that takes no sizes gets X as
         it is.
+    backbone : str, path-like or None, default=None
+        A file with the weights of a trained network, to start from: ``.safetensors``,
+        or what :func:`torch.save` writes of a ``state_dict()``, under the names that
+        `module` has. Only the last layer, the head, starts anew. The file is read
+        whenever the network is built: at each ``fit``, not by a loaded pickle. See
+        :ref:`the user guide <backbone>`.
+    backbone_lr : float, default=None
+        Learning rate of the backbone, which is the network without its last layer; `lr`
+        is then that of the head alone, and the schedule scales both. 0 freezes the
+        backbone, with the means and variances of its batch norms. None: `lr`.
 
     Attributes
     ----------
@@ -63,6 +74,7 @@ class SpectrumInput(NeuralNet):
             None,
             StrOptions({"robust", "mean", "continuum", "training"}),
         ],
+        **BACKBONE_CONSTRAINTS,
     }
     _kept: ClassVar[tuple[str, ...]] = ("normalization",)
 

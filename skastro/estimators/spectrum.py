@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Networks that classify spectra, and networks that measure them."""
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -240,6 +241,8 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
         sampler: str | None = None,
         augment: str | Callable | None = "noise",
         normalization: str | None = "robust",
+        backbone: str | os.PathLike | None = None,
+        backbone_lr: float | None = None,
         precision: str = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -408,6 +411,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         calibrate: bool = True,
         augment: str | Callable | None = "noise",
         normalization: str | None = "continuum",
+        backbone: str | os.PathLike | None = None,
+        backbone_lr: float | None = None,
         precision: str = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,

@@ -16,10 +16,10 @@ from typing_extensions import override
 
 from skastro._compat import Interval, Options, StrOptions, safe_indexing
 from skastro.base import BaseRegressor, check_X_y
+from skastro.base._pretrained import Pretrained, find_pretrained
 from skastro.networks import PolarNet
 from skastro.sevi._electrons import FACTORS, N_BETAS
 from skastro.sevi._loss import LegendreLoss
-from skastro.sevi._pretrained import Pretrained, find_pretrained
 from skastro.sevi._prior import ShellPrior, check_ends
 from skastro.sevi._shell_fit import ShellPosterior, check_counts, fit_posterior
 from skastro.sevi._simulation import SEVISimulator, SimulatedImages
@@ -355,7 +355,9 @@ class SEVIRegressor(BaseRegressor):
         >>> bool((abs(beta - sevi.beta) < 5 * std).all())
         True
         """
-        pretrained = find_pretrained(name, cls._pretrained, cls.__name__)
+        pretrained = find_pretrained(
+            name, cls._pretrained, cls.__name__, "skastro.sevi"
+        )
         return cls._from_pretrained(pretrained, size, parameters)
 
     @classmethod

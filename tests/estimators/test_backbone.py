@@ -3,6 +3,7 @@
 
 import pickle
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,17 +15,22 @@ from skorch.callbacks import Callback, Freezer
 from tiny_estimators import make_tiny
 from torch import nn
 
-from skastro import GalaxyClassifier, GalaxyRegressor
+from skastro import (
+    GalaxyClassifier,
+    GalaxyRegressor,
+    SpectrumClassifier,
+    SpectrumRegressor,
+)
 from skastro.networks import get_module
 
 pytestmark = pytest.mark.once
 
 
-def make_network(name="resnet18", n_channels=3, n_outputs=7, **settings):
+def make_network(name="resnet18", n_channels=3, n_outputs=7, ndim=2, **settings):
     """Make a network that looks trained: no two of its numbers are alike."""
     generator = torch.Generator().manual_seed(3)
     settings = {"width": 4} | settings
-    network = get_module(name, 2)(n_channels, n_outputs, **settings).eval()
+    network = get_module(name, ndim)(n_channels, n_outputs, **settings).eval()
     for value in network.state_dict().values():
         if value.is_floating_point():
             value.copy_(torch.rand(value.shape, generator=generator) + 0.1)
@@ -54,11 +60,38 @@ tiny = partial(
 )
 
 
-def built(**params):
+def built(make=tiny, **params):
     """Make an estimator whose network is built, for two classes."""
     params = {"module__n_channels": 3, "module__n_outputs": 2} | params
     torch.manual_seed(0)
-    return tiny(**params).initialize()
+    return make(**params).initialize()
+
+
+@pytest.fixture(params=["images", "spectra"])
+def case(request, images, checkpoint):
+    """Give data, and a file of weights that fits them."""
+    if request.param == "images":
+        return SimpleNamespace(
+            X=images[0],
+            y=images[1],
+            path=checkpoint,
+            tiny=tiny,
+            built=built,
+            regressor=GalaxyRegressor,
+        )
+    make = partial(tiny.func, SpectrumClassifier, **tiny.keywords)
+    X = np.random.default_rng(0).normal(size=(48, 120)).astype(np.float32)
+    X[:24, 50:60] -= 3
+    network = make_network(n_channels=1, ndim=1)
+    torch.save(network.state_dict(), checkpoint)
+    return SimpleNamespace(
+        X=X,
+        y=np.repeat(["A", "K"], 24),
+        path=checkpoint,
+        tiny=make,
+        built=partial(built, make, module__n_channels=1),
+        regressor=SpectrumRegressor,
+    )
 
 
 def state_of(clf, head=False):
@@ -140,11 +173,11 @@ def test_torchvision_names_in_full_width(name, tmp_path):
     )
 
 
-def test_weights_of_own_estimators(images, tmp_path):
-    X, y = images
-    trained = tiny().fit(X, np.arange(48) % 3)
+def test_weights_of_own_estimators(case, tmp_path):
+    X, y = case.X, case.y
+    trained = case.tiny().fit(X, np.arange(48) % 3)
     trained.save_params(f_params=tmp_path / "own.pth")
-    clf = tiny(max_epochs=0).load_backbone(tmp_path / "own.pth").fit(X, y)
+    clf = case.tiny(max_epochs=0).load_backbone(tmp_path / "own.pth").fit(X, y)
     assert_same(state_of(clf), state_of(trained))
 
 
@@ -270,28 +303,28 @@ def test_a_refused_backbone_leaves_a_fitted_net_as_it_was(images, tmp_path):
     np.testing.assert_array_equal(clf.predict_proba(images[0]), before)
 
 
-def test_clones_pickles_and_searches(images, checkpoint):
-    X, y = images
-    clf = tiny(max_epochs=4, lr=1e-2).load_backbone(checkpoint)
-    assert clone(clf).backbone == checkpoint
-    grid = {"backbone": [None, checkpoint], "backbone_lr": [0, 1e-3]}
+def test_clones_pickles_and_searches(case):
+    X, y = case.X, case.y
+    clf = case.tiny(max_epochs=4, lr=1e-2).load_backbone(case.path)
+    assert clone(clf).backbone == case.path
+    grid = {"backbone": [None, case.path], "backbone_lr": [0, 1e-3]}
     search = GridSearchCV(clf, grid, cv=2, error_score="raise").fit(X, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     clf.fit(X, y)
     again = clone(clf).fit(X, y)
     np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
     # What is fitted needs the file no more.
-    checkpoint.unlink()
+    case.path.unlink()
     loaded = pickle.loads(pickle.dumps(clf))
     np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
 
 
-def test_a_frozen_backbone_stays_as_it_was(images, checkpoint):
-    X, y = images
+def test_a_frozen_backbone_stays_as_it_was(case):
+    X, y = case.X, case.y
     # Weight decay alone would move weights without a gradient.
-    clf = tiny(backbone_lr=0, lr=1e-2, optimizer__weight_decay=0.5, max_epochs=3)
-    clf.load_backbone(checkpoint).fit(X, y)
-    start = built(backbone=checkpoint)
+    clf = case.tiny(backbone_lr=0, lr=1e-2, optimizer__weight_decay=0.5, max_epochs=3)
+    clf.load_backbone(case.path).fit(X, y)
+    start = case.built(backbone=case.path)
     assert_same(state_of(clf), state_of(start))
     assert differs(state_of(clf, True), state_of(start, True), "weight")
     assert all(weight.requires_grad for weight in clf.module_.parameters())
@@ -306,18 +339,18 @@ def test_a_frozen_backbone_stays_as_it_was(images, checkpoint):
     assert_same(state_of(clf), before)
 
 
-def test_regressors_have_a_backbone_too(images, checkpoint):
-    X, _ = images
+def test_regressors_have_a_backbone_too(case):
+    X = case.X
     settings = {"module__width": 4, "max_epochs": 1, "verbose": 0, "device": "cpu"}
-    reg = GalaxyRegressor("resnet18", backbone_lr=0, **settings)
-    reg.load_backbone(checkpoint).fit(X, X.mean(axis=(1, 2, 3)))
-    assert_same(state_of(reg), state_of(built(backbone=checkpoint)))
+    reg = case.regressor("resnet18", backbone_lr=0, **settings)
+    reg.load_backbone(case.path).fit(X, X.reshape(48, -1).mean(axis=1))
+    assert_same(state_of(reg), state_of(case.built(backbone=case.path)))
 
 
-def test_rates_of_head_and_backbone(images, checkpoint):
-    X, y = images
+def test_rates_of_head_and_backbone(case):
+    X, y = case.X, case.y
     common = {
-        "backbone": checkpoint,
+        "backbone": case.path,
         "optimizer": torch.optim.SGD,
         "schedule": None,
         "batch_size": -1,
@@ -325,9 +358,9 @@ def test_rates_of_head_and_backbone(images, checkpoint):
         "precision": "float32",
         "lr": 1e-3,
     }
-    start = built(**common)
-    whole = tiny(**common).fit(X, y)
-    slow = tiny(**common, backbone_lr=1e-4).fit(X, y)
+    start = case.built(**common)
+    whole = case.tiny(**common).fit(X, y)
+    slow = case.tiny(**common, backbone_lr=1e-4).fit(X, y)
     for name, weight in start.module_.named_parameters():
         step = whole.module_.get_parameter(name) - weight
         expected = step if name.startswith("fc.") else step / 10
@@ -336,7 +369,7 @@ def test_rates_of_head_and_backbone(images, checkpoint):
     assert slow.history[-1, "lr"] == 1e-3
 
 
-def test_rates_follow_the_schedule_and_new_parameters(images, checkpoint):
+def test_rates_follow_the_schedule_and_new_parameters(case):
     rates = []
 
     class Note(Callback):
@@ -344,26 +377,31 @@ def test_rates_follow_the_schedule_and_new_parameters(images, checkpoint):
             if training:
                 rates.append([group["lr"] for group in net.optimizer_.param_groups])
 
-    clf = tiny(backbone=checkpoint, backbone_lr=1e-4, lr=1e-3, callbacks=[Note()])
-    clf.fit(*images)
+    clf = case.tiny(backbone=case.path, backbone_lr=1e-4, lr=1e-3, callbacks=[Note()])
+    clf.fit(case.X, case.y)
     head, backbone = np.transpose(rates)
     assert len(set(head)) > 1
     np.testing.assert_allclose(head, 10 * backbone)
     rates.clear()
-    clf.set_params(lr=1e-2, warm_start=True).fit(*images)
+    clf.set_params(lr=1e-2, warm_start=True).fit(case.X, case.y)
     head, backbone = np.transpose(rates)
     np.testing.assert_allclose(head, 100 * backbone)
     clf.set_params(backbone_lr=None)
     assert len(clf.optimizer_.param_groups) == 1
 
 
-def test_a_new_backbone_starts_anew(images, checkpoint):
-    clf = tiny(warm_start=True).fit(*images)
-    clf.load_backbone(checkpoint).set_params(max_epochs=0).fit(*images)
-    assert_same(state_of(clf), state_of(built(backbone=checkpoint)))
-    clf = tiny().fit(*images).load_backbone(checkpoint).set_params(max_epochs=0)
-    clf.partial_fit(*images)
-    assert_same(state_of(clf), state_of(built(backbone=checkpoint)))
+def test_a_new_backbone_starts_anew(case):
+    clf = case.tiny(warm_start=True).fit(case.X, case.y)
+    clf.load_backbone(case.path).set_params(max_epochs=0).fit(case.X, case.y)
+    assert_same(state_of(clf), state_of(case.built(backbone=case.path)))
+    clf = (
+        case.tiny()
+        .fit(case.X, case.y)
+        .load_backbone(case.path)
+        .set_params(max_epochs=0)
+    )
+    clf.partial_fit(case.X, case.y)
+    assert_same(state_of(clf), state_of(case.built(backbone=case.path)))
 
 
 def test_an_aborted_training_leaves_nothing_frozen(images):
@@ -389,13 +427,13 @@ def test_weights_that_the_user_froze_stay_frozen(images):
     assert frozen == ["conv1.weight"]
 
 
-def test_skorch_own_ways(images, checkpoint):
-    clf = tiny(
-        backbone=checkpoint,
+def test_skorch_own_ways(case):
+    clf = case.tiny(
+        backbone=case.path,
         callbacks=[("freeze", Freezer(["conv1*", "layer1*"]))],
         optimizer__param_groups=[("layer[234]*", {"lr": 1e-5})],
-    ).fit(*images)
-    start = state_of(built(backbone=checkpoint))
+    ).fit(case.X, case.y)
+    start = state_of(case.built(backbone=case.path))
     changed = differs(start, state_of(clf), "conv")
     assert changed
     assert all(name.startswith(("layer2", "layer3", "layer4")) for name in changed)

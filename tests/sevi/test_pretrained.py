@@ -16,8 +16,8 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from skastro import SEVIRegressor
+from skastro.base._pretrained import Pretrained
 from skastro.sevi import LegendreLoss, make_sevi
-from skastro.sevi._pretrained import Pretrained
 from skastro.sevi._prior import ShellPrior
 
 pytestmark = pytest.mark.once
@@ -270,7 +270,7 @@ def test_damaged_file(damage, tmp_path, monkeypatch):
         save_file({"weight": torch.zeros(3)}, path)
     elif damage != "missing":
         path.write_bytes(content)
-    monkeypatch.setattr("skastro.sevi._pretrained.files", lambda _: tmp_path)
+    monkeypatch.setattr("skastro.base._pretrained.files", lambda _: tmp_path)
     with pytest.raises(ValueError, match="missing or damaged"):
         pretrained()
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Weights in files: reading them, and putting them into a network but for its head."""
+"""Trained backbones: their files, and networks but for their heads."""
 
 import os
 from collections.abc import Callable, Mapping
 from itertools import islice
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from skastro._compat import Interval
 from skastro.networks import get_module
 from skastro.utils import TooLargeError, load_tensors
 
+# Of the parameters of the estimators that start from a backbone.
+BACKBONE_CONSTRAINTS: dict[str, list] = {
+    "backbone": [None, str, os.PathLike],
+    "backbone_lr": [None, Interval(Real, 0, None, closed="left")],
+}
 # Under which a checkpoint of a whole training keeps the weights.
 _NESTED = ("state_dict", "model_state_dict", "model")
 # What torch.nn.DataParallel and torch.compile put in front of every name.
@@ -130,6 +137,16 @@ def find_head(module: nn.Module) -> tuple[str, nn.Module]:
             "weights."
         )
     return layers[-1]
+
+
+def all_but_head(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Find the weights of the backbone by name."""
+    name, _ = find_head(module)
+    return {
+        key: weight
+        for key, weight in module.named_parameters()
+        if not key.startswith(name + ".")
+    }
 
 
 def load_all_but_head(

@@ -104,13 +104,18 @@ class Pretrained:
         return estimator
 
 
-def find_pretrained(name: str, known: Sequence[str], owner: str) -> Pretrained:
-    """Read weights of the package; `owner` is the estimator, for messages."""
+def find_pretrained(
+    name: str, known: Sequence[str], owner: str, package: str
+) -> Pretrained:
+    """Read weights that lie in the folder ``pretrained`` of a package.
+
+    `owner` is the estimator, for messages.
+    """
     if not isinstance(name, str) or name not in known:
         raise ValueError(
             f"{owner} has no pretrained weights {name!r}. {suggest_name(name, known)}"
         )
-    with as_file(files("skastro.sevi") / "pretrained" / f"{name}.safetensors") as path:
+    with as_file(files(package) / "pretrained" / f"{name}.safetensors") as path:
         return Pretrained.read(path)
 
 

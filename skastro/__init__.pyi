@@ -3,6 +3,7 @@ from .estimators import EnsembleClassifier as EnsembleClassifier
 from .estimators import EnsembleRegressor as EnsembleRegressor
 from .estimators import GalaxyClassifier as GalaxyClassifier
 from .estimators import GalaxyRegressor as GalaxyRegressor
+from .estimators import RedshiftRegressor as RedshiftRegressor
 from .estimators import RejectingClassifier as RejectingClassifier
 from .estimators import SpectrumClassifier as SpectrumClassifier
 from .estimators import SpectrumRegressor as SpectrumRegressor

@@ -4,7 +4,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from typing import Any
@@ -72,11 +72,15 @@ class Pretrained:
         return cls(weights, learned, content["settings"])
 
     def build(
-        self, estimator_class: type, parameters: dict[str, Any], shape: tuple[int, ...]
+        self,
+        estimator_class: type,
+        parameters: dict[str, Any],
+        shape: tuple[int, ...],
+        state: Mapping[str, Any] | None = None,
     ) -> Any:
         """Make an estimator with these weights for samples of this shape.
 
-        The caller sets the further learned state.
+        `state` is learned state that the sizes depend on; the caller sets the rest.
         """
         fixed = self.settings["parameters"]
         for name, value in parameters.items():
@@ -88,6 +92,7 @@ class Pretrained:
                 )
         estimator = estimator_class(**(fixed | parameters))
         estimator._validate_params()
+        vars(estimator).update(state or {})
         estimator.sample_shape_ = shape
         estimator.n_features_in_ = shape[0]
         estimator.target_shape_ = tuple(self.settings["target_shape"])

@@ -7,14 +7,17 @@ from skastro.estimators.meta import (
     EnsembleRegressor,
     RejectingClassifier,
 )
+from skastro.estimators.redshift import ZWARNING, RedshiftRegressor
 from skastro.estimators.spectrum import SpectrumClassifier, SpectrumRegressor
 from skastro.estimators.vae import VAETransformer
 
 __all__ = [
+    "ZWARNING",
     "EnsembleClassifier",
     "EnsembleRegressor",
     "GalaxyClassifier",
     "GalaxyRegressor",
+    "RedshiftRegressor",
     "RejectingClassifier",
     "SpectrumClassifier",
     "SpectrumRegressor",

@@ -8,6 +8,7 @@ from skastro.networks.convnet import ConvNet
 from skastro.networks.densenet import SEDenseNet
 from skastro.networks.mlp import MLP
 from skastro.networks.polar import PolarNet
+from skastro.networks.redshift import RedshiftNet
 from skastro.networks.registry import available_modules, get_module, register
 from skastro.networks.resnet import ResNet
 from skastro.networks.vae import ConvVAE
@@ -17,6 +18,7 @@ __all__ = [
     "ConvNet",
     "ConvVAE",
     "PolarNet",
+    "RedshiftNet",
     "ResNet",
     "SEDenseNet",
     "available_modules",

@@ -25,7 +25,10 @@ from skastro.simulation.spectra._lines import (
     SpectralLine,
     lines_of,
 )
-from skastro.simulation.spectra._simulate_spectra import simulate_spectra
+from skastro.simulation.spectra._simulate_spectra import (
+    simulate_spectra,
+    spectra_at_rest,
+)
 
 __all__ = [
     "INSTRUMENTS",
@@ -43,5 +46,6 @@ __all__ = [
     "sersic_flux_fraction",
     "simulate_galaxies",
     "simulate_spectra",
+    "spectra_at_rest",
     "vacuum_to_air",
 ]

@@ -22,12 +22,13 @@ from skastro.training._callbacks import (
     Schedule,
     Steps,
 )
-from skastro.training._likelihood import NegativeLogLikelihood
+from skastro.training._likelihood import BinnedLikelihood, NegativeLogLikelihood
 from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._pretraining import GreedyPretraining
 from skastro.training._split import ValidationSplit, encode_groups
 
 __all__ = [
+    "BinnedLikelihood",
     "PRECISIONS",
     "SAMPLE_WEIGHT",
     "SCHEDULES",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The loss of networks that predict a number and its error."""
+"""The losses of networks that predict a number and its error, or its distribution."""
 
 import math
 from typing import ClassVar
@@ -99,3 +99,67 @@ class NegativeLogLikelihood(torch.nn.Module):
             return loss
         total = loss.sum()
         return total if self.reduction == "sum" else total / known.sum().clamp(min=1)
+
+
+class BinnedLikelihood(torch.nn.Module):
+    """Negative log likelihood of positions on a grid, given logits of its points [1]_.
+
+    The network gives the whole distribution of a number. A position between two points
+    of the grid shares its loss among both, the closer one more.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default="mean"
+        What is done with the losses of a batch.
+
+    Raises
+    ------
+    ValueError
+        If `reduction` is none of these.
+
+    References
+    ----------
+    .. [1] Pasquet, J. et al. (2019). "Photometric redshifts from SDSS images using a
+           convolutional neural network". A&A 621, A26.
+           https://doi.org/10.1051/0004-6361/201833617
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skastro.training import BinnedLikelihood
+    >>> logits = torch.tensor([[0.0, 1.0, 3.0]])
+    >>> round(BinnedLikelihood()(logits, torch.tensor([1.5])).item(), 3)
+    1.17
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        check_option(reduction, "reduction", ("mean", "sum", "none"))
+        self.reduction = reduction
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Parameters
+        ----------
+        output : Tensor of shape (batch, n_points)
+            Logits.
+        target : Tensor of shape (batch,)
+            Positions from 0 to n_points - 1; those beyond stand for the end.
+
+        Returns
+        -------
+        loss : Tensor
+            A number, or of shape (batch,).
+        """
+        last = output.shape[1] - 1
+        target = target.reshape(-1, 1).clamp(0, last)
+        lower = target.floor().clamp(max=max(last - 1, 0))
+        part = (target - lower).to(output.dtype)
+        lower = lower.long()
+        log_p = output.log_softmax(dim=1)
+        near = log_p.gather(1, lower), log_p.gather(1, (lower + 1).clamp(max=last))
+        loss = -((1 - part) * near[0] + part * near[1])[:, 0]
+        if self.reduction == "none":
+            return loss
+        return loss.mean() if self.reduction == "mean" else loss.sum()

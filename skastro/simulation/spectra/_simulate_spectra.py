@@ -13,9 +13,10 @@ from skastro.simulation.spectra._galaxy_spectra import (
     GALAXY_REDSHIFT_LIMIT,
     GalaxyModel,
 )
+from skastro.simulation.spectra._grid import SIGMA_PER_FWHM, LogGrid
 from skastro.simulation.spectra._instruments import Instrument, find_instrument
 from skastro.simulation.spectra._quasars import QuasarModel, quasar_redshift_limit
-from skastro.simulation.spectra._spectrograph import Spectrograph
+from skastro.simulation.spectra._spectrograph import MAX_SHIFT, Spectrograph
 from skastro.simulation.spectra._stars import StarModel
 from skastro.simulation.spectra._template_spectra import (
     TemplateModel,
@@ -187,6 +188,56 @@ def simulate_spectra(
                 bar.update(rows.size)
             first += count
     return spectra
+
+
+def spectra_at_rest(
+    name: str,
+    n_samples: int,
+    ln_wavelength: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    resolution: float = 1800.0,
+) -> np.ndarray:
+    """Simulate spectra of one class at rest, without dust in front and without noise.
+
+    Parameters
+    ----------
+    name : {"GALAXY", "QSO", "STAR"}
+        The class.
+    n_samples : int
+        Number of spectra.
+    ln_wavelength : ndarray of shape (n_pixels,)
+        ln(wavelength / Å) of pixels of equal width, from 850 to 11000 Å; from 1400 Å
+        for galaxies and 3000 Å for stars.
+    rng : numpy.random.Generator
+        Source of randomness.
+    resolution : float, default=1800
+        Resolving power λ/FWHM.
+
+    Returns
+    -------
+    flux : ndarray of shape (n_samples, n_pixels), float32
+        Flux per Å, of any scale.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skastro.simulation import spectra_at_rest
+    >>> pixels = np.arange(np.log(3600), np.log(9000), 2.3e-4)
+    >>> spectra_at_rest("GALAXY", 3, pixels, np.random.default_rng(0)).shape
+    (3, 3984)
+    """
+    step = ln_wavelength[1] - ln_wavelength[0]
+    sigma = SIGMA_PER_FWHM / resolution
+    # Pixels that blurring spoils at the ends.
+    n_margin = int(np.ceil((6 * sigma + MAX_SHIFT) / step)) + 1
+    low = np.exp(ln_wavelength[0] - n_margin * step)
+    high = np.exp(ln_wavelength[-1] + n_margin * step)
+    grid = LogGrid(low, high, step, sigma)
+    model = MODELS[name](grid)
+    at_rest = None if name == "STAR" else (0.0, 0.0)
+    flux = model.simulate(n_samples, rng, at_rest)["flux"]
+    return flux[:, n_margin : n_margin + ln_wavelength.size]
 
 
 def check_redshift(

@@ -19,7 +19,7 @@ SKY_LINES = read_table("sky_lines.csv")
 _MAX_STEP = 1e-4
 
 # Largest displacement on the internal grid in ln(wavelength): stars up to 300 km/s.
-_MAX_SHIFT = 1.2e-3
+MAX_SHIFT = 1.2e-3
 
 # Equivalent width (Å) of a sky line of intensity 1 over the dark sky's continuum.
 _SKY_WIDTH = 2.8
@@ -61,7 +61,7 @@ class Spectrograph:
         edges[-1] = min(edges[-1], 1.03 * wavelength[-1])
         sigma = SIGMA_PER_FWHM / instrument.resolving_power(wavelength).max()
         step = min(sigma / 3, _MAX_STEP)
-        margin = np.exp(6 * sigma + _MAX_SHIFT + step)
+        margin = np.exp(6 * sigma + MAX_SHIFT + step)
         self.grid = LogGrid(edges[0] / margin, edges[-1] * margin, step, sigma)
         self.matrix = self._matrix(edges)
         # Photons per flux density: energy of a photon, throughput, width of a pixel.

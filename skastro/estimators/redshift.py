@@ -1,0 +1,984 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Redshifts of spectra: the whole distribution, from a network and from templates."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from astropy import units
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize
+from skorch.dataset import Dataset, unpack_data
+from skorch.utils import is_dataset
+from torch.nn import functional as F
+from typing_extensions import override
+
+from skastro.base import BaseRegressor
+from skastro.base._pretrained import find_pretrained
+from skastro.base._validation import check_X_y
+from skastro.datasets import make_spectra
+from skastro.estimators._log_pixels import (
+    LN_WAVELENGTH,
+    N_PIXELS,
+    STEP,
+    LogPixels,
+    running_mean,
+)
+from skastro.estimators._template_scan import TemplateScan, TemplateSet
+from skastro.simulation import spectra_at_rest
+from skastro.training import BatchIterator, BinnedLikelihood, fast_kernels
+from skastro.utils import (
+    check_count,
+    check_range,
+    check_spectra_layout,
+    check_wavelength,
+    inherit_parameters,
+    name_rows,
+)
+
+# Pixels from one output of the network to the next, and points of the grid of p(z).
+_STRIDE, _POINTS = 3, 6
+_COARSE, _FINE = STEP * _STRIDE, STEP * _STRIDE / _POINTS
+# Rows of fewer numbers are features of any kind, which no template fits.
+_SHORTEST_SPECTRUM = 100
+# Where wavelengths of such rows run from and to, in Å.
+_DEFAULT_ENDS = 3900.0, 9000.0
+# Ranges of the redshifts.
+CLASSES: dict[str, tuple[float, float]] = {
+    "GALAXY": (-0.003, 1.5),
+    "QSO": (0.03, 4.2),
+    "STAR": (-0.003, 0.003),
+}
+# The first wavelength (Å) of simulated templates, pixels over which their continuum is
+# averaged, pixels that are averaged to one, components, and simulated spectra.
+_TEMPLATES = {
+    "GALAXY": (1400.0, 301, 1, 8, 400),
+    "QSO": (850.0, 601, 2, 10, 500),
+    "STAR": (3000.0, 301, 1, 8, 400),
+}
+_SIMULATED_RANGE = {"GALAXY": (0.0, 1.5), "QSO": (0.05, 4.2)}
+# Names of own templates, which are like galaxies.
+_OWN_TEMPLATES = (301, 1, 8)
+# Windows of the continuum that the network is shown, in pixels.
+_NARROW, _WIDE, _SCATTER_WINDOW = 101, 201, 401
+_SPIKES = 15.0
+# Spectra whose templates are fitted at once, to limit memory.
+_AT_ONCE = 4
+# Validation samples by which network and templates are weighed.
+_N_WEIGHED = 400
+# Without validation: the weight of the network, and of templates.
+_UNWEIGHED = 1.0, 100.0
+# The logarithm of no evidence.
+_NEVER = -1e4
+# Half the width of a solution, and the least distance of two, in ln(1 + z).
+_HALF_WIDTH, _DISTANCE = 0.005, 0.01
+# The least probability of a solution without a warning.
+_CERTAIN = 0.95
+# The least extent of known pixels in ln(wavelength).
+_LEAST_EXTENT = 0.2
+
+#: Meanings of the bits of ``zwarning``, where they can be as in the SDSS pipeline.
+ZWARNING: dict[str, int] = {
+    "LITTLE_COVERAGE": 1 << 1,
+    "SMALL_DELTA": 1 << 2,
+    "Z_FITLIMIT": 1 << 5,
+    "NODATA": 1 << 9,
+}
+
+_SOLUTION = np.dtype(
+    [("z", "f8"), ("std", "f8"), ("probability", "f8"), ("gain", "f8"), ("class", "U12")]
+)
+
+
+@inherit_parameters
+class RedshiftRegressor(BaseRegressor):
+    """Measure redshifts: a network proposes, templates decide.
+
+    The estimator is at the same time a scikit-learn regressor and a
+    :class:`skorch.NeuralNetRegressor`: parameters of its parts are reached as
+    ``module__width``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
+    the constructor, in ``set_params`` and in searches.
+
+    Spectra of any wavelengths are brought to pixels of equal width in ln(wavelength),
+    where a redshift is a shift. A network gives the probability of each redshift.
+    Templates of galaxies, quasars and stars are fitted by least squares at each
+    redshift [1]_, and lower χ² by some gain. The logarithm of p(z) is a sum of both,
+    whose weights maximize the likelihood of the validation samples. The network can be
+    fitted to spectra of known redshift, or to simulated ones (`fit_simulator`), or is
+    one that comes with the package (`from_pretrained`).
+
+    Parameters
+    ----------
+    module : str, torch.nn.Module class or instance, default="redshift"
+        The network: :class:`~skastro.networks.RedshiftNet`, a name that
+        ``skastro.networks.available_modules(1)`` lists, or any module. Modules whose
+        ``__init__`` takes ``n_channels``, ``n_outputs`` or ``input_size`` get batches
+        of shape ``(batch, 3, length)``: flux less its continuum, the continuum, and
+        where pixels are known, on pixels of equal width in ln(wavelength). It returns
+        the logarithm of p(z), but for a constant, at redshifts that are equally spaced
+        in ln(1 + z).
+    wavelength : array-like of shape (n_pixels,), default=None
+        Centers of the pixels, vacuum wavelengths in Å or a
+        :class:`~astropy.units.Quantity` of length, ascending. Those between 3500 and
+        10400 Å are used. ``fit`` takes it as well. None is permitted for rows of fewer
+        than 100 numbers only, which are taken for features of any kind.
+    redshift : dict of str to tuple of (float, float), default=None
+        Classes of objects and ranges of their redshifts. None: ``{"GALAXY": (-0.003,
+        1.5), "QSO": (0.03, 4.2), "STAR": (-0.003, 0.003)}``. p(z) extends over all of
+        them, after ``fit`` over those of y.
+    templates : dict of str to tuple of (array-like, array-like), default=None
+        Own templates by class: vacuum wavelengths (n_pixels,) at rest, in Å or a
+        :class:`~astropy.units.Quantity`, and flux per Å (n_templates, n_pixels), NaN
+        where it is unknown; spectra, not eigenvectors. They replace those of a class;
+        other names need a range in `redshift`. None: principal components of simulated
+        spectra.
+    refine : bool, default=True
+        Whether templates take part. Without them p(z) is that of the network alone.
+    criterion : class, default=skastro.training.BinnedLikelihood
+        The loss, of logits and positions on the grid of redshifts.
+    batch_size : int, default=64
+        Samples in a training batch.
+
+    Attributes
+    ----------
+    wavelength_ : ndarray of shape (n_pixels,)
+        Centers of the pixels, in Å.
+    redshift_range_ : tuple of float
+        The ends of the grid of redshifts.
+    templates_ : dict of str to dict
+        Components of the templates by class; only with `refine`.
+    weights_ : dict of str to float
+        Weights of the network, and of the gain in χ² and a constant for each class;
+        only with `refine`.
+
+    See Also
+    --------
+    SpectrumRegressor : Other numbers in place of redshifts.
+    skastro.datasets.make_spectra : Simulated spectra of any redshift.
+
+    Notes
+    -----
+    Redshifts are those of the spectrum as it is: heliocentric if wavelengths are.
+
+    References
+    ----------
+    .. [1] Bolton, A. S. et al. (2012). "Spectral classification and redshift
+           measurement for the SDSS-III BOSS". AJ 144, 144.
+           https://doi.org/10.1088/0004-6256/144/5/144
+
+    Examples
+    --------
+    >>> from skastro import RedshiftRegressor
+    >>> from skastro.datasets import make_spectra
+    >>> spectra = make_spectra(
+    ...     8,
+    ...     class_proportions={"GALAXY": 1},
+    ...     redshift={"GALAXY": (0, 0.5)},
+    ...     snr=(10, 20),
+    ...     random_state=0,
+    ... )
+    >>> reg = RedshiftRegressor.from_pretrained(
+    ...     "redshift", wavelength=spectra.wavelength
+    ... )
+    >>> z, std = reg.predict(spectra.flux, return_std=True)
+    >>> bool((abs(z - spectra.redshift) < 0.001).all())
+    True
+    """
+
+    # Error bars that a pipeline is asked for are asked of its last step.
+    __metadata_request__predict: ClassVar[dict] = {"return_std": True}
+
+    _pretrained = ("redshift",)
+    _target_checks: ClassVar = {"multi_output": False, "y_numeric": True}
+    # Positions on the grid stand for targets.
+    scale_target = False
+    _kept = ("redshift", "refine")
+    _finite_advice = "Set unknown pixels to 0, or give them an inverse variance of 0."
+    _given_wavelength: Any = None
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseRegressor._parameter_constraints,
+        "wavelength": [None, "array-like"],
+        "redshift": [None, dict],
+        "templates": [None, dict],
+        "refine": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        module: str | type[torch.nn.Module] | torch.nn.Module = "redshift",
+        *,
+        wavelength: ArrayLike | units.Quantity | None = None,
+        redshift: Mapping[str, tuple[float, float]] | None = None,
+        templates: Mapping[str, tuple] | None = None,
+        refine: bool = True,
+        criterion: type = BinnedLikelihood,
+        optimizer: type = torch.optim.AdamW,
+        lr: float = 3e-3,
+        max_epochs: int = 5,
+        batch_size: int = 64,
+        schedule: str | Callable[[float], float] | None = "cosine",
+        train_split: float | Callable | None = 0.1,
+        restore_best_weights: bool = True,
+        augment: str | Callable | None = None,
+        precision: str = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 1,
+        warn_novelty: bool = False,
+        callbacks: list | str | None = None,
+        iterator_train: type = BatchIterator,
+        iterator_valid: type = BatchIterator,
+        dataset: type = Dataset,
+        predict_nonlinearity: Callable | str | None = "auto",
+        compile: bool = False,
+        use_caching: bool | str = "auto",
+        torch_load_kwargs: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._set_init_params(locals())
+
+    # Fitting -----------------------------------------------------------------------
+
+    @override
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        wavelength: ArrayLike | units.Quantity | None = None,
+        **fit_params: Any,
+    ) -> Self:
+        """Fit the network to spectra of known redshift, and weigh the templates.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_pixels) or (n_samples, 2, n_pixels)
+            Flux; or flux and its inverse variance, 0 where it is not known. Without
+            inverse variances the flux is not known where it is exactly 0, and its noise
+            is measured.
+        y : array-like of shape (n_samples,), default=None
+            Redshifts; None where X is a data set that holds them.
+        wavelength : array-like of shape (n_pixels,), default=None
+            Centers of the pixels, in place of the parameter `wavelength`.
+        **fit_params : dict
+            ``sample_weight``, ``groups`` and ``resume``, as for all estimators; others
+            go to the module's ``forward``.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        self._given_wavelength = wavelength
+        try:
+            return super().fit(X, y, **fit_params)
+        finally:
+            self.__dict__.pop("_given_wavelength", None)
+
+    def fit_simulator(
+        self,
+        n_samples: int = 20_000,
+        *,
+        instrument: Any = "survey",
+        snr: tuple[float, float] = (2.0, 50.0),
+        ivar: bool = False,
+    ) -> Self:
+        """Fit the network to simulated spectra.
+
+        Parameters
+        ----------
+        n_samples : int, default=20000
+            Number of spectra, of all classes of `redshift` and `templates`; stars are
+            half as many as the others.
+        instrument : str or :class:`~skastro.simulation.Instrument`, default="survey"
+            Spectrograph, see :func:`skastro.datasets.make_spectra`. Its pixels are
+            those of `wavelength` where that is given.
+        snr : tuple of (float, float), default=(2, 50)
+            Range of the mean signal-to-noise ratio per pixel.
+        ivar : bool, default=False
+            Whether X will be flux and inverse variance.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. Its clones are not fitted.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of its range.
+        """
+        self._validate_params()
+        check_count(n_samples, "n_samples", 20)
+        ranges = self._ranges()
+        rng = np.random.default_rng(self._simulation_seed())
+        spectra = make_spectra(
+            n_samples,
+            instrument=instrument,
+            wavelength=self.wavelength,
+            class_proportions={name: 0.5 if name == "STAR" else 1.0 for name in ranges},
+            snr=snr,
+            redshift={
+                name: (max(low, 0.0), min(high, _SIMULATED_RANGE.get(name, (0, 20))[1]))
+                for name, (low, high) in ranges.items()
+                if name != "STAR"
+            },
+            templates=self.templates,
+            random_state=int(rng.integers(2**31)),
+            verbose=self.verbose,
+        )
+        X = spectra.flux
+        if ivar:
+            X = np.stack([spectra.flux, spectra.ivar], axis=1)
+        return self.fit(X, spectra.redshift, wavelength=spectra.wavelength)
+
+    def _simulation_seed(self) -> int:
+        state = self.random_state
+        if isinstance(state, np.random.RandomState):
+            return int(state.randint(2**31))
+        return int(np.random.randint(2**31)) if state is None else int(state)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str = "redshift",
+        *,
+        wavelength: ArrayLike | units.Quantity,
+        ivar: bool = False,
+        **parameters: Any,
+    ) -> Self:
+        """Make a fitted estimator from pretrained weights.
+
+        Parameters
+        ----------
+        name : {"redshift"}, default="redshift"
+            The weights.
+        wavelength : array-like of shape (n_pixels,)
+            Centers of the pixels of X, vacuum wavelengths in Å or a
+            :class:`~astropy.units.Quantity` of length.
+        ivar : bool, default=False
+            Whether X is flux and inverse variance, ``(n_samples, 2, n_pixels)``.
+        **parameters : dict
+            Parameters of the constructor, such as `templates`, `redshift`, `refine` and
+            `device`.
+
+        Returns
+        -------
+        estimator : object
+            A fitted estimator. Its clones are not fitted.
+
+        Raises
+        ------
+        ValueError
+            If the weights do not exist or their file is damaged, or if `parameters`
+            contradict them.
+        TypeError
+            If a parameter does not exist.
+
+        Notes
+        -----
+        The network was trained on simulated spectra only. The card beside the weights,
+        in ``skastro/estimators/pretrained``, says how, and how far they carry.
+        """
+        pretrained = find_pretrained(
+            name, cls._pretrained, cls.__name__, "skastro.estimators"
+        )
+        return cls._from_pretrained(pretrained, wavelength, ivar, parameters)
+
+    @classmethod
+    def _from_pretrained(
+        cls, pretrained: Any, wavelength: Any, ivar: bool, parameters: dict[str, Any]
+    ) -> Self:
+        settings = pretrained.settings
+        pixels = check_wavelength(wavelength)
+        shape = (2, pixels.size) if ivar else (pixels.size,)
+        reg = cls(**{"wavelength": wavelength, **parameters})
+        low, high = settings["redshift_range"]
+        for each, (first, last) in reg._ranges().items():
+            if first < low or last > high:
+                raise ValueError(
+                    f"redshift of {each!r} is {first:g} to {last:g}, but the weights "
+                    f"are for {low:g} to {high:g}; fit a network of your own."
+                )
+        reg = pretrained.build(
+            cls,
+            {"wavelength": wavelength, **parameters},
+            shape,
+            {"wavelength_": pixels, "redshift_range_": (low, high)},
+        )
+        reg.target_dtype_ = np.dtype(np.float64)
+        if reg.refine:
+            reg.templates_ = reg._find_templates()
+            reg.weights_ = _weights_for(settings["weights"], reg.templates_)
+        return reg
+
+    def _ranges(self) -> dict[str, tuple[float, float]]:
+        """Return the ranges of redshifts by class, or refuse them."""
+        ranges = CLASSES if self.redshift is None else self.redshift
+        if not ranges:
+            raise ValueError(
+                "redshift names no class; give ranges such as {'GALAXY': (0, 1)}."
+            )
+        checked = {
+            name: check_range(interval, f"redshift of {name}", -0.1, 50.0)
+            for name, interval in ranges.items()
+        }
+        known = {*CLASSES, *(self.templates or {})}
+        if unknown := [name for name in checked if name not in known]:
+            raise ValueError(
+                f"redshift names {unknown}, of which there are no templates; give "
+                "them by templates={...}."
+            )
+        if lost := [name for name in self.templates or {} if name not in checked]:
+            raise ValueError(
+                f"templates names {lost}, which have no range in redshift={ranges!r}."
+            )
+        return checked
+
+    def _find_templates(self) -> dict[str, dict[str, Any]]:
+        """Prepare the templates of all classes."""
+        ranges, own = self._ranges(), self.templates or {}
+        found = {}
+        for name, interval in ranges.items():
+            low, high = np.clip(interval, *self.redshift_range_)
+            if low >= high:
+                continue
+            if name in own:
+                templates = _own_templates(name, own[name], (low, high))
+            else:
+                templates = _simulated_templates(name, (low, high))
+            found[name] = vars(templates)
+        return found
+
+    @override
+    def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
+        check_spectra_layout(sample_shape, "two channels, flux and ivar,")
+        n_pixels = sample_shape[-1]
+        if len(sample_shape) == 2 and sample_shape[0] != 2:
+            raise ValueError(
+                f"X has {sample_shape[0]} channels, but redshifts are measured in "
+                "flux, or in flux and inverse variance: give X of shape (n_samples, "
+                "n_pixels) or (n_samples, 2, n_pixels)."
+            )
+        given = self._given_wavelength
+        given = self.wavelength if given is None else given
+        if given is not None:
+            self.wavelength_ = check_wavelength(given)
+        elif n_pixels < _SHORTEST_SPECTRUM:
+            self.wavelength_ = np.linspace(*_DEFAULT_ENDS, n_pixels)
+        else:
+            raise ValueError(
+                "Redshifts need the wavelengths of the pixels: give wavelength to "
+                f"{type(self).__name__} or to fit."
+            )
+        if self.wavelength_.size != n_pixels:
+            raise ValueError(
+                f"wavelength has {self.wavelength_.size} values, but spectra have "
+                f"{n_pixels} pixels."
+            )
+        LogPixels(self.wavelength_)
+        return {"n_channels": 3, "input_size": N_PIXELS}
+
+    @override
+    def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
+        y = super()._encode_target(y, reset=reset, classes=classes)
+        wrong = np.flatnonzero(y <= -1)
+        if wrong.size:
+            raise ValueError(
+                f"y holds redshifts of -1 or less, in rows {name_rows(wrong)}; they "
+                "are changes of the wavelength over the wavelength at rest."
+            )
+        ranges = self._ranges()
+        low = min(first for first, _ in ranges.values())
+        high = max(last for _, last in ranges.values())
+        if reset:
+            self.target_dtype_ = np.dtype(np.float64)
+            if self.redshift is None:
+                # What was in no training spectrum has no probability.
+                low, high = min(low, y.min() * 1.01), max(y.max() * 1.01, 0.01)
+            self.redshift_range_ = float(low), float(high)
+        low, high = self.redshift_range_
+        outside = np.flatnonzero((y < low) | (y > high))
+        if outside.size:
+            raise ValueError(
+                f"y holds redshifts outside the range {low:g} to {high:g}, in rows "
+                f"{name_rows(outside)}; leave these rows out, or set redshift."
+            )
+        return y
+
+    @override
+    def _infer_output_size(self, y: Any) -> dict[str, int]:
+        return {"n_outputs": self._n_coarse}
+
+    @property
+    def _n_coarse(self) -> int:
+        low, high = np.log1p(self.redshift_range_)
+        return int(np.ceil((high - low) / _COARSE)) + 1
+
+    @override
+    def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
+        # Positions on the grid of the network.
+        low = np.log1p(self.redshift_range_[0])
+        return (torch.log1p(y.double()).reshape(-1) - low) / _COARSE
+
+    @override
+    def _match(self, target: torch.Tensor, y_pred: Any) -> torch.Tensor:
+        n_outputs = self._n_coarse
+        if y_pred.ndim != 2 or y_pred.shape[1] != n_outputs:
+            raise ValueError(
+                f"The module gives outputs of shape {tuple(y_pred.shape[1:])}; give "
+                f"it n_outputs, here {n_outputs}, the redshifts of p(z)."
+            )
+        return target.to(y_pred)
+
+    # What the network sees ---------------------------------------------------------
+
+    @override
+    def _normalize(self, X: torch.Tensor) -> torch.Tensor:
+        return _pixels_of(self.wavelength_.tobytes())(X.float())
+
+    @override
+    def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
+        flux, ivar = X.unbind(1)
+        known = (ivar > 0).to(flux.dtype)
+        # Glitches must neither move the continuum nor outshine the lines.
+        near = flux - running_mean(flux, known, _NARROW)
+        limit = _SPIKES * running_mean(near.abs(), known, _SCATTER_WINDOW)
+        flux = flux - near + near.clamp(-limit, limit)
+        continuum = running_mean(flux, known, _WIDE)
+        lines = (flux - continuum) * known
+        size = lines.abs().sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp(1)
+        lines = torch.asinh(lines / size.clamp(min=1e-6))
+        shape = torch.asinh(3 * (continuum - 1)) * known
+        return torch.stack([lines, shape, known], dim=1)
+
+    # Weighing the templates --------------------------------------------------------
+
+    @override
+    def _after_training(self, train: Any, valid: Any) -> None:
+        super()._after_training(train, valid)
+        for name in ("templates_", "weights_"):
+            self.__dict__.pop(name, None)
+        if not self.refine or self.sample_shape_ is None:
+            return
+        if self.sample_shape_[-1] < _SHORTEST_SPECTRUM:
+            return
+        self.templates_ = self._find_templates()
+        self.weights_ = _weights_for({}, self.templates_)
+        if valid is None:
+            return
+        network, gains, true = [], [], []
+        scans, n_left = self._scans(), _N_WEIGHED
+        low = np.log1p(self.redshift_range_[0])
+        for X, logits, y in self._evaluate(valid):
+            spectra = self._normalize(self._send(X))[:n_left]
+            network.append(self._on_grid(logits.log_softmax(1)[:n_left]))
+            gains.append(self._gains(spectra, scans))
+            true.append(np.log1p(np.asarray(y, dtype=float)[:n_left]) - low)
+            n_left -= len(spectra)
+            if not n_left:
+                break
+        if len(np.concatenate(true)) >= 20:
+            self.weights_ = _weigh(
+                torch.cat(network), torch.cat(gains), np.concatenate(true), self.weights_
+            )
+
+    def _scans(self) -> list[TemplateScan]:
+        return [TemplateScan(TemplateSet(**each)) for each in self.templates_.values()]
+
+    def _on_grid(self, logits: torch.Tensor) -> torch.Tensor:
+        """Interpolate the network's logarithms to the grid of p(z)."""
+        n_points = (logits.shape[1] - 1) * _POINTS + 1
+        return F.interpolate(
+            logits[:, None].float(), size=n_points, mode="linear", align_corners=True
+        )[:, 0]
+
+    def _gains(self, spectra: torch.Tensor, scans: list[TemplateScan]) -> torch.Tensor:
+        """Fit the templates: (batch, n_classes, n_grid), -inf outside their ranges."""
+        ln_redshift = np.log1p(self.z_grid_)
+        gains = torch.full(
+            (len(spectra), len(scans), ln_redshift.size),
+            -torch.inf,
+            device=spectra.device,
+        )
+        for column, scan in enumerate(scans):
+            low, high = np.log1p(scan.templates.redshift)
+            (inside,) = np.nonzero(
+                (ln_redshift >= low - 1e-9) & (ln_redshift <= high + 1e-9)
+            )
+            for first in range(0, len(spectra), _AT_ONCE):
+                rows = slice(first, first + _AT_ONCE)
+                gain = scan(spectra[rows])
+                gains[rows, column, inside[0] : inside[-1] + 1] = _cubic(
+                    gain, scan.ln_redshift, ln_redshift[inside]
+                ).float()
+        return gains
+
+    # Predicting --------------------------------------------------------------------
+
+    @property
+    def z_grid_(self) -> np.ndarray:
+        """Redshifts of p(z), equally spaced in ln(1 + z); ndarray of shape (n_grid,)."""
+        if "redshift_range_" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} is not fitted yet.")
+        low = np.log1p(self.redshift_range_[0])
+        n_points = (self._n_coarse - 1) * _POINTS + 1
+        return np.expm1(low + _FINE * np.arange(n_points))
+
+    def _summaries(self, X: Any, function: Callable) -> np.ndarray:
+        """Gather a function of the logarithm of p(z), of gains and of spectra."""
+        self.check_is_fitted()
+        self._check_state_is_complete()
+        if not is_dataset(X):
+            X, _ = check_X_y(self, X, reset=False, finite=False)
+        is_array = not is_dataset(X)
+        scans = self._scans() if "weights_" in self.__dict__ else []
+
+        def step(batch: Any) -> torch.Tensor:
+            logits = self.evaluation_step(batch)
+            spectra = self._normalize(self._send(unpack_data(batch)[0]))
+            log_p = self._on_grid(logits.log_softmax(1))
+            gains = None
+            if scans:
+                gains = self._gains(spectra, scans)
+                log_p = _combine(log_p, gains, self.weights_)
+            return function(log_p.log_softmax(1), gains, spectra).cpu()
+
+        with torch.no_grad(), fast_kernels(self._torch_device, self.precision):
+            parts = list(self._run_batches(step, X, check=is_array))
+        if not parts:
+            raise ValueError("X has no samples; give at least one.")
+        return torch.cat(parts).numpy()
+
+    @override
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict the redshifts of the most probable solutions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_pixels) or (n_samples, 2, n_pixels)
+            Spectra, in the shape that they had in ``fit``.
+        return_std : bool, default=False
+            Whether to return the error bars as well.
+
+        Returns
+        -------
+        z : ndarray of shape (n_samples,), float64
+            Means of p(z) over the most probable interval of 3000 km/s.
+        std : ndarray of shape (n_samples,), float64
+            Standard deviations of p(z) there; only with `return_std`. Whether another
+            solution may be the right one is told by ``zwarning``.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not fitted.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity.
+        """
+        solutions = self.predict_solutions(X, k=1)[:, 0]
+        z = solutions["z"].astype(self.target_dtype_)
+        return (z, solutions["std"].astype(self.target_dtype_)) if return_std else z
+
+    def predict_pdf(self, X: Any) -> np.ndarray:
+        """Predict the probability densities of the redshifts.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_pixels) or (n_samples, 2, n_pixels)
+            Spectra, in the shape that they had in ``fit``.
+
+        Returns
+        -------
+        pdf : ndarray of shape (n_samples, n_grid), float32
+            p(z) at ``z_grid_``. Its integral by the trapezoidal rule is 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not fitted.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity.
+        """
+        grid = torch.from_numpy(self.z_grid_)
+
+        def density(log_p: torch.Tensor, *_: Any) -> torch.Tensor:
+            z = grid.to(log_p)
+            # Equal steps of ln(1 + z) are wider and wider ones of z.
+            p = log_p.exp() / (1 + z)
+            return p / torch.trapezoid(p, z, dim=1)[:, None]
+
+        return self._summaries(X, density)
+
+    def predict_solutions(self, X: Any, k: int = 3) -> np.ndarray:
+        """Predict the k most probable redshifts of each spectrum.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_pixels) or (n_samples, 2, n_pixels)
+            Spectra, in the shape that they had in ``fit``.
+        k : int, default=3
+            Number of solutions.
+
+        Returns
+        -------
+        solutions : structured ndarray of shape (n_samples, k)
+            The most probable one first. ``z`` and ``std``: mean and standard deviation
+            of p(z) within 1500 km/s; ``probability``: its integral there; ``gain``: by
+            how much the templates lower χ², NaN without templates; ``class``: that of
+            the best templates, empty without them. ``astropy.table.Table`` takes a
+            column of these.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not fitted.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity, or k is
+            not positive.
+        """
+        k = check_count(k, "k")
+        values = self._summaries(X, lambda *parts: self._solve(*parts[:2], k))
+        solutions = np.empty(values.shape[:2], dtype=_SOLUTION)
+        for column, name in enumerate(("z", "std", "probability", "gain")):
+            solutions[name] = values[..., column]
+        names = np.array(["", *self.__dict__.get("templates_", {})])
+        solutions["class"] = names[values[..., 4].astype(int)]
+        return solutions
+
+    def _solve(
+        self, log_p: torch.Tensor, gains: torch.Tensor | None, k: int
+    ) -> torch.Tensor:
+        """Find k solutions: (batch, k, 5)."""
+        p = log_p.double().exp()
+        ln_redshift = torch.from_numpy(np.log1p(self.z_grid_)).to(p)
+        half = int(_HALF_WIDTH / _FINE)
+        found = []
+        for _ in range(k):
+            total = F.pad(p.cumsum(1), (half + 1, half), mode="replicate")
+            total[:, : half + 1] = 0
+            mass = total[:, 2 * half + 1 :] - total[:, : -2 * half - 1]
+            best = mass.argmax(1, keepdim=True)
+            near = (torch.arange(p.shape[1], device=p.device) - best).abs() <= half
+            inside = torch.where(near, p, 0.0)
+            probability = inside.sum(1, keepdim=True)
+            shares = inside / probability.clamp(min=1e-300)
+            mean = (shares * ln_redshift).sum(1, keepdim=True)
+            mean = torch.where(probability > 0, mean, ln_redshift[best])
+            variance = (shares * (ln_redshift - mean).square()).sum(1, keepdim=True)
+            # Nothing between two points is known.
+            std = (variance + _FINE**2 / 12).sqrt()
+            z = torch.expm1(mean)
+            gain, number = torch.full_like(z, torch.nan), torch.zeros_like(z)
+            if gains is not None:
+                weight, offset = _class_terms(self.weights_, gains)
+                at_peak = gains.gather(
+                    2, inside.argmax(1)[:, None, None].expand(-1, gains.shape[1], 1)
+                )[..., 0]
+                number = (weight * at_peak + offset).argmax(1, keepdim=True)
+                gain = at_peak.gather(1, number).to(z)
+                number = 1.0 + number.to(z)
+            found.append(
+                torch.cat([z, std * (1 + z), probability, gain, number], dim=1)
+            )
+            apart = (ln_redshift - mean).abs() > _DISTANCE
+            p = torch.where(apart & ~near, p, 0.0)
+        return torch.stack(found, dim=1)
+
+    def zwarning(self, X: Any) -> np.ndarray:
+        """Tell why redshifts may be wrong.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_pixels) or (n_samples, 2, n_pixels)
+            Spectra, in the shape that they had in ``fit``.
+
+        Returns
+        -------
+        flags : ndarray of shape (n_samples,), int64
+            0 where nothing is wrong, else a sum of: 2 (``LITTLE_COVERAGE``), known
+            pixels extend over less than a factor of 1.22 in wavelength; 4
+            (``SMALL_DELTA``), the best solution has a probability of less than 0.95; 32
+            (``Z_FITLIMIT``), it is at an end of the grid; 512 (``NODATA``), no pixel is
+            known. ``skastro.estimators.ZWARNING`` holds the names. The numbers are those
+            of the SDSS pipeline.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not fitted.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity.
+        """
+        low, high = np.log1p(self.z_grid_[[0, -1]])
+
+        def flags(
+            log_p: torch.Tensor, gains: torch.Tensor | None, spectra: torch.Tensor
+        ) -> torch.Tensor:
+            z, _, probability = self._solve(log_p, gains, 1)[:, 0, :3].unbind(1)
+            ln_redshift = torch.log1p(z)
+            known = spectra[:, 1] > 0
+            extent = known.sum(1) * STEP
+            at_end = torch.minimum(ln_redshift - low, high - ln_redshift) < _COARSE
+            found = {
+                "LITTLE_COVERAGE": extent < _LEAST_EXTENT,
+                "SMALL_DELTA": probability < _CERTAIN,
+                "Z_FITLIMIT": at_end,
+                "NODATA": ~known.any(1),
+            }
+            return sum(ZWARNING[name] * where.long() for name, where in found.items())
+
+        return self._summaries(X, flags)
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that targets are single numbers above -1."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = False
+        tags.target_tags.positive_only = True
+        tags.regressor_tags.poor_score = True
+        return tags
+
+
+@lru_cache(maxsize=8)
+def _pixels_of(wavelength: bytes) -> LogPixels:
+    return LogPixels(np.frombuffer(wavelength))
+
+
+def _simulated_templates(name: str, redshift: tuple[float, float]) -> TemplateSet:
+    templates = _simulated_components(name)
+    return TemplateSet(**{**vars(templates), "redshift": redshift})
+
+
+@lru_cache(maxsize=len(_TEMPLATES))
+def _simulated_components(name: str) -> TemplateSet:
+    """Find the principal components of simulated spectra of a class."""
+    first, continuum_pixels, binning, n_components, n_spectra = _TEMPLATES[name]
+    ln_wavelength = np.arange(np.log(first), LN_WAVELENGTH[-1], STEP)
+    flux = spectra_at_rest(
+        name, n_spectra, ln_wavelength, np.random.default_rng(0)
+    )
+    return TemplateSet.from_spectra(
+        ln_wavelength,
+        flux,
+        CLASSES[name],
+        continuum_pixels=continuum_pixels,
+        binning=binning,
+        n_components=n_components,
+    )
+
+
+def _own_templates(name: str, given: Any, redshift: tuple[float, float]) -> TemplateSet:
+    """Bring templates of the user's to pixels of equal width in ln(wavelength)."""
+    try:
+        wavelength, flux = given
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"templates[{name!r}] must be a pair (wavelength, flux); got "
+            f"{type(given).__name__}."
+        ) from None
+    wavelength = check_wavelength(wavelength)
+    flux = np.atleast_2d(np.asarray(flux, dtype=np.float64))
+    if flux.ndim != 2 or flux.shape[1] != wavelength.size:
+        raise ValueError(
+            f"The flux of templates[{name!r}] has shape {flux.shape} for "
+            f"{wavelength.size} wavelengths; give (n_templates, n_pixels)."
+        )
+    ln_wavelength = np.arange(np.log(wavelength[0]), np.log(wavelength[-1]), STEP)
+    at = np.exp(ln_wavelength)
+    flux = np.array([np.interp(at, wavelength, each) for each in flux])
+    if not np.isfinite(flux).any(axis=1).all():
+        raise ValueError(f"A spectrum of templates[{name!r}] has no number.")
+    continuum_pixels, binning, n_components = _OWN_TEMPLATES
+    if name in _TEMPLATES:
+        _, continuum_pixels, binning, n_components, _ = _TEMPLATES[name]
+    return TemplateSet.from_spectra(
+        ln_wavelength,
+        flux,
+        redshift,
+        continuum_pixels=continuum_pixels,
+        binning=binning,
+        n_components=n_components,
+    )
+
+
+def _weights_for(known: Mapping[str, float], names: Any) -> dict[str, float]:
+    """Return the weights of the network and of classes, those of before or usual ones."""
+    network, gain = _UNWEIGHED
+    weights = {"network": float(known.get("network", network))}
+    for name in names:
+        weights[f"gain {name}"] = float(known.get(f"gain {name}", gain))
+        weights[f"constant {name}"] = float(known.get(f"constant {name}", 0.0))
+    return weights
+
+
+def _class_terms(weights: Mapping[str, float], like: torch.Tensor) -> tuple:
+    """Return weights and constants of the classes, each of shape (n_classes,)."""
+    parts = [
+        [value for name, value in weights.items() if name.startswith(part)]
+        for part in ("gain ", "constant ")
+    ]
+    return tuple(torch.stack([torch.as_tensor(v) for v in p]).to(like) for p in parts)
+
+
+def _combine(
+    network: torch.Tensor, gains: torch.Tensor, weights: Mapping[str, float]
+) -> torch.Tensor:
+    """Add the logarithms of the network and of the templates."""
+    weight, offset = _class_terms(weights, gains)
+    covered = gains.isfinite()
+    evidence = weight[:, None] * torch.where(covered, gains, 0.0) / 2 + offset[:, None]
+    evidence = torch.where(covered, evidence, _NEVER).logsumexp(dim=1)
+    # Between the ranges of classes only the network speaks.
+    evidence = torch.where(covered.any(dim=1), evidence, 0.0)
+    return weights["network"] * network + evidence
+
+
+def _weigh(
+    network: torch.Tensor,
+    gains: torch.Tensor,
+    position: np.ndarray,
+    weights: dict[str, float],
+) -> dict[str, float]:
+    """Find the weights under which the true redshifts are most probable."""
+    at = torch.from_numpy(position / _FINE).to(network.device)
+    loss = BinnedLikelihood()
+    # Weights are positive, constants are of any sign.
+    start = [
+        value if name.startswith("constant") else np.log(value)
+        for name, value in weights.items()
+    ]
+
+    def named(values: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {
+            name: value if name.startswith("constant") else value.clamp(-12, 8).exp()
+            for name, value in zip(weights, values, strict=True)
+        }
+
+    def cost(values: np.ndarray) -> tuple[float, np.ndarray]:
+        trial = torch.tensor(values, dtype=torch.float32, requires_grad=True)
+        value = loss(_combine(network, gains, named(trial)), at)
+        value.backward()
+        return float(value.detach()), trial.grad.double().numpy()
+
+    with torch.enable_grad():
+        found = minimize(
+            cost, start, jac=True, method="L-BFGS-B", options={"maxiter": 30}
+        )
+    return {k: float(v) for k, v in named(torch.from_numpy(found.x)).items()}
+
+
+def _cubic(values: torch.Tensor, at: np.ndarray, wanted: np.ndarray) -> torch.Tensor:
+    """Interpolate along the last axis, from equally spaced points, by cubics.
+
+    The cubics are those of Catmull and Rom, through four points.
+    """
+    position = (wanted - at[0]) / (at[1] - at[0])
+    lower = np.clip(np.floor(position).astype(int), 0, at.size - 2)
+    t = torch.from_numpy(position - lower).to(values)
+    index = [np.clip(lower + k, 0, at.size - 1) for k in (-1, 0, 1, 2)]
+    a, b, c, d = (values[..., torch.from_numpy(i).to(values.device)] for i in index)
+    slope, next_slope = (c - a) / 2, (d - b) / 2
+    curve = 2 * (b - c) + slope + next_slope
+    return ((curve * t + 3 * (c - b) - 2 * slope - next_slope) * t + slope) * t + b

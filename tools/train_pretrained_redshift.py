@@ -9,6 +9,7 @@ writes ``redshift.safetensors`` and ``redshift.md`` to
 
 import argparse
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,11 @@ def simulate(n_samples: int, seed: int, parts: dict[str, float]) -> dict:
         n_nearby = round(n * CLASSES["GALAXY"] * NEARBY)
         for count, classes, redshift in (
             (n_nearby, {"GALAXY": 1.0}, NEARBY_REDSHIFT),
-            (n - n_nearby, {**CLASSES, "GALAXY": CLASSES["GALAXY"] * (1 - NEARBY)}, REDSHIFT),
+            (
+                n - n_nearby,
+                {**CLASSES, "GALAXY": CLASSES["GALAXY"] * (1 - NEARBY)},
+                REDSHIFT,
+            ),
         ):
             if not count:
                 continue
@@ -197,11 +202,11 @@ def write_card(path: Path, n_test: int) -> None:
     off = np.abs(solutions["z"] - spectra["redshift"])
     relative = off / (1 + spectra["redshift"])
     rows = [
-        "| class | S/N | spectra | right | certain | right where certain | scatter | pull |",
+        "| class | S/N | number | right | certain | right if certain | scatter | pull |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, tolerance in TOLERANCE.items():
-        for low, high in zip(SNR_EDGES[:-1], SNR_EDGES[1:], strict=True):
+        for low, high in pairwise(SNR_EDGES):
             chosen = (spectra["target"] == name) & (spectra["snr"] >= low)
             chosen &= spectra["snr"] < high
             right = relative[chosen] < tolerance

@@ -148,8 +148,8 @@ class TemplateScan:
     def __call__(self, spectra: torch.Tensor) -> torch.Tensor:
         """Compute by how much templates lower the logarithm of χ².
 
-        With an unknown scale of the noise, whose mean over the templates' mismatch this
-        is, the likelihood of ν pixels is a power -ν/2 of χ².
+        Templates never fit exactly, so that the scale of the residuals is unknown. The
+        likelihood of n independent pixels is then χ² to the power of -n/2.
 
         Parameters
         ----------

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from astropy import units
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
 from skorch.dataset import Dataset, unpack_data
 from skorch.utils import is_dataset
 from torch.nn import functional as F
@@ -20,14 +19,24 @@ from skastro.base._pretrained import find_pretrained
 from skastro.base._validation import check_X_y
 from skastro.datasets import make_spectra
 from skastro.estimators._log_pixels import (
-    LN_WAVELENGTH,
     N_PIXELS,
     STEP,
     LogPixels,
     running_mean,
 )
+from skastro.estimators._redshift_evidence import (
+    combine,
+    find_solutions,
+    gains_on_grid,
+    weigh,
+    weights_for,
+)
+from skastro.estimators._redshift_templates import (
+    CLASSES,
+    own_templates,
+    simulated_templates,
+)
 from skastro.estimators._template_scan import TemplateScan, TemplateSet
-from skastro.simulation import spectra_at_rest
 from skastro.training import BatchIterator, BinnedLikelihood, fast_kernels
 from skastro.utils import (
     check_count,
@@ -45,33 +54,13 @@ _COARSE, _FINE = STEP * _STRIDE, STEP * _STRIDE / _POINTS
 _SHORTEST_SPECTRUM = 100
 # Where wavelengths of such rows run from and to, in Å.
 _DEFAULT_ENDS = 3900.0, 9000.0
-# Ranges of the redshifts.
-CLASSES: dict[str, tuple[float, float]] = {
-    "GALAXY": (-0.003, 1.5),
-    "QSO": (0.03, 4.2),
-    "STAR": (-0.003, 0.003),
-}
-# The first wavelength (Å) of simulated templates, pixels over which their continuum is
-# averaged, pixels that are averaged to one, components, and simulated spectra.
-_TEMPLATES = {
-    "GALAXY": (1400.0, 301, 1, 8, 400),
-    "QSO": (850.0, 601, 2, 10, 500),
-    "STAR": (3000.0, 301, 1, 8, 400),
-}
-_SIMULATED_RANGE = {"GALAXY": (0.0, 1.5), "QSO": (0.05, 4.2)}
-# Names of own templates, which are like galaxies.
-_OWN_TEMPLATES = (301, 1, 8)
+# Redshifts that simulated galaxies and quasars reach.
+_SIMULATED_RANGE = {"GALAXY": (0.0, 1.5), "QSO": (0.03, 4.2)}
 # Windows of the continuum that the network is shown, in pixels.
 _NARROW, _WIDE, _SCATTER_WINDOW = 101, 201, 401
 _SPIKES = 15.0
-# Spectra whose templates are fitted at once, to limit memory.
-_AT_ONCE = 4
 # Validation samples by which network and templates are weighed.
 _N_WEIGHED = 400
-# Without validation: the weight of the network, and of templates.
-_UNWEIGHED = 1.0, 100.0
-# The logarithm of no evidence.
-_NEVER = -1e4
 # Half the width of a solution, and the least distance of two, in ln(1 + z).
 _HALF_WIDTH, _DISTANCE = 0.005, 0.01
 # The least probability of a solution without a warning.
@@ -88,7 +77,13 @@ ZWARNING: dict[str, int] = {
 }
 
 _SOLUTION = np.dtype(
-    [("z", "f8"), ("std", "f8"), ("probability", "f8"), ("gain", "f8"), ("class", "U12")]
+    [
+        ("z", "f8"),
+        ("std", "f8"),
+        ("probability", "f8"),
+        ("gain", "f8"),
+        ("class", "U12"),
+    ]
 )
 
 
@@ -313,7 +308,6 @@ class RedshiftRegressor(BaseRegressor):
         self._validate_params()
         check_count(n_samples, "n_samples", 20)
         ranges = self._ranges()
-        rng = np.random.default_rng(self._simulation_seed())
         spectra = make_spectra(
             n_samples,
             instrument=instrument,
@@ -326,19 +320,13 @@ class RedshiftRegressor(BaseRegressor):
                 if name != "STAR"
             },
             templates=self.templates,
-            random_state=int(rng.integers(2**31)),
+            random_state=self.random_state,
             verbose=self.verbose,
         )
         X = spectra.flux
         if ivar:
             X = np.stack([spectra.flux, spectra.ivar], axis=1)
         return self.fit(X, spectra.redshift, wavelength=spectra.wavelength)
-
-    def _simulation_seed(self) -> int:
-        state = self.random_state
-        if isinstance(state, np.random.RandomState):
-            return int(state.randint(2**31))
-        return int(np.random.randint(2**31)) if state is None else int(state)
 
     @classmethod
     def from_pretrained(
@@ -411,7 +399,7 @@ class RedshiftRegressor(BaseRegressor):
         reg.target_dtype_ = np.dtype(np.float64)
         if reg.refine:
             reg.templates_ = reg._find_templates()
-            reg.weights_ = _weights_for(settings["weights"], reg.templates_)
+            reg.weights_ = weights_for(settings["weights"], reg.templates_)
         return reg
 
     def _ranges(self) -> dict[str, tuple[float, float]]:
@@ -446,9 +434,9 @@ class RedshiftRegressor(BaseRegressor):
             if low >= high:
                 continue
             if name in own:
-                templates = _own_templates(name, own[name], (low, high))
+                templates = own_templates(name, own[name], (low, high))
             else:
-                templates = _simulated_templates(name, (low, high))
+                templates = simulated_templates(name, (low, high))
             found[name] = vars(templates)
         return found
 
@@ -566,7 +554,7 @@ class RedshiftRegressor(BaseRegressor):
         if self.sample_shape_[-1] < _SHORTEST_SPECTRUM:
             return
         self.templates_ = self._find_templates()
-        self.weights_ = _weights_for({}, self.templates_)
+        self.weights_ = weights_for({}, self.templates_)
         if valid is None:
             return
         network, gains, true = [], [], []
@@ -575,14 +563,17 @@ class RedshiftRegressor(BaseRegressor):
         for X, logits, y in self._evaluate(valid):
             spectra = self._normalize(self._send(X))[:n_left]
             network.append(self._on_grid(logits.log_softmax(1)[:n_left]))
-            gains.append(self._gains(spectra, scans))
+            gains.append(gains_on_grid(spectra, scans, np.log1p(self.z_grid_)))
             true.append(np.log1p(np.asarray(y, dtype=float)[:n_left]) - low)
             n_left -= len(spectra)
             if not n_left:
                 break
         if len(np.concatenate(true)) >= 20:
-            self.weights_ = _weigh(
-                torch.cat(network), torch.cat(gains), np.concatenate(true), self.weights_
+            self.weights_ = weigh(
+                torch.cat(network),
+                torch.cat(gains),
+                np.concatenate(true) / _FINE,
+                self.weights_,
             )
 
     def _scans(self) -> list[TemplateScan]:
@@ -595,32 +586,11 @@ class RedshiftRegressor(BaseRegressor):
             logits[:, None].float(), size=n_points, mode="linear", align_corners=True
         )[:, 0]
 
-    def _gains(self, spectra: torch.Tensor, scans: list[TemplateScan]) -> torch.Tensor:
-        """Fit the templates: (batch, n_classes, n_grid), -inf outside their ranges."""
-        ln_redshift = np.log1p(self.z_grid_)
-        gains = torch.full(
-            (len(spectra), len(scans), ln_redshift.size),
-            -torch.inf,
-            device=spectra.device,
-        )
-        for column, scan in enumerate(scans):
-            low, high = np.log1p(scan.templates.redshift)
-            (inside,) = np.nonzero(
-                (ln_redshift >= low - 1e-9) & (ln_redshift <= high + 1e-9)
-            )
-            for first in range(0, len(spectra), _AT_ONCE):
-                rows = slice(first, first + _AT_ONCE)
-                gain = scan(spectra[rows])
-                gains[rows, column, inside[0] : inside[-1] + 1] = _cubic(
-                    gain, scan.ln_redshift, ln_redshift[inside]
-                ).float()
-        return gains
-
     # Predicting --------------------------------------------------------------------
 
     @property
     def z_grid_(self) -> np.ndarray:
-        """Redshifts of p(z), equally spaced in ln(1 + z); ndarray of shape (n_grid,)."""
+        """Redshifts of p(z), equally spaced in ln(1 + z): ndarray (n_grid,)."""
         if "redshift_range_" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__} is not fitted yet.")
         low = np.log1p(self.redshift_range_[0])
@@ -642,8 +612,8 @@ class RedshiftRegressor(BaseRegressor):
             log_p = self._on_grid(logits.log_softmax(1))
             gains = None
             if scans:
-                gains = self._gains(spectra, scans)
-                log_p = _combine(log_p, gains, self.weights_)
+                gains = gains_on_grid(spectra, scans, np.log1p(self.z_grid_))
+                log_p = combine(log_p, gains, self.weights_)
             return function(log_p.log_softmax(1), gains, spectra).cpu()
 
         with torch.no_grad(), fast_kernels(self._torch_device, self.precision):
@@ -740,7 +710,7 @@ class RedshiftRegressor(BaseRegressor):
             not positive.
         """
         k = check_count(k, "k")
-        values = self._summaries(X, lambda *parts: self._solve(*parts[:2], k))
+        values = self._summaries(X, lambda p, gains, _: self._solve(p, gains, k))
         solutions = np.empty(values.shape[:2], dtype=_SOLUTION)
         for column, name in enumerate(("z", "std", "probability", "gain")):
             solutions[name] = values[..., column]
@@ -751,41 +721,15 @@ class RedshiftRegressor(BaseRegressor):
     def _solve(
         self, log_p: torch.Tensor, gains: torch.Tensor | None, k: int
     ) -> torch.Tensor:
-        """Find k solutions: (batch, k, 5)."""
-        p = log_p.double().exp()
-        ln_redshift = torch.from_numpy(np.log1p(self.z_grid_)).to(p)
-        half = int(_HALF_WIDTH / _FINE)
-        found = []
-        for _ in range(k):
-            total = F.pad(p.cumsum(1), (half + 1, half), mode="replicate")
-            total[:, : half + 1] = 0
-            mass = total[:, 2 * half + 1 :] - total[:, : -2 * half - 1]
-            best = mass.argmax(1, keepdim=True)
-            near = (torch.arange(p.shape[1], device=p.device) - best).abs() <= half
-            inside = torch.where(near, p, 0.0)
-            probability = inside.sum(1, keepdim=True)
-            shares = inside / probability.clamp(min=1e-300)
-            mean = (shares * ln_redshift).sum(1, keepdim=True)
-            mean = torch.where(probability > 0, mean, ln_redshift[best])
-            variance = (shares * (ln_redshift - mean).square()).sum(1, keepdim=True)
-            # Nothing between two points is known.
-            std = (variance + _FINE**2 / 12).sqrt()
-            z = torch.expm1(mean)
-            gain, number = torch.full_like(z, torch.nan), torch.zeros_like(z)
-            if gains is not None:
-                weight, offset = _class_terms(self.weights_, gains)
-                at_peak = gains.gather(
-                    2, inside.argmax(1)[:, None, None].expand(-1, gains.shape[1], 1)
-                )[..., 0]
-                number = (weight * at_peak + offset).argmax(1, keepdim=True)
-                gain = at_peak.gather(1, number).to(z)
-                number = 1.0 + number.to(z)
-            found.append(
-                torch.cat([z, std * (1 + z), probability, gain, number], dim=1)
-            )
-            apart = (ln_redshift - mean).abs() > _DISTANCE
-            p = torch.where(apart & ~near, p, 0.0)
-        return torch.stack(found, dim=1)
+        return find_solutions(
+            log_p,
+            gains,
+            self.__dict__.get("weights_", {}),
+            np.log1p(self.z_grid_),
+            k,
+            half_width=_HALF_WIDTH,
+            distance=_DISTANCE,
+        )
 
     def zwarning(self, X: Any) -> np.ndarray:
         """Tell why redshifts may be wrong.
@@ -802,8 +746,8 @@ class RedshiftRegressor(BaseRegressor):
             pixels extend over less than a factor of 1.22 in wavelength; 4
             (``SMALL_DELTA``), the best solution has a probability of less than 0.95; 32
             (``Z_FITLIMIT``), it is at an end of the grid; 512 (``NODATA``), no pixel is
-            known. ``skastro.estimators.ZWARNING`` holds the names. The numbers are those
-            of the SDSS pipeline.
+            known. ``skastro.estimators.ZWARNING`` holds the names; the numbers are
+            those of the SDSS pipeline.
 
         Raises
         ------
@@ -844,141 +788,3 @@ class RedshiftRegressor(BaseRegressor):
 @lru_cache(maxsize=8)
 def _pixels_of(wavelength: bytes) -> LogPixels:
     return LogPixels(np.frombuffer(wavelength))
-
-
-def _simulated_templates(name: str, redshift: tuple[float, float]) -> TemplateSet:
-    templates = _simulated_components(name)
-    return TemplateSet(**{**vars(templates), "redshift": redshift})
-
-
-@lru_cache(maxsize=len(_TEMPLATES))
-def _simulated_components(name: str) -> TemplateSet:
-    """Find the principal components of simulated spectra of a class."""
-    first, continuum_pixels, binning, n_components, n_spectra = _TEMPLATES[name]
-    ln_wavelength = np.arange(np.log(first), LN_WAVELENGTH[-1], STEP)
-    flux = spectra_at_rest(
-        name, n_spectra, ln_wavelength, np.random.default_rng(0)
-    )
-    return TemplateSet.from_spectra(
-        ln_wavelength,
-        flux,
-        CLASSES[name],
-        continuum_pixels=continuum_pixels,
-        binning=binning,
-        n_components=n_components,
-    )
-
-
-def _own_templates(name: str, given: Any, redshift: tuple[float, float]) -> TemplateSet:
-    """Bring templates of the user's to pixels of equal width in ln(wavelength)."""
-    try:
-        wavelength, flux = given
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"templates[{name!r}] must be a pair (wavelength, flux); got "
-            f"{type(given).__name__}."
-        ) from None
-    wavelength = check_wavelength(wavelength)
-    flux = np.atleast_2d(np.asarray(flux, dtype=np.float64))
-    if flux.ndim != 2 or flux.shape[1] != wavelength.size:
-        raise ValueError(
-            f"The flux of templates[{name!r}] has shape {flux.shape} for "
-            f"{wavelength.size} wavelengths; give (n_templates, n_pixels)."
-        )
-    ln_wavelength = np.arange(np.log(wavelength[0]), np.log(wavelength[-1]), STEP)
-    at = np.exp(ln_wavelength)
-    flux = np.array([np.interp(at, wavelength, each) for each in flux])
-    if not np.isfinite(flux).any(axis=1).all():
-        raise ValueError(f"A spectrum of templates[{name!r}] has no number.")
-    continuum_pixels, binning, n_components = _OWN_TEMPLATES
-    if name in _TEMPLATES:
-        _, continuum_pixels, binning, n_components, _ = _TEMPLATES[name]
-    return TemplateSet.from_spectra(
-        ln_wavelength,
-        flux,
-        redshift,
-        continuum_pixels=continuum_pixels,
-        binning=binning,
-        n_components=n_components,
-    )
-
-
-def _weights_for(known: Mapping[str, float], names: Any) -> dict[str, float]:
-    """Return the weights of the network and of classes, those of before or usual ones."""
-    network, gain = _UNWEIGHED
-    weights = {"network": float(known.get("network", network))}
-    for name in names:
-        weights[f"gain {name}"] = float(known.get(f"gain {name}", gain))
-        weights[f"constant {name}"] = float(known.get(f"constant {name}", 0.0))
-    return weights
-
-
-def _class_terms(weights: Mapping[str, float], like: torch.Tensor) -> tuple:
-    """Return weights and constants of the classes, each of shape (n_classes,)."""
-    parts = [
-        [value for name, value in weights.items() if name.startswith(part)]
-        for part in ("gain ", "constant ")
-    ]
-    return tuple(torch.stack([torch.as_tensor(v) for v in p]).to(like) for p in parts)
-
-
-def _combine(
-    network: torch.Tensor, gains: torch.Tensor, weights: Mapping[str, float]
-) -> torch.Tensor:
-    """Add the logarithms of the network and of the templates."""
-    weight, offset = _class_terms(weights, gains)
-    covered = gains.isfinite()
-    evidence = weight[:, None] * torch.where(covered, gains, 0.0) / 2 + offset[:, None]
-    evidence = torch.where(covered, evidence, _NEVER).logsumexp(dim=1)
-    # Between the ranges of classes only the network speaks.
-    evidence = torch.where(covered.any(dim=1), evidence, 0.0)
-    return weights["network"] * network + evidence
-
-
-def _weigh(
-    network: torch.Tensor,
-    gains: torch.Tensor,
-    position: np.ndarray,
-    weights: dict[str, float],
-) -> dict[str, float]:
-    """Find the weights under which the true redshifts are most probable."""
-    at = torch.from_numpy(position / _FINE).to(network.device)
-    loss = BinnedLikelihood()
-    # Weights are positive, constants are of any sign.
-    start = [
-        value if name.startswith("constant") else np.log(value)
-        for name, value in weights.items()
-    ]
-
-    def named(values: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {
-            name: value if name.startswith("constant") else value.clamp(-12, 8).exp()
-            for name, value in zip(weights, values, strict=True)
-        }
-
-    def cost(values: np.ndarray) -> tuple[float, np.ndarray]:
-        trial = torch.tensor(values, dtype=torch.float32, requires_grad=True)
-        value = loss(_combine(network, gains, named(trial)), at)
-        value.backward()
-        return float(value.detach()), trial.grad.double().numpy()
-
-    with torch.enable_grad():
-        found = minimize(
-            cost, start, jac=True, method="L-BFGS-B", options={"maxiter": 30}
-        )
-    return {k: float(v) for k, v in named(torch.from_numpy(found.x)).items()}
-
-
-def _cubic(values: torch.Tensor, at: np.ndarray, wanted: np.ndarray) -> torch.Tensor:
-    """Interpolate along the last axis, from equally spaced points, by cubics.
-
-    The cubics are those of Catmull and Rom, through four points.
-    """
-    position = (wanted - at[0]) / (at[1] - at[0])
-    lower = np.clip(np.floor(position).astype(int), 0, at.size - 2)
-    t = torch.from_numpy(position - lower).to(values)
-    index = [np.clip(lower + k, 0, at.size - 1) for k in (-1, 0, 1, 2)]
-    a, b, c, d = (values[..., torch.from_numpy(i).to(values.device)] for i in index)
-    slope, next_slope = (c - a) / 2, (d - b) / 2
-    curve = 2 * (b - c) + slope + next_slope
-    return ((curve * t + 3 * (c - b) - 2 * slope - next_slope) * t + slope) * t + b

@@ -28,13 +28,13 @@ from skastro.training._pretraining import GreedyPretraining
 from skastro.training._split import ValidationSplit, encode_groups
 
 __all__ = [
-    "BinnedLikelihood",
     "PRECISIONS",
     "SAMPLE_WEIGHT",
     "SCHEDULES",
     "BatchHalving",
     "BatchIterator",
     "BestWeights",
+    "BinnedLikelihood",
     "CosineCycles",
     "EpochLog",
     "EpochProgress",

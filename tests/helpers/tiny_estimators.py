@@ -51,6 +51,7 @@ SETTINGS = {
         "max_epochs": 20,
         "batch_size": 32,
     },
+    "RedshiftRegressor": {"module": "mlp", "max_epochs": 8, "batch_size": 32},
     "SpectrumClassifier": {"module": "mlp", "max_epochs": 8},
     "SpectrumRegressor": {"module": "mlp", "max_epochs": 40},
     "VAETransformer": {

@@ -202,7 +202,7 @@ def write_card(path: Path, n_test: int) -> None:
     off = np.abs(solutions["z"] - spectra["redshift"])
     relative = off / (1 + spectra["redshift"])
     rows = [
-        "| class | S/N | number | right | certain | right if certain | scatter | pull |",
+        "| class | S/N | spectra | right | certain | of these right | scatter | pull |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, tolerance in TOLERANCE.items():

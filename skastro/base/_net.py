@@ -371,6 +371,8 @@ class BaseNet(NeuralNet):
     _input_ndims: ClassVar[tuple[int, ...]] = (2, 3)
     _input_dtypes: ClassVar[tuple] = (np.float32,)
     _finite_advice: ClassVar[str] = ""
+    # Whether NaN stands for unknown numbers of X.
+    _takes_nan: ClassVar[bool] = False
     # Arguments of scikit-learn's validation that concern y.
     _target_checks: ClassVar[dict[str, bool]] = {}
     # Axes of a sample in the named networks: 1 for spectra, 2 for images.
@@ -851,6 +853,7 @@ class BaseNet(NeuralNet):
         """Say what input the estimator takes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = 3 in self._input_ndims
+        tags.input_tags.allow_nan = self._takes_nan
         return tags
 
     # Building -------------------------------------------------------------------
@@ -2026,15 +2029,19 @@ class BaseNet(NeuralNet):
         iterator = self.get_iterator(self.get_dataset(X), training=False)
         if check and isinstance(iterator, BatchIterator):
             iterator.checks_finite = True
+            iterator.allows_nan = self._takes_nan
         elif check:
-            check_finite(X, advice=self._finite_advice)
+            self._check_finite(X)
         try:
             for batch in iterator if _is_own(iterator) else lend_to_each(iterator):
                 yield concatenate([output for _, output in halving.run(step, batch)])
         except NotFiniteError:
             # Says in which rows.
-            check_finite(X, advice=self._finite_advice)
+            self._check_finite(X)
             raise
+
+    def _check_finite(self, X: Any) -> None:
+        check_finite(X, advice=self._finite_advice, allow_nan=self._takes_nan)
 
     def _predict_outputs(self, X: Any, function: Callable | None = None) -> np.ndarray:
         """Gather a function of all outputs; None stands for the nonlinearity."""

@@ -90,7 +90,7 @@ def check_X_y(
     )
     _check_underflow(array, X)
     if finite:
-        check_finite(X, advice=estimator._finite_advice)
+        estimator._check_finite(X)
     _check_ndim(estimator, X)
     _check_digits(array, reset=reset)
     if reset:
@@ -186,7 +186,7 @@ def _check_digits(X: np.ndarray, *, reset: bool) -> None:
     if X.dtype.kind not in "iuf" or np.result_type(X, np.float32) == np.float32:
         return
     some = X[np.linspace(0, len(X) - 1, min(len(X), _N_LOOKED_AT)).astype(int)]
-    some = some.reshape(len(some), -1).astype(np.float64)
+    some = np.nan_to_num(some.reshape(len(some), -1).astype(np.float64))
     advice = "Subtract the offset in double precision first"
     found = _find_lost(some, axis=1)
     if 2 * len(found) > len(some):
@@ -264,7 +264,7 @@ def _check_lazy(
         y = _check_target_alone(estimator, y)
         check_consistent_length(X, y)
     if finite:
-        check_finite(X, advice=estimator._finite_advice)
+        estimator._check_finite(X)
     return X, y
 
 

@@ -81,18 +81,17 @@ class LogPixels:
         Parameters
         ----------
         X : Tensor of shape (batch, n_pixels) or (batch, 2, n_pixels)
-            Flux; then inverse variance, 0 where the flux is not known. Without it the
-            flux is not known where it is exactly 0, and its noise is measured.
+            Flux, NaN where it is not known; then inverse variance, 0 where the flux is
+            not known. Without it 0 means not known, too, and the noise is measured.
 
         Returns
         -------
         X : Tensor of shape (batch, 2, N_PIXELS)
             Flux over its mean, and its inverse variance, 0 where nothing is known.
         """
-        if X.ndim == 2:
-            flux, known = X, (X != 0).to(X.dtype)
-        else:
-            flux, known = X[:, 0], (X[:, 1] > 0).to(X.dtype)
+        flux = X if X.ndim == 2 else X[:, 0]
+        known = flux.isfinite() & (flux != 0 if X.ndim == 2 else X[:, 1] > 0)
+        known, flux = known.to(X.dtype), flux.nan_to_num()
         # The largest and the smallest numbers have no squares.
         size = flux.abs().amax(dim=-1, keepdim=True)
         flux = flux / torch.where(size > 0, size, 1.0) * known

@@ -126,7 +126,6 @@ def weigh(
 def find_solutions(
     log_p: torch.Tensor,
     gains: torch.Tensor | None,
-    weights: Weights,
     ln_redshift: np.ndarray,
     k: int,
     *,
@@ -159,10 +158,9 @@ def find_solutions(
         std = (variance + step**2 / 12).sqrt() * mean.exp()
         gain, number = torch.full_like(mean, torch.nan), torch.zeros_like(mean)
         if gains is not None:
-            weight, constant = _class_terms(weights, gains)
             peak = inside.argmax(1)[:, None, None].expand(-1, gains.shape[1], 1)
             at_peak = gains.gather(2, peak)[..., 0]
-            column = (weight / 2 * at_peak + constant).argmax(1, keepdim=True)
+            column = at_peak.argmax(1, keepdim=True)
             gain, number = at_peak.gather(1, column).to(p), 1.0 + column.to(p)
         found.append(
             torch.cat([torch.expm1(mean), std, probability, gain, number], dim=1)

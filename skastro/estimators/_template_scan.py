@@ -17,6 +17,8 @@ _SPIKE, _HOLE = 15.0, 8.0
 _LEAST_CONTINUUM = 0.05
 # Features of templates over their continuum are limited to these.
 _LOWEST, _HIGHEST = -1.5, 8.0
+# Absorption by gas in front hides templates at shorter wavelengths than this (Å).
+_LYMAN_ALPHA, _WORTH_OF_FOREST = 1215.67, 0.1
 # The part of a template's value that keeps the fit finite where nothing tells it.
 _RIDGE = 1e-6
 
@@ -107,14 +109,17 @@ class TemplateScan:
         after = max(0, last + self.n_pixels - length)
         padded = np.pad(templates.components, ((0, 0), (before, after)))
         padded = padded[:, first + before : last + before + self.n_pixels]
-        known = np.pad(np.ones(length), (before, after))
+        worth = np.ones(length)
+        rest = templates.ln_first + step * np.arange(length)
+        worth[rest < np.log(_LYMAN_ALPHA)] = _WORTH_OF_FOREST
+        known = np.pad(worth, (before, after))
         known = known[first + before : last + before + self.n_pixels]
         self.n_shifts = last - first + 1
         self.ln_redshift = (ln_first - start - step * np.arange(first, last + 1))[::-1]
         self.n_components = len(padded)
         self.upper = np.triu_indices(self.n_components)
         products = padded[self.upper[0]] * padded[self.upper[1]]
-        bank = np.concatenate([padded, known[None], products])
+        bank = known * np.concatenate([padded, np.ones((1, known.size)), products])
         self.n_fourier = next_fast_len(bank.shape[1], real=True)
         self.bank = torch.fft.rfft(torch.from_numpy(bank), self.n_fourier)
 

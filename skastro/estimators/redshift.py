@@ -190,7 +190,8 @@ class RedshiftRegressor(BaseRegressor):
     # Positions on the grid stand for targets.
     scale_target = False
     _kept = ("redshift", "refine")
-    _finite_advice = "Set unknown pixels to 0, or give them an inverse variance of 0."
+    _finite_advice = "Set unknown pixels to NaN."
+    _takes_nan = True
     _given_wavelength: Any = None
     _parameter_constraints: ClassVar[dict] = {
         **BaseRegressor._parameter_constraints,
@@ -250,9 +251,9 @@ class RedshiftRegressor(BaseRegressor):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_pixels) or (n_samples, 2, n_pixels)
-            Flux; or flux and its inverse variance, 0 where it is not known. Without
-            inverse variances the flux is not known where it is exactly 0, and its noise
-            is measured.
+            Flux, NaN where it is not known; or flux and its inverse variance, 0 where
+            it is not known. Without inverse variances a flux of exactly 0 is not known,
+            either, and the noise is measured.
         y : array-like of shape (n_samples,), default=None
             Redshifts; None where X is a data set that holds them.
         wavelength : array-like of shape (n_pixels,), default=None
@@ -646,7 +647,7 @@ class RedshiftRegressor(BaseRegressor):
         NotFittedError
             If the net is not fitted.
         ValueError
-            If X has another shape than in ``fit``, or holds NaN or infinity.
+            If X has another shape than in ``fit``, or holds infinity.
         """
         solutions = self.predict_solutions(X, k=1)[:, 0]
         z = solutions["z"].astype(self.target_dtype_)
@@ -670,7 +671,7 @@ class RedshiftRegressor(BaseRegressor):
         NotFittedError
             If the net is not fitted.
         ValueError
-            If X has another shape than in ``fit``, or holds NaN or infinity.
+            If X has another shape than in ``fit``, or holds infinity.
         """
         grid = torch.from_numpy(self.z_grid_)
 
@@ -706,7 +707,7 @@ class RedshiftRegressor(BaseRegressor):
         NotFittedError
             If the net is not fitted.
         ValueError
-            If X has another shape than in ``fit``, or holds NaN or infinity, or k is
+            If X has another shape than in ``fit``, or holds infinity, or k is
             not positive.
         """
         k = check_count(k, "k")
@@ -724,7 +725,6 @@ class RedshiftRegressor(BaseRegressor):
         return find_solutions(
             log_p,
             gains,
-            self.__dict__.get("weights_", {}),
             np.log1p(self.z_grid_),
             k,
             half_width=_HALF_WIDTH,
@@ -754,7 +754,7 @@ class RedshiftRegressor(BaseRegressor):
         NotFittedError
             If the net is not fitted.
         ValueError
-            If X has another shape than in ``fit``, or holds NaN or infinity.
+            If X has another shape than in ``fit``, or holds infinity.
         """
         low, high = np.log1p(self.z_grid_[[0, -1]])
 

@@ -233,6 +233,8 @@ class BatchIterator:
         If True, a batch with NaN or infinity raises ``NotFiniteError`` after its use,
         when it is in the processor's cache. This costs less than a check of all of X
         beforehand.
+    allows_nan : bool
+        Whether only infinity counts.
 
     Examples
     --------
@@ -263,6 +265,7 @@ class BatchIterator:
         self.buffer_size = buffer_size
         self.placed = {} if placed is None else placed
         self.checks_finite = False
+        self.allows_nan = False
         self._was_read = False
         self._generator: torch.Generator | None = None
         self._source = None if loader_options else find_source(dataset)
@@ -283,14 +286,14 @@ class BatchIterator:
         self._generator = own_generator()
         if source is None:
             batches = lend_to_each(self._loader)
-            return _checked(batches) if self.checks_finite else batches
+            return _checked(batches, self.allows_nan) if self.checks_finite else batches
         if self.device.type == "cuda":
             return self._through_device(source)
         return self._from_host(source)
 
     def _from_host(self, source: Source) -> Iterator[Batch]:
         batches = self._streamed(source) if source.is_lazy else self._indexed(source)
-        return _checked(batches) if self.checks_finite else batches
+        return _checked(batches, self.allows_nan) if self.checks_finite else batches
 
     def _indexed(
         self, source: Source, order: torch.Tensor | None = None
@@ -387,7 +390,7 @@ class BatchIterator:
         return None
 
 
-def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
+def _checked(batches: Iterator[Batch], allows_nan: bool) -> Iterator[Batch]:
     """Yield batches, and check each one when the next is asked for.
 
     The batch is in the processor's cache by then, which makes the check cheap.
@@ -402,8 +405,10 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
         X = X.float()
         # The sum is fast to compute and not finite if a term is not. It may also
         # overflow.
-        if not math.isfinite(X.sum().item()) and not X.isfinite().all():
-            raise NotFiniteError("X has NaN or infinity.")
+        if not math.isfinite(X.sum().item()):
+            wrong = X.isinf() if allows_nan else ~X.isfinite()
+            if wrong.any():
+                raise NotFiniteError("X has NaN or infinity.")
 
 
 def samples_at_once(device: torch.device, sample_size: int) -> int:

@@ -37,18 +37,29 @@ _TYPE_SHARES = {
 }
 
 # Temperature of the black body divided by the effective temperature. The flux that
-# lines block in the blue leaves the photosphere between them.
+# lines block in the blue leaves the photosphere between them; in A and B stars, where
+# hydrogen is opaque, the optical continuum is bluer than a black body. Chosen so that
+# dwarfs of solar metallicity have the colors B-V and V-I of Pecaut & Mamajek (2013),
+# doi:10.1088/0067-0049/208/1/9, with the passbands of Bessell (1990),
+# doi:10.1086/132749.
 CONTINUUM_TEMPERATURE = (
-    (3300, 1.02),
-    (3800, 1.05),
-    (4200, 1.11),
-    (5000, 1.12),
-    (6500, 1.11),
-    (7500, 1.13),
-    (9400, 1.15),
-    (15000, 1.05),
-    (30000, 1.0),
+    (3300, 0.96),
+    (3800, 1.03),
+    (4300, 1.065),
+    (5000, 1.135),
+    (5800, 1.115),
+    (6500, 1.145),
+    (7500, 1.215),
+    (8600, 1.3),
+    (9700, 1.42),
+    (12300, 1.48),
+    (17000, 1.43),
+    (26000, 1.45),
+    (38000, 1.0),
 )
+
+# Mean color excess E(B-V) of hot stars and giants, which are distant, and of others.
+_MEAN_EXCESS = (0.15, 0.05)
 
 # Absorbers that do not depend on the metal content.
 HYDROGEN_AND_HELIUM = (
@@ -388,12 +399,14 @@ class StarModel:
         velocity = np.clip(rng.normal(0.0, 80.0, n), -300.0, 300.0)
         rotation = np.where(temperature > 7000, rng.uniform(20, 120, n), 5.0)
         redshift = velocity / LIGHT_SPEED
+        distant = ~dwarf & ((temperature > 7000) | (gravity < 3.6))
+        excess = np.where(distant, *_MEAN_EXCESS)
         flux = self.grid.blur(flux, self.grid.sigma(rotation), shift=np.log1p(redshift))
         return {
             "flux": flux,
             "subclass": subclass,
             "redshift": redshift,
-            "reddening": np.minimum(rng.exponential(0.06, n), 1.0),
+            "reddening": np.minimum(rng.exponential(excess), 1.0),
             "teff": temperature,
             "logg": gravity,
             "feh": np.where(dwarf, np.nan, metallicity),

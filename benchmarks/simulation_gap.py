@@ -64,7 +64,9 @@ def load(folder: Path, half: str) -> dict[str, tuple[np.ndarray, ...]]:
     groups = {}
 
     def in_half(n: int) -> np.ndarray:
-        return (half == "all") | (np.arange(n) % 2 == ("even", "odd", "all").index(half))
+        return (half == "all") | (
+            np.arange(n) % 2 == ("even", "odd", "all").index(half)
+        )
 
     lamost = read_spectra(folder / "lamost.fits", verbose=0)
     used = in_half(len(lamost.flux))
@@ -74,7 +76,9 @@ def load(folder: Path, half: str) -> dict[str, tuple[np.ndarray, ...]]:
         groups[f"LAMOST {letter}"] = lamost.flux[rows], code[rows]
     mixed = read_spectra(folder / "spectra.fits", verbose=0)
     used = in_half(len(mixed.flux))
-    sloan = np.array(["LAMOST" not in str(name).upper() for name in mixed.table["survey"]])
+    sloan = np.array(
+        ["LAMOST" not in str(name).upper() for name in mixed.table["survey"]]
+    )
     for target in ("GALAXY", "QSO"):
         rows = used & sloan & (mixed.target == target)
         groups[f"SDSS {target}"] = mixed.flux[rows], np.log1p(mixed.redshift[rows])

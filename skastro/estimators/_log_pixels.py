@@ -89,27 +89,38 @@ class LogPixels:
         X : Tensor of shape (batch, 2, N_PIXELS)
             Flux over its mean, and its inverse variance, 0 where nothing is known.
         """
-        flux = X if X.ndim == 2 else X[:, 0]
-        known = flux.isfinite() & (flux != 0 if X.ndim == 2 else X[:, 1] > 0)
-        known, flux = known.to(X.dtype), flux.nan_to_num()
-        # The largest and the smallest numbers have no squares.
-        size = flux.abs().amax(dim=-1, keepdim=True)
-        flux = flux / torch.where(size > 0, size, 1.0) * known
-        mean = flux.abs().sum(-1, keepdim=True) / known.sum(-1, keepdim=True).clamp(1)
-        scale = torch.where(mean > 0, mean, 1.0)
-        flux = flux / scale
+        flux, known = _known_flux(X)
+        mean = mean_flux(X)
+        # The product of the largest and the smallest numbers is no number.
+        flux = (flux / mean[:, None]).nan_to_num()
         if X.ndim == 2:
             ivar = _measured_ivar(flux, known)
         else:
-            unit = size * scale
-            # The product may not be a number where each of the factors is one.
-            ivar = (X[:, 1].clamp(min=0).sqrt() * unit).clamp(max=1e15).square()
+            ivar = X[:, 1].nan_to_num().clamp(min=0).sqrt() * mean[:, None]
+            ivar = ivar.clamp(max=1e15).square()
         coverage = self._mean(known)
         covered = coverage > _LEAST_KNOWN
         coverage = coverage.clamp(min=_LEAST_KNOWN)
         flux = torch.where(covered, self._mean(flux) / coverage, 0.0)
         ivar = self._mean(ivar * known) * self.pixels_in_one.to(ivar)
         return torch.stack([flux, torch.where(covered, ivar, 0.0)], dim=1)
+
+
+def _known_flux(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the flux, 0 where it is not known, and where it is, as 0 and 1."""
+    flux = X if X.ndim == 2 else X[:, 0]
+    known = flux.isfinite() & (flux != 0 if X.ndim == 2 else X[:, 1] > 0)
+    return torch.where(known, flux, 0.0), known.to(X.dtype)
+
+
+def mean_flux(X: torch.Tensor) -> torch.Tensor:
+    """Average the absolute flux of the known pixels: (batch,), 1 where it is zero."""
+    flux, known = _known_flux(X)
+    # The sum of the largest numbers is no number.
+    size = flux.abs().amax(dim=-1)
+    size = torch.where(size > 0, size, 1.0)
+    parts = (flux / size[:, None]).abs().sum(-1) / known.sum(-1).clamp(min=1)
+    return torch.where(parts > 0, parts * size, 1.0)
 
 
 def _interpolation(wavelength: np.ndarray, width: np.ndarray) -> csr_array:

@@ -130,8 +130,8 @@ class TemplateScan:
         # The shifts descend in redshift.
         return product[..., : self.n_shifts].flip(-1)
 
-    def _features(self, spectra: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what spectra have over their continuum, and its inverse variance."""
+    def _features(self, spectra: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what spectra have over their continuum, its weight, the continuum."""
         flux, ivar = spectra.double().unbind(1)
         known = (ivar > 0).double()
         n_pixels = self.templates.continuum_pixels
@@ -148,7 +148,7 @@ class TemplateScan:
         inside = self.n_pixels * binning
         weighted = (features * weight)[:, :inside].reshape(shape).sum(2)
         weight = weight[:, :inside].reshape(shape).sum(2)
-        return weighted / weight.clamp(min=1e-12), weight
+        return weighted / weight.clamp(min=1e-12), weight, continuum
 
     def __call__(self, spectra: torch.Tensor) -> torch.Tensor:
         """Compute by how much templates lower the logarithm of χ².
@@ -167,7 +167,7 @@ class TemplateScan:
             ln χ² of the continuum less that of the best sum of components and a
             constant, at each value of `ln_redshift`.
         """
-        data, weight = self._features(spectra)
+        data, weight, _ = self._features(spectra)
         n = self.n_components
         bank = self.bank.to(spectra.device)
         of_data = self._correlate(weight * data, bank[: n + 1])
@@ -188,3 +188,38 @@ class TemplateScan:
         explained = solved.square().sum(dim=(2, 3))
         total = (weight * data.square()).sum(1, keepdim=True).clamp(min=1e-9)
         return -torch.log1p(-(explained / total).clamp(max=1 - 1e-9))
+
+    def model(self, spectra: torch.Tensor, ln_redshift: np.ndarray) -> torch.Tensor:
+        """Compute the best sum of templates at given redshifts.
+
+        Parameters
+        ----------
+        spectra : Tensor of shape (batch, 2, N_PIXELS)
+            Flux and inverse variance, as from `LogPixels`.
+        ln_redshift : ndarray of shape (batch,)
+            Values of ln(1 + z).
+
+        Returns
+        -------
+        flux : Tensor of shape (batch, N_PIXELS), float64
+            The sum times the continuum of the spectrum, on the CPU.
+        """
+        data, weight, continuum = (part.cpu() for part in self._features(spectra))
+        binning, components = self.templates.binning, self.templates.components
+        step = STEP * binning
+        pixels = LN_WAVELENGTH[: self.n_pixels * binning].reshape(-1, binning).mean(1)
+        rest = self.templates.ln_first + step * np.arange(components.shape[1])
+        fluxes = []
+        for row, shift in enumerate(ln_redshift):
+            design = np.array([_at_rest(pixels - shift, rest, c) for c in components])
+            design = np.append(design, np.ones((1, self.n_pixels)), axis=0)
+            root = weight[row].sqrt().numpy()
+            target = data[row].numpy() * root
+            factors = np.linalg.lstsq((design * root).T, target, rcond=1e-6)[0]
+            features = np.interp(LN_WAVELENGTH, pixels, factors @ design)
+            fluxes.append(continuum[row] * torch.from_numpy(1 + features))
+        return torch.stack(fluxes)
+
+
+def _at_rest(wanted: np.ndarray, rest: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.interp(wanted, rest, values, left=0.0, right=0.0)

@@ -19,9 +19,11 @@ from skastro.base._pretrained import find_pretrained
 from skastro.base._validation import check_X_y
 from skastro.datasets import make_spectra
 from skastro.estimators._log_pixels import (
+    LN_WAVELENGTH,
     N_PIXELS,
     STEP,
     LogPixels,
+    mean_flux,
     running_mean,
 )
 from skastro.estimators._redshift_evidence import (
@@ -718,6 +720,46 @@ class RedshiftRegressor(BaseRegressor):
         names = np.array(["", *self.__dict__.get("templates_", {})])
         solutions["class"] = names[values[..., 4].astype(int)]
         return solutions
+
+    def predict_flux(self, X: Any) -> np.ndarray:
+        """Predict the flux: the best templates at the most probable redshifts.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_pixels) or (n_samples, 2, n_pixels)
+            Spectra, in the shape that they had in ``fit``.
+
+        Returns
+        -------
+        flux : ndarray of shape (n_samples, n_pixels), float64
+            The best sum of templates of the class of the first solution, times the
+            continuum of the spectrum; NaN beyond 3500 and 10400 Å.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not fitted, or has no templates.
+        ValueError
+            If X has another shape than in ``fit``, or holds infinity.
+        """
+        solutions = self.predict_solutions(X, k=1)[:, 0]
+        self._require_learned("templates_")
+        scans = dict(zip(self.templates_, self._scans(), strict=True))
+        fluxes = np.empty((len(solutions), self.wavelength_.size))
+        for row, solution in enumerate(solutions):
+            x = torch.from_numpy(np.asarray(X[row : row + 1], dtype=np.float32))
+            scan = scans[str(solution["class"])]
+            model = scan.model(
+                self._normalize(self._send(x)), np.log1p([solution["z"]])
+            )
+            fluxes[row] = np.interp(
+                np.log(self.wavelength_),
+                LN_WAVELENGTH,
+                mean_flux(x)[0].item() * model[0].numpy(),
+                left=np.nan,
+                right=np.nan,
+            )
+        return fluxes
 
     def _solve(
         self, log_p: torch.Tensor, gains: torch.Tensor | None, k: int

@@ -16,6 +16,7 @@ from skastro.inspection._embeddings import LatentSpaceDisplay
 from skastro.inspection._history import HistoryDisplay
 from skastro.inspection._measurement import MeasurementDisplay
 from skastro.inspection._reconstruction import ReconstructionDisplay
+from skastro.inspection._redshift import RedshiftDisplay
 
 __all__ = [
     "ActivationMapDisplay",
@@ -25,6 +26,7 @@ __all__ = [
     "LatentSpaceDisplay",
     "MeasurementDisplay",
     "ReconstructionDisplay",
+    "RedshiftDisplay",
     "ReliabilityDisplay",
     "RiskCoverageDisplay",
     "class_activation_map",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Figures of class activation maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import matplotlib as mpl
@@ -13,7 +13,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from numpy.typing import ArrayLike
 from sklearn.base import OneToOneFeatureMixin
-from sklearn.isotonic import isotonic_regression
 
 from skastro.inspection._class_activation_map import (
     class_activation_map,
@@ -26,8 +25,12 @@ from skastro.inspection._display import (
     prediction_steps,
     spectral_axis,
 )
+from skastro.inspection._spectral_lines import (
+    LABEL_HEIGHT,
+    choose_lines,
+    draw_lines,
+)
 from skastro.inspection._thumbnails import channels_first
-from skastro.simulation import SPECTRAL_LINES, SpectralLine, lines_of
 from skastro.utils import plain_array
 
 _MOST_SAMPLES = 20
@@ -36,13 +39,6 @@ _LINE_COLORS = LinearSegmentedColormap.from_list(
     "activation", ["#b9bfc9", "#e8a33d", "#d1401f", "#7a0019"]
 )
 _IMAGE_COLORS = "inferno"
-_CLASSES_WITH_LINES = ("STAR", "GALAXY", "QSO")
-# Lines of one species that are closer, in Å at rest, share a label: Mg b, Na D, [S II].
-_ONE_LABEL = 20.0
-_FONT_SIZE = 7.0
-# Distance of neighboring labels, and their height above the axes, in points.
-_LABEL_WIDTH = 1.4 * _FONT_SIZE
-_LABEL_HEIGHT = 5.5 * _FONT_SIZE
 
 
 class ActivationMapDisplay(DisplayMixin):
@@ -215,7 +211,7 @@ class ActivationMapDisplay(DisplayMixin):
             if np.ndim(redshift):
                 cls._check_entries("redshift", redshift, n_samples, n_axes=1)
             redshift = np.broadcast_to(plain_array(redshift, "redshift"), n_samples)
-            marks = [_choose_lines(lines, label) for label in labels]
+            marks = [choose_lines(lines, label) for label in labels]
         return cls(
             X,
             maps,
@@ -309,8 +305,8 @@ class ActivationMapDisplay(DisplayMixin):
         pad = None
         marks = self.marks[sample] if self.marks is not None else []
         if self.redshift is not None and self.wavelength is not None:
-            _draw_lines(ax, marks, self.redshift[sample])
-            pad = _LABEL_HEIGHT if marks else None
+            draw_lines(ax, marks, self.redshift[sample])
+            pad = LABEL_HEIGHT if marks else None
         if self.titles is not None:
             ax.set_title(self.titles[sample], loc="left", fontsize="medium", pad=pad)
 
@@ -334,77 +330,3 @@ def _unit_range(values: np.ndarray) -> np.ndarray:
     """Scale values to [0, 1] by their minimum and maximum."""
     low, span = values.min(), np.ptp(values)
     return (values - low) / (span or 1)
-
-
-def _choose_lines(lines: Any, label: Any) -> list[tuple[str, float]]:
-    """Return labels and rest wavelengths of the selected lines, by wavelength."""
-    if lines is None:
-        lines = label if label in _CLASSES_WITH_LINES else ()
-    if isinstance(lines, str):
-        lines = lines_of(lines)
-    if isinstance(lines, Mapping):
-        marks = [(str(name), float(at)) for name, at in lines.items()]
-    else:
-        found = map(_line_named, lines)
-        marks = [(line.label, line.wavelength) for line in found]
-    return sorted(marks, key=lambda mark: mark[1])
-
-
-def _line_named(line: Any) -> SpectralLine:
-    if isinstance(line, SpectralLine):
-        return line
-    if line not in SPECTRAL_LINES:
-        raise ValueError(
-            f"There is no line {line!r}; known are {', '.join(SPECTRAL_LINES)}. Give a "
-            "dict of labels and wavelengths for others."
-        )
-    return SPECTRAL_LINES[line]
-
-
-def _draw_lines(ax: Axes, marks: list[tuple[str, float]], redshift: float) -> None:
-    """Draw redshifted lines over a spectrum, and their labels above it."""
-    low, high = ax.get_xlim()
-    groups: list[tuple[str, list[float]]] = []
-    last_label, last_wavelength = None, -np.inf
-    for label, wavelength in marks:
-        observed = wavelength * (1 + redshift)
-        if not low < observed < high:
-            continue
-        ax.axvline(observed, color="0.45", linewidth=0.6, linestyle=":", zorder=0.5)
-        if label != last_label or wavelength - last_wavelength >= _ONE_LABEL:
-            groups.append((label, []))
-        groups[-1][1].append(observed)
-        last_label, last_wavelength = label, wavelength
-    if not groups:
-        return
-    at = np.array([np.mean(observed) for _, observed in groups])
-    points = ax.get_window_extent().width * 72 / ax.figure.dpi
-    places = _apart(at, _LABEL_WIDTH * (high - low) / points, low, high)
-    for (label, _), observed, place in zip(groups, at, places, strict=True):
-        ax.annotate(
-            label,
-            xy=(observed, 1),
-            xytext=(place, 1.06),
-            xycoords=ax.get_xaxis_transform(),
-            textcoords=ax.get_xaxis_transform(),
-            rotation=90,
-            ha="center",
-            va="bottom",
-            fontsize=_FONT_SIZE,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": "0.45",
-                "linewidth": 0.5,
-                "shrinkA": 0,
-                "shrinkB": 0,
-                "relpos": (0.5, 0),
-            },
-        )
-
-
-def _apart(at: np.ndarray, distance: float, low: float, high: float) -> np.ndarray:
-    """Move ascending positions as little as possible to a minimum distance."""
-    # After subtracting equal steps, the condition is that positions ascend.
-    steps = distance * np.arange(len(at))
-    slack = max(high - low - steps[-1], 0.0)
-    return steps + isotonic_regression(at - steps, y_min=low, y_max=low + slack)

@@ -238,7 +238,7 @@ def main() -> None:
     folder = Path(skastro.__file__).parent / "estimators" / "pretrained"
     parser.add_argument("--output", type=Path, default=folder, metavar="FOLDER")
     parser.add_argument("--n-samples", type=int, default=24_000)
-    parser.add_argument("--max-epochs", type=int, default=4)
+    parser.add_argument("--max-epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -23,6 +23,10 @@ _NARROW_LINES = {
 }
 _HIGH_IONIZATION = ("O VI", "N V", "Si IV", "C IV", "He II 1640")
 
+# Scatter (km/s) of the velocities of broad lines in the frame of the host galaxy (Shen
+# et al. 2016, ApJ 831, 7, doi:10.3847/0004-637X/831/1/7).
+_LINE_SCATTER, _BALMER_SCATTER = 230.0, 400.0
+
 # Blends of Fe II: center (Å), standard deviation (Å), relative height.
 _IRON = read_table("quasar_iron.csv")
 
@@ -116,7 +120,8 @@ class QuasarModel:
         wind = rng.normal(-600.0, 450.0, n)
         for name, width in _BROAD_LINES.items():
             scatter = np.exp(rng.normal(0.0, 0.3, n))
-            offset = rng.normal(0.0, 100.0, n) + (name in _HIGH_IONIZATION) * wind
+            own = _BALMER_SCATTER if name.startswith("H ") else _LINE_SCATTER
+            offset = rng.normal(0.0, own, n) + (name in _HIGH_IONIZATION) * wind
             line_width = fwhm * np.exp(rng.normal(0.0, 0.1, n))
             # A core and a wing three times as wide: more peaked than a Gaussian.
             for share, factor in ((0.6, 0.8), (0.4, 2.2)):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Redshifts of real and of simulated spectra by a network that saw simulations only.
 
-The real spectra are those of ``spectra.fits`` (SDSS, BOSS, LAMOST) and galaxies of 6dFGS
+The real spectra are ``spectra.fits`` (SDSS, BOSS, LAMOST) and galaxies of 6dFGS
 (``galaxies_6dfgs.fits``), whose rows are at rest and in air, so that their wavelengths
 are multiplied by 1 + z first::
 

@@ -9,7 +9,7 @@ import numpy as np
 from skastro.estimators._log_pixels import LN_WAVELENGTH, STEP
 from skastro.estimators._template_scan import TemplateSet
 from skastro.simulation import spectra_at_rest
-from skastro.utils import check_wavelength
+from skastro.utils import check_wavelength, plain_array
 
 # Ranges of the redshifts.
 CLASSES: dict[str, tuple[float, float]] = {
@@ -49,7 +49,7 @@ def own_templates(name: str, given: Any, redshift: tuple[float, float]) -> Templ
             f"{type(given).__name__}."
         ) from None
     wavelength = check_wavelength(wavelength)
-    flux = np.atleast_2d(np.asarray(flux, dtype=np.float64))
+    flux = np.atleast_2d(plain_array(flux, f"templates[{name!r}]").astype(np.float64))
     if flux.ndim != 2 or flux.shape[1] != wavelength.size:
         raise ValueError(
             f"The flux of templates[{name!r}] has shape {flux.shape} for "

@@ -744,6 +744,7 @@ class RedshiftRegressor(BaseRegressor):
         """
         solutions = self.predict_solutions(X, k=1)[:, 0]
         self._require_learned("templates_")
+        X, _ = check_X_y(self, X, reset=False, finite=False)
         scans = dict(zip(self.templates_, self._scans(), strict=True))
         fluxes = np.empty((len(solutions), self.wavelength_.size))
         for row, solution in enumerate(solutions):

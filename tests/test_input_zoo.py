@@ -202,6 +202,8 @@ def values_of(result: Any) -> Any:
             return {name: values_of(file[name][()]) for name in file}
     if isinstance(result, torch.Tensor):
         return result.detach().numpy()
+    if isinstance(result, np.ndarray) and result.dtype.names:
+        return {name: result[name] for name in result.dtype.names}
     if isinstance(result, LazyArray | h5py.Dataset | pd.DataFrame | pd.Series):
         return np.asarray(result)
     if isinstance(result, np.ndarray | float | int | str | np.generic):
@@ -393,6 +395,7 @@ DATA = {
     "GalaxyRegressor": (IMAGES, NUMBERS),
     "SEVIRegressor": (COUNTS, np.array([0.0, 1.0, 0.0, 1.0])),
     "BaseRegressor": (SPECTRA, NUMBERS),
+    "RedshiftRegressor": (SPECTRA, NUMBERS),
     "SpectrumRegressor": (SPECTRA, NUMBERS),
     "EnsembleRegressor": (SPECTRA, NUMBERS),
     "CropPadImages": (IMAGES, LABELS),
@@ -411,7 +414,6 @@ CALLED_BY_SKORCH = {
     "infer",
     "notify",
     "on_epoch_begin",
-    "on_train_begin",
     "run_single_epoch",
     "torch_compile",
     "train_step",
@@ -1031,6 +1033,7 @@ WITHOUT_ARRAYS = {
     "simulation.SpectralLine": "a record",
     "simulation.lines_of": "takes a name",
     "simulation.simulate_": "takes what a population has drawn",
+    "simulation.spectra_at_rest": "takes pixels that a caller has made",
     "training.": "parts of skorch's loop, behind the checks",
     "utils.ImageLayout": "takes what was checked",
     "utils.RowwiseSource": "takes arrays on disk",

@@ -528,7 +528,9 @@ class RedshiftRegressor(BaseRegressor):
 
     @override
     def _normalize(self, X: torch.Tensor) -> torch.Tensor:
-        return _pixels_of(self.wavelength_.tobytes())(X.float())
+        # Sums are rounded by the order in memory.
+        X = X.float().contiguous()
+        return _pixels_of(self.wavelength_.tobytes())(X)
 
     @override
     def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:

@@ -21,9 +21,10 @@ TINY = {
     "densenet": {"growth_rate": 1},
     "mlp": {"hidden": (3, 2), "batch_norm": True},
     "convnet": {"widths": (2, 3), "hidden": 4},
+    "redshift": {"width": 3, "n_blocks": 1, "n_features": 2, "n_templates": 2},
 }
 NETWORKS = [(name, 1) for name in TINY] + [
-    (name, 2) for name in TINY if name not in ("densenet", "convnet")
+    (name, 2) for name in TINY if name not in ("densenet", "convnet", "redshift")
 ]
 LENGTHS = [1, 2, 3, 5, 17, 100, 2600, 10_000]
 IMAGES = [(1, 1), (1, 7), (5, 2), (33, 64)]

@@ -32,7 +32,7 @@ class Tiny(nn.Module):
 
 
 FOR_BOTH = {"mlp", "resnet10", "resnet18", "resnet34", "resnet50", "resnet101"}
-FOR_SPECTRA = {"convnet", "densenet"}
+FOR_SPECTRA = {"convnet", "densenet", "redshift"}
 
 
 def test_built_in_names():

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The loss of numbers and their errors, against SciPy's densities."""
+"""The losses of numbers with errors and of positions on a grid, against SciPy."""
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 
-from skastro.training import NegativeLogLikelihood
+from skastro.training import BinnedLikelihood, NegativeLogLikelihood
 
 pytestmark = pytest.mark.once
 
@@ -72,3 +72,67 @@ def test_nothing_known_is_no_loss():
 def test_other_options_are_refused(settings):
     with pytest.raises(ValueError, match="must be one of"):
         NegativeLogLikelihood(**settings)
+
+
+LOGITS = torch.from_numpy(RNG.normal(scale=3, size=(9, 20)))
+POSITION = torch.tensor([0, 0.25, 1, 7.5, 18, 18.9, 19, 3.999, 11.1]).double()
+
+
+def binned(logits, position):
+    """Share the loss of a position among its neighbors, by a loop."""
+    log_p = special.log_softmax(np.asarray(logits), axis=1)
+    points = np.arange(log_p.shape[1])
+    return [-np.interp(p, points, row) for p, row in zip(position, log_p, strict=True)]
+
+
+def test_positions_on_a_grid():
+    expected = binned(LOGITS, POSITION.numpy())
+    loss = BinnedLikelihood("none")(LOGITS, POSITION)
+    assert loss.shape == (9,)
+    np.testing.assert_allclose(loss, expected)
+    for reduction in ("mean", "sum"):
+        loss = BinnedLikelihood(reduction)(LOGITS, POSITION)
+        np.testing.assert_allclose(loss, getattr(np, reduction)(expected))
+    assert torch.equal(BinnedLikelihood()(LOGITS, POSITION[:, None]), loss / 9)
+
+
+def test_points_of_the_grid_are_classes():
+    codes = POSITION.round().long()
+    loss = BinnedLikelihood()(LOGITS, codes.double())
+    expected = torch.nn.functional.cross_entropy(LOGITS, codes)
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("n_points", [1, 2, 20])
+def test_positions_beyond_the_grid_are_at_its_end(n_points):
+    logits, loss = LOGITS[:2, :n_points], BinnedLikelihood("none")
+    beyond = loss(logits, torch.tensor([-3.5, 1e6]))
+    ends = loss(logits, torch.tensor([0.0, n_points - 1]))
+    torch.testing.assert_close(beyond, ends)
+    if n_points == 1:
+        assert not beyond.any()
+
+
+def test_gradients_pull_at_the_neighbors():
+    logits = LOGITS.clone().requires_grad_()
+    BinnedLikelihood("sum")(logits, POSITION).backward()
+    points = np.arange(20)
+    shares = np.clip(1 - np.abs(points - POSITION.numpy()[:, None]), 0, None)
+    expected = special.softmax(LOGITS.numpy(), axis=1) - shares
+    np.testing.assert_allclose(logits.grad, expected, atol=1e-12)
+    torch.autograd.gradcheck(
+        lambda x: BinnedLikelihood()(x, POSITION), LOGITS.clone().requires_grad_()
+    )
+
+
+def test_extreme_logits_have_finite_losses_and_gradients():
+    logits = torch.tensor([[1e4, -1e4, 0], [-1e30, 1e30, 0]], requires_grad=True)
+    loss = BinnedLikelihood()(logits, torch.tensor([0.5, 1.5]))
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad.isfinite().all()
+
+
+def test_other_reductions_of_positions_are_refused():
+    with pytest.raises(ValueError, match="reduction must be one of"):
+        BinnedLikelihood("median")

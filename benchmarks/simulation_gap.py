@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How simulated spectra differ from real ones of the same kind.
 
-Stars of LAMOST by type, galaxies and quasars of SDSS and BOSS; each is compared with the
-simulated objects that are most alike in spectral type or redshift, and S/N::
+Stars of LAMOST by type, galaxies and quasars of SDSS and BOSS; each is compared with
+simulated objects that are most alike in parameters or redshift, and S/N. The parameters
+are those of LAMOST, or for K and M stars without them those of dwarfs of their type::
 
     SKASTRO_DATA=... python -m benchmarks.simulation_gap
     SKASTRO_DATA=... python -m benchmarks.simulation_gap --half odd --seeds 0 1 2
 
-"AUC" is the area under the ROC curve of a logistic regression on 30 principal components
-that tells real from simulated spectra, cross-validated; 0.5 is no difference. The
-residuals are medians in bins of real over simulated flux, both divided by their mean, in
-per cent. Settings of the simulation are chosen on even rows of the files only.
+"AUC" is the area under the ROC curve of a logistic regression on 30 principal
+components that tells real from simulated spectra, cross-validated; 0.5 is no
+difference. The residuals are medians in bins of real over simulated flux, both divided
+by their mean, in per cent. Settings of the simulation are chosen on even rows of the
+files only.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from astropy.table import Table
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -27,11 +30,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skastro.datasets import make_spectra, read_spectra
+from skastro.simulation.spectra._stars import (
+    main_sequence_gravity,
+    spectral_type_temperature,
+)
+
+# Flux, and what is matched.
+Group = tuple[np.ndarray, np.ndarray]
 
 LETTERS = "OBAFGKM"
-# Distances that count as much as a factor e in S/N.
-TYPE_SCALE, REDSHIFT_SCALE = 2.0, 0.02
-N_ALIKE = 3
+# Distances that count as much as a factor e in S/N: ln(Teff), log g and [Fe/H], or
+# ln(1 + z).
+STAR_SCALES, REDSHIFT_SCALES = (0.03, 0.3, 0.3), (0.02,)
+# Simulated objects for each real one: there are few real galaxies and quasars.
+N_ALIKE = {"LAMOST": 1, "SDSS": 3}
 EDGES = np.arange(3900.0, 9001.0, 300.0)
 
 
@@ -59,7 +71,26 @@ def normalized(flux: np.ndarray) -> np.ndarray:
     return np.clip(flux / flux.mean(axis=1, keepdims=True), -1.0, 6.0)
 
 
-def load(folder: Path, half: str) -> dict[str, tuple[np.ndarray, ...]]:
+def stellar_parameters(folder: Path, names: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """ln(Teff), log g and [Fe/H] of LAMOST, else those of a dwarf of the type."""
+    table = Table.read(folder / "lamost_parameters.csv")
+    known = {
+        str(row["id"]): (np.log(row["teff"]), row["logg"], row["feh"]) for row in table
+    }
+    temperature = spectral_type_temperature(np.nan_to_num(code, nan=42.0) + 0.5)
+    dwarf = np.column_stack(
+        [
+            np.log(temperature),
+            main_sequence_gravity(temperature),
+            np.full(code.size, -0.2),
+        ]
+    )
+    return np.array(
+        [known.get(str(name), row) for name, row in zip(names, dwarf, strict=True)]
+    )
+
+
+def load(folder: Path, half: str) -> dict[str, Group]:
     """Real flux, what is matched, and its scale, of each group."""
     groups = {}
 
@@ -71,9 +102,10 @@ def load(folder: Path, half: str) -> dict[str, tuple[np.ndarray, ...]]:
     lamost = read_spectra(folder / "lamost.fits", verbose=0)
     used = in_half(len(lamost.flux))
     code = type_number(lamost.subclass)
+    parameters = stellar_parameters(folder, lamost.table["id"], code)
     for letter in "AFGKM":
         rows = used & (np.floor(code / 10) == LETTERS.index(letter))
-        groups[f"LAMOST {letter}"] = lamost.flux[rows], code[rows]
+        groups[f"LAMOST {letter}"] = lamost.flux[rows], parameters[rows]
     mixed = read_spectra(folder / "spectra.fits", verbose=0)
     used = in_half(len(mixed.flux))
     sloan = np.array(
@@ -81,11 +113,16 @@ def load(folder: Path, half: str) -> dict[str, tuple[np.ndarray, ...]]:
     )
     for target in ("GALAXY", "QSO"):
         rows = used & sloan & (mixed.target == target)
-        groups[f"SDSS {target}"] = mixed.flux[rows], np.log1p(mixed.redshift[rows])
+        groups[f"SDSS {target}"] = (
+            mixed.flux[rows],
+            np.log1p(mixed.redshift[rows])[:, None],
+        )
     return groups
 
 
-def simulate(name: str, n: int, snr: tuple[float, float], wavelength, seed: int):
+def simulate(
+    name: str, n: int, snr: tuple[float, float], wavelength: np.ndarray, seed: int
+) -> Group:
     """Flux of a pool of simulated objects, and what is matched."""
     instrument = "lamost" if name.startswith("LAMOST") else "boss"
     target = "STAR" if instrument == "lamost" else name.split()[1]
@@ -99,18 +136,24 @@ def simulate(name: str, n: int, snr: tuple[float, float], wavelength, seed: int)
         verbose=0,
     )
     if target == "STAR":
-        return spectra.flux, type_number(spectra.subclass)
-    return spectra.flux, np.log1p(spectra.redshift)
+        values = np.log(spectra.teff), spectra.logg, spectra.feh
+        return spectra.flux, np.column_stack(values)
+    return spectra.flux, np.log1p(spectra.redshift)[:, None]
 
 
-def alike(real, simulated, scale: float) -> np.ndarray:
-    """Rows of the simulated objects that are most alike to each real one, once each."""
-    (flux, value), (pool, pool_value) = real, simulated
-    distance = np.abs(value[:, None] - pool_value) / scale
-    distance += np.abs(np.log(signal_to_noise(flux)[:, None] / signal_to_noise(pool)))
-    distance[:, ~np.isfinite(distance).all(axis=0)] = np.inf
+def alike(
+    real: Group, simulated: Group, scales: tuple[float, ...], n_alike: int
+) -> np.ndarray:
+    """Rows of the simulated objects most alike to each real one, once each."""
+    (flux, values), (pool, pool_values) = real, simulated
+    ratio = np.log(signal_to_noise(flux)[:, None] / signal_to_noise(pool))
+    distance = np.abs(ratio) + sum(
+        np.abs(value[:, None] - others) / scale
+        for value, others, scale in zip(values.T, pool_values.T, scales, strict=True)
+    )
+    distance[~np.isfinite(distance)] = np.inf
     chosen = []
-    for _ in range(N_ALIKE):
+    for _ in range(n_alike):
         for row in distance:
             best = row.argmin()
             chosen.append(best)
@@ -149,28 +192,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--half", choices=("all", "even", "odd"), default="all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--pool", type=int, default=6000, help="objects to choose from")
+    parser.add_argument("--pool", type=int, default=20000, help="to choose from")
     options = parser.parse_args()
     folder = Path(os.environ["SKASTRO_DATA"])
     wavelength = np.linspace(3900.0, 9000.0, 3000)
     start = time.process_time()
     centers = (EDGES[1:] + EDGES[:-1]) / 2
     print("group        n   AUC         " + "".join(f"{x:6.0f}" for x in centers))
-    pools: dict[tuple[str, int], tuple] = {}
+    pools: dict[tuple[str, int], Group] = {}
     for name, (flux, value) in load(folder, options.half).items():
         ratio = signal_to_noise(flux)
-        good = np.isfinite(flux).all(axis=1) & (ratio > 3) & np.isfinite(value)
+        good = np.isfinite(flux).all(axis=1) & (ratio > 3)
+        good &= np.isfinite(value).all(axis=1)
         if good.sum() < 5:
             continue
         flux, value, ratio = flux[good], value[good], ratio[good]
         areas, rows = [], []
         for seed in options.seeds:
-            kind = (name.split()[0] if "LAMOST" in name else name), seed
+            survey = name.split()[0]
+            kind = (survey if survey == "LAMOST" else name), seed
             if kind not in pools:
-                snr = (3.0, 400.0) if "LAMOST" in name else (2.0, 80.0)
+                snr = (3.0, 400.0) if survey == "LAMOST" else (2.0, 80.0)
                 pools[kind] = simulate(name, options.pool, snr, wavelength, seed)
-            scale = TYPE_SCALE if "LAMOST" in name else REDSHIFT_SCALE
-            chosen = alike((flux, value), pools[kind], scale)
+            scales = STAR_SCALES if survey == "LAMOST" else REDSHIFT_SCALES
+            chosen = alike((flux, value), pools[kind], scales, N_ALIKE[survey])
             simulated = pools[kind][0][chosen]
             # Too few for five folds.
             few = len(flux) < 15

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skastro.simulation import INSTRUMENTS, Instrument
+from skastro.simulation import INSTRUMENTS, Instrument, planck_flux
 from skastro.simulation.spectra._spectrograph import Spectrograph
 
 pytestmark = pytest.mark.once
@@ -231,6 +231,21 @@ def test_steps_where_the_arms_meet():
     steps = np.diff(np.log(flux[:, at]), axis=1)
     np.testing.assert_allclose(steps.std(axis=0), 0.1, rtol=0.1)
     np.testing.assert_allclose(flux[:, 0], 1.0, rtol=1e-6)
+
+
+def test_scattered_light_makes_red_objects_bluer():
+    perfect = Instrument(
+        calibration_errors=(), arm_step=0, telluric=(0, 0), scattered_light=0.06
+    )
+    kelvin = np.array([[3500.0], [7000.0]])
+    flux = planck_flux(WAVELENGTH, kelvin)
+    seen = flux.copy()
+    Spectrograph(perfect).miscalibrate(seen, np.random.default_rng(0))
+    red, white = seen / flux
+    # The standard star is calibrated by itself.
+    np.testing.assert_allclose(white, 1.0, rtol=1e-9)
+    assert 1.1 < red[0] / red[-1] < 1.5
+    assert (np.diff(red) < 0).all()
 
 
 @pytest.mark.parametrize(

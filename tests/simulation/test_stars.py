@@ -92,6 +92,54 @@ def test_balmer_lines_are_strongest_near_a0(library, center):
     assert (np.diff(falling) < 0).all()
 
 
+# Passbands of Bessell (1990): wavelength in Å, transmission per photon; mean flux of a
+# star of magnitude zero (Bessell, Castelli & Plez 1998), in 1e-11 erg/(s cm² Å).
+BANDS = {
+    "B": (3600, 3800, 3900, 4000, 4200, 4400, 4600, 4800, 5000, 5200, 5400, 5600),
+    "V": (4700, 4900, 5000, 5100, 5300, 5500, 5700, 5900, 6100, 6300, 6600, 7000),
+    "I": (7000, 7200, 7300, 7400, 7600, 8000, 8400, 8600, 8700, 8800, 8900, 9100),
+}
+ZERO = {"B": 632, "V": 363, "I": 113}
+TRANSMISSION = {
+    "B": (0, 0.13, 0.57, 0.92, 1, 0.94, 0.74, 0.54, 0.33, 0.15, 0.04, 0),
+    "V": (0, 0.16, 0.46, 0.78, 1, 0.90, 0.68, 0.46, 0.27, 0.14, 0.03, 0),
+    "I": (0, 0.23, 0.56, 0.79, 0.97, 1, 0.95, 0.86, 0.75, 0.56, 0.33, 0),
+}
+
+
+def test_colors_of_dwarfs():
+    # Pecaut & Mamajek (2013), table 5: temperature, B-V, V-I.
+    published = np.array(
+        [
+            (3430, 1.53, 2.42),
+            (3850, 1.42, 1.77),
+            (4440, 1.15, 1.27),
+            (5290, 0.82, 0.85),
+            (5770, 0.65, 0.71),
+            (6550, 0.44, 0.51),
+            (7760, 0.21, 0.24),
+            (9700, 0.00, 0.00),
+            (15700, -0.16, -0.17),
+        ]
+    )
+    grid = LogGrid(3550.0, 9200.0, 2e-4)
+    library = StellarLibrary(grid)
+    temperature = published[:, 0]
+    strengths = library.strengths(temperature)
+    gravity = main_sequence_gravity(temperature)
+    library.adjust(strengths, temperature, gravity, np.zeros(temperature.size))
+    flux = library.flux(temperature, strengths).astype(float)
+    magnitude = {}
+    for name, knots in BANDS.items():
+        weight = np.interp(grid.wavelength, knots, TRANSMISSION[name], 0, 0)
+        weight *= grid.wavelength**2
+        magnitude[name] = -2.5 * np.log10(flux @ weight / weight.sum() / ZERO[name])
+    color = np.column_stack(
+        [magnitude["B"] - magnitude["V"], magnitude["V"] - magnitude["I"]]
+    )
+    np.testing.assert_allclose(color, published[:, 1:], atol=0.08)
+
+
 def test_calcium_k_grows_from_a_to_g(library):
     width = equivalent_width(
         spectra(library, [9500, 8000, 6500, 5500]), 3934.8, 11, 2, 6

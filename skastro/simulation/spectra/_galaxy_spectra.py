@@ -35,11 +35,11 @@ _POPULATIONS = read_table("stellar_populations.csv")
 # at 5500 Å, median and scatter (ln) of the equivalent width of H alpha (Å), mean
 # color excess of the stars.
 _TYPES = {
-    "PASSIVE": (0.36, (14.0, 1.6, 0.15, 0.05), 0.5, 0.5, 0.03),
-    "INTERMEDIATE": (0.16, (6.0, 4.0, 1.2, 0.8), 4.0, 0.5, 0.10),
-    "STARFORMING": (0.28, (3.0, 3.0, 2.0, 3.0), 20.0, 0.5, 0.15),
-    "STARBURST": (0.10, (0.8, 1.0, 1.5, 6.0), 80.0, 0.6, 0.08),
-    "AGN": (0.10, (8.0, 3.0, 0.8, 0.4), 9.0, 0.7, 0.10),
+    "PASSIVE": (0.36, (14.0, 1.6, 0.15, 0.05), 0.5, 0.5, 0.06),
+    "INTERMEDIATE": (0.16, (6.0, 4.0, 1.2, 0.8), 4.0, 0.5, 0.13),
+    "STARFORMING": (0.28, (3.0, 3.0, 2.0, 3.0), 20.0, 0.5, 0.19),
+    "STARBURST": (0.10, (0.8, 1.0, 1.5, 6.0), 80.0, 0.6, 0.12),
+    "AGN": (0.10, (8.0, 3.0, 0.8, 0.4), 9.0, 0.7, 0.14),
 }
 
 # Line ratios to Hβ that are nearly fixed (case B, 10⁴ K; Osterbrock & Ferland 2006).

@@ -50,6 +50,9 @@ class Instrument:
         Scatter of the steps of ln(flux) there.
     telluric : tuple of (float, float), default=(0.06, 0.08)
         Mean and scatter of the part of the telluric absorption that remains.
+    scattered_light : float, default=0
+        Part of the mean flux that is spread evenly over the spectrum. The calibration
+        removes it from white stars, so that it makes red objects bluer.
     sky_residuals : float, default=1
         Strength of the residuals of sky lines; 0 is none.
     cosmic_rays : float, default=0.5
@@ -121,6 +124,7 @@ class Instrument:
     arms: tuple[float, ...] = (5900.0,)
     arm_step: float = 0.02
     telluric: tuple[float, float] = (0.06, 0.08)
+    scattered_light: float = 0.0
     sky_residuals: float = 1.0
     cosmic_rays: float = 0.5
     bad_pixels: float = 0.2
@@ -134,7 +138,7 @@ class Instrument:
             "resolution": _check_resolution(self.resolution),
             "throughput": _check_knots(self.throughput, "throughput"),
         }
-        for name in ("read_noise", "arm_step", *_RATES):
+        for name in ("read_noise", "arm_step", "scattered_light", *_RATES):
             converted[name] = check_number(getattr(self, name), name, 0)
         for name in ("calibration_errors", "arms", "telluric", "scale"):
             values = getattr(self, name)
@@ -267,7 +271,10 @@ INSTRUMENTS: dict[str, Instrument] = {
         # The arms share the wavelengths from 5700 to 5900 Å.
         arms=(5800.0,),
         arm_step=0.03,
-        telluric=(0.3, 0.3),
+        telluric=(0.02, 0.05),
+        # K and M stars have more blue light than those of the library MILES with the
+        # same lines.
+        scattered_light=0.06,
         # The flux is relative.
         scale=(100.0, 1.2),
     ),

@@ -210,12 +210,14 @@ class QuasarModel:
 class _Continuum:
     """Powers of the wavelength that change at 5000 Å, where they are one.
 
-    Vanden Berk et al. (2001) find F_λ ∝ λ^-1.56 in the ultraviolet. The optical slope
-    is flatter, but steeper than theirs: host galaxies are added by themselves.
+    Selsing, J. et al. (2016, A&A 585, A87, doi:10.1051/0004-6361/201527096) find F_λ ∝
+    λ^-1.70 in bright quasars, whose host galaxies are negligible. The optical slope is
+    flatter, but steeper than that of Vanden Berk et al. (2001): host galaxies are added
+    by themselves.
     """
 
     def __init__(self, n: int, rng: np.random.Generator) -> None:
-        self.blue = rng.normal(-1.5, 0.3, n)[:, None]
+        self.blue = rng.normal(-1.7, 0.3, n)[:, None]
         # Some quasars are red: dust, synchrotron light.
         self.blue[rng.random(n) < 0.08] += 1.2
         self.red = self.blue + rng.normal(0.7, 0.25, n)[:, None]

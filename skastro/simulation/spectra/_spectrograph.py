@@ -6,6 +6,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.sparse import csr_array
 from scipy.special import expit
 
+from skastro.simulation.spectra._formulas import planck_flux
 from skastro.simulation.spectra._grid import SIGMA_PER_FWHM, LogGrid
 from skastro.simulation.spectra._instruments import Instrument
 from skastro.simulation.spectra._tables import read_table
@@ -31,6 +32,9 @@ _DEPTH = 300.0
 # instrument's standard deviation, in units of the line; that of 5578.9 Å is larger.
 _SKY_ERROR = (0.025, 0.03)
 _GREEN_FACTOR = 2.5
+
+# Color temperature (K) of the stars, of type F, that calibrate the flux.
+_STANDARD_TEMPERATURE = 7000.0
 
 # Telluric bands: center and half-width (Å), depth.
 _TELLURIC_BANDS = (
@@ -113,8 +117,14 @@ class Spectrograph:
     def miscalibrate(self, flux: np.ndarray, rng: np.random.Generator) -> None:
         """Errors of the flux calibration, in place.
 
-        A smooth curve, steps where the arms meet, remnants of telluric bands.
+        Scattered light, a smooth curve, steps where the arms meet, remnants of telluric
+        bands.
         """
+        scattered = self.instrument.scattered_light
+        if scattered:
+            standard = planck_flux(self.wavelength, _STANDARD_TEMPERATURE)
+            flux += scattered * flux.mean(axis=1, keepdims=True)
+            flux /= 1 + scattered * standard.mean() / standard
         n = len(flux)
         errors, arms = self.instrument.calibration_errors, self.instrument.arms
         basis = np.polynomial.chebyshev.chebvander(self.position, len(errors))[:, 1:]

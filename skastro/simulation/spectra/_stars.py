@@ -38,28 +38,28 @@ _TYPE_SHARES = {
 
 # Temperature of the black body divided by the effective temperature. The flux that
 # lines block in the blue leaves the photosphere between them; in A and B stars, where
-# hydrogen is opaque, the optical continuum is bluer than a black body. Chosen so that
-# dwarfs of solar metallicity have the colors B-V and V-I of Pecaut & Mamajek (2013),
-# doi:10.1088/0067-0049/208/1/9, with the passbands of Bessell (1990),
-# doi:10.1086/132749.
+# hydrogen is opaque, the optical continuum is bluer than a black body. Chosen together
+# with the blankets so that dwarfs of solar metallicity have the colors B-V and V-I of
+# Pecaut & Mamajek (2013), doi:10.1088/0067-0049/208/1/9, with the passbands of Bessell
+# (1990), doi:10.1086/132749, to 0.05 mag.
 CONTINUUM_TEMPERATURE = (
-    (3300, 0.96),
-    (3800, 1.03),
-    (4300, 1.065),
-    (5000, 1.135),
-    (5800, 1.115),
-    (6500, 1.145),
-    (7500, 1.215),
-    (8600, 1.3),
-    (9700, 1.42),
-    (12300, 1.48),
-    (17000, 1.43),
-    (26000, 1.45),
+    (3300, 0.95),
+    (3800, 1.02),
+    (4300, 1.05),
+    (5000, 1.12),
+    (5800, 1.11),
+    (6500, 1.155),
+    (7500, 1.23),
+    (8600, 1.31),
+    (9700, 1.46),
+    (12300, 1.52),
+    (17000, 1.47),
+    (26000, 1.46),
     (38000, 1.0),
 )
 
 # Mean color excess E(B-V) of hot stars and giants, which are distant, and of others.
-_MEAN_EXCESS = (0.15, 0.05)
+_MEAN_EXCESS = (0.12, 0.03)
 
 # Absorbers that do not depend on the metal content.
 HYDROGEN_AND_HELIUM = (
@@ -136,7 +136,7 @@ LINE_VELOCITY = 25.0
 RYDBERG = 1.09677583e-3
 
 # Relative strength of the Balmer lines in their wings, H alpha first.
-_BALMER = (0.62, 0.95, 1.0, 1.0, 0.95, 0.85, 0.72, 0.6, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15)
+_BALMER = (0.8, 0.95, 1.0, 1.0, 0.95, 0.85, 0.72, 0.6, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15)
 
 
 def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
@@ -152,7 +152,7 @@ def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
         "balmer_broad": _balmer(wavelength, 7.0),
         "balmer_degenerate": _balmer(wavelength, 26.0),
         # The opacity beyond the edge falls toward the blue.
-        "balmer_edge": expit((3690.0 - wavelength) / 18.0)
+        "balmer_edge": expit((3722.0 - wavelength) / 30.0)
         * np.minimum(wavelength / 2400.0, 1.0) ** 4,
         "paschen": _paschen(wavelength),
         # The Paschen edge at 8204 Å, washed out by the lines that crowd there.
@@ -191,7 +191,7 @@ def opacity_templates(grid: LogGrid) -> dict[str, np.ndarray]:
         "calcium_hydride": _bands(wavelength, "calcium_hydride"),
         "vanadium_oxide": _bands(wavelength, "vanadium_oxide"),
         "blanket_4000": expit((3990.0 - wavelength) / 15.0),
-        "blanket_4500": expit((4420.0 - wavelength) / 60.0),
+        "blanket_4500": expit((4270.0 - wavelength) / 80.0),
         "blanket_visual": expit((6500.0 - wavelength) / 500.0),
         "ultraviolet_metals": _ultraviolet_metals(wavelength),
     }
@@ -399,7 +399,7 @@ class StarModel:
         velocity = np.clip(rng.normal(0.0, 80.0, n), -300.0, 300.0)
         rotation = np.where(temperature > 7000, rng.uniform(20, 120, n), 5.0)
         redshift = velocity / LIGHT_SPEED
-        distant = ~dwarf & ((temperature > 7000) | (gravity < 3.6))
+        distant = ~dwarf & ((temperature > 8000) | (gravity < 3.6))
         excess = np.where(distant, *_MEAN_EXCESS)
         flux = self.grid.blur(flux, self.grid.sigma(rotation), shift=np.log1p(redshift))
         return {

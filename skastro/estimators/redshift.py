@@ -416,6 +416,10 @@ class RedshiftRegressor(BaseRegressor):
             name: check_range(interval, f"redshift of {name}", -0.1, 50.0)
             for name, interval in ranges.items()
         }
+        if empty := [name for name, (low, high) in checked.items() if low == high]:
+            raise ValueError(
+                f"redshift of {empty} is one number; give a range (lowest, highest)."
+            )
         known = {*CLASSES, *(self.templates or {})}
         if unknown := [name for name in checked if name not in known]:
             raise ValueError(
@@ -481,11 +485,9 @@ class RedshiftRegressor(BaseRegressor):
                 f"y holds redshifts of -1 or less, in rows {name_rows(wrong)}; they "
                 "are changes of the wavelength over the wavelength at rest."
             )
-        ranges = self._ranges()
-        low = min(first for first, _ in ranges.values())
-        high = max(last for _, last in ranges.values())
         if reset:
             self.target_dtype_ = np.dtype(np.float64)
+            low, high = self._extent()
             if self.redshift is None:
                 # What was in no training spectrum has no probability.
                 low, high = min(low, y.min() * 1.01), max(y.max() * 1.01, 0.01)
@@ -498,6 +500,17 @@ class RedshiftRegressor(BaseRegressor):
                 f"{name_rows(outside)}; leave these rows out, or set redshift."
             )
         return y
+
+    @override
+    def _inspect_dataset(self, dataset: Any, y: Any) -> None:
+        super()._inspect_dataset(dataset, y)
+        self.target_dtype_ = np.dtype(np.float64)
+        self.redshift_range_ = self._extent()
+
+    def _extent(self) -> tuple[float, float]:
+        """Return the lowest and the highest redshift of all classes."""
+        ranges = self._ranges().values()
+        return min(low for low, _ in ranges), max(high for _, high in ranges)
 
     @override
     def _infer_output_size(self, y: Any) -> dict[str, int]:
@@ -677,6 +690,7 @@ class RedshiftRegressor(BaseRegressor):
         ValueError
             If X has another shape than in ``fit``, or holds infinity.
         """
+        self.check_is_fitted()
         grid = torch.from_numpy(self.z_grid_)
 
         def density(log_p: torch.Tensor, *_: Any) -> torch.Tensor:
@@ -801,7 +815,8 @@ class RedshiftRegressor(BaseRegressor):
         ValueError
             If X has another shape than in ``fit``, or holds infinity.
         """
-        low, high = np.log1p(self.z_grid_[[0, -1]])
+        self.check_is_fitted()
+        low, high = np.log1p(self.redshift_range_)
 
         def flags(
             log_p: torch.Tensor, gains: torch.Tensor | None, spectra: torch.Tensor

@@ -154,7 +154,8 @@ class BinnedLikelihood(torch.nn.Module):
         """
         last = output.shape[1] - 1
         target = target.reshape(-1, 1).clamp(0, last)
-        lower = target.floor().clamp(max=max(last - 1, 0))
+        # The loss of NaN is NaN, which training tells; NaN is no index.
+        lower = target.nan_to_num().floor().clamp(max=max(last - 1, 0))
         part = (target - lower).to(output.dtype)
         lower = lower.long()
         log_p = output.log_softmax(dim=1)

@@ -53,7 +53,7 @@ def least_squares(scan, spectra, shift, ridge):
 
     `ridge` is the penalty of squared coefficients, as a part of the largest square sum.
     """
-    data, weight = (values.numpy() for values in scan._features(spectra))
+    data, weight, _ = (values.numpy() for values in scan._features(spectra))
     templates, binning = scan.templates, scan.templates.binning
     step = STEP * binning
     ln_first = LN_WAVELENGTH[:binning].mean()

@@ -136,3 +136,8 @@ def test_extreme_logits_have_finite_losses_and_gradients():
 def test_other_reductions_of_positions_are_refused():
     with pytest.raises(ValueError, match="reduction must be one of"):
         BinnedLikelihood("median")
+
+
+def test_unknown_positions_are_unknown_losses():
+    loss = BinnedLikelihood("none")(LOGITS[:2], torch.tensor([torch.nan, 1.0]))
+    assert loss.isnan().tolist() == [True, False]

@@ -73,7 +73,7 @@ def load(options: argparse.Namespace) -> Bunch:
         if read.frame is not None:
             redshift[np.asarray(read.frame) == "rest"] = 0.0
     return Bunch(
-        flux=read.flux,
+        flux=np.where(np.isfinite(read.flux), read.flux, np.nan),
         wavelength=read.wavelength,
         id=[str(name) for name in ids],
         redshift=redshift,

@@ -69,7 +69,8 @@ class TemplateSet:
         value, mixture = np.linalg.eigh(features @ features.T)
         found = value[::-1][:n_components] > 1e-9 * value[-1]
         components = mixture.T[::-1][:n_components][found] @ features
-        components /= np.linalg.norm(components, axis=1, keepdims=True)
+        # As large as the constant that is fitted with them.
+        components /= np.sqrt(np.mean(components**2, axis=1, keepdims=True))
         length = components.shape[1] // binning * binning
         components = components[:, :length].reshape(len(components), -1, binning)
         ln_first = float(ln_wavelength[:binning].mean())

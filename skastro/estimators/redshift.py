@@ -622,7 +622,8 @@ class RedshiftRegressor(BaseRegressor):
         if not is_dataset(X):
             X, _ = check_X_y(self, X, reset=False, finite=False)
         is_array = not is_dataset(X)
-        scans = self._scans() if "weights_" in self.__dict__ else []
+        refined = self.refine and "weights_" in self.__dict__
+        scans = self._scans() if refined else []
 
         def step(batch: Any) -> torch.Tensor:
             logits = self.evaluation_step(batch)
@@ -758,8 +759,11 @@ class RedshiftRegressor(BaseRegressor):
         ValueError
             If X has another shape than in ``fit``, or holds infinity.
         """
-        solutions = self.predict_solutions(X, k=1)[:, 0]
+        self.check_is_fitted()
+        if not self.refine:
+            raise ValueError("refine=False knows no templates; set refine=True.")
         self._require_learned("templates_")
+        solutions = self.predict_solutions(X, k=1)[:, 0]
         X, _ = check_X_y(self, X, reset=False, finite=False)
         scans = dict(zip(self.templates_, self._scans(), strict=True))
         fluxes = np.empty((len(solutions), self.wavelength_.size))

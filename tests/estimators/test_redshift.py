@@ -241,8 +241,23 @@ def test_fluxes_are_those_of_templates(data, fitted, network_alone, test):
     # The lines are more than that, and the noise is.
     assert np.median(off) < 0.5 * np.median(np.std(clean, axis=1))
     assert np.median(off) < 0.05
-    with pytest.raises(NotFittedError, match="templates_"):
+    with pytest.raises(ValueError, match="refine=False knows no templates"):
         network_alone.predict_flux(X)
+    features = RedshiftRegressor("mlp", max_epochs=1, verbose=0).fit(X[:, :50], y)
+    with pytest.raises(NotFittedError, match="templates_"):
+        features.predict_flux(X[:, :50])
+
+
+def test_the_network_alone_after_a_fit_with_templates(fitted, test):
+    other = pickle.loads(pickle.dumps(fitted)).set_params(refine=False)
+    found = other.predict_solutions(test[0])
+    assert set(found["class"].ravel()) == {""}
+    assert_equal_solutions(
+        other.set_params(refine=True).predict_solutions(test[0]),
+        fitted.predict_solutions(test[0]),
+    )
+    off = np.abs(found["z"][:, 0] - test[1])
+    assert off.mean() > np.abs(fitted.predict(test[0]) - test[1]).mean()
 
 
 # Copies and files -----------------------------------------------------------------

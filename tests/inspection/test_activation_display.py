@@ -8,7 +8,7 @@ from astropy import units
 
 from skastro import GalaxyClassifier, Pipeline, RebinSpectra, SpectrumClassifier
 from skastro.inspection import ActivationMapDisplay, class_activation_map
-from skastro.inspection._activation_map_display import _apart
+from skastro.inspection._spectral_lines import _apart
 
 WAVELENGTH = np.linspace(3900, 9000, 300)
 

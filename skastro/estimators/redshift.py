@@ -808,7 +808,7 @@ class RedshiftRegressor(BaseRegressor):
         flags : ndarray of shape (n_samples,), int64
             0 where nothing is wrong, else a sum of: 2 (``LITTLE_COVERAGE``), known
             pixels extend over less than a factor of 1.22 in wavelength; 4
-            (``SMALL_DELTA``), the best solution has a probability of less than 0.999; 32
+            (``SMALL_DELTA``), the best solution is less probable than 0.999; 32
             (``Z_FITLIMIT``), it is at an end of the grid; 512 (``NODATA``), no pixel is
             known. ``skastro.estimators.ZWARNING`` holds the names; the numbers are
             those of the SDSS pipeline.

@@ -64,6 +64,7 @@ import numpy as np
 def outputs_of(net, X):
     """Return what all methods of prediction give, by name."""
     names = ("predict", "predict_proba", "score_samples", "transform")
+    names += ("predict_pdf", "zwarning")
     outputs = {n: getattr(net, n)(X) for n in names if hasattr(net, n)}
     if hasattr(net, "inverse_transform"):
         outputs["inverse_transform"] = net.inverse_transform(outputs["transform"])
@@ -72,6 +73,9 @@ def outputs_of(net, X):
     if hasattr(net, "predict_interval"):
         outputs["std"] = net.predict(X, return_std=True)[1]
         outputs["interval"] = net.predict_interval(X)
+    if hasattr(net, "predict_solutions"):
+        solutions = net.predict_solutions(X)
+        outputs |= {f"solution {k}": solutions[k] for k in solutions.dtype.names}
     return {name: np.asarray(value) for name, value in outputs.items()}
 '''
 
@@ -124,6 +128,17 @@ CASES = {
         "short",
         False,
     ),
+    "redshifts": (
+        "RedshiftRegressor",
+        {
+            "wavelength": np.linspace(4000, 8000, 300).tolist(),
+            "redshift": {"GALAXY": [0.0, 0.05]},
+        },
+        "long spectra",
+        "redshifts",
+        False,
+    ),
+    "features": ("RedshiftRegressor", {}, "spectra", "redshifts", True),
     "stars": ("SpectrumRegressor", {"max_epochs": 3}, "spectra", "numbers", True),
     "vae": ("VAETransformer", {}, "images", None, False),
     "vae-spectra": ("VAETransformer", {}, "spectra", None, True),
@@ -140,6 +155,8 @@ def make_X(kind):
     if kind == "spectra":
         X = rng.normal(size=(40, 24))
         X[y == 1, 6:12] += 1.5
+    elif kind == "long spectra":
+        X = rng.normal(1, 0.1, size=(40, 300))
     elif kind == "channels":
         X = rng.normal(size=(40, 2, 24))
         X[y == 1, :, 6:12] += 1.5
@@ -168,6 +185,7 @@ def make_y(kind):
         "numbers": np.column_stack([numbers, -codes]),
         "short": codes.astype(np.float32).reshape(-1, 1),
         "beta": np.linspace(-1, 2, 40),
+        "redshifts": np.linspace(0.001, 0.049, 40),
     }[kind]
 
 

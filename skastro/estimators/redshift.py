@@ -437,6 +437,12 @@ class RedshiftRegressor(BaseRegressor):
         """Prepare the templates of all classes."""
         ranges, own = self._ranges(), self.templates or {}
         found = {}
+        if self.redshift is None:
+            # Training redshifts may be beyond the usual ones.
+            first, last = self.redshift_range_
+            for name, (low, high) in ranges.items():
+                reaches = max(high, last) if name == "QSO" else high
+                ranges[name] = (low if name == "QSO" else min(low, first)), reaches
         for name, interval in ranges.items():
             low, high = np.clip(interval, *self.redshift_range_)
             if low >= high:
@@ -616,6 +622,15 @@ class RedshiftRegressor(BaseRegressor):
         n_points = (self._n_coarse - 1) * _POINTS + 1
         return np.expm1(low + _FINE * np.arange(n_points))
 
+    def _is_permitted(self, z: np.ndarray) -> np.ndarray:
+        """Tell which redshifts are in the range of a class."""
+        if self.redshift is None:
+            return np.ones(z.shape, dtype=bool)
+        ranges = self._ranges().values()
+        return np.any(
+            [(z > low - 1e-9) & (z < high + 1e-9) for low, high in ranges], axis=0
+        )
+
     def _summaries(self, X: Any, function: Callable) -> np.ndarray:
         """Gather a function of the logarithm of p(z), of gains and of spectra."""
         self.check_is_fitted()
@@ -623,6 +638,8 @@ class RedshiftRegressor(BaseRegressor):
         if not is_dataset(X):
             X, _ = check_X_y(self, X, reset=False, finite=False)
         is_array = not is_dataset(X)
+        ln_redshift = np.log1p(self.z_grid_)
+        permitted = torch.from_numpy(self._is_permitted(self.z_grid_))
         refined = self.refine and "weights_" in self.__dict__
         scans = self._scans() if refined else []
 
@@ -632,8 +649,9 @@ class RedshiftRegressor(BaseRegressor):
             log_p = self._on_grid(logits.log_softmax(1))
             gains = None
             if scans:
-                gains = gains_on_grid(spectra, scans, np.log1p(self.z_grid_))
+                gains = gains_on_grid(spectra, scans, ln_redshift)
                 log_p = combine(log_p, gains, self.weights_)
+            log_p = torch.where(permitted.to(log_p.device), log_p, -torch.inf)
             return function(log_p.log_softmax(1), gains, spectra).cpu()
 
         with torch.no_grad(), fast_kernels(self._torch_device, self.precision):

@@ -14,8 +14,9 @@ from skastro.training import BinnedLikelihood
 
 # Spectra whose templates are fitted at once, to limit memory.
 _AT_ONCE = 4
-# Without validation: the weight of the network, and of ln χ² of templates.
-_UNWEIGHED = 1.0, 100.0
+# Without validation: the weight of the network, of ln χ² between classes and of ln χ²
+# between the redshifts of a class.
+_UNWEIGHED = 1.0, 50.0, 100.0
 # The logarithm of no evidence.
 _NEVER = -1e4
 
@@ -24,8 +25,11 @@ Weights = Mapping[str, Any]
 
 def weights_for(known: Weights, classes: Iterable[str]) -> dict[str, float]:
     """Return weights of the network and of classes: those that are known, or usual."""
-    network, gain = _UNWEIGHED
-    weights = {"network": float(known.get("network", network))}
+    network, between, gain = _UNWEIGHED
+    weights = {
+        "network": float(known.get("network", network)),
+        "between classes": float(known.get("between classes", between)),
+    }
     for name in classes:
         weights[f"gain {name}"] = float(known.get(f"gain {name}", gain))
         weights[f"constant {name}"] = float(known.get(f"constant {name}", 0.0))
@@ -79,11 +83,18 @@ def _class_terms(weights: Weights, like: torch.Tensor) -> tuple[torch.Tensor, ..
 def combine(
     network: torch.Tensor, gains: torch.Tensor, weights: Weights
 ) -> torch.Tensor:
-    """Add the logarithms of the network (n, n_grid) and of the templates."""
+    """Add the logarithms of the network (n, n_grid) and of the templates.
+
+    Lines of quasars move, so that their χ² tells less of the redshift than that of
+    galaxies. It tells as much of the class: the best redshifts of all classes are
+    compared with one weight.
+    """
     weight, constant = _class_terms(weights, gains)
     covered = gains.isfinite()
     finite = torch.where(covered, gains, 0.0)
-    evidence = weight[:, None] / 2 * finite + constant[:, None]
+    best = finite.amax(dim=2, keepdim=True)
+    evidence = weight[:, None] / 2 * (finite - best) + constant[:, None]
+    evidence = evidence + weights["between classes"] / 2 * best
     evidence = torch.where(covered, evidence, _NEVER).logsumexp(dim=1)
     # Between the ranges of classes only the network speaks.
     evidence = torch.where(covered.any(dim=1), evidence, 0.0)

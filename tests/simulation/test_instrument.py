@@ -205,18 +205,17 @@ def test_resolution_by_wavelength_conserves_flux():
     )
 
 
-def test_counts_keep_the_throughput():
+def test_counts_keep_the_response():
     flux = np.ones((3, 2334))
     snr = np.full(3, 20.0)
+    instrument = INSTRUMENTS["6dfgs"]
     counted, calibrated = (
-        Spectrograph(replace(INSTRUMENTS["6dfgs"], counts=counts)).observe(
-            flux, snr, np.random.default_rng(0)
-        )
-        for counts in (True, False)
+        Spectrograph(each).observe(flux, snr, np.random.default_rng(0))
+        for each in (instrument, replace(instrument, response=None))
     )
     (_, truth, ivar), (_, flat, flat_ivar) = counted, calibrated
-    curve = truth / flat
-    assert np.ptp(curve, axis=1).min() > 0.5
+    curve = np.interp(instrument.wavelength, *np.transpose(instrument.response))
+    np.testing.assert_allclose(truth, flat * curve)
     np.testing.assert_allclose(flat, flat[:, :1] * np.ones(2334))
     # The signal-to-noise ratio does not depend on the unit.
     np.testing.assert_allclose(truth**2 * ivar, flat**2 * flat_ivar, rtol=1e-9)
@@ -257,6 +256,7 @@ def test_scattered_light_makes_red_objects_bluer():
         ({"resolution": [(5000, 900), (4000, 900)]}, ValueError, "be ascending"),
         ({"throughput": 0.5}, ValueError, "throughput must hold pairs"),
         ({"throughput": [(4000, -1)]}, ValueError, "positive, finite"),
+        ({"response": [4000, 1]}, ValueError, "response must hold pairs"),
         ({"read_noise": -1}, ValueError, "read_noise must be at least 0"),
         ({"arms": ("blue",)}, TypeError, "arms must be a number"),
         ({"bad_pixels": np.nan}, ValueError, "bad_pixels"),

@@ -240,7 +240,7 @@ def make_spectra(
             f"{each:.0f}" for each in np.unique([power.min(), power.max()])
         ),
         snr=snr,
-        flux="counts" if spectrograph.counts else "per Å",
+        flux="per Å" if spectrograph.response is None else "counts",
     )
     return Bunch(
         **spectra,

@@ -20,6 +20,9 @@ _RESOLUTION_RANGE = (20.0, 100_000.0)
 # Throughput of the atmosphere, the arms and the detectors by wavelength (Å).
 _THROUGHPUT = read_table("throughput.csv")
 
+# Curves that stay in spectra whose flux is not calibrated.
+_RESPONSE = read_table("response.csv")
+
 
 # Arrays compare element by element, so that instruments equal themselves only.
 @dataclass(frozen=True, eq=False)
@@ -59,9 +62,9 @@ class Instrument:
         Mean number of cosmic rays in a spectrum.
     bad_pixels : float, default=0.2
         Mean number of runs of bad pixels in a spectrum.
-    counts : bool, default=False
-        Whether the flux is not calibrated: it is in counts, and the curve of the
-        throughput stays in the spectrum.
+    response : array-like of shape (n_knots, 2), default=None
+        Pairs of a wavelength in Å and a factor of the flux, for spectra in counts,
+        whose flux is not calibrated. None means calibrated flux.
     scale : tuple of (float, float), default=(5, 0.4)
         Flux of a dark sky, in the unit of the spectra, and scatter of its logarithm.
 
@@ -128,16 +131,18 @@ class Instrument:
     sky_residuals: float = 1.0
     cosmic_rays: float = 0.5
     bad_pixels: float = 0.2
-    counts: bool = False
+    response: ArrayLike | None = None
     scale: tuple[float, float] = (5.0, 0.4)
 
     def __post_init__(self) -> None:
         """Check the numbers, and convert those that have other forms."""
-        converted = {
+        converted: dict[str, Any] = {
             "wavelength": _check_wavelength(self.wavelength),
             "resolution": _check_resolution(self.resolution),
             "throughput": _check_knots(self.throughput, "throughput"),
         }
+        if self.response is not None:
+            converted["response"] = _check_knots(self.response, "response")
         for name in ("read_noise", "arm_step", "scattered_light", *_RATES):
             converted[name] = check_number(getattr(self, name), name, 0)
         for name in ("calibration_errors", "arms", "telluric", "scale"):
@@ -303,8 +308,9 @@ INSTRUMENTS: dict[str, Instrument] = {
         telluric=(1.0, 0.2),
         sky_residuals=2.0,
         cosmic_rays=1.0,
-        counts=True,
-        scale=(100.0, 0.6),
+        # That of public spectra of galaxies over simulated ones.
+        response=_RESPONSE["6dfgs"],
+        scale=(2500.0, 0.8),
     ),
     "desi": Instrument(
         wavelength=3600.0 + 0.8 * np.arange(7781),

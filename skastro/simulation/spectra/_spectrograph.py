@@ -72,7 +72,9 @@ class Spectrograph:
         response = wavelength * _throughput(instrument, wavelength) * np.diff(edges)
         self.response = response / response.max()
         # Flux of one in the unit of the spectra.
-        self.gain = self.response if instrument.counts else np.ones(1)
+        self.gain = np.ones(1)
+        if instrument.response is not None:
+            self.gain = np.interp(wavelength, *np.transpose(instrument.response))
         self.sky_patterns = self._sky_patterns()
         names = list(SKY_LINES)
         self.sky = 1 + self.sky_patterns[: len(names)].sum(axis=0)

@@ -91,19 +91,25 @@ _MAIN_SEQUENCE = (
 _GIANT_BRANCH = ((3500, 0.8), (4000, 1.5), (4500, 2.3), (5000, 2.9), (5300, 3.3))
 
 # Factors of absorbers in giants, 2.5 dex below the main sequence, among cool stars;
-# others are interpolated in log g (Gray & Corbally 2009, Stellar Spectral
-# Classification, Princeton University Press).
+# others are interpolated in log g. The absorbers are those that tell giants from dwarfs
+# (Gray & Corbally 2009, Stellar Spectral Classification, Princeton University Press),
+# the factors follow mean spectra of stars of MILES and LAMOST.
 GIANT_FACTORS = {
-    "magnesium_b": 0.7,
-    "magnesium_hydride": 0.4,
-    "calcium_hydride": 0.4,
-    "sodium_d": 0.7,
+    "balmer_narrow": 1.15,
+    "calcium_hk": 1.8,
+    "calcium_triplet": 1.5,
+    "neutral_calcium": 0.6,
+    "magnesium_b": 0.5,
+    "magnesium_hydride": 0.15,
+    "calcium_hydride": 0.35,
+    "sodium_d": 0.4,
     "sodium_d_wings": 0.3,
     "alkali_red": 0.5,
+    "neutral_metals": 0.6,
+    "ionized_metals": 1.8,
     "cyanogen": 2.0,
-    "calcium_triplet": 1.35,
     "titanium_oxide": 1.1,
-    "ionized_metals": 1.5,
+    "blanket_4500": 0.75,
 }
 GIANT_OFFSET = -2.5
 

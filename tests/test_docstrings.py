@@ -125,6 +125,7 @@ def entries(path: str, section: str) -> dict[str, tuple[str, list[str]]]:
 # Public objects of which equal names of parameters mean the same, and the parameters
 # whose text differs for a reason.
 NETS = ["SpectrumClassifier", "GalaxyClassifier", "GalaxyRegressor", "SEVIRegressor"]
+NETS += ["RedshiftRegressor"]
 ALIKE = [
     (
         ["SpectrumClassifier", "GalaxyClassifier"],

@@ -136,8 +136,6 @@ class RedshiftRegressor(BaseRegressor):
         Whether templates take part. Without them p(z) is that of the network alone.
     criterion : class, default=skastro.training.BinnedLikelihood
         The loss, of logits and positions on the grid of redshifts.
-    batch_size : int, default=64
-        Samples in a training batch.
 
     Attributes
     ----------

@@ -411,7 +411,6 @@ CALLED_BY_SKORCH = {
     "infer",
     "notify",
     "on_epoch_begin",
-    "on_train_begin",
     "run_single_epoch",
     "torch_compile",
     "train_step",

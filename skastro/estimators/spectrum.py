@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from astropy.units import Quantity
+from numpy.typing import ArrayLike
 from skorch.dataset import Dataset
 from skorch.utils import to_tensor
 from typing_extensions import override
@@ -241,6 +243,7 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
         sampler: str | None = None,
         augment: str | Callable | None = "noise",
         normalization: str | None = "robust",
+        wavelength: ArrayLike | Quantity | None = None,
         backbone: str | os.PathLike | None = None,
         backbone_lr: float | None = None,
         precision: str = "auto",
@@ -411,6 +414,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         calibrate: bool = True,
         augment: str | Callable | None = "noise",
         normalization: str | None = "continuum",
+        wavelength: ArrayLike | Quantity | None = None,
         backbone: str | os.PathLike | None = None,
         backbone_lr: float | None = None,
         precision: str = "auto",

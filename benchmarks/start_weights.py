@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 from scipy.ndimage import uniform_filter1d
+from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
@@ -56,6 +57,8 @@ def over_continuum(X: np.ndarray) -> np.ndarray:
     return (X / continuum.clip(0.05)).clip(0, 3)
 
 
+# What makes an estimator start from random weights, with one rate for all of them.
+FRESH: dict[str, Any] = {"backbone": None, "backbone_lr": None}
 FORMS = [
     StandardizeSpectra(robust=True, clip=8),
     FunctionTransformer(over_continuum),
@@ -98,7 +101,7 @@ def classifiers(wavelength: np.ndarray, seed: int) -> Iterator[tuple[str, Any]]:
         "spectra", wavelength=wavelength, **common
     )
     yield "shipped", shipped
-    yield "same network", shipped.__sklearn_clone__().set_params(backbone=None)
+    yield "same network", clone(shipped).set_params(**FRESH)
     yield "default", SpectrumClassifier(**common)
     # On even rows forests were best with the continuum divided out.
     forest = {"n_estimators": 300, "max_features": 0.05, "random_state": seed}
@@ -131,7 +134,7 @@ def regressors(wavelength: np.ndarray, seed: int) -> Iterator[tuple[str, Any]]:
         "spectra", wavelength=wavelength, **common
     )
     yield "shipped", shipped
-    yield "same network", shipped.__sklearn_clone__().set_params(backbone=None)
+    yield "same network", clone(shipped).set_params(**FRESH)
     yield "default", SpectrumRegressor(**common)
     yield "support vectors", None
 

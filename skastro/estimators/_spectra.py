@@ -167,7 +167,11 @@ class SpectrumInput(NeuralNet):
         >>> from skastro.datasets import make_spectra
         >>> spectra = make_spectra(60, random_state=0)
         >>> clf = SpectrumClassifier.from_pretrained(
-        ...     "spectra", wavelength=spectra.wavelength, verbose=0, random_state=0
+        ...     "spectra",
+        ...     wavelength=spectra.wavelength,
+        ...     max_epochs=5,
+        ...     verbose=0,
+        ...     random_state=0,
         ... )
         >>> clf = clf.fit(spectra.flux, spectra.target)
         >>> test = make_spectra(50, random_state=1)

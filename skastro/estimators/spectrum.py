@@ -217,6 +217,14 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
     """
 
     _recipes = RECIPES
+    # Noise made the start from weights, which have seen noise, a little worse.
+    _fine_tuning: ClassVar[dict[str, Any]] = {
+        "module__dropout": 0.3,
+        "lr": 3e-3,
+        "backbone_lr": 1e-3,
+        "augment": None,
+        "train_split": None,
+    }
     _parameter_constraints: ClassVar[dict] = {
         **BaseClassifier._parameter_constraints,
         **SpectrumInput._spectrum_constraints,
@@ -386,6 +394,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     __metadata_request__fit: ClassVar[dict] = {"y_std": None}
     __metadata_request__partial_fit: ClassVar[dict] = {"y_std": None}
 
+    _fine_tuning: ClassVar[dict[str, Any]] = {"module__dropout": 0.3, "augment": None}
     _takes_missing_targets = True
     _kept = ("log_target",)
     _sample_params = ("sample_weight", "y_std")

@@ -139,6 +139,7 @@ ALIKE = [
         [*NETS, "VAETransformer"],
         {"module", "criterion", "restore_best_weights", "augment", "history"}
         | {"image_shape", "normalization", "stretch", "backbone", "scale_target"}
+        | {"refine"}
         | {"channel_sky_, channel_softening_"},
     ),
     (["EnsembleClassifier", "EnsembleRegressor"], {"estimator"}),

@@ -535,6 +535,26 @@ def test_searches(data):
     assert cross_val_score(reg, X, y, cv=2).min() > 0.5
 
 
+@pytest.mark.parametrize("refine", [True, False])
+def test_ranges_of_few_points(data, refine):
+    reg = small(redshift={"GALAXY": (0, 1e-5)}, refine=refine, max_epochs=1)
+    reg.fit(data[0][:30], np.zeros(30))
+    found = reg.predict_solutions(data[0][:2], k=2)
+    assert (np.abs(found["z"]) < 1e-3).all()
+    assert_allclose(found["probability"].sum(axis=1), 1, rtol=1e-5)
+    pdf = reg.predict_pdf(data[0][:2])
+    assert_allclose(np.trapezoid(pdf, reg.z_grid_), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.nan, -5.0])
+def test_data_sets_with_unknown_redshifts_do_not_train(data, value):
+    y = data[1][:40].copy()
+    y[3] = value
+    reg = small(max_epochs=1, refine=False)
+    with pytest.raises(Exception, match="the loss or a weight was NaN"):
+        reg.fit(Dataset(data[0][:40].astype("float32"), y), None)
+
+
 @pytest.mark.parametrize("n_pixels", [3, 10, 99])
 def test_features_of_any_kind(n_pixels):
     rng = np.random.default_rng(0)
@@ -598,6 +618,7 @@ def test_templates_of_other_classes(data, test):
     assert set(reg.templates_) == {"GALAXY", "LRG"}
     assert set(reg.weights_) == {
         "network",
+        "between classes",
         "gain GALAXY",
         "constant GALAXY",
         "gain LRG",
@@ -647,11 +668,25 @@ def test_simulated_galaxies():
     assert np.mean(off < 1e-3) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("settings", "arguments", "message"),
+    [
+        ({"redshift": {"GALAXY": (1.6, 2)}}, {}, "redshift of GALAXY is 1.6 to 2, but"),
+        ({"redshift": {"GALAXY": (-0.05, 0)}}, {}, "simulated spectra have 0 to 1.5"),
+        ({}, {"n_samples": 3}, "n_samples must be"),
+        ({}, {"snr": (5, 1)}, "snr must be"),
+        ({}, {"instrument": "hubble"}, "instrument must be"),
+    ],
+)
+def test_simulations_are_checked(settings, arguments, message):
+    reg = small(**({"templates": None} | settings))
+    with pytest.raises(ValueError, match=message):
+        reg.fit_simulator(**({"n_samples": 20} | arguments))
+
+
 def test_simulated_spectra_with_own_templates_and_inverse_variances():
     at_rest = np.arange(3000.0, 11000.0)
     templates = {"GALAXY": (at_rest, spectra_at(at_rest, np.zeros(30), 1))}
     reg = small(max_epochs=1, wavelength=None, templates=templates)
     reg.fit_simulator(30, instrument="boss", ivar=True)
     assert reg.sample_shape_ == (2, len(reg.wavelength_))
-    with pytest.raises(ValueError, match="n_samples must be"):
-        reg.fit_simulator(3)

@@ -35,7 +35,12 @@ from typing_extensions import override
 
 from skastro._compat import is_normalization, validate_as_skorch
 from skastro.augmentation import AUGMENTATIONS
-from skastro.base._backbone import all_but_head, load_all_but_head, read_weights
+from skastro.base._backbone import (
+    Weights,
+    all_but_head,
+    load_all_but_head,
+    read_weights,
+)
 from skastro.base._parameters import (
     CATCH_ALL,
     SHARED_CONSTRAINTS,
@@ -961,7 +966,7 @@ class BaseNet(NeuralNet):
             # Samples are in single precision.
             self.module_.float()
         if self.backbone is not None:
-            weights = read_weights(self.backbone)
+            weights = self._read_backbone(self.backbone)
             load_all_but_head(self.module_, weights, self.backbone, self._module_ndim)
         return self
 
@@ -1085,8 +1090,11 @@ class BaseNet(NeuralNet):
         >>> clf.backbone.name
         'resnet18.pth'
         """
-        read_weights(path)
+        self._read_backbone(path)
         return self.set_params(backbone=path)
+
+    def _read_backbone(self, backbone: str | os.PathLike) -> Weights:
+        return read_weights(backbone)
 
     def _two_rates(self, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Give the backbone a rate of its own."""

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What estimators of spectra share: the normalization of their flux."""
+"""What estimators of spectra share: the normalization of their flux, their grid."""
 
+import os
 from collections.abc import Callable
-from typing import Any, ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from astropy.units import Quantity
+from numpy.typing import ArrayLike
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNet
 
 from skastro._compat import StrOptions
-from skastro.base._backbone import BACKBONE_CONSTRAINTS
+from skastro.base._backbone import BACKBONE_CONSTRAINTS, Weights
+from skastro.base._pretrained import Pretrained, find_pretrained
 from skastro.estimators._images import channel_constants, some_samples
 from skastro.estimators._scale import warn_of_size
+from skastro.utils import bin_edges, in_unit
 
 # Rows of fewer numbers are taken as features of any kind, whose level tells something.
 _SHORTEST_SPECTRUM = 100
@@ -25,6 +31,13 @@ _LIMIT = 8.0
 _CONTINUUM_PARTS = 15
 _LEAST_CONTINUUM = 0.05
 _MOST_FLUX = 3.0
+# Vacuum wavelengths (Å) of the pixels that networks see where wavelengths are given.
+# Each is 95 km/s wide, half of what spectrographs of surveys resolve.
+GRID = np.geomspace(3600.0, 9500.0, 3072)
+# Lines of a few per cent are to be as large as the continuum's logarithm.
+_LINES_SCALE = 5.0
+# Weights of the package, by name.
+_PRETRAINED = ("spectra",)
 _ADVICE = "Put StandardizeSpectra(robust=True, clip=8) in front, in a Pipeline."
 
 
@@ -35,7 +48,14 @@ class SpectrumInput(NeuralNet):
 
     Parameters
     ----------
-    normalization : {"robust", "mean", "continuum", "training", None}, default="robust"
+    wavelength : array-like of shape (n_pixels,) or Quantity, default=None
+        Centers of the pixels of X, ascending vacuum wavelengths; plain numbers are in
+        Å. The network then sees each spectrum, normalized and augmented, in 3072 pixels
+        from 3600 to 9500 Å, evenly spaced in the logarithm, so that trained weights
+        serve spectra of any grid; pixels that X does not cover are zero. None: the
+        pixels as they are.
+    normalization : {"robust", "mean", "continuum", "training", "split", None}, \
+            default="robust"
         What spectra are brought to before the network and `augment` see them, so that
         the unit of the flux does not matter. ``"robust"``: each spectrum, and each of
         its channels, to median 0 and a median absolute deviation that stands for a
@@ -47,14 +67,18 @@ class SpectrumInput(NeuralNet):
         fifteenth of its length, so that neither dust nor the calibration of the flux
         counts. ``"training"``: each pixel to mean 0 and standard deviation 1 by what
         the training spectra have, so that the level of a spectrum counts; rows of fewer
-        than 100 numbers always. None: nothing. A module that takes no sizes gets X as
-        it is.
+        than 100 numbers always. ``"split"``: each spectrum, and each of its channels,
+        into two channels, of lines and of colors: five times what divides the flux from
+        its continuum, flux over continuum less 1, and the logarithm of the continuum
+        over the mean flux; it learns nothing from the training spectra. None: nothing.
+        A module that takes no sizes gets X as it is.
     backbone : str, path-like or None, default=None
         A file with the weights of a trained network, to start from: ``.safetensors``,
         or what :func:`torch.save` writes of a ``state_dict()``, under the names that
-        `module` has. Only the last layer, the head, starts anew. The file is read
-        whenever the network is built: at each ``fit``, not by a loaded pickle. See
-        :ref:`the user guide <backbone>`.
+        `module` has; or ``"spectra"``, weights that come with the package, for which
+        :meth:`from_pretrained` makes the other settings. Only the last layer, the head,
+        starts anew. The file is read whenever the network is built: at each ``fit``,
+        not by a loaded pickle. See :ref:`the user guide <backbone>`.
     backbone_lr : float, default=None
         Learning rate of the backbone, which is the network without its last layer; `lr`
         is then that of the head alone, and the schedule scales both. 0 freezes the
@@ -62,21 +86,144 @@ class SpectrumInput(NeuralNet):
 
     Attributes
     ----------
-    normalization_ : {"robust", "mean", "continuum", "training"} or None
+    normalization_ : {"robust", "mean", "continuum", "training", "split"} or None
         What was done in ``fit``.
     pixel_mean_, pixel_scale_ : ndarray of shape (n_channels * n_pixels,)
         What is taken from each pixel, and what the rest is divided by; not with
-        ``"robust"`` and None. Of many spectra, 4096 spread over all are looked at.
+        ``"robust"``, ``"split"`` and None. Of many spectra, 4096 spread over all are
+        looked at.
     """
 
     _spectrum_constraints: ClassVar[dict] = {
         "normalization": [
             None,
-            StrOptions({"robust", "mean", "continuum", "training"}),
+            StrOptions({"robust", "mean", "continuum", "training", "split"}),
         ],
+        "wavelength": [None, "array-like"],
         **BACKBONE_CONSTRAINTS,
     }
-    _kept: ClassVar[tuple[str, ...]] = ("normalization",)
+    _kept: ClassVar[tuple[str, ...]] = ("normalization", "wavelength")
+    # How weights of the package are best trained on.
+    _fine_tuning: ClassVar[dict[str, Any]] = {}
+
+    def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
+        sizes = super()._infer_sizes(sample_shape)
+        splits = self._normalization_of(sample_shape[-1]) == "split"
+        if (splits or self.wavelength is not None) and not self._sizes_taken():
+            raise ValueError(
+                "wavelength and normalization='split' are for modules whose __init__ "
+                "takes n_channels, n_outputs or input_size; this one gets X as it is."
+            )
+        if splits:
+            sizes["n_channels"] *= 2
+        if self.wavelength is not None:
+            _check_covers(self._pixels(), sample_shape[-1])
+            sizes["input_size"] = GRID.size
+        return sizes
+
+    # Weights of the package ----------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str, *, wavelength: ArrayLike | Quantity, **parameters: Any
+    ) -> Self:
+        """Make an estimator that starts from weights of the package.
+
+        It is to be fitted: few labeled spectra suffice, since the network knows spectra
+        already. The :ref:`user guide <start-weights>` tells how many.
+
+        Parameters
+        ----------
+        name : {"spectra"}
+            The weights.
+        wavelength : array-like of shape (n_pixels,) or Quantity
+            Centers of the pixels of X, see the parameter ``wavelength``.
+        **parameters : dict
+            Parameters of the constructor. The weights require ``module`` and
+            ``normalization`` as they are; of the others the defaults, such as ``lr``
+            and ``max_epochs``, are those that were measured to be best.
+
+        Returns
+        -------
+        estimator : object
+            An estimator that is not fitted.
+
+        Raises
+        ------
+        ValueError
+            If the weights do not exist, if their file is damaged, or if `parameters`
+            contradict them.
+        TypeError
+            If a parameter does not exist.
+
+        Notes
+        -----
+        The network was trained on spectra of :func:`skastro.datasets.make_spectra`. A
+        card beside the weights, in ``skastro/estimators/pretrained``, tells how.
+
+        Examples
+        --------
+        >>> from skastro import SpectrumClassifier
+        >>> from skastro.datasets import make_spectra
+        >>> spectra = make_spectra(60, random_state=0)
+        >>> clf = SpectrumClassifier.from_pretrained(
+        ...     "spectra",
+        ...     wavelength=spectra.wavelength,
+        ...     max_epochs=5,
+        ...     verbose=0,
+        ...     random_state=0,
+        ... )
+        >>> clf = clf.fit(spectra.flux, spectra.target)
+        >>> test = make_spectra(50, random_state=1)
+        >>> clf.score(test.flux, test.target) > 0.8
+        True
+        """
+        required = _find(name, cls.__name__).settings["parameters"]
+        estimator = cls(
+            **required
+            | cls._fine_tuning
+            | {"backbone": name, "wavelength": wavelength}
+            | parameters
+        )
+        estimator._check_fits_weights()
+        return estimator
+
+    def _check_fits_weights(self) -> None:
+        """Refuse parameters that contradict the weights of the package."""
+        if not _is_shipped(self.backbone):
+            return
+        weights = _find(self.backbone, type(self).__name__)
+        required = weights.settings["parameters"]
+        wrong = [
+            f"{name}={getattr(self, name)!r}"
+            for name, value in required.items()
+            if getattr(self, name) != value
+        ]
+        if self.wavelength is None:
+            wrong.append("wavelength=None")
+        if wrong:
+            needed = ", ".join(f"{name}={value!r}" for name, value in required.items())
+            raise ValueError(
+                f"backbone={self.backbone!r} are weights for {needed}, and need the "
+                f"wavelength of the pixels, but {', '.join(wrong)}. "
+                f"{type(self).__name__}.from_pretrained({self.backbone!r}, wavelength="
+                "...) sets all."
+            )
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        self._check_fits_weights()
+
+    def _read_backbone(self, backbone: str | os.PathLike) -> Weights:
+        if _is_shipped(backbone):
+            return _find(backbone, type(self).__name__).weights
+        return super()._read_backbone(backbone)
+
+    # Normalization and grid ----------------------------------------------------------
+
+    def _pixels(self) -> np.ndarray:
+        """Return the centers of the pixels of X in Å."""
+        return in_unit(self.wavelength, "Angstrom", "wavelength")
 
     def _normalization_of(self, length: int) -> str | None:
         """Name what is done to spectra of a length: what was done in ``fit``."""
@@ -89,6 +236,8 @@ class SpectrumInput(NeuralNet):
         kind, X = self._normalization_of(X.shape[-1]), X.float()
         if kind == "robust":
             return _standardize(X)
+        if kind == "split":
+            return _divide_by_mean(X)
         if kind is None:
             return X
         self._require_learned("pixel_mean_", "pixel_scale_")
@@ -97,6 +246,14 @@ class SpectrumInput(NeuralNet):
             X = _DIVIDED[kind](X)
         X = ((X.flatten(1) - mean.flatten()) / scale.flatten()).reshape(X.shape)
         return X.clamp(-_LIMIT, _LIMIT) if kind in _DIVIDED else X
+
+    def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
+        splits = self._normalization_of(X.shape[-1]) == "split"
+        X = super()._to_module_layout(X)
+        covered = torch.ones_like(X[0, 0])
+        if self.wavelength is not None:
+            X, covered = _to_grid(X, tuple(self._pixels().tolist()))
+        return split_channels(X, covered) if splits else X
 
     def _check_saved_state(self, state: dict[str, Any]) -> None:
         super()._check_saved_state(state)
@@ -130,7 +287,7 @@ class SpectrumInput(NeuralNet):
         if not self._takes_sizes or kind is None:
             warn_of_size(self, next(some_samples(dataset, 1)), _ADVICE)
             kind = None
-        elif kind != "robust":
+        elif kind not in ("robust", "split"):
             X = np.concatenate(list(some_samples(dataset)))
             if kind in _DIVIDED:
                 X = _DIVIDED[kind](torch.from_numpy(X).float()).numpy()
@@ -186,6 +343,80 @@ def _running_mean(X: torch.Tensor) -> torch.Tensor:
     upper, lower = (pixels + half + 1).clamp(max=length), (pixels - half).clamp(min=0)
     total = torch.nn.functional.pad(X.cumsum(dim=-1), (1, 0))
     return (total[..., upper] - total[..., lower]) / (upper - lower)
+
+
+def _is_shipped(backbone: Any) -> bool:
+    return isinstance(backbone, str) and backbone in _PRETRAINED
+
+
+def _find(name: Any, owner: str) -> Pretrained:
+    return find_pretrained(name, _PRETRAINED, owner, "skastro.estimators")
+
+
+def _check_covers(pixels: np.ndarray, length: int) -> None:
+    if pixels.shape != (length,):
+        raise ValueError(
+            f"wavelength has shape {pixels.shape}, but spectra in X have {length} "
+            "pixels: give one wavelength a pixel."
+        )
+    covered = bin_edges(pixels)
+    if not (covered[0] < GRID[-1] and covered[-1] > GRID[0]):
+        raise ValueError(
+            f"wavelength lies from {pixels[0]:g} to {pixels[-1]:g} Å, but the network "
+            f"sees {GRID[0]:g} to {GRID[-1]:g} Å. Give vacuum wavelengths in Å, or a "
+            "Quantity."
+        )
+
+
+def _to_grid(
+    X: torch.Tensor, pixels: tuple[float, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Average spectra over the pixels of the grid; tell also which are covered."""
+    old, part, width, covered, old_width = _overlaps(pixels, X.device)
+    # Sums of many pixels need the digits; there is no float64 on Apple's devices.
+    exact = X if X.device.type == "mps" else X.double()
+    total = torch.nn.functional.pad((exact * old_width).cumsum(dim=-1), (1, 0))
+    # The flux up to each edge of the grid.
+    total = total[..., old] + part * (total[..., old + 1] - total[..., old])
+    return (total.diff(dim=-1) / width).to(X.dtype) * covered, covered
+
+
+@lru_cache(maxsize=16)
+def _overlaps(
+    pixels: tuple[float, ...], device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    """Tell where the edges of the grid lie among those of the pixels."""
+    edges, grid = bin_edges(np.array(pixels)), bin_edges(GRID)
+    inside = grid.clip(edges[0], edges[-1])
+    old = (np.searchsorted(edges, inside, side="right") - 1).clip(0, len(pixels) - 1)
+    part = (inside - edges[old]) / np.diff(edges)[old]
+    width = np.diff(inside)
+    covered = width >= 0.5 * np.diff(grid)
+    real = np.float32 if device.type == "mps" else np.float64
+    arrays = (
+        old,
+        part.astype(real),
+        np.where(covered, width, 1).astype(real),
+        covered.astype(np.float32),
+        np.diff(edges).astype(real),
+    )
+    # Kept for all later calls, of which some may need gradients.
+    with torch.inference_mode(False):
+        return tuple(torch.as_tensor(array, device=device) for array in arrays)
+
+
+def split_channels(X: torch.Tensor, covered: torch.Tensor) -> torch.Tensor:
+    """Make of each channel one of lines and one of colors, zero where nothing is."""
+    mean = X.abs().sum(dim=-1, keepdim=True) / covered.sum(dim=-1, keepdim=True)
+    X = X / torch.where(mean > 0, mean, 1.0)
+    exact = X if X.device.type == "mps" else X.double()
+    continuum = exact
+    part = _running_mean(covered.to(exact.dtype)).clamp(min=1e-9)
+    for _ in range(2):
+        continuum = _running_mean(continuum * covered) / part
+    continuum = continuum.to(X.dtype).clamp(min=_LEAST_CONTINUUM)
+    lines = (X / continuum).clamp(0, _MOST_FLUX) - 1
+    return torch.cat([_LINES_SCALE * lines, continuum.log()], dim=1) * covered
 
 
 def _median(X: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from astropy.units import Quantity
+from numpy.typing import ArrayLike
 from skorch.dataset import Dataset
 from skorch.utils import to_tensor
 from typing_extensions import override
@@ -215,6 +217,14 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
     """
 
     _recipes = RECIPES
+    # Noise made the start from weights, which have seen noise, a little worse.
+    _fine_tuning: ClassVar[dict[str, Any]] = {
+        "module__dropout": 0.3,
+        "lr": 3e-3,
+        "backbone_lr": 1e-3,
+        "augment": None,
+        "train_split": None,
+    }
     _parameter_constraints: ClassVar[dict] = {
         **BaseClassifier._parameter_constraints,
         **SpectrumInput._spectrum_constraints,
@@ -241,6 +251,7 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
         sampler: str | None = None,
         augment: str | Callable | None = "noise",
         normalization: str | None = "robust",
+        wavelength: ArrayLike | Quantity | None = None,
         backbone: str | os.PathLike | None = None,
         backbone_lr: float | None = None,
         precision: str = "auto",
@@ -383,6 +394,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     __metadata_request__fit: ClassVar[dict] = {"y_std": None}
     __metadata_request__partial_fit: ClassVar[dict] = {"y_std": None}
 
+    _fine_tuning: ClassVar[dict[str, Any]] = {"module__dropout": 0.3, "augment": None}
     _takes_missing_targets = True
     _kept = ("log_target",)
     _sample_params = ("sample_weight", "y_std")
@@ -411,6 +423,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         calibrate: bool = True,
         augment: str | Callable | None = "noise",
         normalization: str | None = "continuum",
+        wavelength: ArrayLike | Quantity | None = None,
         backbone: str | os.PathLike | None = None,
         backbone_lr: float | None = None,
         precision: str = "auto",

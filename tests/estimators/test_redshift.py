@@ -241,6 +241,8 @@ def test_fluxes_are_those_of_templates(data, fitted, network_alone, test):
     # The lines are more than that, and the noise is.
     assert np.median(off) < 0.5 * np.median(np.std(clean, axis=1))
     assert np.median(off) < 0.05
+    for other in (X[:2].tolist(), np.asfortranarray(X[:2]), torch.from_numpy(X[:2])):
+        assert_allclose(fitted.predict_flux(other), model[:2], rtol=1e-3)
     with pytest.raises(ValueError, match="refine=False knows no templates"):
         network_alone.predict_flux(X)
     features = RedshiftRegressor("mlp", max_epochs=1, verbose=0).fit(X[:, :50], y)

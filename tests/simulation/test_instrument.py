@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from skastro.datasets import make_spectra
 from skastro.simulation import INSTRUMENTS, Instrument, planck_flux
 from skastro.simulation.spectra._spectrograph import Spectrograph
 
@@ -273,3 +274,13 @@ def test_impossible_instruments(arguments, error, message):
 def test_instruments_are_frozen():
     with pytest.raises(AttributeError):
         INSTRUMENTS["boss"].read_noise = 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        INSTRUMENTS["boss"].wavelength[0] = 1.0
+    given = np.linspace(4000.0, 5000.0, 9)
+    Instrument(wavelength=given)
+    given[0] = 3999.0
+
+
+def test_pixels_of_simulated_spectra_belong_to_the_user():
+    make_spectra(1, instrument="sdss").wavelength[:] = 0
+    assert INSTRUMENTS["sdss"].wavelength[0] > 3000

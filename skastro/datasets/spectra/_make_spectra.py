@@ -228,7 +228,8 @@ def make_spectra(
         return_truth=return_truth,
         verbose=verbose,
     )
-    pixels = np.asarray(spectrograph.wavelength)
+    # Instruments are constant, what users get is theirs.
+    pixels = np.array(spectrograph.wavelength)
     power = spectrograph.resolving_power(pixels)
     description = _DESCRIPTION.format(
         n_samples=n_samples,

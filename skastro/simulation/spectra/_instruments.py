@@ -154,6 +154,9 @@ class Instrument:
                 raise ValueError(f"{name} must be a pair; got {values!r}.")
             converted[name] = tuple(check_number(each, name, 0) for each in values)
         for name, value in converted.items():
+            if isinstance(value, np.ndarray):
+                value = value.copy()
+                value.flags.writeable = False
             object.__setattr__(self, name, value)
 
     def with_changes(self, **changes: Any) -> "Instrument":

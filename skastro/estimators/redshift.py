@@ -317,8 +317,8 @@ class RedshiftRegressor(BaseRegressor):
             class_proportions={name: 0.5 if name == "STAR" else 1.0 for name in ranges},
             snr=snr,
             redshift={
-                name: (max(low, 0.0), min(high, _SIMULATED_RANGE.get(name, (0, 20))[1]))
-                for name, (low, high) in ranges.items()
+                name: self._simulated_range(name, *interval)
+                for name, interval in ranges.items()
                 if name != "STAR"
             },
             templates=self.templates,
@@ -329,6 +329,20 @@ class RedshiftRegressor(BaseRegressor):
         if ivar:
             X = np.stack([spectra.flux, spectra.ivar], axis=1)
         return self.fit(X, spectra.redshift, wavelength=spectra.wavelength)
+
+    def _simulated_range(
+        self, name: str, low: float, high: float
+    ) -> tuple[float, float]:
+        """Return the part of a range that simulated spectra can have."""
+        if name in (self.templates or {}):
+            return max(low, 0.0), high
+        most = _SIMULATED_RANGE[name][1]
+        if high <= 0 or low >= most:
+            raise ValueError(
+                f"redshift of {name} is {low:g} to {high:g}, but simulated spectra "
+                f"have 0 to {most:g}; fit spectra of your own, by fit."
+            )
+        return max(low, 0.0), min(high, most)
 
     @classmethod
     def from_pretrained(
@@ -570,14 +584,15 @@ class RedshiftRegressor(BaseRegressor):
     @override
     def _after_training(self, train: Any, valid: Any) -> None:
         super()._after_training(train, valid)
-        for name in ("templates_", "weights_"):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("templates_", None)
+        # Those of pretrained weights hold where too few samples tell others.
+        known = self.__dict__.pop("weights_", {})
         if not self.refine or self.sample_shape_ is None:
             return
         if self.sample_shape_[-1] < _SHORTEST_SPECTRUM:
             return
         self.templates_ = self._find_templates()
-        self.weights_ = weights_for({}, self.templates_)
+        self.weights_ = weights_for(known, self.templates_)
         if valid is None:
             return
         network, gains, true = [], [], []

@@ -241,6 +241,8 @@ def test_fluxes_are_those_of_templates(data, fitted, network_alone, test):
     # The lines are more than that, and the noise is.
     assert np.median(off) < 0.5 * np.median(np.std(clean, axis=1))
     assert np.median(off) < 0.05
+    for other in (X[:2].tolist(), np.asfortranarray(X[:2]), torch.from_numpy(X[:2])):
+        assert_allclose(fitted.predict_flux(other), model[:2], rtol=1e-3)
     with pytest.raises(ValueError, match="refine=False knows no templates"):
         network_alone.predict_flux(X)
     features = RedshiftRegressor("mlp", max_epochs=1, verbose=0).fit(X[:, :50], y)
@@ -535,6 +537,26 @@ def test_searches(data):
     assert cross_val_score(reg, X, y, cv=2).min() > 0.5
 
 
+@pytest.mark.parametrize("refine", [True, False])
+def test_ranges_of_few_points(data, refine):
+    reg = small(redshift={"GALAXY": (0, 1e-5)}, refine=refine, max_epochs=1)
+    reg.fit(data[0][:30], np.zeros(30))
+    found = reg.predict_solutions(data[0][:2], k=2)
+    assert (np.abs(found["z"]) < 1e-3).all()
+    assert_allclose(found["probability"].sum(axis=1), 1, rtol=1e-5)
+    pdf = reg.predict_pdf(data[0][:2])
+    assert_allclose(np.trapezoid(pdf, reg.z_grid_), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.nan, -5.0])
+def test_data_sets_with_unknown_redshifts_do_not_train(data, value):
+    y = data[1][:40].copy()
+    y[3] = value
+    reg = small(max_epochs=1, refine=False)
+    with pytest.raises(Exception, match="the loss or a weight was NaN"):
+        reg.fit(Dataset(data[0][:40].astype("float32"), y), None)
+
+
 @pytest.mark.parametrize("n_pixels", [3, 10, 99])
 def test_features_of_any_kind(n_pixels):
     rng = np.random.default_rng(0)
@@ -648,12 +670,29 @@ def test_simulated_galaxies():
     assert np.mean(off < 1e-3) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("settings", "arguments", "message"),
+    [
+        ({"redshift": {"GALAXY": (1.6, 2)}}, {}, "redshift of GALAXY is 1.6 to 2, but"),
+        ({"redshift": {"GALAXY": (-0.05, 0)}}, {}, "simulated spectra have 0 to 1.5"),
+        ({}, {"n_samples": 3}, "n_samples must be"),
+        ({}, {"snr": (5, 1)}, "snr must be"),
+        ({}, {"instrument": "hubble"}, "instrument must be"),
+    ],
+)
+def test_simulations_are_checked(settings, arguments, message):
+    reg = small(**({"templates": None} | settings))
+    with pytest.raises(ValueError, match=message):
+        reg.fit_simulator(**({"n_samples": 20} | arguments))
+
+
 def test_simulated_spectra_with_own_templates_and_inverse_variances():
     at_rest = np.arange(3000.0, 11000.0)
     templates = {"GALAXY": (at_rest, spectra_at(at_rest, np.zeros(30), 1))}
     reg = small(max_epochs=1, wavelength=None, templates=templates)
     reg.fit_simulator(30, instrument="boss", ivar=True)
     assert reg.sample_shape_ == (2, len(reg.wavelength_))
+<<<<<<< HEAD
     with pytest.raises(ValueError, match="n_samples must be"):
         reg.fit_simulator(3)
 
@@ -668,3 +707,5 @@ def test_no_redshift_beyond_the_ranges_that_are_asked_for(data, test):
         between = (reg.z_grid_ > 0.0401) & (reg.z_grid_ < 0.0599)
         assert not pdf[:, between].any()
         np.testing.assert_allclose(np.trapezoid(pdf, reg.z_grid_, axis=1), 1, rtol=1e-4)
+=======
+>>>>>>> s25-hD

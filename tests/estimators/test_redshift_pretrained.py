@@ -131,7 +131,11 @@ def test_network_alone():
 def test_training_goes_on():
     spectra = simulated()
     reg = pretrained(spectra.wavelength, lr=1e-5, train_split=None)
-    reg.partial_fit(spectra.flux, spectra.redshift)
+    weights = reg.weights_
+    for _ in range(2):
+        reg.partial_fit(spectra.flux, spectra.redshift)
+    # No validation tells others.
+    assert reg.weights_ == weights
     assert is_right(reg.predict(spectra.flux), spectra).mean() > 0.9
 
 

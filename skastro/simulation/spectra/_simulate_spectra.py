@@ -24,7 +24,7 @@ from skastro.simulation.spectra._template_spectra import (
     check_coverage,
     check_templates,
 )
-from skastro.utils import check_range
+from skastro.utils import check_count, check_number, check_option, check_range
 
 MODELS = {"GALAXY": GalaxyModel, "QSO": QuasarModel, "STAR": StarModel}
 
@@ -219,6 +219,11 @@ def spectra_at_rest(
     flux : ndarray of shape (n_samples, n_pixels), float32
         Flux per Å, of any scale.
 
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or if pixels are not of equal width.
+
     Examples
     --------
     >>> import numpy as np
@@ -227,7 +232,16 @@ def spectra_at_rest(
     >>> spectra_at_rest("GALAXY", 3, pixels, np.random.default_rng(0)).shape
     (3, 3984)
     """
-    step = ln_wavelength[1] - ln_wavelength[0]
+    check_option(name, "name", tuple(MODELS))
+    check_count(n_samples, "n_samples")
+    check_number(resolution, "resolution", 10.0)
+    steps = np.diff(ln_wavelength)
+    if not steps.size or steps[0] <= 0 or not np.allclose(steps, steps[0], 1e-3, 0):
+        raise ValueError(
+            "ln_wavelength must be a vector of ascending, equally spaced values of "
+            f"ln(wavelength / Å); got {ln_wavelength!r}."
+        )
+    step = steps[0]
     sigma = SIGMA_PER_FWHM / resolution
     # Pixels that blurring spoils at the ends.
     n_margin = int(np.ceil((6 * sigma + MAX_SHIFT) / step)) + 1

@@ -394,7 +394,11 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     __metadata_request__fit: ClassVar[dict] = {"y_std": None}
     __metadata_request__partial_fit: ClassVar[dict] = {"y_std": None}
 
-    _fine_tuning: ClassVar[dict[str, Any]] = {"module__dropout": 0.3, "augment": None}
+    _fine_tuning: ClassVar[dict[str, Any]] = {
+        "lr": 3e-3,
+        "backbone_lr": 1e-3,
+        "augment": None,
+    }
     _takes_missing_targets = True
     _kept = ("log_target",)
     _sample_params = ("sample_weight", "y_std")

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Spectra of any grid, and weights of the package to start from."""
 
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from tiny_estimators import make_tiny
 
 import skastro
 from skastro import SpectrumClassifier, SpectrumRegressor
+from skastro.base._pretrained import Pretrained
 from skastro.datasets import make_spectra
 from skastro.estimators._spectra import GRID
 from skastro.utils import rebin
@@ -240,3 +244,19 @@ def test_files_of_the_package(name):
     card = path.with_suffix(".md").read_text(encoding="utf-8")
     for part in ("make_spectra", f'from_pretrained("{name}"', "Versions"):
         assert part in card
+
+
+@pytest.mark.slow
+def test_script(tmp_path):
+    script = Path(__file__).parents[2] / "tools" / "train_pretrained_spectra.py"
+    few = "--n-spectra 128 --n-valid 50 --epochs 1".split()
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+    command = [sys.executable, script, "--output", tmp_path, *few]
+    subprocess.run(command, check=True, env=env)
+    found = Pretrained.read(tmp_path / "spectra.safetensors")
+    shipped = Pretrained.read(
+        Path(skastro.__file__).parent / "estimators/pretrained/spectra.safetensors"
+    )
+    assert found.settings == shipped.settings
+    assert found.weights.keys() == shipped.weights.keys()
+    assert "trained on 128" in (tmp_path / "spectra.md").read_text(encoding="utf-8")

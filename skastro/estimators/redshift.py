@@ -533,6 +533,11 @@ class RedshiftRegressor(BaseRegressor):
 
     @override
     def _infer_output_size(self, y: Any) -> dict[str, int]:
+        # What is wrong with templates is told before the training.
+        own = self.templates or {} if self.refine else {}
+        for name, interval in self._ranges().items():
+            if name in own:
+                own_templates(name, own[name], interval)
         return {"n_outputs": self._n_coarse}
 
     @property

@@ -232,10 +232,11 @@ def test_few_spectra_of_another_grid_suffice():
     assert scores[0] > max(0.93, scores[1])
 
 
-def test_files_of_the_package():
+@pytest.mark.parametrize("name", ["spectra", "redshift"])
+def test_files_of_the_package(name):
     folder = Path(skastro.__file__).parent / "estimators" / "pretrained"
-    (path,) = folder.glob("*.safetensors")
+    path = folder / f"{name}.safetensors"
     assert path.stat().st_size < 5e6
     card = path.with_suffix(".md").read_text(encoding="utf-8")
-    for part in ("make_spectra", 'from_pretrained("spectra"', "Versions"):
+    for part in ("make_spectra", f'from_pretrained("{name}"', "Versions"):
         assert part in card

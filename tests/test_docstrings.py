@@ -139,12 +139,7 @@ ALIKE = [
         [*NETS, "VAETransformer"],
         {"module", "criterion", "restore_best_weights", "augment", "history"}
         | {"image_shape", "normalization", "stretch", "backbone", "scale_target"}
-<<<<<<< HEAD
-        | {"channel_sky_, channel_softening_", "wavelength"},
-=======
-        | {"refine"}
-        | {"channel_sky_, channel_softening_"},
->>>>>>> s25-hD
+        | {"refine", "channel_sky_, channel_softening_", "wavelength"},
     ),
     (["EnsembleClassifier", "EnsembleRegressor"], {"estimator"}),
     (

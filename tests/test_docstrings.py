@@ -139,7 +139,7 @@ ALIKE = [
         [*NETS, "VAETransformer"],
         {"module", "criterion", "restore_best_weights", "augment", "history"}
         | {"image_shape", "normalization", "stretch", "backbone", "scale_target"}
-        | {"channel_sky_, channel_softening_", "wavelength", "refine"},
+        | {"refine", "channel_sky_, channel_softening_", "wavelength"},
     ),
     (["EnsembleClassifier", "EnsembleRegressor"], {"estimator"}),
     (

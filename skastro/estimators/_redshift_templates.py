@@ -55,7 +55,14 @@ def own_templates(name: str, given: Any, redshift: tuple[float, float]) -> Templ
             f"The flux of templates[{name!r}] has shape {flux.shape} for "
             f"{wavelength.size} wavelengths; give (n_templates, n_pixels)."
         )
-    unknown = np.flatnonzero(~np.isfinite(flux).any(axis=1))
+    size = np.nansum(np.abs(flux), axis=1)
+    negative = np.flatnonzero(np.nansum(np.maximum(-flux, 0), axis=1) > 0.2 * size)
+    if negative.size:
+        raise ValueError(
+            f"A fifth of the flux of the spectra {negative} of templates[{name!r}] is "
+            "negative; give spectra, not eigenvectors."
+        )
+    unknown = np.flatnonzero(~(np.isfinite(flux) & (flux != 0)).any(axis=1))
     if unknown.size:
         raise ValueError(
             f"The spectra {unknown} of templates[{name!r}] have no finite flux; leave "

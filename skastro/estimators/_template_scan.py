@@ -67,6 +67,11 @@ class TemplateSet:
         features = (features * known).clamp(_LOWEST, _HIGHEST).numpy()
         # There are fewer spectra than pixels.
         value, mixture = np.linalg.eigh(features @ features.T)
+        if not value[-1] > 1e-9:
+            raise ValueError(
+                "The spectra of templates have no lines over their continuum, so that "
+                "nothing tells their redshift; give others."
+            )
         found = value[::-1][:n_components] > 1e-9 * value[-1]
         components = mixture.T[::-1][:n_components][found] @ features
         # As large as the constant that is fitted with them.

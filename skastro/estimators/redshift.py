@@ -533,6 +533,11 @@ class RedshiftRegressor(BaseRegressor):
 
     @override
     def _infer_output_size(self, y: Any) -> dict[str, int]:
+        # What is wrong with templates is told before the training.
+        own = self.templates or {} if self.refine else {}
+        for name, interval in self._ranges().items():
+            if name in own:
+                own_templates(name, own[name], interval)
         return {"n_outputs": self._n_coarse}
 
     @property
@@ -544,7 +549,8 @@ class RedshiftRegressor(BaseRegressor):
     def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
         # Positions on the grid of the network.
         low = np.log1p(self.redshift_range_[0])
-        return (torch.log1p(y.double()).reshape(-1) - low) / _COARSE
+        exact = y if y.device.type == "mps" else y.double()
+        return (torch.log1p(exact).reshape(-1) - low) / _COARSE
 
     @override
     def _match(self, target: torch.Tensor, y_pred: Any) -> torch.Tensor:
@@ -599,7 +605,8 @@ class RedshiftRegressor(BaseRegressor):
         scans, n_left = self._scans(), _N_WEIGHED
         low = np.log1p(self.redshift_range_[0])
         for X, logits, y in self._evaluate(valid):
-            spectra = self._normalize(self._send(X))[:n_left]
+            spectra = _where_float64_is(self._normalize(self._send(X)))[:n_left]
+            logits = _where_float64_is(logits)
             network.append(self._on_grid(logits.log_softmax(1)[:n_left]))
             gains.append(gains_on_grid(spectra, scans, np.log1p(self.z_grid_)))
             true.append(np.log1p(np.asarray(y, dtype=float)[:n_left]) - low)
@@ -660,6 +667,7 @@ class RedshiftRegressor(BaseRegressor):
             logits = self.evaluation_step(batch)
             spectra = self._normalize(self._send(unpack_data(batch)[0]))
             log_p = self._on_grid(logits.log_softmax(1))
+            spectra, log_p = _where_float64_is(spectra), _where_float64_is(log_p)
             gains = None
             if scans:
                 gains = gains_on_grid(spectra, scans, ln_redshift)
@@ -879,6 +887,11 @@ class RedshiftRegressor(BaseRegressor):
         tags.target_tags.positive_only = True
         tags.regressor_tags.poor_score = True
         return tags
+
+
+def _where_float64_is(x: torch.Tensor) -> torch.Tensor:
+    """Move what is on one of Apple's devices, which know no float64, to the CPU."""
+    return x.cpu() if x.device.type == "mps" else x
 
 
 @lru_cache(maxsize=8)

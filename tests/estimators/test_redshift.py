@@ -39,6 +39,8 @@ def spectra_at(wavelength, redshift, seed=0):
 
 TEMPLATES = {"GALAXY": (AT_REST, spectra_at(AT_REST, np.zeros(30), 1))}
 
+EIGENVECTORS = np.linalg.svd(TEMPLATES["GALAXY"][1] - 1, full_matrices=False)[2]
+
 
 def observe(n_spectra, snr=20.0, high=0.1, seed=2):
     rng = np.random.default_rng(seed)
@@ -593,12 +595,22 @@ def test_modules_give_as_many_outputs_as_the_grid_has(data):
         (None, {"GALAXY": (AT_REST[1:], TEMPLATES["GALAXY"][1])}, "has shape"),
         (None, {"GALAXY": (AT_REST, np.full((2, 5200), np.nan))}, r"spectra \[0 1\] "),
         (None, {"GALAXY": (AT_REST[::-1], TEMPLATES["GALAXY"][1])}, "ascend"),
+        (
+            None,
+            {"GALAXY": (AT_REST, np.zeros(5200))},
+            r"spectra \[0\] .* no finite flux",
+        ),
+        (None, {"GALAXY": (AT_REST, np.ones(5200))}, "have no lines over their cont"),
+        (None, {"GALAXY": (AT_REST[:2], [1, 1])}, "have no lines over their cont"),
+        (None, {"GALAXY": (AT_REST, EIGENVECTORS)}, "give spectra, not eigenvectors"),
     ],
 )
 def test_ranges_and_templates_are_checked(data, redshift, templates, message):
     reg = small(redshift=redshift, templates=templates, max_epochs=1)
     with pytest.raises((ValueError, TypeError), match=message):
         reg.fit(data[0][:30], data[1][:30])
+    # That is before any training.
+    assert not reg.__dict__.get("history_")
 
 
 @pytest.mark.parametrize("value", [[("GALAXY", (0, 1))], "GALAXY", 3])
@@ -703,4 +715,4 @@ def test_no_redshift_beyond_the_ranges_that_are_asked_for(data, test):
         pdf = reg.set_params(refine=refine).predict_pdf(test[0][:5])
         between = (reg.z_grid_ > 0.0401) & (reg.z_grid_ < 0.0599)
         assert not pdf[:, between].any()
-        np.testing.assert_allclose(np.trapezoid(pdf, reg.z_grid_, axis=1), 1, rtol=1e-4)
+        assert_allclose(np.trapezoid(pdf, reg.z_grid_, axis=1), 1, rtol=1e-4)

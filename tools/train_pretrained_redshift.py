@@ -38,6 +38,9 @@ CLASSES = {"GALAXY": 0.4, "QSO": 0.4, "STAR": 0.2}
 REDSHIFT = {"GALAXY": (0.0, 1.5), "QSO": (0.03, 4.2)}
 # Of galaxies so many are nearby, as in surveys.
 NEARBY, NEARBY_REDSHIFT = 0.4, {"GALAXY": (0.0, 0.3)}
+# Sizes of Chebyshev polynomials in ln(flux), by order: what calibrations leave, and for
+# half of the spectra the humps of a response that was not calibrated.
+SMOOTH, WIGGLES = [0.3, 0.2, 0.12, 0.08], [0.04] * 12
 TOLERANCE = {"GALAXY": 0.003, "QSO": 0.01, "STAR": 0.003}
 SNR_EDGES = (1.5, 3.0, 6.0, 12.0, 40.0)
 _AT_ONCE = 256
@@ -55,7 +58,8 @@ was entered by hand.
 (`make_spectra`, seed {seed}) of {instruments}: {classes}; redshifts of galaxies uniform
 in ln(1 + z) to 1.5 and, for {nearby:.0%} of them, to 0.3; those of quasars to 4.2; S/N
 per pixel from {snr[0]:g} to {snr[1]:g}, uniform in the logarithm. In training
-the ends of spectra are cut off at random, and the flux is multiplied by smooth curves.
+the ends of spectra are cut off at random, and the flux is multiplied by smooth curves,
+for half of the spectra by curves with humps, as of a response that was not calibrated.
 {max_epochs} epochs in batches of {batch_size}, AdamW, learning rate {lr} with a warm-up
 and half a cosine. The weights of the network and of the templates in p(z) are those
 under which the true redshifts of 400 validation spectra are most probable. No real
@@ -95,10 +99,12 @@ class CutAndMiscalibrate:
         cut = 0.3 * draws[:, :2] * (draws[:, 2:] < 0.5)
         position = torch.linspace(0, 1, n_pixels)
         kept = (position >= cut[:, :1]) & (position <= 1 - cut[:, 1:])
-        size = torch.tensor([0.3, 0.2, 0.12, 0.08])
-        size = size * torch.rand(n, 1, generator=self.generator)
-        curve = torch.randn(n, 4, generator=self.generator) * size
-        powers = np.polynomial.chebyshev.chebvander(2 * position.numpy() - 1, 4)[:, 1:]
+        size = torch.tensor(SMOOTH + WIGGLES).expand(n, -1).clone()
+        size[torch.rand(n, generator=self.generator) < 0.5, len(SMOOTH) :] = 0
+        size *= torch.rand(n, 1, generator=self.generator)
+        curve = torch.randn(size.shape, generator=self.generator) * size
+        x = 2 * position.numpy() - 1
+        powers = np.polynomial.chebyshev.chebvander(x, size.shape[1])[:, 1:]
         factor = torch.exp(curve @ torch.from_numpy(powers.T).float())
         return torch.stack(
             [X[:, 0] * factor * kept, X[:, 1] / factor.square() * kept], dim=1

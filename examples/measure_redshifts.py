@@ -63,10 +63,12 @@ def load(options: argparse.Namespace) -> Bunch:
         ids = [f"simulated-{row:04d}" for row in range(options.n_spectra)]
         return Bunch(**made, id=ids, failures=[])
     print(f"Reading {options.spectra}")
-    read = read_spectra(options.spectra, medium=options.medium)
-    ids = read.id
-    if ids is None:
-        ids = [f"row-{row:06d}" for row in range(len(read.flux))]
+    # All that the weights know, in pixels of 69 km/s.
+    wavelength = np.geomspace(3600, 10300, 4570)
+    read = read_spectra(options.spectra, wavelength=wavelength, medium=options.medium)
+    rows = [f"row-{row:06d}" for row in range(len(read.flux))]
+    ids = np.ma.asarray(rows if read.id is None else read.id)
+    ids = np.where(np.ma.getmaskarray(ids), rows, ids.filled(""))
     redshift = np.full(len(ids), np.nan)
     if read.redshift is not None:
         redshift = np.ma.filled(np.ma.asarray(read.redshift, float), np.nan)

@@ -63,7 +63,8 @@ for half of the spectra by curves with humps, as of a response that was not cali
 {max_epochs} epochs in batches of {batch_size}, AdamW, learning rate {lr} with a warm-up
 and half a cosine. The weights of the network and of the templates in p(z) are those
 under which the true redshifts of 400 validation spectra are most probable. No real
-spectrum was used. {simulation_cpu_s} s on one core for the spectra,
+spectrum was used; colors of stars and the response of 6dFGS in the simulator follow
+means of real ones. {simulation_cpu_s} s on one core for the spectra,
 {training_cpu_s} s for the network. Versions: {versions}.
 
 ## Range of validity

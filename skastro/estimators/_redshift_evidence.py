@@ -137,6 +137,7 @@ def weigh(
 def find_solutions(
     log_p: torch.Tensor,
     gains: torch.Tensor | None,
+    flattery: torch.Tensor,
     ln_redshift: np.ndarray,
     k: int,
     *,
@@ -146,7 +147,9 @@ def find_solutions(
     """Find the k most probable intervals of ln(1 + z).
 
     The result (n, k, 5) holds mean and standard deviation of z, the probability, the
-    gain of the best templates, and the number of their class, from 1.
+    gain of the best templates, and the number of their class, from 1. Less `flattery`
+    (n_classes,) gains of classes are compared. Where no probability is left there is no
+    solution: NaN, and class 0.
     """
     p = log_p.double().exp()
     step = ln_redshift[1] - ln_redshift[0]
@@ -161,9 +164,8 @@ def find_solutions(
         inside = torch.where(near, p, 0.0)
         probability = inside.sum(1, keepdim=True)
         share = inside / probability.clamp(min=1e-300)
-        mean = torch.where(
-            probability > 0, (share * grid).sum(1, keepdim=True), grid[best]
-        )
+        mean = (share * grid).sum(1, keepdim=True)
+        mean = torch.where(probability > 0, mean, torch.nan)
         variance = (share * (grid - mean).square()).sum(1, keepdim=True)
         # Nothing is known between two points.
         std = (variance + step**2 / 12).sqrt() * mean.exp()
@@ -171,10 +173,11 @@ def find_solutions(
         if gains is not None:
             peak = inside.argmax(1)[:, None, None].expand(-1, gains.shape[1], 1)
             at_peak = gains.gather(2, peak)[..., 0]
-            column = at_peak.argmax(1, keepdim=True)
-            gain, number = at_peak.gather(1, column).to(p), 1.0 + column.to(p)
+            column = (at_peak - flattery.to(at_peak)).argmax(1, keepdim=True)
+            gain = torch.where(probability > 0, at_peak.gather(1, column), torch.nan)
+            number = torch.where(probability > 0, 1.0 + column, 0.0)
         found.append(
-            torch.cat([torch.expm1(mean), std, probability, gain, number], dim=1)
+            torch.cat([torch.expm1(mean), std, probability, gain.to(p), number], dim=1)
         )
         p = torch.where(((grid - mean).abs() > distance) & ~near, p, 0.0)
     return torch.stack(found, dim=1)

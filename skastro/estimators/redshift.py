@@ -35,6 +35,7 @@ from skastro.estimators._redshift_evidence import (
 )
 from skastro.estimators._redshift_templates import (
     CLASSES,
+    FLATTERY,
     own_templates,
     simulated_templates,
 )
@@ -42,6 +43,7 @@ from skastro.estimators._template_scan import TemplateScan, TemplateSet
 from skastro.training import BatchIterator, BinnedLikelihood, fast_kernels
 from skastro.utils import (
     check_count,
+    check_number,
     check_range,
     check_spectra_layout,
     check_wavelength,
@@ -63,6 +65,9 @@ _NARROW, _WIDE, _SCATTER_WINDOW = 101, 201, 401
 _SPIKES = 15.0
 # Validation samples by which network and templates are weighed.
 _N_WEIGHED = 400
+# No source is known beyond.
+_HIGHEST = 50.0
+_MOST_SOLUTIONS = 100
 # Half the width of a solution, and the least distance of two, in ln(1 + z).
 _HALF_WIDTH, _DISTANCE = 0.005, 0.01
 # The least probability of a solution without a warning: real spectra are less certain
@@ -78,16 +83,6 @@ ZWARNING: dict[str, int] = {
     "Z_FITLIMIT": 1 << 5,
     "NODATA": 1 << 9,
 }
-
-_SOLUTION = np.dtype(
-    [
-        ("z", "f8"),
-        ("std", "f8"),
-        ("probability", "f8"),
-        ("gain", "f8"),
-        ("class", "U12"),
-    ]
-)
 
 
 @inherit_parameters
@@ -141,6 +136,8 @@ class RedshiftRegressor(BaseRegressor):
     ----------
     wavelength_ : ndarray of shape (n_pixels,)
         Centers of the pixels, in Å.
+    z_grid_ : ndarray of shape (n_grid,)
+        Redshifts of p(z), equally spaced in ln(1 + z).
     redshift_range_ : tuple of float
         The ends of the grid of redshifts.
     templates_ : dict of str to dict
@@ -385,6 +382,9 @@ class RedshiftRegressor(BaseRegressor):
         -----
         The network was trained on simulated spectra only. The card beside the weights,
         in ``skastro/estimators/pretrained``, says how, and how far they carry.
+
+        ``fit`` starts anew, from random weights; with ``warm_start=True`` it trains
+        these weights on.
         """
         pretrained = find_pretrained(
             name, cls._pretrained, cls.__name__, "skastro.estimators"
@@ -396,9 +396,12 @@ class RedshiftRegressor(BaseRegressor):
         cls, pretrained: Any, wavelength: Any, ivar: bool, parameters: dict[str, Any]
     ) -> Self:
         settings = pretrained.settings
+        if wavelength is None:
+            raise ValueError("wavelength is None; give the centers of the pixels of X.")
         pixels = check_wavelength(wavelength)
         shape = (2, pixels.size) if ivar else (pixels.size,)
         reg = cls(**{"wavelength": wavelength, **parameters})
+        reg._validate_params()
         low, high = settings["redshift_range"]
         for each, (first, last) in reg._ranges().items():
             if first < low or last > high:
@@ -426,7 +429,7 @@ class RedshiftRegressor(BaseRegressor):
                 "redshift names no class; give ranges such as {'GALAXY': (0, 1)}."
             )
         checked = {
-            name: check_range(interval, f"redshift of {name}", -0.1, 50.0)
+            name: check_range(interval, f"redshift of {name}", -0.1, _HIGHEST)
             for name, interval in ranges.items()
         }
         if empty := [name for name, (low, high) in checked.items() if low == high]:
@@ -503,6 +506,12 @@ class RedshiftRegressor(BaseRegressor):
             raise ValueError(
                 f"y holds redshifts of -1 or less, in rows {name_rows(wrong)}; they "
                 "are changes of the wavelength over the wavelength at rest."
+            )
+        is_spectrum = self.sample_shape_[-1] >= _SHORTEST_SPECTRUM
+        if is_spectrum and (y > _HIGHEST).any():
+            raise ValueError(
+                f"y holds numbers up to {y.max():g}, but redshifts are at most "
+                f"{_HIGHEST:g}; divide velocities by the speed of light."
             )
         if reset:
             self.target_dtype_ = np.dtype(np.float64)
@@ -695,7 +704,8 @@ class RedshiftRegressor(BaseRegressor):
         Returns
         -------
         z : ndarray of shape (n_samples,), float64
-            Means of p(z) over the most probable interval of 3000 km/s.
+            Means of p(z) over the most probable interval of 3000 km/s; NaN where no
+            pixel is known.
         std : ndarray of shape (n_samples,), float64
             Standard deviations of p(z) there; only with `return_std`. Whether another
             solution may be the right one is told by ``zwarning``.
@@ -750,16 +760,18 @@ class RedshiftRegressor(BaseRegressor):
         X : array-like of shape (n_samples, n_pixels) or (n_samples, 2, n_pixels)
             Spectra, in the shape that they had in ``fit``.
         k : int, default=3
-            Number of solutions.
+            Number of solutions, at most 100.
 
         Returns
         -------
         solutions : structured ndarray of shape (n_samples, k)
             The most probable one first. ``z`` and ``std``: mean and standard deviation
-            of p(z) within 1500 km/s; ``probability``: its integral there; ``gain``: by
-            how much the templates lower χ², NaN without templates; ``class``: that of
-            the best templates, empty without them. ``astropy.table.Table`` takes a
-            column of these.
+            of p(z) within 1500 km/s, the latter at least 10 km/s, as points of the grid
+            are 35 km/s apart; ``probability``: its integral there; ``gain``: by how
+            much the templates lower ln χ², NaN without templates; ``class``: that of
+            the templates that fit best, empty without them; the probability is that of
+            z, not of the class. NaN where no pixel is known, and of solutions without
+            any probability. ``astropy.table.Table`` takes a column of these.
 
         Raises
         ------
@@ -769,12 +781,23 @@ class RedshiftRegressor(BaseRegressor):
             If X has another shape than in ``fit``, or holds infinity, or k is
             not positive.
         """
-        k = check_count(k, "k")
-        values = self._summaries(X, lambda p, gains, _: self._solve(p, gains, k))
-        solutions = np.empty(values.shape[:2], dtype=_SOLUTION)
+        k = int(check_number(check_count(k, "k"), "k", 1, _MOST_SOLUTIONS))
+        names = np.array(["", *self.__dict__.get("templates_", {})])
+        record = [(name, "f8") for name in ("z", "std", "probability", "gain")]
+
+        def solve(
+            log_p: torch.Tensor, gains: torch.Tensor | None, spectra: torch.Tensor
+        ) -> torch.Tensor:
+            found = self._solve(log_p, gains, k)
+            unknown = torch.tensor([torch.nan, torch.nan, 0, torch.nan, 0]).to(found)
+            known = (spectra[:, 1] > 0).any(1)[:, None, None]
+            return torch.where(known, found, unknown)
+
+        values = self._summaries(X, solve)
+        dtype = np.dtype([*record, ("class", names.dtype)])
+        solutions = np.empty(values.shape[:2], dtype=dtype)
         for column, name in enumerate(("z", "std", "probability", "gain")):
             solutions[name] = values[..., column]
-        names = np.array(["", *self.__dict__.get("templates_", {})])
         solutions["class"] = names[values[..., 4].astype(int)]
         return solutions
 
@@ -790,7 +813,8 @@ class RedshiftRegressor(BaseRegressor):
         -------
         flux : ndarray of shape (n_samples, n_pixels), float64
             The best sum of templates of the class of the first solution, times the
-            continuum of the spectrum; NaN beyond 3500 and 10400 Å.
+            continuum of the spectrum; NaN beyond its first and last known pixel, and
+            beyond 3500 and 10400 Å.
 
         Raises
         ------
@@ -809,6 +833,9 @@ class RedshiftRegressor(BaseRegressor):
         fluxes = np.empty((len(solutions), self.wavelength_.size))
         for row, solution in enumerate(solutions):
             x = torch.from_numpy(np.asarray(X[row : row + 1], dtype=np.float32))
+            if not solution["class"]:
+                fluxes[row] = np.nan
+                continue
             scan = scans[str(solution["class"])]
             model = scan.model(
                 self._normalize(self._send(x)), np.log1p([solution["z"]])
@@ -820,14 +847,22 @@ class RedshiftRegressor(BaseRegressor):
                 left=np.nan,
                 right=np.nan,
             )
+            flux = x[0] if x.ndim == 2 else x[0, 0]
+            known = torch.isfinite(flux) & (flux != 0 if x.ndim == 2 else x[0, 1] > 0)
+            (seen,) = np.nonzero(known.numpy())
+            fluxes[row, : seen[0]] = fluxes[row, seen[-1] + 1 :] = np.nan
         return fluxes
 
     def _solve(
         self, log_p: torch.Tensor, gains: torch.Tensor | None, k: int
     ) -> torch.Tensor:
+        flattery = [
+            FLATTERY.get(name, 0.0) for name in self.__dict__.get("templates_", {})
+        ]
         return find_solutions(
             log_p,
             gains,
+            torch.tensor(flattery),
             np.log1p(self.z_grid_),
             k,
             half_width=_HALF_WIDTH,
@@ -848,9 +883,9 @@ class RedshiftRegressor(BaseRegressor):
             0 where nothing is wrong, else a sum of: 2 (``LITTLE_COVERAGE``), known
             pixels extend over less than a factor of 1.22 in wavelength; 4
             (``SMALL_DELTA``), the best solution is less probable than 0.999; 32
-            (``Z_FITLIMIT``), it is at an end of the grid; 512 (``NODATA``), no pixel is
-            known. ``skastro.estimators.ZWARNING`` holds the names; the numbers are
-            those of the SDSS pipeline.
+            (``Z_FITLIMIT``), it is at an end of the permitted redshifts; 512
+            (``NODATA``), no pixel is known. ``skastro.estimators.ZWARNING`` holds the
+            names; the numbers are those of the SDSS pipeline.
 
         Raises
         ------
@@ -860,20 +895,24 @@ class RedshiftRegressor(BaseRegressor):
             If X has another shape than in ``fit``, or holds infinity.
         """
         self.check_is_fitted()
-        low, high = np.log1p(self.redshift_range_)
+        permitted = self._is_permitted(self.z_grid_)
+        first, last = np.log1p(self.redshift_range_)
+        # Where permitted redshifts begin and end.
+        steps = np.flatnonzero(np.diff(permitted))
+        ends = [first, last, *np.log1p(self.z_grid_[steps])]
+        ends = torch.tensor(ends, dtype=torch.float64)
 
         def flags(
             log_p: torch.Tensor, gains: torch.Tensor | None, spectra: torch.Tensor
         ) -> torch.Tensor:
             z, _, probability = self._solve(log_p, gains, 1)[:, 0, :3].unbind(1)
-            ln_redshift = torch.log1p(z)
+            distance = (torch.log1p(z)[:, None] - ends.to(z)).abs().amin(1)
             known = spectra[:, 1] > 0
             extent = known.sum(1) * STEP
-            at_end = torch.minimum(ln_redshift - low, high - ln_redshift) < _COARSE
             found = {
                 "LITTLE_COVERAGE": extent < _LEAST_EXTENT,
                 "SMALL_DELTA": probability < _CERTAIN,
-                "Z_FITLIMIT": at_end,
+                "Z_FITLIMIT": distance < _COARSE,
                 "NODATA": ~known.any(1),
             }
             return sum(ZWARNING[name] * where.long() for name, where in found.items())

@@ -147,11 +147,14 @@ class RedshiftDisplay(DisplayMixin):
             z_true = plain_array(z_true, "z_true").astype(np.float64)
             cls._check_entries("z_true", z_true, len(X))
         flux = X if X.ndim == 2 else X[:, 0]
+        solutions = reg.predict_solutions(X, k=k)
         return cls(
             flux,
             wavelength=reg.wavelength_,
-            model=reg.predict_flux(X) if hasattr(reg, "templates_") else None,
-            solutions=reg.predict_solutions(X, k=k),
+            model=reg.predict_flux(X)
+            if reg.refine and hasattr(reg, "templates_")
+            else None,
+            solutions=solutions,
             z_grid=reg.z_grid_,
             pdf=reg.predict_pdf(X),
             z_true=z_true,
@@ -194,9 +197,10 @@ class RedshiftDisplay(DisplayMixin):
         if self.model is not None:
             ax.plot(self.wavelength, self.model[sample], color="C3", linewidth=0.9)
         ax.set_xlim(self.wavelength[0], self.wavelength[-1])
-        low, high = np.nanpercentile(flux, [0.5, 99.7])
-        margin = 0.1 * (high - low) or 1.0
-        ax.set_ylim(low - margin, high + margin)
+        if np.isfinite(flux).any():
+            low, high = np.nanpercentile(flux, [0.5, 99.7])
+            margin = 0.1 * (high - low) or 1.0
+            ax.set_ylim(low - margin, high + margin)
         ax.set_ylabel("Flux")
         marks = choose_lines(None, str(best["class"]))
         draw_lines(ax, marks, float(best["z"]))

@@ -170,8 +170,12 @@ def test_numbers_of_solutions_are_checked(fitted, test, k, error):
 def test_more_solutions_than_the_grid_holds(fitted, test):
     found = fitted.predict_solutions(test[0][:2], k=40)
     assert found.shape == (2, 40)
-    assert np.isfinite(found["z"]).all()
     assert not found["probability"][:, -1].any()
+    is_one = found["probability"] > 0
+    assert_array_equal(np.isfinite(found["z"]), is_one)
+    assert_array_equal(found["class"] != "", is_one)
+    with pytest.raises(ValueError, match="k must be from 1 to 100"):
+        fitted.predict_solutions(test[0][:2], k=101)
 
 
 # Warnings -------------------------------------------------------------------------
@@ -206,8 +210,9 @@ def test_spectra_without_data_are_flagged(fitted, test):
     assert_array_equal(flagged(flags, "NODATA"), [False, True, False, False])
     assert_array_equal(flagged(flags, "LITTLE_COVERAGE"), [False, True, True, False])
     z, std = fitted.predict(X, return_std=True)
-    assert np.isfinite(z).all()
-    assert np.isfinite(std).all()
+    assert_array_equal(np.isnan(z), [False, True, False, False])
+    assert_array_equal(np.isnan(std), [False, True, False, False])
+    assert np.isnan(fitted.predict_flux(X)[1]).all()
     assert_allclose(np.trapezoid(fitted.predict_pdf(X), fitted.z_grid_), 1, rtol=1e-4)
 
 
@@ -222,7 +227,8 @@ def test_redshifts_at_the_end_are_flagged(fitted):
 def test_constant_spectra_are_uncertain(fitted, value):
     X = np.full((2, WAVELENGTH.size), value)
     z, std = fitted.predict(X, return_std=True)
-    assert np.isfinite([z, std]).all()
+    # A flux of 0 is not known.
+    assert (np.isnan([z, std]) == (value == 0)).all()
     assert np.isfinite(fitted.predict_pdf(X)).all()
     if value >= 0:
         assert (fitted.zwarning(X) != 0).all()
@@ -544,7 +550,7 @@ def test_ranges_of_few_points(data, refine):
     reg = small(redshift={"GALAXY": (0, 1e-5)}, refine=refine, max_epochs=1)
     reg.fit(data[0][:30], np.zeros(30))
     found = reg.predict_solutions(data[0][:2], k=2)
-    assert (np.abs(found["z"]) < 1e-3).all()
+    assert (np.abs(found["z"][:, 0]) < 1e-3).all()
     assert_allclose(found["probability"].sum(axis=1), 1, rtol=1e-5)
     pdf = reg.predict_pdf(data[0][:2])
     assert_allclose(np.trapezoid(pdf, reg.z_grid_), 1, rtol=1e-4)
@@ -716,3 +722,16 @@ def test_no_redshift_beyond_the_ranges_that_are_asked_for(data, test):
         between = (reg.z_grid_ > 0.0401) & (reg.z_grid_ < 0.0599)
         assert not pdf[:, between].any()
         assert_allclose(np.trapezoid(pdf, reg.z_grid_, axis=1), 1, rtol=1e-4)
+
+
+def test_what_is_no_redshift_is_refused(data):
+    X, y = data
+    with pytest.raises(ValueError, match="divide velocities by the speed of light"):
+        small(redshift=None, templates=None).fit(X, 3e5 * y)
+    long_name = "a class with a long name"
+    reg = small(
+        redshift={long_name: (0, 0.1)}, templates={long_name: TEMPLATES["GALAXY"]}
+    )
+    found = reg.fit(X[:60], y[:60]).predict_solutions(X[:3], k=1)
+    assert set(found["class"][:, 0]) == {long_name}
+    assert reg.zwarning(X[:3]).dtype == np.int64

@@ -14,9 +14,11 @@ from skastro.training import BinnedLikelihood
 
 # Spectra whose templates are fitted at once, to limit memory.
 _AT_ONCE = 4
-# Without validation: the weight of the network, of ln χ² between classes and of ln χ²
-# between the redshifts of a class.
-_UNWEIGHED = 1.0, 50.0, 100.0
+# Without validation: the weight of the network, and of ln χ² of templates.
+_UNWEIGHED = 1.0, 100.0
+# The weight of the best ln χ² of classes beside each other. Validation samples hardly
+# tell it; larger ones take humps of a response for lines of quasars.
+_BETWEEN_CLASSES = 20.0
 # The logarithm of no evidence.
 _NEVER = -1e4
 
@@ -25,11 +27,8 @@ Weights = Mapping[str, Any]
 
 def weights_for(known: Weights, classes: Iterable[str]) -> dict[str, float]:
     """Return weights of the network and of classes: those that are known, or usual."""
-    network, between, gain = _UNWEIGHED
-    weights = {
-        "network": float(known.get("network", network)),
-        "between classes": float(known.get("between classes", between)),
-    }
+    network, gain = _UNWEIGHED
+    weights = {"network": float(known.get("network", network))}
     for name in classes:
         weights[f"gain {name}"] = float(known.get(f"gain {name}", gain))
         weights[f"constant {name}"] = float(known.get(f"constant {name}", 0.0))
@@ -94,7 +93,7 @@ def combine(
     finite = torch.where(covered, gains, 0.0)
     best = finite.amax(dim=2, keepdim=True)
     evidence = weight[:, None] / 2 * (finite - best) + constant[:, None]
-    evidence = evidence + weights["between classes"] / 2 * best
+    evidence = evidence + _BETWEEN_CLASSES / 2 * best
     evidence = torch.where(covered, evidence, _NEVER).logsumexp(dim=1)
     # Between the ranges of classes only the network speaks.
     evidence = torch.where(covered.any(dim=1), evidence, 0.0)

@@ -638,7 +638,6 @@ def test_templates_of_other_classes(data, test):
     assert set(reg.templates_) == {"GALAXY", "LRG"}
     assert set(reg.weights_) == {
         "network",
-        "between classes",
         "gain GALAXY",
         "constant GALAXY",
         "gain LRG",

@@ -632,7 +632,7 @@ def test_templates_of_other_classes(data, test):
     reg = small(
         redshift={"GALAXY": (0, 0.1), "LRG": (0, 0.05)},
         templates={**TEMPLATES, "LRG": (AT_REST * units.Angstrom, flat)},
-        max_epochs=1,
+        max_epochs=5,
     )
     reg.fit(X[:150], y[:150])
     assert set(reg.templates_) == {"GALAXY", "LRG"}
@@ -645,7 +645,7 @@ def test_templates_of_other_classes(data, test):
     }
     found = reg.predict_solutions(test[0], 1)[:, 0]
     assert np.mean(found["class"] == "GALAXY") > 0.9
-    assert np.mean(np.abs(found["z"] - test[1]) < 5e-4) > 0.9
+    assert np.mean(np.abs(found["z"] - test[1]) < 5e-4) > 0.8
 
 
 def test_templates_with_unknown_ends_in_nanometers(data, test):

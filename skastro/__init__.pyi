@@ -8,6 +8,9 @@ from .estimators import RejectingClassifier as RejectingClassifier
 from .estimators import SpectrumClassifier as SpectrumClassifier
 from .estimators import SpectrumRegressor as SpectrumRegressor
 from .estimators import VAETransformer as VAETransformer
+from .persistence import load_model as load_model
+from .persistence import model_card as model_card
+from .persistence import save_model as save_model
 from .pipeline import Pipeline as Pipeline
 from .pipeline import make_pipeline as make_pipeline
 from .preprocessing import CropPadImages as CropPadImages

@@ -67,10 +67,12 @@ __all__ = [
     "cpu_multiplies_bfloat16",
     "estimator_has",
     "fit_context",
+    "holders_of_estimators",
     "is_normalization",
     "offers_set_output",
     "raise_for_params",
     "safe_indexing",
+    "tree_classes",
     "validate_as_skorch",
     "validate_parameter_constraints",
     "validated_sample_weight",
@@ -98,6 +100,29 @@ def is_normalization(layer: Any) -> bool:
     from torch.nn.modules.batchnorm import _NormBase
 
     return isinstance(layer, _NormBase)
+
+
+def holders_of_estimators() -> dict[str, type]:
+    """Give classes of scikit-learn around an estimator, by name: for files of models.
+
+    Public way: none; fitted searches and calibrated classifiers hold them.
+    """
+    from sklearn.calibration import _CalibratedClassifier
+    from sklearn.metrics._scorer import _PassthroughScorer
+
+    classes = (_CalibratedClassifier, _PassthroughScorer)
+    return {f"{cls.__module__}.{cls.__name__}": cls for cls in classes}
+
+
+def tree_classes() -> tuple[Any, Any]:
+    """Give the classes of trees, whose nodes a file must not let point outside.
+
+    Public way: none; fitted estimators hold them in public attributes.
+    """
+    from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+    from sklearn.tree._tree import Tree
+
+    return Tree, TreePredictor
 
 
 def offers_set_output(cls: type) -> type:

@@ -1016,8 +1016,11 @@ WITHOUT_ARRAYS = {
     "inspection.RedshiftDisplay": "draws what an estimator predicts, after its checks",
     "inspection.ReliabilityDisplay.plot": "takes axes",
     "inspection.RiskCoverageDisplay.plot": "takes axes",
+    "load_model": "takes a file",
     "make_pipeline": "takes estimators",
+    "model_card": "takes an estimator or a file",
     "networks.": "modules, which take tensors, and their names",
+    "save_model": "takes an estimator and a file",
     "sevi.LegendreLoss": "takes tensors",
     "sevi.SEVIDisplay": "draws what fit_shells or an estimator gives",
     "sevi.SEVIPrior": "takes tensors",
@@ -1066,6 +1069,7 @@ WITHOUT_ARRAYS = {
     "utils.suggest_name": "takes names",
     "utils.unit_of": "looks at the unit only",
     "utils.without_unit": "tested by the simulations",
+    "utils.write_archive": "takes bytes",
 }
 
 

@@ -57,6 +57,7 @@ from skastro.base._parameters import (
     unknown_name,
     validate_constraints,
 )
+from skastro.base._provenance import describe_samples, package_versions
 from skastro.base._resume import TrainingFile
 from skastro.base._state import (
     ModuleWithState,
@@ -88,6 +89,7 @@ from skastro.training import (
 )
 from skastro.utils import (
     LazyArray,
+    TooLargeError,
     atomic_write,
     check_finite,
     check_spectra_layout,
@@ -338,6 +340,11 @@ class BaseNet(NeuralNet):
     kept_params_ : dict
         Parameters in ``fit`` whose results ``partial_fit`` and ``warm_start`` keep;
         these refuse other values.
+    training_data_ : list of dict
+        For each call of ``fit`` or ``partial_fit`` since the weights were drawn: the
+        number of samples, of these in training and validation, their shape, the classes
+        or the range of the targets, the SHA-256 of the text of X's shape and the
+        targets, each on a line, the epoch whose weights were kept, and versions.
     training_features_ : ndarray of shape (n_kept, n_features)
         Features of some training samples, which ``score_samples`` compares others
         with; of estimators with a parameter `warn_novelty` and modules with a method
@@ -418,6 +425,8 @@ class BaseNet(NeuralNet):
     # What the samples of a running training belong to.
     _groups: np.ndarray | None = None
     _is_fitting = False
+    # Whether weights and all that was learned come from a file that is being read.
+    _is_restoring = False
     _state_text: str | None = None
     # Whether weights were loaded without what fit learns beside them.
     _has_weights_alone = False
@@ -803,23 +812,29 @@ class BaseNet(NeuralNet):
         stored = net.__dict__ | net._part_params
         return {n: stored[n] for n in net._get_param_names() if n in stored}
 
+    @classmethod
+    def _with_params(cls, params: dict[str, Any], given_names: Iterable[str]) -> Self:
+        """Build a net with the parameters of another, whose call named some of them."""
+        names = {*own_names(cls), *given_names}
+        net = cls(**{n: value for n, value in params.items() if n in names})
+        stored = net.get_params(deep=False)
+        for name, value in params.items():
+            if name not in names:
+                setattr(net, name, value)
+            elif stored[name] is not value:
+                raise RuntimeError(
+                    f"Cannot clone {cls.__name__}: its __init__ sets or changes the "
+                    f"parameter {name!r}. Let it store the very value that it gets."
+                )
+        return net
+
     def __sklearn_clone__(self) -> Self:
         """Clone the parameters only; a net under training stays out of it."""
         params = {
             name: clone(value, safe=False)
             for name, value in self.get_params(deep=False).items()
         }
-        names = {*own_names(type(self)), *self._given_names}
-        fresh = type(self)(**{n: value for n, value in params.items() if n in names})
-        stored = fresh.get_params(deep=False)
-        for name, value in params.items():
-            if name not in names:
-                setattr(fresh, name, value)
-            elif stored[name] is not value:
-                raise RuntimeError(
-                    f"Cannot clone {type(self).__name__}: its __init__ sets or changes "
-                    f"the parameter {name!r}. Let it store the very value that it gets."
-                )
+        fresh = self._with_params(params, self._given_names)
         if hasattr(self, "_metadata_request"):
             fresh._metadata_request = copy.deepcopy(self._metadata_request)
         if hasattr(self, "_sklearn_output_config"):
@@ -891,6 +906,10 @@ class BaseNet(NeuralNet):
 
     @override
     def initialize_callbacks(self) -> Self:
+        if self._is_restoring:
+            # Some callbacks make folders. The next training builds them.
+            self.callbacks_: list[tuple[str, Callback]] = []
+            return self
         names = {name for name, _ in self._uniquely_named_callbacks()}
         for name in self.get_params_for("callbacks"):
             callback = name.split("__")[0]
@@ -965,7 +984,7 @@ class BaseNet(NeuralNet):
         if torch.get_default_dtype() is torch.float64:
             # Samples are in single precision.
             self.module_.float()
-        if self.backbone is not None:
+        if self.backbone is not None and not self._is_restoring:
             weights = self._read_backbone(self.backbone)
             load_all_but_head(self.module_, weights, self.backbone, self._module_ndim)
         return self
@@ -1219,6 +1238,8 @@ class BaseNet(NeuralNet):
             self._learn_from_training_data(train)
         if self._training is not None:
             self._training.split = train, valid
+            sizes = {"n_training": train, "n_validation": valid or ()}
+            self._note(**{k: len(v) for k, v in sizes.items() if hasattr(v, "__len__")})
             if self._training.file is not None:
                 self._training.file.begin(train, valid)
         return train, valid
@@ -1267,11 +1288,14 @@ class BaseNet(NeuralNet):
                 self.kept_params_ = {name: getattr(self, name) for name in self._kept}
         else:
             self._refuse_changed(self.__dict__.get("kept_params_", {}))
+        record: dict[str, Any] = {"versions": package_versions()}
         if not is_dataset(X):
             if self._is_overridden("get_loss") and _is_structured(y):
                 X, _ = check_X_y(self, X, reset=reset)
+                record |= describe_samples(X, None, False)
             else:
                 X, y = check_X_y(self, X, y, reset=reset)
+                record |= describe_samples(X, y, self._kind == "classifier")
                 if y is not None:
                     y = self._encode_target(y, reset=reset, classes=classes)
             X, y = self._attach(X, y, **given)
@@ -1292,7 +1316,13 @@ class BaseNet(NeuralNet):
                 **(self._infer_sizes(self.sample_shape_) if self._has_shape else {}),
                 **self._infer_output_size(y),
             }
+        self.training_data_ = [*self.__dict__.get("training_data_", ()), record]
         return X, y
+
+    def _note(self, **facts: Any) -> None:
+        """Add to what is known of the training that runs."""
+        *earlier, record = self.training_data_
+        self.training_data_ = [*earlier, record | facts]
 
     def _refuse_changed(self, kept: Mapping[str, Any]) -> None:
         """Refuse parameters that differ from those by which something was learned."""
@@ -1470,6 +1500,9 @@ class BaseNet(NeuralNet):
                     self._is_fitting = True
                     self.initialize()
                     self._is_fitting = False
+                elif self.initialized_ and not self.callbacks_:
+                    # Of a net that was read from a file.
+                    self._initialize_callbacks()
             try:
                 with self._while_training():
                     if path is not None and self._training is not None:
@@ -1543,6 +1576,11 @@ class BaseNet(NeuralNet):
                 self._training.file.save()
         # The callbacks have put the best weights back.
         if method_name == "on_train_end" and self._training is not None:
+            epoch = len(self.history)
+            best = dict(self.callbacks_).get("best_weights")
+            if isinstance(best, BestWeights) and best.restore:
+                epoch = best.best_epoch_ or epoch
+            self._note(kept_epoch=epoch)
             known = set(self._learned_names())
             with self._lend_to("_after_training"):
                 self._after_training(*self._training.split)
@@ -2442,6 +2480,8 @@ class BaseNet(NeuralNet):
         try:
             with torch.device("meta"):
                 needed = sum(map(torch.numel, module(**params).state_dict().values()))
+        except TooLargeError:
+            raise
         except Exception:
             # Some modules compute numbers when they are built.
             return

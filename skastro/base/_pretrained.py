@@ -96,7 +96,7 @@ class Pretrained:
         estimator.sample_shape_ = shape
         estimator.n_features_in_ = shape[0]
         estimator.target_shape_ = tuple(self.settings["target_shape"])
-        estimator.target_dtype_ = np.float32
+        estimator.target_dtype_ = np.dtype(np.float32)
         estimator.module_sizes_ = {
             **estimator._infer_sizes(shape),
             **estimator._infer_output_size(None),

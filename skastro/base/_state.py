@@ -12,6 +12,7 @@ import json
 import math
 import os
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,49 +29,69 @@ def encode_state(
     owner: str, kind: str | None, state: dict[str, Any], measured: list[str]
 ) -> str:
     """Write plain values as text; TypeError for what is not plain."""
-    state = {name: _encode(value, f"{owner}.{name}") for name, value in state.items()}
+    state = {name: encode(value, f"{owner}.{name}") for name, value in state.items()}
     content = {"class": owner, "kind": kind, "state": {"dict": state}}
     return json.dumps({**content, "measured": {"list": measured}})
 
 
 def decode_state(text: str) -> dict[str, Any]:
     """Read what ``encode_state`` wrote."""
-    return {name: _decode(value) for name, value in json.loads(text).items()}
+    return {name: decode(value) for name, value in json.loads(text).items()}
 
 
-def _encode(value: Any, path: str) -> Any:
+def _refuse(value: Any, path: str) -> Any:
+    raise TypeError(
+        f"{path} is a {type(value).__name__}, which save_params cannot write. Numbers, "
+        "text, arrays, tensors, and tuples, lists and dicts of them can be written: "
+        "override _fitted_state and _restore_fitted_state to convert it, or pickle the "
+        "estimator."
+    )
+
+
+def _is_unknown(kind: str, content: Any) -> Any:
+    raise ValueError(f"The file holds a value of the unknown kind {kind!r}.")
+
+
+def encode(
+    value: Any, path: str, other: Callable[[Any, str], dict[str, Any]] = _refuse
+) -> Any:
+    """Turn a value into what JSON can hold; `other` does so for what is not plain.
+
+    `path` says in messages where the value stands.
+    """
     if value is None or type(value) in (bool, int, float, str):
         return value
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor) and value.layout is torch.strided:
         value = value.detach().cpu()
         if value.dtype is torch.bfloat16:
-            return {"bfloat16": _encode(value.float().numpy(), path)}
-        return {"tensor": _encode(value.numpy(), path)}
-    if isinstance(value, np.dtype):
+            return {"bfloat16": encode(value.float().numpy(), path)}
+        return {"tensor": encode(value.numpy(), path)}
+    if isinstance(value, np.dtype) and value.names is None and not value.hasobject:
         return {"dtype": value.str}
     if isinstance(value, np.generic):
-        return {"scalar": _encode(np.asarray(value), path)}
-    if isinstance(value, np.ndarray):
+        return {"scalar": encode(np.asarray(value), path)}
+    if type(value) is np.ndarray:
         if value.dtype == object:
-            items = [_encode(v, f"{path}[{i}]") for i, v in enumerate(value.ravel())]
+            items = [
+                encode(v, f"{path}[{i}]", other) for i, v in enumerate(value.ravel())
+            ]
             return {"objects": items, "shape": list(value.shape)}
         if value.dtype.names is None:
             data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
             return {"array": data, "dtype": value.dtype.str, "shape": value.shape}
-    if isinstance(value, list | tuple | set):
-        items = [_encode(item, f"{path}[{i}]") for i, item in enumerate(value)]
+    if type(value) in (list, tuple, set):
+        items = [encode(item, f"{path}[{i}]", other) for i, item in enumerate(value)]
         return {type(value).__name__: items}
-    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
-        return {"dict": {k: _encode(v, f"{path}[{k!r}]") for k, v in value.items()}}
-    raise TypeError(
-        f"{path} is a {type(value).__name__}, which save_params cannot write. Numbers, "
-        "text, arrays, tensors, and tuples, lists and dicts (by text) of them can be "
-        "written: override _fitted_state and _restore_fitted_state to convert it, or "
-        "pickle the estimator."
-    )
+    if type(value) is dict:
+        parts = {k: encode(v, f"{path}[{k!r}]", other) for k, v in value.items()}
+        if all(type(name) is str for name in parts):
+            return {"dict": parts}
+        return {"pairs": [[encode(k, path, other), v] for k, v in parts.items()]}
+    return other(value, path)
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any, other: Callable[[str, Any], Any] = _is_unknown) -> Any:
+    """Read what ``encode`` gave; `other` does so for kinds that are not plain."""
     if not isinstance(value, dict):
         return value
     if "array" in value:
@@ -78,19 +99,27 @@ def _decode(value: Any) -> Any:
         return array.reshape(value["shape"]).copy()
     if "objects" in value:
         array = np.empty(len(value["objects"]), dtype=object)
-        array[:] = [_decode(item) for item in value["objects"]]
+        for i, item in enumerate(value["objects"]):
+            array[i] = decode(item, other)
         return array.reshape(value["shape"])
     ((kind, content),) = value.items()
-    if kind in ("tensor", "bfloat16"):
-        tensor = torch.from_numpy(_decode(content))
-        return tensor if kind == "tensor" else tensor.bfloat16()
-    if kind == "scalar":
-        return _decode(content)[()]
-    if kind == "dtype":
-        return np.dtype(content)
-    if kind == "dict":
-        return {name: _decode(item) for name, item in content.items()}
-    return {"list": list, "tuple": tuple, "set": set}[kind](map(_decode, content))
+    match kind:
+        case "tensor":
+            return torch.from_numpy(decode(content))
+        case "bfloat16":
+            return torch.from_numpy(decode(content)).bfloat16()
+        case "scalar":
+            return decode(content)[()]
+        case "dtype":
+            return np.dtype(content)
+        case "dict":
+            return {name: decode(item, other) for name, item in content.items()}
+        case "pairs":
+            return {decode(name, other): decode(item, other) for name, item in content}
+        case "list" | "tuple" | "set":
+            items = [decode(item, other) for item in content]
+            return {"list": list, "tuple": tuple, "set": set}[kind](items)
+    return other(kind, content)
 
 
 class ModuleWithState:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What several packages share: files, arrays on disk, rebinning, checks."""
 
+from skastro.utils._archive import check_arrays, read_archive, write_archive
 from skastro.utils._arrays import (
     check_rows_are_images,
     check_spectra_layout,
@@ -84,6 +85,7 @@ __all__ = [
     "atomic_hdf5",
     "atomic_write",
     "bin_edges",
+    "check_arrays",
     "check_count",
     "check_each",
     "check_file",
@@ -122,6 +124,7 @@ __all__ = [
     "plain_labels",
     "plain_samples",
     "plain_values",
+    "read_archive",
     "read_bytes",
     "read_fits_image",
     "read_image_header",
@@ -134,4 +137,5 @@ __all__ = [
     "to_unit_of",
     "unit_of",
     "without_unit",
+    "write_archive",
 ]

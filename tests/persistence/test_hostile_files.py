@@ -1,0 +1,551 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files that are damaged or made up run nothing, take no memory, and say what is wrong.
+
+All are opened in one other process, which notes what Python's audit hooks see.
+"""
+
+import io
+import json
+import os
+import pickle
+import re
+import struct
+import subprocess
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skops.io
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.preprocessing import StandardScaler
+from tiny_estimators import make_tiny
+
+import skastro
+from skastro import (
+    GalaxyClassifier,
+    SpectrumClassifier,
+    load_model,
+    make_pipeline,
+    save_model,
+)
+from skastro.utils import read_archive, write_archive
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform == "win32", reason="memory is read from Linux"),
+]
+
+SCRIPT = """
+import json, resource, sys, warnings
+from pathlib import Path
+
+import skastro
+import torch
+from skastro import load_model
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+seen = []
+
+
+def note(event, args):
+    if event == "open":
+        writes = args[1] is not None and set(str(args[1])) & set("wax+")
+        if not writes:
+            return
+    elif event == "exec":
+        if Path(args[0].co_filename).is_file():
+            return  # a module that is imported
+    elif event != "pickle.find_class" and not event.startswith(
+        ("os.system", "os.mkdir", "os.remove", "os.rename", "os.exec", "os.spawn")
+        + ("os.posix_spawn", "subprocess.", "socket.", "shutil.", "ctypes.", "urllib.")
+    ):
+        return
+    seen.append(f"{event} {args!r}"[:200])
+
+
+def memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+# What is imported at the first use is not of interest.
+packages = [getattr(skastro, name) for name in skastro.__all__]
+for path in sorted(folder.glob("good-*.skastro")):
+    load_model(path)
+for path in sorted(folder.glob("bad-*.skastro"))[:3]:
+    try:
+        load_model(path)
+    except ValueError:
+        pass
+sys.addaudithook(note)
+results = {}
+for path in sorted(folder.glob("*.skastro")):
+    seen.clear()
+    before = memory()
+    try:
+        model = load_model(path)
+        kind = message = ""
+    except Exception as error:
+        kind, message = type(error).__name__, str(error)
+    results[path.stem] = [kind, message, memory() - before, list(seen)]
+sys.stdout.write(json.dumps(results))
+"""
+
+
+class Malice:
+    """It makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def changed(content, **parts):
+    """Replace members of an archive, whose names come without folders or dots."""
+    members = read_archive(content)
+    for name, part in parts.items():
+        full = next(n for n in members if re.sub(r"\W", "_", n) == name)
+        members[full] = part(members[full])
+    return write_archive(members)
+
+
+def with_json(content, change):
+    """Change the description of a model."""
+
+    def edit(text):
+        described = json.loads(text)
+        change(described)
+        return json.dumps(described).encode()
+
+    return changed(content, model_json=edit)
+
+
+def with_header(content, change):
+    """Change the header of the weights, and leave the tensors."""
+
+    def edit(weights):
+        size = int.from_bytes(weights[:8], "little")
+        header = json.loads(weights[8 : 8 + size])
+        change(header)
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + weights[8 + size :]
+
+    return changed(content, weights_0_safetensors=edit)
+
+
+def with_state(content, **values):
+    """Change what was learned, in the header of the weights."""
+
+    def change(header):
+        state = json.loads(header["__metadata__"]["skastro_state"])
+        state["state"]["dict"].update(values)
+        header["__metadata__"]["skastro_state"] = json.dumps(state)
+
+    return with_header(content, change)
+
+
+def with_parameter(content, **values):
+    return with_json(content, lambda m: m["model"]["net"]["parameters"].update(values))
+
+
+def as_object(name, **state):
+    return {"object": {"class": name, "state": state}}
+
+
+def with_model(content, model):
+    return with_json(content, lambda described: described.update(model=model))
+
+
+def zipped(*members, **options):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", **options) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of repeated names
+        for name, content in members:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def patched(content, old, new):
+    assert content.count(old) > 0
+    return content.replace(old, new)
+
+
+def nested(depth):
+    return "[" * depth + "]" * depth
+
+
+def with_skops(content, part):
+    """Let the second step of a pipeline be a file of skops."""
+    return changed(content, scikit_learn_0_skops=lambda _: part)
+
+
+def bad_array(*, shape=(2,), dtype="<f8", data=b"\0" * 16):
+    header = str({"descr": dtype, "fortran_order": False, "shape": shape}).encode()
+    header += b" " * (117 - len(header)) + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + data
+
+
+def skops_with_array(array):
+    content = skops.io.dumps(StandardScaler().fit(np.eye(3)))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = [(n, archive.read(n)) for n in archive.namelist()]
+    return zipped(*((n, array if n.endswith(".npy") else c) for n, c in members))
+
+
+def skops_with_schema(change):
+    content = skops.io.dumps(StandardScaler().fit(np.eye(3)))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {n: archive.read(n) for n in archive.namelist()}
+    members["schema.json"] = change(members["schema.json"])
+    return zipped(*members.items())
+
+
+def bent_trees(estimator, old):
+    """Let the children of the nodes of trees be far away."""
+    for tree in [e.tree_ for e in getattr(estimator, "estimators_", [])]:
+        state = tree.__getstate__()
+        state["nodes"]["left_child"][0] = old
+        tree.__setstate__(state)
+    for (tree,) in getattr(estimator, "_predictors", []):
+        tree.nodes["left"][0] = old
+    return skops.io.dumps(estimator)
+
+
+def hostile_files(net, images, forest, canary):
+    """Make the files, by the names of what is wrong with them."""
+    X, y = np.random.default_rng(0).normal(size=(40, 4)), np.arange(40) % 2
+    trees = RandomForestClassifier(2, random_state=0).fit(X, y)
+    boosted = HistGradientBoostingClassifier(max_iter=2).fit(X, y)
+    members = read_archive(net)
+    pairs = [*members.items()]
+    payload = pickle.dumps(Malice(str(canary)))
+    tensors = io.BytesIO()
+    torch.save({"weight": Malice(str(canary))}, tensors)
+    huge = {"dtype": "F32", "shape": [2**40, 2**20], "data_offsets": [0, 2**62]}
+    bomb = b"\0" * 2**27
+    yield "empty", b""
+    yield "text", b"weights"
+    yield "pickle", payload
+    yield "torch file", tensors.getvalue()
+    yield "numpy file", bad_array()
+    yield "pickle as content", changed(net, model_json=lambda _: payload)
+    yield "pickle as weights", changed(net, weights_0_safetensors=lambda _: payload)
+    yield (
+        "torch as weights",
+        changed(net, weights_0_safetensors=lambda _: tensors.getvalue()),
+    )
+    yield "pickle as skops", with_skops(forest, payload)
+    yield (
+        "pickle in an array",
+        with_skops(forest, skops_with_array(bad_array(dtype="|O", data=payload))),
+    )
+    for i, name in enumerate(["../up", "/tmp/x", "a/../../b", "a\\..\\b", "./model"]):
+        yield f"traversal {i}", zipped(*pairs, (name, b"x"))
+    yield "repeated members", zipped(*pairs, *pairs[:1])
+    yield "bomb", zipped(("model.json", bomb), compression=zipfile.ZIP_DEFLATED)
+    yield (
+        "packed bomb",
+        zipped(*pairs, ("more", bomb[:1000]), compression=zipfile.ZIP_BZIP2),
+    )
+    yield (
+        "bomb in skops",
+        with_skops(
+            forest, zipped(("schema.json", bomb), compression=zipfile.ZIP_DEFLATED)
+        ),
+    )
+    sizes = zipped(*pairs)
+    place = sizes.rindex(b"PK\1\2")
+    yield "large size", sizes[: place + 20] + b"\xf0" * 8 + sizes[place + 28 :]
+    yield "encrypted", sizes[: place + 8] + b"\1" + sizes[place + 9 :]
+    yield "wrong checksum", patched(net, b'"format"', b'"tamrof"')
+    yield "no content", zipped(*pairs[1:])
+    yield "no card", zipped(*(pair for pair in pairs if pair[0] != "card.md"))
+    yield "no weights", zipped(*(p for p in pairs if not p[0].startswith("weights")))
+    yield "huge tensor", with_header(net, lambda h: h.update(more=huge))
+    yield (
+        "huge header",
+        changed(net, weights_0_safetensors=lambda w: b"\xff" * 8 + w[8:]),
+    )
+    yield (
+        "swapped shapes",
+        with_header(
+            net,
+            lambda h: [
+                entry.update(shape=entry["shape"][::-1])
+                for name, entry in h.items()
+                if name != "__metadata__"
+            ],
+        ),
+    )
+    yield (
+        "other shapes",
+        with_header(
+            net, lambda h: [e.update(shape=[7]) for n, e in h.items() if n[0] != "_"]
+        ),
+    )
+    yield (
+        "no names of tensors",
+        with_header(
+            net, lambda h: [h.pop(name) for name in list(h) if name != "__metadata__"]
+        ),
+    )
+    yield (
+        "damaged state",
+        with_header(net, lambda h: h["__metadata__"].update(skastro_state="{")),
+    )
+    yield "wide network", with_parameter(net, module__hidden={"list": [10**9, 10**9]})
+    yield "deep network", with_parameter(net, module__hidden={"list": [1] * 300_000})
+    yield (
+        "large sizes",
+        with_state(
+            net,
+            module_sizes_={
+                "dict": {"n_channels": 1, "n_outputs": 2, "input_size": 10**9}
+            },
+        ),
+    )
+    yield "wide images", with_parameter(images, module__width=10**8)
+    yield (
+        "many blocks",
+        with_parameter(
+            images, module={"public": "skastro.networks.ResNet"}, module__layers=10**9
+        ),
+    )
+    yield (
+        "large loss",
+        with_parameter(
+            net,
+            criterion={"public": "torch.nn.Linear"},
+            criterion__in_features=10**5,
+            criterion__out_features=10**5,
+        ),
+    )
+    yield (
+        "large array",
+        with_state(
+            net, pixel_mean_={"array": "AAAA", "dtype": "<f4", "shape": [10**12]}
+        ),
+    )
+    yield (
+        "array of objects",
+        with_state(net, pixel_mean_={"array": "AAAAAAAA", "dtype": "|O", "shape": [1]}),
+    )
+    yield (
+        "array in skops",
+        with_skops(forest, skops_with_array(bad_array(shape=(10**12,)))),
+    )
+    yield (
+        "negative array in skops",
+        with_skops(forest, skops_with_array(bad_array(shape=(-1, -8)))),
+    )
+    yield "deep JSON", changed(net, model_json=lambda _: nested(10**5).encode())
+    yield (
+        "large number",
+        changed(
+            net,
+            model_json=lambda t: t.replace(
+                b'"version": 1', b'"version": ' + b"9" * 5000
+            ),
+        ),
+    )
+    yield "no JSON", changed(net, model_json=lambda t: t[:-3])
+    yield "not UTF-8", changed(net, model_json=lambda t: t.replace(b"skastro", b"\xff"))
+    yield "a list", changed(net, model_json=lambda _: b"[]")
+    yield "later version", with_json(net, lambda m: m.update(version=99))
+    yield "another format", with_json(net, lambda m: m.update(format="x"))
+    yield "unknown kind", with_model(net, {"code": "__import__('os').system('ls')"})
+    yield "code", with_model(net, {"public": "__import__('os').system('ls')"})
+    for name in (
+        *(
+            "os.system",
+            "builtins.eval",
+            "subprocess.Popen",
+            "torch.load",
+            "pickle.loads",
+        ),
+        *(
+            "sklearn.datasets.fetch_openml",
+            "sklearn.utils.parallel.os",
+            "skastro.utils",
+        ),
+        *("skastro.base.BaseNet.load_params", "sklearn.svm.np", "skastro.torch"),
+        *("torch.utils.data.datapipes", "torch.hub.load", "imblearn.tensorflow.X"),
+        *("torch.nn.modules.module._global_forward_hooks", "joblib.load", ".", ""),
+    ):
+        yield f"name {name}", with_model(net, {"public": name})
+        yield f"object {name}", with_model(net, as_object(name))
+    yield "object of a network", with_model(net, as_object("torch.nn.Linear"))
+    yield (
+        "net of another class",
+        with_json(
+            net, lambda m: m["model"]["net"].update({"class": "skastro.MinMaxSpectra"})
+        ),
+    )
+    yield "unknown parameter", with_parameter(net, unheard_of=1)
+    yield (
+        "class as parameter",
+        with_parameter(net, __class__={"public": "skastro.SpectrumRegressor"}),
+    )
+    yield (
+        "given class",
+        with_json(
+            net, lambda m: m["model"]["net"].update({"class": {"given": "Malice"}})
+        ),
+    )
+    yield (
+        "callback of another class",
+        with_parameter(
+            net,
+            callbacks={
+                "list": [{"callback": ["torch.optim.SGD", {"dict": {"lr": 1}}]}]
+            },
+        ),
+    )
+    yield "unit", with_parameter(net, lr={"unit": "m**99999999"})
+    yield "no unit", with_parameter(net, lr={"unit": "print(1)"})
+    yield (
+        "function in skops",
+        with_skops(
+            forest,
+            skops_with_schema(
+                lambda text: text.replace(b'"StandardScaler"', b'"system"', 1).replace(
+                    b'"sklearn.preprocessing._data"', b'"os"', 1
+                )
+            ),
+        ),
+    )
+    yield "damaged skops", with_skops(forest, b"PK\3\4")
+    for far in (10**6, 0, -5):
+        yield f"child {far} of a forest", with_skops(forest, bent_trees(trees, far))
+    yield "child in boosting", with_skops(forest, bent_trees(boosted, 10**6))
+    rng = np.random.default_rng(0)
+    for i, size in enumerate(rng.integers(1, len(net) - 1, size=20)):
+        yield f"truncated {i}", net[:size]
+    for i, place in enumerate(rng.integers(0, len(net) - 100, size=20)):
+        flipped = bytes([net[place] ^ 255])
+        yield f"flipped {i}", net[:place] + flipped + net[place + 1 :]
+
+
+def numbers_in(value, path=()):
+    """Yield where numbers stand in JSON."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in items:
+        if isinstance(part, dict | list):
+            yield from numbers_in(part, (*path, key))
+        elif type(part) in (int, float):
+            yield (*path, key)
+
+
+def with_large_numbers(content):
+    """Replace each number of the parameters and of the learned state by a large one."""
+
+    def put(described, path, value):
+        for key in path[:-1]:
+            described = described[key]
+        described[path[-1]] = value
+
+    members = read_archive(content)
+    net = json.loads(members["model.json"])["model"]["net"]
+    for path in numbers_in(net["parameters"]):
+        for value in (2**31, 1e300, -(2**70)):
+            yield with_json(
+                content,
+                lambda m, p=path, v=value: put(m["model"]["net"]["parameters"], p, v),
+            )
+    weights = members["weights/0.safetensors"]
+    size = int.from_bytes(weights[:8], "little")
+    state = json.loads(
+        json.loads(weights[8 : 8 + size])["__metadata__"]["skastro_state"]
+    )
+    for path in numbers_in(state["state"]):
+        for value in (2**31, -(2**70)):
+
+            def change(header, p=path, v=value):
+                described = json.loads(header["__metadata__"]["skastro_state"])
+                put(described["state"], p, v)
+                header["__metadata__"]["skastro_state"] = json.dumps(described)
+
+            yield with_header(content, change)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """Open all files in another process; give what happened, by their names."""
+    folder = tmp_path_factory.mktemp("hostile")
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 24)).astype(np.float32), np.arange(40) % 2
+    images = rng.uniform(size=(30, 16, 16, 3)).astype(np.float32)
+    net = make_tiny(SpectrumClassifier, max_epochs=1)
+    forest = make_pipeline(StandardScaler(), net)
+    galaxies = make_tiny(GalaxyClassifier, max_epochs=1)
+    for name, model, samples in (
+        ("net", net, X),
+        ("images", galaxies, images),
+        ("forest", forest, X),
+    ):
+        model.fit(samples, y[: len(samples)])
+        save_model(model, folder / f"good-{name}.skastro")
+    good = [(folder / f"good-{n}.skastro").read_bytes() for n in ("net", "images")]
+    last = (folder / "good-forest.skastro").read_bytes()
+    canary = folder / "canary"
+    for name, content in hostile_files(*good, last, canary):
+        name = name.replace("/", "_").replace(" ", "-")
+        (folder / f"bad-{name}.skastro").write_bytes(content)
+    for i, content in enumerate(with_large_numbers(good[0])):
+        (folder / f"number-{i}.skastro").write_bytes(content)
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(folder)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(skastro.__file__).parents[1])},
+    )
+    assert not canary.exists()
+    return json.loads(run.stdout)
+
+
+def test_good_files_are_opened(opened):
+    good = [name for name in opened if name.startswith("good")]
+    assert len(good) == 3
+    assert [opened[name][0] for name in good] == ["", "", ""]
+
+
+def test_bad_files_end_in_one_clear_error(opened):
+    bad = {name: result for name, result in opened.items() if name.startswith("bad")}
+    assert len(bad) > 120
+    wrong = {n: result for n, result in bad.items() if result[0] != "ValueError"}
+    assert wrong == {}
+    for name, (_, message, *_) in bad.items():
+        assert f"{name}.skastro" in message
+        assert len(message) < 1500
+
+
+def test_files_with_large_numbers_are_opened_or_refused(opened):
+    numbers = {name: r for name, r in opened.items() if name.startswith("number")}
+    assert len(numbers) > 50
+    assert {result[0] for result in numbers.values()} <= {"ValueError", ""}
+
+
+def test_no_file_takes_memory(opened):
+    taken = {name: result[2] for name, result in opened.items() if result[2] > 3e7}
+    assert taken == {}
+    assert sum(result[2] for result in opened.values()) < 1e8
+
+
+def test_no_file_runs_anything(opened):
+    assert {name: result[3] for name, result in opened.items() if result[3]} == {}
+
+
+def test_other_kinds_of_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        load_model(tmp_path / "missing.skastro")
+    with pytest.raises(IsADirectoryError, match="folder"):
+        load_model(tmp_path)
+    with pytest.raises(TypeError, match="module is 3, but must be a class"):
+        load_model(tmp_path / "missing.skastro", 3)

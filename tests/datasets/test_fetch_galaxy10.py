@@ -16,9 +16,9 @@ import numpy as np
 import pooch
 import pytest
 
-from skastro.datasets import LazyArray, _download, fetch_galaxy10
-from skastro.datasets._download import fetch_file, find_data_home
+from skastro.datasets import LazyArray, fetch_galaxy10
 from skastro.datasets.galaxies import _galaxy10
+from skastro.utils import _download, fetch_file, find_data_home
 
 N_GALAXIES = 30
 
@@ -187,7 +187,7 @@ def test_a_killed_process_leaves_its_part(server, content, tmp_path):
     code = f"""
 import os
 from pathlib import Path
-from skastro.datasets import _download
+from skastro.utils import _download
 
 class Bar(_download.tqdm):
     def update(self, n=1):

@@ -385,9 +385,11 @@ class BaseNet(NeuralNet):
     _target_checks: ClassVar[dict[str, bool]] = {}
     # Axes of a sample in the named networks: 1 for spectra, 2 for images.
     _module_ndim = 1
-    # Names of weights that come with the class, and the package that has them.
+    # Names of weights that come with the class, the package that has them, and what
+    # their files tell beside the parameters.
     _pretrained: ClassVar[tuple[str, ...]] = ()
     _pretrained_package: ClassVar[str] = ""
+    _pretrained_settings: ClassVar[tuple[str, ...]] = ()
     # What the names mean that ``augment`` takes.
     _augmentations: ClassVar[Mapping[str, Callable]] = AUGMENTATIONS
     # Arguments of the callback BestWeights.
@@ -676,7 +678,16 @@ class BaseNet(NeuralNet):
         if not looks_like_file(source) or source in cls._pretrained:
             return cls._find_pretrained(source)
         file = find_file(source, parameters.get("verbose", 1))
-        return Pretrained.read(file) if is_pretrained(file) else None
+        if not is_pretrained(file):
+            return None
+        pretrained = Pretrained.read(file)
+        lost = [n for n in cls._pretrained_settings if n not in pretrained.settings]
+        if lost:
+            raise ValueError(
+                f"{source} does not tell {', '.join(lost)}: it holds weights of "
+                f"another estimator than {cls.__name__}."
+            )
+        return pretrained
 
     @classmethod
     def _find_pretrained(cls, name: Any) -> Pretrained:

@@ -5,8 +5,8 @@ One rule serves the checkpoints of torchvision, timm, Zoobot, MoCo, SimCLR, BYOL
 the names of the backbone's weights may stand behind any prefix, the same for all
 (``encoder.``, ``module.encoder_q.``, ...), in place of the network's own (``""``,
 ``encoder.``), and its children may be numbered, as in :class:`torch.nn.Sequential`. All
-must be there, in the network's shapes. What stands under no such prefix is left out; so
-are heads under it, and running averages of a network beside the network itself.
+must be there, in the network's shapes, and no others but heads and running averages
+of the network. What stands under other prefixes is left out.
 """
 
 import re
@@ -90,11 +90,10 @@ def name_as_in(module: nn.Module, weights: Weights, source: Any) -> Weights:
         return found[prefix]
     fitting = [p for p in fitting if not _is_average(p)] or fitting
     if len(fitting) > 1:
-        names = " and ".join(f"{prefix}..." for prefix in fitting)
         raise ValueError(
-            f"{source} holds several networks that fit {type(module).__name__}: "
-            f"{names}. Save the weights of one of them, such as those whose names "
-            f"begin with {fitting[0]!r}, to a file of their own."
+            f"{source} holds several networks that fit {type(module).__name__}, with "
+            f"names that begin with {' and '.join(map(repr, fitting))}. Save the "
+            "weights of one of them to a file of their own."
         )
     if fitting:
         return found[fitting[0]]
@@ -183,8 +182,9 @@ def _renamed(module: nn.Module, weights: Weights) -> dict[str, Weights]:
             for key, value in weights.items():
                 short = key.removeprefix(prefix)
                 full = names.get(short, common + short)
-                is_head = full.startswith(head) or short.partition(".")[0] in _HEADS
-                if key.startswith(prefix) and (full in own or not is_head):
+                part = short.partition(".")[0]
+                is_extra = part in _HEADS or _is_average(part) or full.startswith(head)
+                if key.startswith(prefix) and (full in own or not is_extra):
                     given[full] = value
             found[prefix] = given
     return found

@@ -186,6 +186,7 @@ class RedshiftRegressor(BaseRegressor):
 
     _pretrained: ClassVar = ("redshift",)
     _pretrained_package: ClassVar = "skastro.estimators"
+    _pretrained_settings: ClassVar = ("redshift_range", "weights")
     _target_checks: ClassVar = {"multi_output": False, "y_numeric": True}
     # Positions on the grid stand for targets.
     scale_target = False
@@ -344,7 +345,7 @@ class RedshiftRegressor(BaseRegressor):
         return max(low, 0.0), min(high, most)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]  # wavelength is needed always
         cls,
         source: str | os.PathLike = "redshift",
         *,
@@ -403,9 +404,18 @@ class RedshiftRegressor(BaseRegressor):
         """
         source = add_checksum(source, sha256)
         pretrained = cls._read_pretrained(source, parameters)
-        if pretrained is None:
-            return super().from_pretrained(source, wavelength=wavelength, **parameters)
-        return cls._from_pretrained(pretrained, wavelength, ivar, parameters)
+        if pretrained is not None:
+            return cls._from_pretrained(pretrained, wavelength, ivar, parameters)
+        pixels = check_wavelength(wavelength)
+        reg = super().from_pretrained(source, wavelength=wavelength, **parameters)
+        learned = reg.wavelength_
+        if pixels.shape != learned.shape or not np.allclose(pixels, learned, atol=0):
+            raise ValueError(
+                f"{source} is for spectra of {learned.size} pixels, {learned[0]:g} to "
+                f"{learned[-1]:g} Å, but wavelength has {pixels.size} pixels, "
+                f"{pixels[0]:g} to {pixels[-1]:g} Å. Rebin X, or fit anew."
+            )
+        return reg
 
     @classmethod
     def _from_pretrained(

@@ -195,6 +195,7 @@ class SEVIRegressor(BaseRegressor):
     _recipes: ClassVar = RECIPES
     _pretrained: ClassVar = ("sevi-1shell", "sevi-2shell")
     _pretrained_package: ClassVar = "skastro.sevi"
+    _pretrained_settings: ClassVar = ("least_size", "ranges")
     _kept: ClassVar[tuple[str, ...]] = (
         "convention",
         "n_betas",

@@ -423,7 +423,7 @@ CALLED_BY_SKORCH = {
 METHODS_WITHOUT_ARRAYS = {
     "fit_simulator": "takes a simulator",
     "forward_iter": "skorch's, to which a list is several inputs",
-    "from_pretrained": "takes a name",
+    "from_pretrained": "takes a name or a file",
     "from_recipe": "takes a name",
     "get_all_learnable_params": "takes nothing",
     "get_metadata_routing": "takes nothing",

@@ -23,7 +23,7 @@ Weights = dict[str, Tensor]
 
 # What networks call their layers behind the backbone.
 _HEADS = {
-    *("fc", "classifier", "head", "prototypes"),
+    *("fc", "linear", "classifier", "head", "prototypes"),
     *("projection_head", "prediction_head", "projector", "predictor"),
 }
 # In names of networks that follow the trained one as a running average of it.
@@ -35,6 +35,8 @@ _STEM_OF_KERNEL = {3: "stride1", 7: "imagenet", 15: "stride4"}
 _OTHERS = {
     "conv1.0.weight": "a ResNet whose stem is of several convolutions, such as timm's "
     "resnet50d",
+    "shortcut.0.weight": "a ResNet that names its shortcuts otherwise, such as "
+    "lightly's for small images",
     "stem.0.weight": "a ConvNeXt",
     "conv_stem.weight": "an EfficientNet, or another network of timm with its stem",
     "patch_embed.proj.weight": "a vision transformer",

@@ -238,6 +238,11 @@ OTHER_ARCHITECTURES = {
         "layer2.0.downsample.1.weight": torch.ones(16, 8, 1, 1),
         "layer2.0.downsample.2.weight": torch.ones(16),
     },
+    "names its shortcuts otherwise": {
+        "conv1.weight": torch.ones(8, 3, 3, 3),
+        "layer1.0.conv1.weight": torch.ones(8, 8, 3, 3),
+        "layer2.0.shortcut.0.weight": torch.ones(16, 8, 1, 1),
+    },
     "a ConvNeXt": {
         "encoder.stem.0.weight": torch.ones(8, 3, 4, 4),
         "encoder.stages.0.blocks.0.conv_dw.weight": torch.ones(8, 1, 7, 7),

@@ -648,6 +648,8 @@ class BaseNet(NeuralNet):
         ('resnet34', 8)
         """
         source = add_checksum(source, sha256)
+        # Files are of the package's own kind, of weights alone, or of save_params;
+        # further kinds are to be told apart here.
         pretrained = cls._read_pretrained(source, parameters)
         if "backbone" in parameter_names(cls):
             settings = (
@@ -671,10 +673,7 @@ class BaseNet(NeuralNet):
     def _read_pretrained(
         cls, source: Any, parameters: dict[str, Any]
     ) -> Pretrained | None:
-        """Read weights of the package, or a file of their kind; None for other kinds.
-
-        Here kinds of files are told apart.
-        """
+        """Read weights of the package, or a file of their kind; None for others."""
         if not looks_like_file(source) or source in cls._pretrained:
             return cls._find_pretrained(source)
         file = find_file(source, parameters.get("verbose", 1))

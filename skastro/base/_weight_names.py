@@ -194,9 +194,12 @@ def _renamed(module: nn.Module, weights: Weights) -> dict[str, Weights]:
 
 def _common_prefix(own: Weights) -> str:
     """Return the modules that all names begin with, such as ``encoder.``."""
-    modules = zip(*(name.split(".")[:-1] for name in own), strict=False)
-    common = takewhile(lambda names: len(set(names)) == 1, modules)
-    return "".join(f"{names[0]}." for names in common)
+    paths = {tuple(name.split(".")[:-1]) for name in own}
+    if len(paths) == 1:
+        # The name of a single layer is all that tells it from others.
+        paths = {path[:-1] for path in paths}
+    common = takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+    return "".join(f"{parts[0]}." for parts in common)
 
 
 def _fits(module: nn.Module, own: Weights, given: Weights) -> bool:

@@ -230,6 +230,23 @@ def test_an_average_alone_is_taken(tmp_path):
     assert torch.equal(clf.module_.conv1.weight, state["conv1.weight"])
 
 
+def test_a_single_layer_needs_its_name(tmp_path):
+    class Small(nn.Module):
+        def __init__(self, n_outputs):
+            super().__init__()
+            self.encoder = nn.Linear(12, 5)
+            self.fc = nn.Linear(5, n_outputs)
+
+    layer = {"weight": torch.ones(5, 12), "bias": torch.ones(5)}
+    path = save(behind("model.encoder.", layer), tmp_path)
+    params = {"module": Small, "module__n_outputs": 2, "backbone": path}
+    clf = make_tiny(GalaxyClassifier, **params).initialize()
+    assert torch.equal(clf.module_.encoder.weight, layer["weight"])
+    path = save(behind("model.decoder.", layer), tmp_path)
+    with pytest.raises(ValueError, match=r"missing in the file: 'encoder\.weight'"):
+        make_tiny(GalaxyClassifier, **params).initialize()
+
+
 OTHER_ARCHITECTURES = {
     "convolutions, such as timm's resnet50d": {
         "conv1.0.weight": torch.ones(4, 3, 3, 3),

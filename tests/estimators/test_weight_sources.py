@@ -27,7 +27,7 @@ from skastro import (
     SpectrumRegressor,
     VAETransformer,
 )
-from skastro.base._pretrained import Pretrained
+from skastro.base._pretrained import Pretrained, find_pretrained
 from skastro.networks import get_module
 from skastro.utils import _download
 
@@ -290,7 +290,9 @@ def test_weights_of_an_own_classifier_start_another(tmp_path):
 
 
 def test_files_of_the_kind_that_comes_with_the_package(tmp_path):
-    weights = SpectrumClassifier._find_pretrained("spectra")
+    weights = find_pretrained(
+        "spectra", ("spectra",), "SpectrumClassifier", "skastro.estimators"
+    )
     path = tmp_path / "own.safetensors"
     weights.save(path)
     wavelength = np.linspace(3900, 9000, 300)

@@ -1045,6 +1045,8 @@ WITHOUT_ARRAYS = {
     "utils.check_": "numbers, names and shapes, or what was converted before",
     "utils.draw_from_seed": "takes a seed",
     "utils.error_text": "takes an error",
+    "utils.fetch_file": "takes addresses",
+    "utils.find_data_home": "takes a path",
     "utils.free_memory": "takes nothing",
     "utils.fill_masks": "tested by the pipeline",
     "utils.format_path_list": "takes paths",

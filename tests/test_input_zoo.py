@@ -423,7 +423,7 @@ CALLED_BY_SKORCH = {
 METHODS_WITHOUT_ARRAYS = {
     "fit_simulator": "takes a simulator",
     "forward_iter": "skorch's, to which a list is several inputs",
-    "from_pretrained": "takes a name",
+    "from_pretrained": "takes a name or a file",
     "from_recipe": "takes a name",
     "get_all_learnable_params": "takes nothing",
     "get_metadata_routing": "takes nothing",
@@ -1048,6 +1048,8 @@ WITHOUT_ARRAYS = {
     "utils.check_": "numbers, names and shapes, or what was converted before",
     "utils.draw_from_seed": "takes a seed",
     "utils.error_text": "takes an error",
+    "utils.fetch_file": "takes addresses",
+    "utils.find_data_home": "takes a path",
     "utils.free_memory": "takes nothing",
     "utils.fill_masks": "tested by the pipeline",
     "utils.format_path_list": "takes paths",

@@ -2,19 +2,27 @@
 """Trained backbones: their files, and networks but for their heads."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from skastro._compat import Interval
-from skastro.networks import get_module
+from skastro.base._source import find_file
+from skastro.base._weight_names import (
+    Weights,
+    find_head,
+    first_convolution,
+    missing_from,
+    name_as_in,
+    say_network,
+    state_but_head,
+)
 from skastro.utils import TooLargeError, load_tensors
 
 # Of the parameters of the estimators that start from a backbone.
@@ -24,34 +32,21 @@ BACKBONE_CONSTRAINTS: dict[str, list] = {
 }
 # Under which a checkpoint of a whole training keeps the weights.
 _NESTED = ("state_dict", "model_state_dict", "model")
-# What torch.nn.DataParallel and torch.compile put in front of every name.
-_WRAPPERS = ("module.", "_orig_mod.")
 # How the few lines begin that stand for a file which git has not fetched.
 _LFS_POINTER = b"version https://git-lfs"
 # Names that a message lists at most.
 _LISTED = 5
-# Networks that published weights are most often of, and their stems by kernel size.
-_USUAL = ("resnet18", "resnet34", "resnet50", "resnet101")
-_STEM_OF_KERNEL = {3: "stride1", 7: "imagenet", 15: "stride4"}
-
-Weights = dict[str, Tensor]
 
 
-def read_weights(path: str | os.PathLike) -> Weights:
+def read_weights(source: str | os.PathLike, verbose: int = 1) -> Weights:
     """Read the tensors of a checkpoint by name, onto the CPU.
 
-    The file is one of safetensors, named so, or one written by :func:`torch.save` that
-    holds tensors by name, at the top or as ``state_dict``, ``model_state_dict`` or
-    ``model``. Nothing in it can run code. The prefixes that DataParallel and
-    torch.compile put in front of the names are left out.
+    `source` is a path, or an address with a checksum. The file is one of safetensors,
+    named so, or one written by :func:`torch.save` that holds tensors by name, at the
+    top or as ``state_dict``, ``model_state_dict`` or ``model``. Nothing in it can run
+    code.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        kind = "is a folder" if file.is_dir() else "does not exist"
-        raise FileNotFoundError(
-            f"backbone={str(path)!r} {kind}; give a file of weights (.pth, .pt or "
-            ".safetensors)."
-        )
+    file = find_file(source, verbose)
     with file.open("rb") as stream:
         if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise ValueError(
@@ -112,31 +107,7 @@ def _tensors_of(content: Any, file: Path) -> Weights:
             f"{_listed(map(repr, odd), len(odd))}. "
             "Save network.state_dict(), at the top or under the key 'state_dict'."
         )
-    weights = dict(content)
-    while prefix := next(
-        (p for p in _WRAPPERS if all(name.startswith(p) for name in weights)), None
-    ):
-        weights = {name.removeprefix(prefix): v for name, v in weights.items()}
-    return weights
-
-
-def find_head(module: nn.Module) -> tuple[str, nn.Module]:
-    """Find name and module of a network's last layer, which gives the outputs.
-
-    It is the last one with weights of its own, in the order in which they were made.
-    """
-    layers = [
-        (name, layer)
-        for name, layer in module.named_modules()
-        if next(layer.parameters(recurse=False), None) is not None
-    ]
-    if len(layers) < 2:
-        raise ValueError(
-            "backbone and backbone_lr need a network of several layers, of which the "
-            f"last is its head, but {type(module).__name__} has {len(layers)} with "
-            "weights."
-        )
-    return layers[-1]
+    return dict(content)
 
 
 def all_but_head(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -150,25 +121,19 @@ def all_but_head(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def load_all_but_head(
-    module: nn.Module, weights: Weights, path: str | os.PathLike, ndim: int
+    module: nn.Module, weights: Weights, source: str | os.PathLike, ndim: int
 ) -> None:
     """Put weights into a network, and leave its last layer as it is.
 
     A first convolution that reads colors is taken for a network that reads one channel:
     its weights are summed over the colors, which is what it does to an image whose
-    colors are all the same. `path` is where the weights are from, for messages, and
+    colors are all the same. `source` is where the weights are from, for messages, and
     `ndim` the number of axes that the network convolves over.
     """
-    head = find_head(module)[0] + "."
-    own = {k: v for k, v in module.state_dict().items() if not k.startswith(head)}
-    given = {k: v for k, v in weights.items() if not k.startswith(head)}
-    given = _fit_channels(module, own, given, path)
-    missing = [
-        name
-        for name in own
-        # Counts of batches are of no use here, and old checkpoints have none.
-        if name not in given and not name.endswith("num_batches_tracked")
-    ]
+    own = state_but_head(module)
+    given = name_as_in(module, weights, source)
+    given = _fit_channels(module, own, given, source)
+    missing = missing_from(own, given)
     unexpected = [name for name in given if name not in own]
     differing = [
         f"{name!r} has shape {tuple(given[name].shape)} in the file and "
@@ -186,26 +151,18 @@ def load_all_but_head(
             )
             if names
         ]
-        advice = _fitting_module(weights, ndim) or (
-            "Give the module that they were trained with, and its module__... settings"
-        )
         raise ValueError(
-            f"The weights in {path} do not fit the network {type(module).__name__}; "
-            f"{'; '.join(problems)}. {advice}."
+            f"The weights in {source} do not fit the network {type(module).__name__}; "
+            f"{'; '.join(problems)}. {say_network(weights, ndim)}"
         )
     module.load_state_dict(given, strict=False)
 
 
 def _fit_channels(
-    module: nn.Module, own: Weights, given: Weights, path: str | os.PathLike
+    module: nn.Module, own: Weights, given: Weights, source: str | os.PathLike
 ) -> Weights:
     """Let a network of one channel take the first convolution of one of colors."""
-    convolutions = (
-        name
-        for name, layer in module.named_modules()
-        if isinstance(layer, (nn.Conv1d, nn.Conv2d))
-    )
-    name = next(convolutions, "") + ".weight"
+    name = first_convolution(module)
     if name not in own or name not in given:
         return given
     there, here = given[name].shape, own[name].shape
@@ -216,37 +173,13 @@ def _fit_channels(
         return given
     if here[1] != 1:
         raise ValueError(
-            f"The weights in {path} are for {there[1]} channels and the network is to "
-            f"read {here[1]}, all those of X or, with stretch='asinh', twice as many: "
-            f"{name!r} has shape {tuple(there)} in the file and {tuple(here)} in the "
-            f"network. Choose {there[1]} channels of X, and no stretch."
+            f"The weights in {source} are for {there[1]} channels and the network is "
+            f"to read {here[1]}, all those of X or, with stretch='asinh', twice as "
+            f"many: {name!r} has shape {tuple(there)} in the file and {tuple(here)} in "
+            f"the network. Choose {there[1]} channels of X, and no stretch."
             + (" Or one, whose weights are summed." if there[1] > 1 else "")
         )
     return {**given, name: given[name].sum(dim=1, keepdim=True)}
-
-
-def _fitting_module(weights: Weights, ndim: int) -> str | None:
-    """Say which of the usual networks the weights are of."""
-    stem = weights.get("conv1.weight")
-    if stem is None or stem.ndim != ndim + 2:
-        return None
-    settings: dict[str, Any] = {"width": len(stem)}
-    if stem.shape[-1] in _STEM_OF_KERNEL:
-        settings["stem"] = _STEM_OF_KERNEL[stem.shape[-1]]
-    for name in _USUAL:
-        factory: Callable[..., nn.Module] = get_module(name, ndim)
-        with torch.device("meta"):
-            network = factory(n_channels=stem.shape[1], n_outputs=1, **settings)
-        head = find_head(network)[0] + "."
-        shapes = {k: v.shape for k, v in network.state_dict().items()}
-        if all(
-            name in weights and weights[name].shape == shape
-            for name, shape in shapes.items()
-            if not name.startswith(head) and not name.endswith("num_batches_tracked")
-        ) and all(name in shapes or name.startswith(head) for name in weights):
-            options = [f"module__{key}={value!r}" for key, value in settings.items()]
-            return f"They fit {', '.join([f'module={name!r}', *options])}"
-    return None
 
 
 def _listed(names: Any, n_names: int) -> str:

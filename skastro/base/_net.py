@@ -57,8 +57,10 @@ from skastro.base._parameters import (
     unknown_name,
     validate_constraints,
 )
+from skastro.base._pretrained import Pretrained, find_pretrained, is_pretrained
 from skastro.base._provenance import describe_samples, package_versions
 from skastro.base._resume import TrainingFile
+from skastro.base._source import add_checksum, find_file, looks_like_file
 from skastro.base._state import (
     ModuleWithState,
     add_state_to_safetensors,
@@ -67,6 +69,7 @@ from skastro.base._state import (
     state_in_file,
 )
 from skastro.base._validation import check_groups, check_sample_weight, check_X_y
+from skastro.base._weight_names import find_network, say_network
 from skastro.networks import get_module
 from skastro.streaming import predict_stream
 from skastro.training import (
@@ -389,6 +392,11 @@ class BaseNet(NeuralNet):
     _target_checks: ClassVar[dict[str, bool]] = {}
     # Axes of a sample in the named networks: 1 for spectra, 2 for images.
     _module_ndim = 1
+    # Names of weights that come with the class, the package that has them, and what
+    # their files tell beside the parameters.
+    _pretrained: ClassVar[tuple[str, ...]] = ()
+    _pretrained_package: ClassVar[str] = ""
+    _pretrained_settings: ClassVar[tuple[str, ...]] = ()
     # What the names mean that ``augment`` takes.
     _augmentations: ClassVar[Mapping[str, Callable]] = AUGMENTATIONS
     # Arguments of the callback BestWeights.
@@ -581,6 +589,136 @@ class BaseNet(NeuralNet):
             if key.partition("__")[0] not in replaced
         }
         return cls(**(settings | overrides))
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike, *, sha256: str | None = None, **parameters: Any
+    ) -> Self:
+        """Make an estimator from trained weights: a file, on this machine or not.
+
+        Estimators with the parameter ``backbone`` start from the weights and are to be
+        fitted; the others are fitted, by a file that ``save_params`` wrote.
+
+        Parameters
+        ----------
+        source : str or path-like
+            The file: its path, or its address, which begins with ``https://``. What is
+            downloaded stays in the folder ``weights`` of ``SKASTRO_HOME`` or, where
+            this variable is not set, of the system's folder for caches.
+        sha256 : str, default=None
+            SHA-256 checksum of the file, 64 hexadecimal digits; needed for an address,
+            unless that ends with ``#sha256=...`` itself.
+        **parameters : dict
+            Parameters of the constructor. For weights of ``resnet18`` to ``resnet101``
+            the file sets ``module``, ``module__width`` and ``module__stem``, unless
+            they are given here; for others ``module`` is needed.
+
+        Returns
+        -------
+        estimator : object
+            The estimator, not fitted, with ``backbone=source``; or a fitted one, with
+            the parameters given here.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, holds something else, or are weights of an unknown
+            network; or if an address has no checksum or does not begin with
+            ``https://``.
+        FileNotFoundError
+            If there is no such file.
+        OSError
+            If the download fails, or has another checksum. The message tells where to
+            put a file that was downloaded by other means.
+        TypeError
+            If a parameter does not exist.
+
+        See Also
+        --------
+        load_params : Read what was learned into an estimator.
+
+        Notes
+        -----
+        The :ref:`user guide <backbone>` tells whose weights fit, and what else fits.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from skastro import GalaxyClassifier
+        >>> from skastro.networks import get_module
+        >>> trained = get_module("resnet34", ndim=2)(n_channels=3, n_outputs=9, width=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "trained.pth"
+        ...     torch.save(trained.state_dict(), path)
+        ...     clf = GalaxyClassifier.from_pretrained(path, lr=1e-3)
+        >>> clf.module, clf.get_params()["module__width"]
+        ('resnet34', 8)
+        """
+        source = add_checksum(source, sha256)
+        # Files are of the package's own kind, of weights alone, or of save_params;
+        # further kinds are to be told apart here.
+        pretrained = cls._read_pretrained(source, parameters)
+        if "backbone" in parameter_names(cls):
+            settings = (
+                cls._network_of(source, parameters)
+                if pretrained is None
+                else pretrained.settings["parameters"]
+            )
+            return cls(**{**settings, "backbone": source, **parameters})
+        file = find_file(source, parameters.get("verbose", 1))
+        is_safetensors = file.suffix.lower() == ".safetensors"
+        if pretrained or state_in_file(file, is_safetensors, None)[0] is None:
+            raise ValueError(
+                f"{source} holds weights, but not what {cls.__name__} learns beside "
+                "them; give a file that save_params of a fitted one wrote."
+            )
+        net = cls(**parameters)
+        net.load_params(f_params=file, use_safetensors=is_safetensors)
+        return net
+
+    @classmethod
+    def _read_pretrained(
+        cls, source: Any, parameters: dict[str, Any]
+    ) -> Pretrained | None:
+        """Read weights of the package, or a file of their kind; None for others."""
+        if not looks_like_file(source) or source in cls._pretrained:
+            return cls._find_pretrained(source)
+        file = find_file(source, parameters.get("verbose", 1))
+        if not is_pretrained(file):
+            return None
+        pretrained = Pretrained.read(file)
+        lost = [n for n in cls._pretrained_settings if n not in pretrained.settings]
+        if lost:
+            raise ValueError(
+                f"{source} does not tell {', '.join(lost)}: it holds weights of "
+                f"another estimator than {cls.__name__}."
+            )
+        return pretrained
+
+    @classmethod
+    def _find_pretrained(cls, name: Any) -> Pretrained:
+        """Read weights that come with the class."""
+        return find_pretrained(
+            name, cls._pretrained, cls.__name__, cls._pretrained_package
+        )
+
+    @classmethod
+    def _network_of(
+        cls, source: str | os.PathLike, parameters: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Find the network that weights are of, if it was not given otherwise."""
+        weights = read_weights(source, parameters.get("verbose", 1))
+        settings = find_network(weights, cls._module_ndim)
+        if "module" in parameters and parameters["module"] != settings.get("module"):
+            return {}
+        if not settings:
+            raise ValueError(
+                f"The weights in {source} are of no network that is known by name. "
+                f"{say_network(weights, cls._module_ndim)}"
+            )
+        return settings
 
     # skorch keeps module__width among the attributes. scikit-learn counts attributes
     # that are not in the signature as set in __init__, so they live in a dict here.
@@ -1079,7 +1217,7 @@ class BaseNet(NeuralNet):
         Parameters
         ----------
         path : str or path-like
-            A file of weights, see the parameter ``backbone``.
+            A file of weights or its address, see the parameter ``backbone``.
 
         Returns
         -------
@@ -1090,9 +1228,15 @@ class BaseNet(NeuralNet):
         ------
         FileNotFoundError
             If there is no such file.
+        OSError
+            If a download fails.
         ValueError
             If the file cannot be read or holds something else. Whether the weights
             fit the network shows in ``fit``, before the training.
+
+        See Also
+        --------
+        from_pretrained : It takes the network's settings from the file too.
 
         Examples
         --------
@@ -1113,7 +1257,9 @@ class BaseNet(NeuralNet):
         return self.set_params(backbone=path)
 
     def _read_backbone(self, backbone: str | os.PathLike) -> Weights:
-        return read_weights(backbone)
+        if backbone in self._pretrained:
+            return self._find_pretrained(backbone).weights
+        return read_weights(backbone, self.verbose)
 
     def _two_rates(self, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Give the backbone a rate of its own."""

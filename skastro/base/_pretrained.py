@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Trained networks in files of the package."""
+"""Trained networks in files of the package, and in others of their kind."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class Pretrained:
         if damaged:
             raise ValueError(
                 f"The pretrained weights in {path} are missing or damaged ({reason}). "
-                "Install skastro again."
+                "Install skastro again, or fetch the file again."
             )
         weights, learned = (
             {
@@ -118,10 +119,24 @@ def find_pretrained(
     """
     if not isinstance(name, str) or name not in known:
         raise ValueError(
-            f"{owner} has no pretrained weights {name!r}. {suggest_name(name, known)}"
+            f"{owner} has no pretrained weights {name!r}, and there is no such file. "
+            f"{suggest_name(name, known)}"
         )
     with as_file(files(package) / "pretrained" / f"{name}.safetensors") as path:
         return Pretrained.read(path)
+
+
+def is_pretrained(file: Path) -> bool:
+    """Tell whether :meth:`Pretrained.save` wrote a file."""
+    if file.suffix.lower() != ".safetensors":
+        return False
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return _KEY in (opened.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{file} is no file of safetensors, or is damaged: {error}."
+        ) from error
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:

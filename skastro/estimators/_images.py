@@ -70,7 +70,9 @@ class ImageInput(NeuralNet):
     backbone : str, path-like or None, default=None
         A file with the weights of a trained network, to start from: ``.safetensors``,
         or what :func:`torch.save` writes of a ``state_dict()``, under the names that
-        `module` has; torchvision's do for ``"resnet18"`` to ``"resnet101"``. Only the
+        `module` has, behind any prefix; those of torchvision, timm and Zoobot do for
+        ``"resnet18"`` to ``"resnet101"``. A file elsewhere is
+        ``"https://.../weights.pth#sha256=..."``, its address and its checksum. Only the
         last layer, the head, starts anew. Where X has one channel and the trained
         network read colors, the first convolution is summed over them. The file is read
         whenever the network is built: at each ``fit``, not by a loaded pickle. See

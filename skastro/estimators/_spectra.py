@@ -8,14 +8,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from astropy.units import Quantity
-from numpy.typing import ArrayLike
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNet
 
 from skastro._compat import StrOptions
-from skastro.base._backbone import BACKBONE_CONSTRAINTS, Weights
-from skastro.base._pretrained import Pretrained, find_pretrained
+from skastro.base._backbone import BACKBONE_CONSTRAINTS
+from skastro.base._pretrained import Pretrained
+from skastro.base._source import add_checksum
 from skastro.estimators._images import channel_constants, some_samples
 from skastro.estimators._scale import warn_of_size
 from skastro.utils import bin_edges, in_unit
@@ -36,8 +35,6 @@ _MOST_FLUX = 3.0
 GRID = np.geomspace(3600.0, 9500.0, 3072)
 # Lines of a few per cent are to be as large as the continuum's logarithm.
 _LINES_SCALE = 5.0
-# Weights of the package, by name.
-_PRETRAINED = ("spectra",)
 _ADVICE = "Put StandardizeSpectra(robust=True, clip=8) in front, in a Pipeline."
 
 
@@ -75,7 +72,9 @@ class SpectrumInput(NeuralNet):
     backbone : str, path-like or None, default=None
         A file with the weights of a trained network, to start from: ``.safetensors``,
         or what :func:`torch.save` writes of a ``state_dict()``, under the names that
-        `module` has; or ``"spectra"``, weights that come with the package, for which
+        `module` has, behind any prefix. A file elsewhere is
+        ``"https://.../weights.pth#sha256=..."``, its address and its checksum.
+        ``"spectra"`` are weights that come with the package, for which
         :meth:`from_pretrained` makes the other settings. Only the last layer, the head,
         starts anew. The file is read whenever the network is built: at each ``fit``,
         not by a loaded pickle. See :ref:`the user guide <backbone>`.
@@ -103,6 +102,8 @@ class SpectrumInput(NeuralNet):
         **BACKBONE_CONSTRAINTS,
     }
     _kept: ClassVar[tuple[str, ...]] = ("normalization", "wavelength")
+    _pretrained: ClassVar[tuple[str, ...]] = ("spectra",)
+    _pretrained_package: ClassVar[str] = "skastro.estimators"
     # How weights of the package are best trained on.
     _fine_tuning: ClassVar[dict[str, Any]] = {}
 
@@ -125,23 +126,31 @@ class SpectrumInput(NeuralNet):
 
     @classmethod
     def from_pretrained(
-        cls, name: str, *, wavelength: ArrayLike | Quantity, **parameters: Any
+        cls, source: str | os.PathLike, *, sha256: str | None = None, **parameters: Any
     ) -> Self:
-        """Make an estimator that starts from weights of the package.
+        """Make an estimator that starts from trained weights.
 
-        It is to be fitted: few labeled spectra suffice, since the network knows spectra
-        already. The :ref:`user guide <start-weights>` tells how many.
+        It is to be fitted. Few labeled spectra suffice for weights of the package,
+        since their network knows spectra already; the :ref:`user guide <start-weights>`
+        tells how many.
 
         Parameters
         ----------
-        name : {"spectra"}
-            The weights.
-        wavelength : array-like of shape (n_pixels,) or Quantity
-            Centers of the pixels of X, see the parameter ``wavelength``.
+        source : {"spectra"}, str or path-like
+            Weights of the package; or a file: its path, or its address, which begins
+            with ``https://``. What is downloaded stays in the folder ``weights`` of
+            ``SKASTRO_HOME`` or, where this variable is not set, of the system's folder
+            for caches.
+        sha256 : str, default=None
+            SHA-256 checksum of the file, 64 hexadecimal digits; needed for an address,
+            unless that ends with ``#sha256=...`` itself.
         **parameters : dict
-            Parameters of the constructor. The weights require ``module`` and
-            ``normalization`` as they are; of the others the defaults, such as ``lr``
-            and ``max_epochs``, are those that were measured to be best.
+            Parameters of the constructor. ``"spectra"`` needs ``wavelength``, and
+            requires ``module`` and ``normalization`` as they are; of the others the
+            defaults, such as ``lr`` and ``max_epochs``, are those that were measured to
+            be best. A file of ``resnet18`` to ``resnet101`` sets ``module``,
+            ``module__width`` and ``module__stem``, unless they are given here; for
+            other files ``module`` is needed.
 
         Returns
         -------
@@ -152,14 +161,20 @@ class SpectrumInput(NeuralNet):
         ------
         ValueError
             If the weights do not exist, if their file is damaged, or if `parameters`
-            contradict them.
+            contradict them; or if an address has no checksum or does not begin with
+            ``https://``.
+        FileNotFoundError
+            If there is no such file.
+        OSError
+            If the download fails, or has another checksum.
         TypeError
-            If a parameter does not exist.
+            If a parameter does not exist, or ``wavelength`` is missing.
 
         Notes
         -----
-        The network was trained on spectra of :func:`skastro.datasets.make_spectra`. A
-        card beside the weights, in ``skastro/estimators/pretrained``, tells how.
+        The network of ``"spectra"`` was trained on spectra of
+        :func:`skastro.datasets.make_spectra`. A card beside the weights, in
+        ``skastro/estimators/pretrained``, tells how.
 
         Examples
         --------
@@ -178,21 +193,21 @@ class SpectrumInput(NeuralNet):
         >>> clf.score(test.flux, test.target) > 0.8
         True
         """
-        required = _find(name, cls.__name__).settings["parameters"]
-        estimator = cls(
-            **required
-            | cls._fine_tuning
-            | {"backbone": name, "wavelength": wavelength}
-            | parameters
-        )
-        estimator._check_fits_weights()
+        source = add_checksum(source, sha256)
+        weights = cls._read_pretrained(source, parameters)
+        if weights is None:
+            return super().from_pretrained(source, **parameters)
+        if "wavelength" not in parameters:
+            raise TypeError(
+                f"{cls.__name__}.from_pretrained({source!r}) needs wavelength=..., the "
+                "centers of the pixels of X."
+            )
+        estimator = super().from_pretrained(source, **cls._fine_tuning | parameters)
+        estimator._check_fits_weights(weights)
         return estimator
 
-    def _check_fits_weights(self) -> None:
+    def _check_fits_weights(self, weights: Pretrained) -> None:
         """Refuse parameters that contradict the weights of the package."""
-        if not _is_shipped(self.backbone):
-            return
-        weights = _find(self.backbone, type(self).__name__)
         required = weights.settings["parameters"]
         wrong = [
             f"{name}={getattr(self, name)!r}"
@@ -212,12 +227,8 @@ class SpectrumInput(NeuralNet):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        self._check_fits_weights()
-
-    def _read_backbone(self, backbone: str | os.PathLike) -> Weights:
-        if _is_shipped(backbone):
-            return _find(backbone, type(self).__name__).weights
-        return super()._read_backbone(backbone)
+        if self.backbone in self._pretrained:
+            self._check_fits_weights(self._find_pretrained(self.backbone))
 
     # Normalization and grid ----------------------------------------------------------
 
@@ -343,14 +354,6 @@ def _running_mean(X: torch.Tensor) -> torch.Tensor:
     upper, lower = (pixels + half + 1).clamp(max=length), (pixels - half).clamp(min=0)
     total = torch.nn.functional.pad(X.cumsum(dim=-1), (1, 0))
     return (total[..., upper] - total[..., lower]) / (upper - lower)
-
-
-def _is_shipped(backbone: Any) -> bool:
-    return isinstance(backbone, str) and backbone in _PRETRAINED
-
-
-def _find(name: Any, owner: str) -> Pretrained:
-    return find_pretrained(name, _PRETRAINED, owner, "skastro.estimators")
 
 
 def _check_covers(pixels: np.ndarray, length: int) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Redshifts of spectra: the whole distribution, from a network and from templates."""
 
+import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Self
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from skastro.base import BaseRegressor
-from skastro.base._pretrained import find_pretrained
+from skastro.base._source import add_checksum
 from skastro.base._validation import check_X_y
 from skastro.datasets import make_spectra
 from skastro.estimators._log_pixels import (
@@ -183,7 +184,9 @@ class RedshiftRegressor(BaseRegressor):
     # Error bars that a pipeline is asked for are asked of its last step.
     __metadata_request__predict: ClassVar[dict] = {"return_std": True}
 
-    _pretrained = ("redshift",)
+    _pretrained: ClassVar = ("redshift",)
+    _pretrained_package: ClassVar = "skastro.estimators"
+    _pretrained_settings: ClassVar = ("redshift_range", "weights")
     _target_checks: ClassVar = {"multi_output": False, "y_numeric": True}
     # Positions on the grid stand for targets.
     scale_target = False
@@ -342,25 +345,32 @@ class RedshiftRegressor(BaseRegressor):
         return max(low, 0.0), min(high, most)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]  # wavelength is needed always
         cls,
-        name: str = "redshift",
+        source: str | os.PathLike = "redshift",
         *,
         wavelength: ArrayLike | units.Quantity,
         ivar: bool = False,
+        sha256: str | None = None,
         **parameters: Any,
     ) -> Self:
         """Make a fitted estimator from pretrained weights.
 
         Parameters
         ----------
-        name : {"redshift"}, default="redshift"
-            The weights.
+        source : {"redshift"}, str or path-like, default="redshift"
+            Weights of the package; or a file that ``save_params`` of a fitted estimator
+            wrote, for X of the same pixels: its path, or its address, which begins with
+            ``https://``.
         wavelength : array-like of shape (n_pixels,)
             Centers of the pixels of X, vacuum wavelengths in Å or a
             :class:`~astropy.units.Quantity` of length.
         ivar : bool, default=False
-            Whether X is flux and inverse variance, ``(n_samples, 2, n_pixels)``.
+            Whether X is flux and inverse variance, ``(n_samples, 2, n_pixels)``. A file
+            of ``save_params`` tells it itself.
+        sha256 : str, default=None
+            SHA-256 checksum of the file, 64 hexadecimal digits; needed for an address,
+            unless that ends with ``#sha256=...`` itself.
         **parameters : dict
             Parameters of the constructor, such as `templates`, `redshift`, `refine` and
             `device`.
@@ -374,22 +384,38 @@ class RedshiftRegressor(BaseRegressor):
         ------
         ValueError
             If the weights do not exist or their file is damaged, or if `parameters`
-            contradict them.
+            contradict them; or if an address has no checksum or does not begin with
+            ``https://``.
+        FileNotFoundError
+            If there is no such file.
+        OSError
+            If the download fails, or has another checksum.
         TypeError
             If a parameter does not exist.
 
         Notes
         -----
-        The network was trained on simulated spectra only. The card beside the weights,
-        in ``skastro/estimators/pretrained``, says how, and how far they carry.
+        The network of ``"redshift"`` was trained on simulated spectra only. The card
+        beside the weights, in ``skastro/estimators/pretrained``, says how, and how far
+        they carry.
 
         ``fit`` starts anew, from random weights; with ``warm_start=True`` it trains
         these weights on.
         """
-        pretrained = find_pretrained(
-            name, cls._pretrained, cls.__name__, "skastro.estimators"
-        )
-        return cls._from_pretrained(pretrained, wavelength, ivar, parameters)
+        source = add_checksum(source, sha256)
+        pretrained = cls._read_pretrained(source, parameters)
+        if pretrained is not None:
+            return cls._from_pretrained(pretrained, wavelength, ivar, parameters)
+        pixels = check_wavelength(wavelength)
+        reg = super().from_pretrained(source, wavelength=wavelength, **parameters)
+        learned = reg.wavelength_
+        if pixels.shape != learned.shape or not np.allclose(pixels, learned, atol=0):
+            raise ValueError(
+                f"{source} is for spectra of {learned.size} pixels, {learned[0]:g} to "
+                f"{learned[-1]:g} Å, but wavelength has {pixels.size} pixels, "
+                f"{pixels[0]:g} to {pixels[-1]:g} Å. Rebin X, or fit anew."
+            )
+        return reg
 
     @classmethod
     def _from_pretrained(

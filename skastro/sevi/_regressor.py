@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Regressor of the angular distributions of photoelectrons in images."""
 
+import os
 from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -16,7 +17,8 @@ from typing_extensions import override
 
 from skastro._compat import Interval, Options, StrOptions, safe_indexing
 from skastro.base import BaseRegressor, check_X_y
-from skastro.base._pretrained import Pretrained, find_pretrained
+from skastro.base._pretrained import Pretrained
+from skastro.base._source import add_checksum
 from skastro.networks import PolarNet
 from skastro.sevi._electrons import FACTORS, N_BETAS
 from skastro.sevi._loss import LegendreLoss
@@ -192,6 +194,8 @@ class SEVIRegressor(BaseRegressor):
     _keeps_features = False
     _recipes: ClassVar = RECIPES
     _pretrained: ClassVar = ("sevi-1shell", "sevi-2shell")
+    _pretrained_package: ClassVar = "skastro.sevi"
+    _pretrained_settings: ClassVar = ("least_size", "ranges")
     _kept: ClassVar[tuple[str, ...]] = (
         "convention",
         "n_betas",
@@ -303,17 +307,28 @@ class SEVIRegressor(BaseRegressor):
 
     @classmethod
     def from_pretrained(
-        cls, name: str, *, size: int | None = None, **parameters: Any
+        cls,
+        source: str | os.PathLike,
+        *,
+        size: int | None = None,
+        sha256: str | None = None,
+        **parameters: Any,
     ) -> Self:
         """Make a fitted estimator from pretrained weights.
 
         Parameters
         ----------
-        name : {"sevi-1shell", "sevi-2shell"}
-            The weights, for images of one shell or of two.
+        source : {"sevi-1shell", "sevi-2shell"}, str or path-like
+            Weights of the package, for images of one shell or of two; or a file that
+            ``save_params`` of a fitted estimator wrote: its path, or its address, which
+            begins with ``https://``.
         size : int, default=None
             Height and width of the images to be measured, in pixels, at least 255.
-            None: those of `image_shape`, or 256.
+            None: those of `image_shape`, or 256. A file of ``save_params`` tells it
+            itself.
+        sha256 : str, default=None
+            SHA-256 checksum of the file, 64 hexadecimal digits; needed for an address,
+            unless that ends with ``#sha256=...`` itself.
         **parameters : dict
             Parameters of the constructor, such as `convention`, `polarization_axis`,
             `extent`, `radius`, `refine`, `distortion`, `image_shape` and `device`. The
@@ -330,13 +345,18 @@ class SEVIRegressor(BaseRegressor):
         ValueError
             If the weights do not exist or their file is damaged, if `parameters`
             contradict them, or if the images are too small; with ``refine=False`` also
-            if `radius` or `radius_width` is out of the range of the training.
+            if `radius` or `radius_width` is out of the range of the training; or if an
+            address has no checksum or does not begin with ``https://``.
+        FileNotFoundError
+            If there is no such file.
+        OSError
+            If the download fails, or has another checksum.
         TypeError
             If a parameter does not exist, or `size` is not an integer.
 
         Notes
         -----
-        The networks were trained on images of a
+        The networks of the package were trained on images of a
         :class:`~skastro.sevi.SEVISimulator`. A card for each file of weights, in
         ``skastro/sevi/pretrained``, describes how they were made, for which images they
         are, and how good they are. With `refine` predictions depend on the weights only
@@ -355,9 +375,10 @@ class SEVIRegressor(BaseRegressor):
         >>> bool((abs(beta - sevi.beta) < 5 * std).all())
         True
         """
-        pretrained = find_pretrained(
-            name, cls._pretrained, cls.__name__, "skastro.sevi"
-        )
+        source = add_checksum(source, sha256)
+        pretrained = cls._read_pretrained(source, parameters)
+        if pretrained is None:
+            return super().from_pretrained(source, **parameters)
         return cls._from_pretrained(pretrained, size, parameters)
 
     @classmethod

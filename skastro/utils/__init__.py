@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What several packages share: files, arrays on disk, rebinning, checks."""
+"""What several packages share: files, downloads, arrays on disk, rebinning, checks."""
 
 from skastro.utils._archive import check_arrays, read_archive, write_archive
 from skastro.utils._arrays import (
@@ -18,6 +18,7 @@ from skastro.utils._arrays import (
 )
 from skastro.utils._atomic import atomic_hdf5, atomic_write, check_space
 from skastro.utils._docstrings import inherit_parameters
+from skastro.utils._download import fetch_file, find_data_home
 from skastro.utils._entry_points import load_entry_points
 from skastro.utils._files import (
     check_file,
@@ -102,7 +103,9 @@ __all__ = [
     "check_weights",
     "draw_from_seed",
     "error_text",
+    "fetch_file",
     "fill_masks",
+    "find_data_home",
     "format_path_list",
     "free_memory",
     "gzip_limit",

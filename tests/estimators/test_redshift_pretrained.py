@@ -143,7 +143,7 @@ def test_training_goes_on():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"name": "redshifts"}, ValueError, "redshift"),
+        ({"source": "redshifts"}, ValueError, "redshift"),
         ({"redshift": {"GALAXY": (0, 9)}}, ValueError, "fit a network of your own"),
         ({"redshift": {"NEBULA": (0, 1)}}, ValueError, "there are no templates"),
         ({"module__width": 7}, ValueError, "module__width"),

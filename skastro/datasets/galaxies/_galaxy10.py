@@ -12,7 +12,6 @@ import numpy as np
 from astropy.table import Table
 from sklearn.utils import Bunch
 
-from skastro.datasets._download import fetch_file, find_data_home
 from skastro.datasets._hdf5 import (
     find_dataset,
     open_hdf5,
@@ -21,7 +20,7 @@ from skastro.datasets._hdf5 import (
     read_images,
     reading_hdf5,
 )
-from skastro.utils import LazyArray, name_rows
+from skastro.utils import LazyArray, fetch_file, find_data_home, name_rows
 
 ClassNames = Sequence[str] | Mapping[int, str]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tqdm import tqdm
 
-from skastro.utils import check_space
+from skastro.utils._atomic import check_space
 
 if TYPE_CHECKING:
     import requests

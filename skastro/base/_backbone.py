@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from skastro._compat import Interval
@@ -23,13 +23,14 @@ from skastro.base._weight_names import (
     say_network,
     state_but_head,
 )
-from skastro.utils import TooLargeError, load_tensors
+from skastro.utils import TooLargeError, load_tensors, read_archive, read_bytes
 
 # Of the parameters of the estimators that start from a backbone.
 BACKBONE_CONSTRAINTS: dict[str, list] = {
     "backbone": [None, str, os.PathLike],
     "backbone_lr": [None, Interval(Real, 0, None, closed="left")],
 }
+MODEL_SUFFIX = ".skastro"
 # Under which a checkpoint of a whole training keeps the weights.
 _NESTED = ("state_dict", "model_state_dict", "model")
 # How the few lines begin that stand for a file which git has not fetched.
@@ -42,9 +43,9 @@ def read_weights(source: str | os.PathLike, verbose: int = 1) -> Weights:
     """Read the tensors of a checkpoint by name, onto the CPU.
 
     `source` is a path, or an address with a checksum. The file is one of safetensors,
-    named so, or one written by :func:`torch.save` that holds tensors by name, at the
-    top or as ``state_dict``, ``model_state_dict`` or ``model``. Nothing in it can run
-    code.
+    named so, one of :func:`~skastro.save_model`, named ``.skastro``, that holds one
+    network, or one written by :func:`torch.save` that holds tensors by name, at the top
+    or as ``state_dict``, ``model_state_dict`` or ``model``. Nothing in it can run code.
     """
     file = find_file(source, verbose)
     with file.open("rb") as stream:
@@ -64,6 +65,15 @@ def read_weights(source: str | os.PathLike, verbose: int = 1) -> Weights:
 
 
 def _read(file: Path) -> Any:
+    if file.suffix.lower() == MODEL_SUFFIX:
+        members = read_archive(read_bytes(file).getvalue())
+        networks = [name for name in members if name.endswith(".safetensors")]
+        if len(networks) != 1:
+            raise ValueError(
+                f"{file} holds {len(networks)} networks, and a backbone is one; save "
+                "the estimator whose weights to start from."
+            )
+        return load(members[networks[0]])
     if file.suffix.lower() == ".safetensors":
         try:
             return load_file(file)

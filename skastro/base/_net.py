@@ -36,6 +36,7 @@ from typing_extensions import override
 from skastro._compat import is_normalization, validate_as_skorch
 from skastro.augmentation import AUGMENTATIONS
 from skastro.base._backbone import (
+    MODEL_SUFFIX,
     Weights,
     all_but_head,
     load_all_but_head,
@@ -657,8 +658,8 @@ class BaseNet(NeuralNet):
         ('resnet34', 8)
         """
         source = add_checksum(source, sha256)
-        # Files are of the package's own kind, of weights alone, or of save_params;
-        # further kinds are to be told apart here.
+        # Files are of the package's own kind, of weights alone, of save_params or of
+        # save_model.
         pretrained = cls._read_pretrained(source, parameters)
         if "backbone" in parameter_names(cls):
             settings = (
@@ -668,6 +669,11 @@ class BaseNet(NeuralNet):
             )
             return cls(**{**settings, "backbone": source, **parameters})
         file = find_file(source, parameters.get("verbose", 1))
+        if file.suffix.lower() == MODEL_SUFFIX:
+            raise ValueError(
+                f"{source} is a whole model, parameters included: open it by "
+                f"skastro.load_model({str(file)!r})."
+            )
         is_safetensors = file.suffix.lower() == ".safetensors"
         if pretrained or state_in_file(file, is_safetensors, None)[0] is None:
             raise ValueError(

@@ -59,8 +59,8 @@ def find_file(source: str | os.PathLike, verbose: int = 1) -> Path:
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(
-            f"{str(source)!r} {kind}; give a file of weights (.pth, .pt or "
-            ".safetensors)."
+            f"{str(source)!r} {kind}; give a file of weights (.pth, .pt, "
+            ".safetensors or .skastro)."
         )
     return path
 

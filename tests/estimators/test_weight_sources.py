@@ -19,6 +19,7 @@ from sklearn.base import clone
 from tiny_estimators import make_tiny
 
 from skastro import (
+    EnsembleClassifier,
     GalaxyClassifier,
     GalaxyRegressor,
     RedshiftRegressor,
@@ -26,6 +27,7 @@ from skastro import (
     SpectrumClassifier,
     SpectrumRegressor,
     VAETransformer,
+    save_model,
 )
 from skastro.base._pretrained import Pretrained, find_pretrained
 from skastro.networks import get_module
@@ -329,3 +331,23 @@ def test_redshifts_of_other_pixels(tmp_path):
     params = reg.get_params(deep=False) | {"wavelength": WAVELENGTH + 50}
     with pytest.raises(ValueError, match=r"60 pixels, 4000 to 9000 Å, .* 4050"):
         RedshiftRegressor.from_pretrained(tmp_path / "own.pt", **params)
+
+
+def test_files_of_whole_models(tmp_path):
+    images = np.random.default_rng(0).uniform(size=(24, 16, 16, 3)).astype(np.float32)
+    y = np.arange(24) % 2
+    resnet = {"module": "resnet18", "module__width": 4, "max_epochs": 1, "verbose": 0}
+    first = GalaxyClassifier(**resnet).fit(images, y)
+    save_model(first, tmp_path / "first.skastro")
+    second = GalaxyClassifier.from_pretrained(
+        tmp_path / "first.skastro", max_epochs=1, lr=1e-12, verbose=0
+    ).fit(images, np.arange(24) % 3)
+    weight = first.module_.conv1.weight
+    assert second.get_params()["module__width"] == 4
+    torch.testing.assert_close(second.module_.conv1.weight, weight)
+    pair = EnsembleClassifier(first, 2, random_state=0).fit(images, y)
+    save_model(pair, tmp_path / "pair.skastro")
+    with pytest.raises(ValueError, match="holds 2 networks, and a backbone is one"):
+        GalaxyClassifier.from_pretrained(tmp_path / "pair.skastro")
+    with pytest.raises(ValueError, match=r"is a whole model.*load_model"):
+        VAETransformer.from_pretrained(tmp_path / "first.skastro")

@@ -286,7 +286,7 @@ class OnnxModel:
 
     def _convert(self, batch: np.ndarray, start: int) -> np.ndarray:
         """Convert a batch to the data type of the graph, and check its values."""
-        if batch.dtype == np.uint8 == self.metadata["dtype"]:
+        if self.metadata["dtype"] == "uint8":
             return batch
         with np.errstate(over="ignore"):
             batch = batch.astype(np.float32, copy=False)

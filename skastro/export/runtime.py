@@ -262,7 +262,7 @@ class OnnxModel:
             batch = X[start : start + step]
             parts.append(self._run(np.ascontiguousarray(self._convert(batch, start))))
         outputs = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
-        if not self.metadata["takes_nan"]:
+        if not self.metadata["gives_nan"]:
             for output in outputs:
                 _check_rows(output, 0, "The graph gives NaN or infinity for samples")
         return outputs

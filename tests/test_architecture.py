@@ -16,6 +16,7 @@ PACKAGE = Path(skastro.__file__).parent
 LAYER_OF_PACKAGE = {
     "sevi": 5,
     "inspection": 4,
+    "export": 4,
     "estimators": 3,
     "persistence": 3,
     "pipeline": 3,

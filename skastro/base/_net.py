@@ -2776,7 +2776,7 @@ def _sample_size(x: Any) -> int:
         x = list(x.values())
     if isinstance(x, list | tuple):
         return sum(map(_sample_size, x))
-    return x[0].numel() if x.ndim and len(x) else 1
+    return math.prod(x.shape[1:])
 
 
 def _to_float32(output: Any) -> Any:

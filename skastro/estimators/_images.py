@@ -187,20 +187,24 @@ class ImageInput(NeuralNet):
             # Once, not once for each view. torch cannot turn all kinds of integers.
             X = self._send(X)
             X = X if X.dtype is torch.uint8 else X.float()
-            views: Iterable[torch.Tensor] = [X]
-            # Rows of numbers that nobody calls images have no symmetries.
-            layout = self._layout
-            if X.ndim > 2 or layout.image_shape is not None:
-                images = image_symmetries(layout.to_images(X), flips=self.tta is True)
-                views = (layout.to_samples(view, X.shape) for view in images)
             total, n_views = 0, 0
-            for view in views:
+            for view in self._views(X):
                 output = self.evaluation_step((view, y))
                 output = output[0] if isinstance(output, tuple) else output
                 total, n_views = total + function(output), n_views + 1
             return total / n_views
 
         yield from self._run_batches(step, X, check=check)
+
+    def _views(self, X: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield a batch in the orientations that predictions are averaged over."""
+        # Rows of numbers that nobody calls images have no symmetries.
+        layout = self._layout
+        if not self.tta or (X.ndim == 2 and layout.image_shape is None):
+            yield X
+            return
+        for images in image_symmetries(layout.to_images(X), flips=self.tta is True):
+            yield layout.to_samples(images, X.shape)
 
     def _augment(self, X: torch.Tensor) -> torch.Tensor:
         # Rows of numbers that nobody calls images have no symmetries.
@@ -338,7 +342,9 @@ def channel_constants(
     first: np.ndarray, second: np.ndarray, device: torch.device
 ) -> tuple[torch.Tensor, ...]:
     """Bring two numbers of each channel to a device, once."""
-    return _constants(tuple(first.tolist()), tuple(second.tolist()), device)
+    # What is made during an export belongs to it.
+    make = _constants.__wrapped__ if torch.compiler.is_exporting() else _constants
+    return make(tuple(first.tolist()), tuple(second.tolist()), device)
 
 
 @lru_cache(maxsize=16)

@@ -44,6 +44,9 @@ def refuse_other_scale(
     `are_bytes` and `size` are of the samples in fit. Numbers count as they are,
     whatever their data type: what was 200 in fit is 200.
     """
+    if torch.compiler.is_exporting():
+        # Graphs raise nothing.
+        return
     is_bytes = X.dtype == torch.uint8
     if is_bytes == are_bytes and (is_bytes or estimator._is_training()):
         return

@@ -336,7 +336,7 @@ def _divide_by_continuum(X: torch.Tensor) -> torch.Tensor:
     exact = X if X.device.type == "mps" else X.double()
     continuum = _running_mean(_running_mean(exact)).to(X.dtype)
     # Where there is hardly any flux, noise would become anything.
-    return (X / continuum.clamp(min=_LEAST_CONTINUUM)).clamp(0, _MOST_FLUX)
+    return (X / continuum.clamp(min=_LEAST_CONTINUUM)).clamp(0.0, _MOST_FLUX)
 
 
 # What spectra are divided by before each pixel is scaled as in the training spectra.
@@ -418,13 +418,17 @@ def split_channels(X: torch.Tensor, covered: torch.Tensor) -> torch.Tensor:
     for _ in range(2):
         continuum = _running_mean(continuum * covered) / part
     continuum = continuum.to(X.dtype).clamp(min=_LEAST_CONTINUUM)
-    lines = (X / continuum).clamp(0, _MOST_FLUX) - 1
+    lines = (X / continuum).clamp(0.0, _MOST_FLUX) - 1
     return torch.cat([_LINES_SCALE * lines, continuum.log()], dim=1) * covered
 
 
 def _median(X: torch.Tensor) -> torch.Tensor:
     """Find the median along the last axis, which is kept."""
     length = X.shape[-1]
+    if torch.compiler.is_exporting():
+        # The highest of the lower half: graphs know no partition.
+        lower = X.topk(length // 2 + 1, largest=False, sorted=False).values
+        return lower.topk(2 - length % 2, sorted=False).values.mean(-1, keepdim=True)
     if X.device.type != "cpu":
         # torch's median on GPUs is refused where deterministic algorithms are asked
         # for, and takes the lower one of two.

@@ -569,7 +569,7 @@ class VAETransformer(BaseTransformer):
 
     def _to_units_of_X(self, batch: torch.Tensor) -> torch.Tensor:
         """Undo ``_prepare`` for what the module gives back."""
-        shape = torch.Size([len(batch), *self.sample_shape_])
+        shape = (batch.shape[0], *self.sample_shape_)
         if not self._takes_sizes:
             images = self._layout.to_images(batch.reshape(shape))
         elif self._holds_spectra:

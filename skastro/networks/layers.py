@@ -72,6 +72,9 @@ def enter_maps(x: Tensor, ndim: int) -> Tensor:
         )
     maps = x.unsqueeze(2) if ndim == 1 else x
     device = maps.device.type
+    if torch.compiler.is_exporting():
+        # The layout is the other runtime's own.
+        return maps
     if device == "cpu" or (device == "cuda" and torch.is_autocast_enabled("cuda")):
         # to(memory_format=...) would return one-channel input unchanged, with strides
         # that torch and all later layers take for channels-first.
@@ -252,7 +255,7 @@ def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int
     its memory if such a convolution of at most 8 channels has a stride, in float32 and
     channels-last memory.
     """
-    if x.device.type != "cpu" or stride == (1, 1):
+    if x.device.type != "cpu" or stride == (1, 1) or torch.compiler.is_exporting():
         return x, stride
     # Pooling over single pixels keeps the layout in the backward pass; slices do not.
     return F.avg_pool2d(x, 1, stride), (1, 1)

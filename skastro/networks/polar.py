@@ -122,11 +122,11 @@ class PolarNet(nn.Module):
             shape[axis] = self._quadrant[axis - 2]
             x = x.new_zeros(shape).index_add(axis, places, x)
         weighted = x.flatten(2) * self.polynomials
-        sums = x.new_zeros(len(x), len(self.polynomials), self.n_rings + 1)
+        sums = x.new_zeros(x.shape[0], len(self.polynomials), self.n_rings + 1)
         sums = sums.index_add(2, self.ring, weighted)[..., :-1]
         total = x.sum((1, 2, 3))[:, None, None]
         moments = sums * (self.n_rings / total.clamp(min=1e-30))
-        position = torch.linspace(-1, 1, self.n_rings).to(x).expand(len(x), 1, -1)
+        position = torch.linspace(-1, 1, self.n_rings).to(x).expand(x.shape[0], 1, -1)
         level = torch.log10(total.clamp(min=1e-3)) / 4 - 1
         return torch.cat([moments, position, level.expand_as(position)], dim=1)
 

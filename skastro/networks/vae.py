@@ -400,7 +400,7 @@ class ConvVAE(nn.Module):
             views = list(_orientations(x))
         # In one pass, so that batch norm has the same statistics for all orientations.
         both = [
-            part.view(len(views), len(x), -1)
+            part.view(len(views), x.shape[0], -1)
             for part in self._posterior(torch.cat(views))
         ]
         first_seen = 1 if self.training else 0

@@ -358,7 +358,7 @@ class ImageLayout:
 
     def to_images(self, X: Any) -> Any:
         """View an array or Tensor as ``(batch, channels, height, width)``."""
-        X = X.reshape(len(X), *self.image_shape_of(tuple(X.shape[1:])))
+        X = X.reshape(X.shape[0], *self.image_shape_of(tuple(X.shape[1:])))
         if X.ndim == 3:
             return X[:, None]
         move = np.moveaxis if isinstance(X, np.ndarray) else type(X).movedim

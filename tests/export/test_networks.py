@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every registered network can be exported."""
+
+import numpy as np
+import pytest
+from tiny_estimators import make_tiny
+
+import skastro
+from skastro import CropPadImages, MinMaxSpectra, make_pipeline
+from skastro.export import to_onnx
+from skastro.networks import available_modules
+
+pytest.importorskip("onnxscript", reason="needs skastro[onnx]")
+pytest.importorskip("onnxruntime", reason="needs skastro[onnx]")
+
+rng = np.random.default_rng(0)
+SPECTRA = rng.normal(size=(24, 130)).astype(np.float32)
+COLORED = rng.integers(0, 256, size=(24, 20, 18, 3), dtype=np.uint8)
+COUNTS = rng.poisson(3.0, size=(24, 21, 21)).astype(np.float32)
+NUMBERS = rng.normal(size=24)
+LABELS = np.array(["GALAXY", "STAR"] * 12)
+
+# What makes networks small.
+SMALL = {
+    "convnet": {"widths": (4, 4)},
+    "densenet": {"n_dense_blocks": 1, "n_conv_blocks": 1, "growth_rate": 2},
+    "polar": {"widths": (4,), "hidden": 4, "n_rings": 6, "n_moments": 3},
+    "redshift": {"width": 4, "n_blocks": 1, "n_features": 2, "n_templates": 2},
+    "resnet10": {"width": 4},
+    "vae": {"widths": (4, 4)},
+    "vae-axes": {"widths": (4, 4)},
+} | {f"resnet{n}": {"width": 4, "n_blocks": (1, 1)} for n in (18, 34, 50, 101)}
+
+
+def small_net(name, kind):
+    settings = {f"module__{key}": v for key, v in SMALL.get(name, {}).items()}
+    if name == "polar":
+        # It takes counts.
+        settings["normalization"] = None
+    if kind is skastro.VAETransformer:
+        settings["latent_dim"] = 3
+    return make_tiny(kind, name, max_epochs=1, callbacks="disable", **settings)
+
+
+def names(ndim):
+    """List all networks; of those that differ by numbers of layers one by default."""
+    for name in available_modules(ndim):
+        is_slow = name in ("resnet34", "resnet101")
+        yield pytest.param(name, marks=[pytest.mark.slow] * is_slow)
+
+
+def test_every_name_is_tested():
+    known = {name for ndim in (1, 2) for name in available_modules(ndim)}
+    assert known - {"mlp"} == {*SMALL}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", names(1))
+def test_networks_for_spectra(name, tmp_path):
+    X, kind = SPECTRA, skastro.SpectrumClassifier
+    if name.startswith("vae"):
+        kind = skastro.VAETransformer
+    net = small_net(name, kind)
+    model = net if name == "convnet" else make_pipeline(MinMaxSpectra(), net)
+    model.fit(X, LABELS)
+    exported = to_onnx(model, tmp_path / "model.onnx", X)
+    assert exported.metadata["largest_difference"] < 1e-5
+    assert len(exported.compute(X[:1])[0]) == 1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", names(2))
+def test_networks_for_images(name, tmp_path):
+    X, kind, steps = COLORED, skastro.GalaxyRegressor, [CropPadImages(16)]
+    if name == "polar":
+        X, steps = COUNTS, []
+    if name.startswith("vae"):
+        kind = skastro.VAETransformer
+    model = make_pipeline(*steps, small_net(name, kind)).fit(X, NUMBERS)
+    exported = to_onnx(model, tmp_path / "model.onnx", X)
+    assert exported.metadata["largest_difference"] < 1e-5
+    assert len(exported.compute(X[:1])[0]) == 1

@@ -18,6 +18,7 @@ from skastro.utils import check_arrays, read_archive
 _TRUSTED = re.compile(
     r"""
     numpy\.(dtype|mean|median|nanmean)
+    | scipy\._lib\.array_api_compat\.numpy\._aliases\.asarray
     | scipy\.sparse\._\w+\.\w+
     | scipy\.interpolate\._bsplines\.BSpline
     | scipy\.stats\._distn_infrastructure\.rv_continuous_frozen
@@ -39,7 +40,8 @@ _TRUSTED = re.compile(
     """,
     re.VERBOSE,
 )
-_ROOTS = ("sklearn", "numpy", "scipy", "builtins", "collections", "functools")
+# Cython names the module of losses without its package.
+_ROOTS = ("sklearn", "_loss", "numpy", "scipy", "builtins", "collections", "functools")
 
 
 def is_alone(value: Any, depth: int = 0) -> bool:

@@ -5,8 +5,8 @@ Networks are trained on real spectra and galaxies of SKASTRO_DATA, exported, and
 each engine on rows kept apart. The baseline is the bare forward pass of the same
 module in PyTorch, on tensors in memory, in the best of some batch sizes. Engines are
 called through :func:`skastro.export.load_onnx`, with its checks. Rates are per second
-of CPU time of one thread, medians of rounds in which all engines take turns. Run it from
-the root of the repository::
+of CPU time of one thread, medians of rounds in which all engines take turns. Run it
+from the root of the repository::
 
     SKASTRO_DATA=... python -m benchmarks.engines
     SKASTRO_DATA=... python -m benchmarks.engines --only default --rounds 2

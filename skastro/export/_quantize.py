@@ -66,8 +66,8 @@ def quantize(
     Notes
     -----
     Each output channel of a kernel has a scale of its own, and each map one range, from
-    the least to the largest value on X [1]_. Probabilities change by some hundredths, so
-    that labels change where two classes are almost equally probable.
+    the least to the largest value on X [1]_. Probabilities change by some hundredths;
+    labels change where two classes are almost equally probable.
 
     References
     ----------

@@ -5,8 +5,8 @@ Networks are trained on real spectra and galaxies of SKASTRO_DATA, exported, and
 each engine on rows kept apart. The baseline is the bare forward pass of the same
 module in PyTorch, on tensors in memory, in the best of some batch sizes. Engines are
 called through :func:`skastro.export.load_onnx`, with its checks. Rates are per second
-of CPU time of one thread, medians of rounds in which all engines take turns. Run it
-from the root of the repository::
+of CPU time of one thread, the best of several rounds in which all engines take turns,
+so that other processes have little effect. Run it from the root of the repository::
 
     SKASTRO_DATA=... python -m benchmarks.engines
     SKASTRO_DATA=... python -m benchmarks.engines --only default --rounds 2
@@ -168,16 +168,11 @@ def compare(
     expected = reference[0](reference[1])
     rows = []
     for key, (predict, X) in tasks.items():
-        rate = np.median(rates[str(key)])
+        rate = max(rates[str(key)])
         ratios = []
-        for precision in (key[1], "float32"):
+        for precision in (key[1], "float32", "bfloat16"):
             bare = rates.get(str(("PyTorch", precision)))
-            # Ratios within each round, so that the clock of the processor drops out.
-            ratios.append(
-                ""
-                if bare is None
-                else f"{np.median(np.divide(rates[str(key)], bare)):.2f}"
-            )
+            ratios.append("" if bare is None else f"{rate / max(bare):.2f}")
         probability = predict(X)
         same = (probability.argmax(axis=1) == expected.argmax(axis=1)).mean()
         change = np.abs(probability - expected).max()
@@ -194,6 +189,7 @@ HEADER = [
     "rows a second and core",
     "times PyTorch, same precision",
     "times PyTorch, float32",
+    "times PyTorch, bfloat16",
     "equal labels",
     "largest change of p",
     "core-hours for 10^7",
@@ -240,7 +236,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="+", choices=TITLES, default=[*TITLES])
-    parser.add_argument("--rounds", type=int, default=5, help="besides one warm-up")
+    parser.add_argument("--rounds", type=int, default=8, help="besides one warm-up")
     options = parser.parse_args()
     torch.set_num_threads(1)
     command = " ".join(["python -m benchmarks.engines", *sys.argv[1:]])

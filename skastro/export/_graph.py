@@ -49,6 +49,7 @@ class Chain(Step):
         first = next(step for step in self.steps if not isinstance(step, CropPad))
         self.takes_nan = first.takes_nan
         self.takes_bytes = all(step.takes_bytes for step in self.steps)
+        self.gives_nan = self.steps[-1].gives_nan
         # Of what the last step gives.
         self.names: tuple[str, ...] = self.steps[-1].names
         self.module_name: str = self.steps[-1].module_name
@@ -74,6 +75,7 @@ class Mean(Step):
         self.members = nn.ModuleList(members)
         self.takes_nan = members[0].takes_nan
         self.takes_bytes = members[0].takes_bytes
+        self.gives_nan = members[0].gives_nan
         # Error bars of members do not average.
         self.names = members[0].names[:1]
         self.module_name = members[0].module_name

@@ -100,6 +100,8 @@ class Redshifts(Outputs):
     """``predict`` of a :class:`~skastro.RedshiftRegressor` without templates."""
 
     names = ("y", "std")
+    # Of spectra of which nothing is known.
+    gives_nan = True
 
     def forward(self, x: Tensor) -> Any:
         """Compute the most probable redshift, and its error."""

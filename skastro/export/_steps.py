@@ -34,6 +34,7 @@ class Step(nn.Module):
     takes_nan = False
     takes_infinity = False
     takes_bytes = False
+    gives_nan = False
 
 
 class _SpectraStep(Step):

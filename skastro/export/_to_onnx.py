@@ -153,6 +153,7 @@ def to_onnx(
         "sample_shape": samples.shape[1:],
         "dtype": str(samples.dtype),
         "takes_nan": chain.takes_nan,
+        "gives_nan": chain.gives_nan,
         **_about_grid(model, block),
         **_about_classes(model),
     }
@@ -227,6 +228,8 @@ def _expected(model: Any, method: str, X: Any, chain: Chain) -> tuple[np.ndarray
 
 def _export(chain: Chain, samples: np.ndarray) -> bytes:
     """Let torch write the graph."""
+    from onnxscript import optimizer
+
     # Of a single sample torch would fix the number.
     example = torch.from_numpy(samples[np.arange(2) % len(samples)])
     batch = torch.export.Dim("batch")
@@ -239,9 +242,13 @@ def _export(chain: Chain, samples: np.ndarray) -> bytes:
                 program,
                 dynamo=True,
                 verbose=False,
+                # This would take numbers below 1e-8 for zero.
+                optimize=False,
                 input_names=["X"],
                 output_names=list(chain.names),
             )
+            optimizer.fold_constants(onnx_program.model)
+            optimizer.remove_unused_nodes(onnx_program.model)
     except Exception as error:
         cause = str(error).strip().split("\n")[0]
         raise ValueError(

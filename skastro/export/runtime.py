@@ -271,10 +271,12 @@ class OnnxModel:
         ValueError
             If X has another shape or scale than in ``fit``, or holds NaN or infinity;
             or if an output is not finite.
+        TypeError
+            If X is an array with a unit.
         """
         parts = [self._run(batch) for batch in self._batches(X)]
         outputs = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
-        if not self.metadata["takes_nan"]:
+        if not self.metadata["gives_nan"]:
             for output in outputs:
                 _check_rows(output, 0, "The graph gives NaN or infinity for samples")
         return outputs
@@ -290,7 +292,14 @@ class OnnxModel:
 
     def _check(self, X: Any) -> np.ndarray:
         """Check shape and data type."""
-        X = np.ma.asarray(X).filled(np.nan) if np.ma.isMaskedArray(X) else np.asarray(X)
+        if isinstance(X, np.ma.MaskedArray):
+            X = X.astype(np.float64).filled(np.nan)
+        elif isinstance(X, np.ndarray) and type(X) not in (np.ndarray, np.memmap):
+            raise TypeError(
+                f"X is a {type(X).__name__}, whose units or masks would be lost: give "
+                "a plain array in the units of fit."
+            )
+        X = np.asarray(X)
         shape = tuple(self.metadata["sample_shape"])
         if X.ndim != len(shape) + 1 or X.shape[1:] != shape or not len(X):
             raise ValueError(

@@ -10,8 +10,8 @@ from skastro import CropPadImages, MinMaxSpectra, make_pipeline
 from skastro.export import to_onnx
 from skastro.networks import available_modules
 
-pytest.importorskip("onnxscript")
-pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript", reason="needs skastro[onnx]")
+pytest.importorskip("onnxruntime", reason="needs skastro[onnx]")
 
 rng = np.random.default_rng(0)
 SPECTRA = rng.normal(size=(24, 130)).astype(np.float32)
@@ -23,7 +23,7 @@ LABELS = np.array(["GALAXY", "STAR"] * 12)
 # What makes networks small.
 SMALL = {
     "convnet": {"widths": (4, 4)},
-    "densenet": {"n_dense_blocks": 2, "n_conv_blocks": 1, "growth_rate": 2},
+    "densenet": {"n_dense_blocks": 1, "n_conv_blocks": 1, "growth_rate": 2},
     "polar": {"widths": (4,), "hidden": 4, "n_rings": 6, "n_moments": 3},
     "redshift": {"width": 4, "n_blocks": 1, "n_features": 2, "n_templates": 2},
     "resnet10": {"width": 4},
@@ -42,13 +42,20 @@ def small_net(name, kind):
     return make_tiny(kind, name, max_epochs=1, callbacks="disable", **settings)
 
 
+def names(ndim):
+    """List all networks; of those that differ by numbers of layers one by default."""
+    for name in available_modules(ndim):
+        is_slow = name in ("resnet34", "resnet101")
+        yield pytest.param(name, marks=[pytest.mark.slow] * is_slow)
+
+
 def test_every_name_is_tested():
-    names = {name for ndim in (1, 2) for name in available_modules(ndim)}
-    assert names - {"mlp"} == {*SMALL}
+    known = {name for ndim in (1, 2) for name in available_modules(ndim)}
+    assert known - {"mlp"} == {*SMALL}
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", available_modules(1))
+@pytest.mark.parametrize("name", names(1))
 def test_networks_for_spectra(name, tmp_path):
     X, kind = SPECTRA, skastro.SpectrumClassifier
     if name.startswith("vae"):
@@ -62,7 +69,7 @@ def test_networks_for_spectra(name, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", available_modules(2))
+@pytest.mark.parametrize("name", names(2))
 def test_networks_for_images(name, tmp_path):
     X, kind, steps = COLORED, skastro.GalaxyRegressor, [CropPadImages(16)]
     if name == "polar":

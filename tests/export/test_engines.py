@@ -104,9 +104,9 @@ def test_openvino_runs_eight_bits(small, expected):
 
 
 def test_unknown_settings_are_refused(path):
-    with pytest.raises(ValueError, match="engine must be one of .*'openvino'"):
+    with pytest.raises(ValueError, match=r"engine must be one of .*'openvino'"):
         load_onnx(path, engine="tensorrt")
-    with pytest.raises(ValueError, match="precision must be one of .*'bfloat16'"):
+    with pytest.raises(ValueError, match=r"precision must be one of .*'bfloat16'"):
         load_onnx(path, engine="openvino", precision="int8")
     with pytest.raises(ValueError, match="needs engine='openvino'"):
         load_onnx(path, precision="bfloat16")
@@ -124,7 +124,7 @@ def test_graph_without_convolutions_is_refused(folder):
     clf = make_tiny(SpectrumClassifier, "mlp", max_epochs=1)
     path = folder / "mlp.onnx"
     to_onnx(clf.fit(FLUX, SPECTRA.target), path, FLUX[:20])
-    with pytest.raises(ValueError, match="no convolution.*take engine='onnxruntime'"):
+    with pytest.raises(ValueError, match=r"no convolution.*take engine='onnxruntime'"):
         load_onnx(path, engine="openvino")
     with pytest.raises(ValueError, match="no convolution of at least"):
         quantize(path, FLUX, folder / "none.onnx")

@@ -345,8 +345,8 @@ def test_files_of_whole_models(tmp_path):
     weight = first.module_.conv1.weight
     assert second.get_params()["module__width"] == 4
     torch.testing.assert_close(second.module_.conv1.weight, weight)
-    pair = EnsembleClassifier(GalaxyClassifier(**resnet), 2, random_state=0).fit(images, y)
-    save_model(pair, tmp_path / "pair.skastro")
+    pair = EnsembleClassifier(GalaxyClassifier(**resnet), 2, random_state=0)
+    save_model(pair.fit(images, y), tmp_path / "pair.skastro")
     with pytest.raises(ValueError, match="holds 2 networks, and a backbone is one"):
         GalaxyClassifier.from_pretrained(tmp_path / "pair.skastro")
     with pytest.raises(ValueError, match=r"is a whole model.*load_model"):

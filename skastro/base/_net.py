@@ -59,7 +59,6 @@ from skastro.base._parameters import (
     validate_constraints,
 )
 from skastro.base._pretrained import Pretrained, find_pretrained, is_pretrained
-from skastro.base._provenance import describe_samples, package_versions
 from skastro.base._resume import TrainingFile
 from skastro.base._source import add_checksum, find_file, looks_like_file
 from skastro.base._state import (
@@ -69,7 +68,13 @@ from skastro.base._state import (
     encode_state,
     state_in_file,
 )
-from skastro.base._validation import check_groups, check_sample_weight, check_X_y
+from skastro.base._validation import (
+    check_groups,
+    check_sample_weight,
+    check_X_y,
+    describe_samples,
+    package_versions,
+)
 from skastro.base._weight_names import find_network, say_network
 from skastro.networks import get_module
 from skastro.streaming import predict_stream

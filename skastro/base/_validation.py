@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Validation of X, y, weights and groups, the same at fit and at predict."""
+"""Validation of X, y, weights and groups, the same at fit and at predict.
 
+And what a card tells of them.
+"""
+
+import hashlib
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
 import numpy as np
@@ -31,6 +37,8 @@ _LONGEST_TABLE = 99
 # Parts of a sample's size: what double precision may round, and what single precision
 # holds to one part in fifty.
 _ROUNDED, _HELD = 2.0**-40, 2.0**-18
+# Packages whose versions decide what a training gives.
+_PACKAGES = ("skastro", "torch", "skorch", "scikit-learn", "numpy")
 
 
 def check_X_y(
@@ -330,3 +338,48 @@ def check_groups(groups: Any, X: Any) -> np.ndarray | None:
         raise ValueError(f"groups is empty in rows {name_rows(empty)}. {advice}")
     check_consistent_length(*(X.values() if isinstance(X, Mapping) else [X]), groups)
     return groups
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that a network depends on."""
+    versions = {}
+    for name in _PACKAGES:
+        # A copy of a source tree on the search path has no version.
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
+
+def describe_samples(X: Any, y: Any, is_classifier: bool) -> dict[str, Any]:
+    """Describe samples by their number, shape and targets.
+
+    ``sha256`` is that of the shape of X, then the targets, each on a line, as text:
+    it tells whether data are those of the training without holding them.
+    """
+    parts = list(X.values()) if isinstance(X, Mapping) else [X]
+    if isinstance(X, list | tuple):
+        parts = list(X)
+    shapes = [tuple(part.shape) for part in parts if hasattr(part, "shape")]
+    record: dict[str, Any] = {
+        "n_samples": shapes[0][0] if shapes else len(X),
+        "sample_shapes": [shape[1:] for shape in shapes],
+        "dtypes": [str(part.dtype) for part in parts if hasattr(part, "dtype")],
+    }
+    lines = [str(shape) for shape in shapes]
+    if y is not None:
+        y = np.asarray(y)
+        lines += map(str, y.tolist())
+        if is_classifier:
+            labels, counts = np.unique(y, return_counts=True)
+            record["classes"] = dict(
+                zip(map(str, labels), counts.tolist(), strict=True)
+            )
+        elif y.dtype.kind in "iuf" and y.ndim < 3:
+            columns = y.reshape(len(y), -1)
+            record["target_ranges"] = [
+                [float(np.nanmin(column)), float(np.nanmax(column))]
+                for column in columns.T
+                if not np.isnan(column).all()
+            ]
+    record["sha256"] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return record

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skastro.base import BaseNet
-from skastro.base._provenance import package_versions
+from skastro.base._validation import package_versions
 
 # Networks, classes and figures that a card lists at most.
 _MOST_LISTED = 40

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from skastro.base._provenance import package_versions
+from skastro.base._validation import package_versions
 from skastro.persistence._card import model_card
 from skastro.persistence._objects import GivenError, Reader, Writer
 from skastro.utils import atomic_write, read_archive, read_bytes, write_archive

@@ -37,6 +37,8 @@ _LONGEST_TABLE = 99
 # Parts of a sample's size: what double precision may round, and what single precision
 # holds to one part in fifty.
 _ROUNDED, _HELD = 2.0**-40, 2.0**-18
+# Targets that are turned into text at a time.
+_DIGESTED = 2**16
 # Packages whose versions decide what a training gives.
 _PACKAGES = ("skastro", "torch", "skorch", "scikit-learn", "numpy")
 
@@ -365,10 +367,12 @@ def describe_samples(X: Any, y: Any, is_classifier: bool) -> dict[str, Any]:
         "sample_shapes": [shape[1:] for shape in shapes],
         "dtypes": [str(part.dtype) for part in parts if hasattr(part, "dtype")],
     }
-    lines = [str(shape) for shape in shapes]
+    digest = hashlib.sha256("\n".join(map(str, shapes)).encode())
     if y is not None:
         y = np.asarray(y)
-        lines += map(str, y.tolist())
+        for start in range(0, len(y), _DIGESTED):
+            lines = map(str, y[start : start + _DIGESTED].tolist())
+            digest.update("".join(f"\n{line}" for line in lines).encode())
         if is_classifier:
             labels, counts = np.unique(y, return_counts=True)
             record["classes"] = dict(
@@ -381,5 +385,5 @@ def describe_samples(X: Any, y: Any, is_classifier: bool) -> dict[str, Any]:
                 for column in columns.T
                 if not np.isnan(column).all()
             ]
-    record["sha256"] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    record["sha256"] = digest.hexdigest()
     return record

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from astropy import units
 from sklearn.utils import Bunch
+from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.history import History
 from torch import nn
@@ -270,7 +271,9 @@ class Reader:
 
     def _object(self, content: dict[str, Any]) -> Any:
         cls: Any = self._class(content["class"])
-        if not (isinstance(content["class"], dict) or has_objects(cls)):
+        is_known = isinstance(content["class"], dict) or has_objects(cls)
+        # The method __setstate__ of nets unpickles parts of the state.
+        if not is_known or issubclass(cls, NeuralNet):
             raise ValueError(f"it holds a {cls.__name__}, which skastro never writes")
         value = cls.__new__(cls)
         state = {name: self.read(part) for name, part in content["state"].items()}

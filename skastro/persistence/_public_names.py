@@ -38,7 +38,15 @@ _PACKAGES: dict[str, tuple[str, ...]] = {
         )
     ),
 }
-# Functions besides those of skastro: defaults of callbacks and splits of skorch.
+# Callbacks that talk to other programs as soon as they are built.
+_TALKING = (
+    "MlflowLogger",
+    "NeptuneLogger",
+    "SacredLogger",
+    "TensorBoard",
+    "WandbLogger",
+)
+# The functions that can be named: defaults of callbacks and splits of skorch.
 _FUNCTIONS = {
     "builtins.print": print,
     "skorch.utils.noop": noop,
@@ -59,6 +67,8 @@ def public_name(value: Any) -> str | None:
     for full, known in {**_FUNCTIONS, **holders_of_estimators()}.items():
         if value is known:
             return full
+    if not isinstance(value, type):
+        return None
     for package in _PACKAGES.get(root_of(value), ()):
         # A module that is named is loaded here only if the value comes from it.
         if name and _belongs(value, package) and _find(package, name) is value:
@@ -80,8 +90,7 @@ def find_public(name: str) -> Any:
     root = package.split(".")[0]
     if package in _PACKAGES.get(root, ()) and not last.startswith("_"):
         value = _find(package, last)
-        is_named = isinstance(value, type) or (root == "skastro" and callable(value))
-        if is_named and root_of(value) == root:
+        if isinstance(value, type) and root_of(value) == root:
             return value
     raise ValueError(
         f"{name!r} is nothing that this version of skastro and of the packages beneath "
@@ -95,4 +104,5 @@ def _belongs(value: Any, package: str) -> bool:
 
 
 def _find(package: str, name: str) -> Any:
-    return getattr(importlib.import_module(package), name, None)
+    module = importlib.import_module(package)
+    return None if name in _TALKING else getattr(module, name, None)

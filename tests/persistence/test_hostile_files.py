@@ -32,6 +32,7 @@ from skastro import (
     make_pipeline,
     save_model,
 )
+from skastro.base._state import encode
 from skastro.utils import read_archive, write_archive
 
 pytestmark = [
@@ -43,7 +44,8 @@ SCRIPT = """
 import json, resource, sys, warnings
 from pathlib import Path
 
-import skastro
+import skastro.sevi
+import skastro.training
 import torch
 from skastro import load_model
 
@@ -73,7 +75,9 @@ def memory():
 
 
 # What is imported at the first use is not of interest.
-packages = [getattr(skastro, name) for name in skastro.__all__]
+for package in (skastro, skastro.sevi, skastro.training):
+    for name in package.__all__:
+        getattr(package, name)
 for path in sorted(folder.glob("good-*.skastro")):
     load_model(path)
 for path in sorted(folder.glob("bad-*.skastro"))[:3]:
@@ -377,9 +381,18 @@ def hostile_files(net, images, forest, canary):
         *("skastro.base.BaseNet.load_params", "sklearn.svm.np", "skastro.torch"),
         *("torch.utils.data.datapipes", "torch.hub.load", "imblearn.tensorflow.X"),
         *("torch.nn.modules.module._global_forward_hooks", "joblib.load", ".", ""),
+        *("skastro.load_model", "skastro.sevi.read_sevi", "skastro.networks.register"),
     ):
         yield f"name {name}", with_model(net, {"public": name})
         yield f"object {name}", with_model(net, as_object(name))
+    unpickled = np.frombuffer(tensors.getvalue(), np.uint8)
+    for cls in ("skastro.SpectrumClassifier", "skastro.sevi.SEVIRegressor"):
+        state = {
+            "device": "cpu",
+            "__cuda_dependent_attributes__": encode(unpickled, ""),
+            "cuda_dependent_attributes_": {"list": []},
+        }
+        yield f"state of {cls}", with_model(net, as_object(cls, **state))
     yield "object of a network", with_model(net, as_object("torch.nn.Linear"))
     yield (
         "net of another class",

@@ -77,8 +77,9 @@ def to_onnx(
     method : {"predict_proba", "predict", "transform", "inverse_transform", \
             "reconstruct"}, default=None
         What the graph computes. None: ``"predict_proba"`` of classifiers, ``"predict"``
-        of regressors, with error bars where these have them, and ``"transform"`` of
-        :class:`~skastro.VAETransformer`, which alone has the last two.
+        of regressors, with error bars where these have calibrated ones (not of
+        ensembles), and ``"transform"`` of :class:`~skastro.VAETransformer`, which alone
+        has the last two.
     runtime : bool, default=False
         Whether to write a Python module beside the graph, ``model_runtime.py`` for
         ``model.onnx``, whose function ``load_onnx`` runs it where skastro is not
@@ -101,6 +102,8 @@ def to_onnx(
         graph gives other results than `model`.
     NotFittedError
         If `model` is not fitted.
+    FileNotFoundError
+        If the folder of `path` does not exist.
 
     See Also
     --------
@@ -137,6 +140,9 @@ def to_onnx(
     """
     _check_installed()
     check_is_fitted(model)
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Cannot write {path}: there is no {path.parent}.")
     # On the CPU, in single precision.
     model = copy.deepcopy(model)
     X = X if isinstance(X, Mapping) else X[:_MOST_ROWS]
@@ -159,14 +165,13 @@ def to_onnx(
     }
     found = OnnxModel(_with_metadata(content, about)).compute(samples)
     about["largest_difference"] = _compare(found, expected, chain.names)
-    path = Path(path)
+    with atomic_write(path, "wb") as file:
+        file.write(_with_metadata(content, about))
     if runtime:
         name = re.sub(r"\W", "_", path.stem)
         source = Path(light_runtime.__file__).read_text(encoding="utf-8")
         with atomic_write(path.with_name(f"{name}_runtime.py")) as file:
             file.write(source)
-    with atomic_write(path, "wb") as file:
-        file.write(_with_metadata(content, about))
     return load_onnx(path)
 
 
@@ -193,14 +198,16 @@ def _first_of(model: Any) -> Any:
     if isinstance(model, RejectingClassifier):
         return _first_of(model.estimator_)
     if isinstance(model, Pipeline):
-        return next(step for _, step in model.steps if not passes_by(step))
+        return _first_of(next(step for _, step in model.steps if not passes_by(step)))
     return model
 
 
 def _last_of(model: Any) -> Any:
-    """Find the estimator at the end."""
+    """Find the network's estimator."""
     if isinstance(model, Ensemble):
         return _last_of(model.estimators_[0])
+    if isinstance(model, RejectingClassifier):
+        return _last_of(model.estimator_)
     return _last_of(model.steps[-1][1]) if isinstance(model, Pipeline) else model
 
 

@@ -56,7 +56,7 @@ def test_every_name_is_tested():
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", names(1))
+@pytest.mark.parametrize("name", [*names(1)])
 def test_networks_for_spectra(name, tmp_path):
     X, kind = SPECTRA, skastro.SpectrumClassifier
     if name.startswith("vae"):
@@ -70,7 +70,7 @@ def test_networks_for_spectra(name, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", names(2))
+@pytest.mark.parametrize("name", [*names(2)])
 def test_networks_for_images(name, tmp_path):
     X, kind, steps = COLORED, skastro.GalaxyRegressor, [CropPadImages(16)]
     if name == "polar":

@@ -180,15 +180,6 @@ def test_images(params, tmp_path):
         exported.predict(IMAGES / 255)
 
 
-def test_images_on_another_scale_are_refused(tmp_path):
-    X = IMAGES[..., 0] / 255
-    reg = tiny("GalaxyRegressor", "mlp").fit(X, np.arange(24.0))
-    exported = to_onnx(reg, tmp_path / "a.onnx", X)
-    assert_same(exported, reg, X)
-    with pytest.raises(ValueError, match="cannot be the same scale"):
-        exported.predict(IMAGES[..., 0])
-
-
 def test_numbers_with_error_bars(tmp_path):
     y = np.stack([NUMBERS, np.exp(NUMBERS)], axis=1).astype(np.float64)
     reg = tiny("SpectrumRegressor", log_target=[False, True], train_split=0.3)
@@ -244,6 +235,15 @@ def test_ensembles_and_rejection(tmp_path):
     assert_same(exported, clf, SPECTRA.flux, "predict_proba")
     assert_same(exported, clf, SPECTRA.flux)
     assert (exported.predict(SPECTRA.flux) == "UNKNOWN").sum() == 30
+
+
+def test_rejection_of_images_knows_their_scale(tmp_path):
+    X = IMAGES[..., 0] / 255
+    clf = skastro.RejectingClassifier(tiny("GalaxyClassifier", "mlp")).fit(X, TYPES)
+    exported = to_onnx(clf, tmp_path / "a.onnx", skastro.datasets.LazyArray(X))
+    assert_same(exported, clf, X)
+    with pytest.raises(ValueError, match="cannot be the same scale"):
+        exported.predict(IMAGES[..., 0])
 
 
 def test_modules_of_users(tmp_path):
@@ -303,6 +303,11 @@ def test_what_has_no_graph_is_named(fit, args, message, tmp_path):
 def test_not_fitted(tmp_path):
     with pytest.raises(NotFittedError):
         to_onnx(tiny("SpectrumClassifier"), tmp_path / "a.onnx", SPECTRA.flux)
+
+
+def test_missing_folder(pipe, tmp_path):
+    with pytest.raises(FileNotFoundError, match="Cannot write"):
+        to_onnx(pipe, tmp_path / "missing" / "a.onnx", SPECTRA.flux)
 
 
 def test_unknown_method(pipe, tmp_path):

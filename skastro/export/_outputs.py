@@ -128,7 +128,7 @@ class Latent(Outputs):
 class Decoded(Outputs):
     """``inverse_transform`` of a :class:`~skastro.VAETransformer`."""
 
-    names = ("X",)
+    names = ("samples",)
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode points of the latent space."""
@@ -139,7 +139,7 @@ class Decoded(Outputs):
 class Reconstructed(Latent):
     """``reconstruct`` of a :class:`~skastro.VAETransformer`."""
 
-    names = ("X",)
+    names = ("samples",)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode samples and decode the means of their posteriors."""

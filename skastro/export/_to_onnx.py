@@ -250,11 +250,15 @@ def _export(chain: Chain, samples: np.ndarray) -> bytes:
             optimizer.fold_constants(onnx_program.model)
             optimizer.remove_unused_nodes(onnx_program.model)
     except Exception as error:
-        cause = str(error).strip().split("\n")[0]
+        # The exporter's own errors are about its stages.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = str(cause).strip().split("\n")[0]
         raise ValueError(
-            f"torch cannot export {chain.module_name}: {cause} A module can be "
-            "exported whose forward neither depends on the values of its input nor on "
-            "len(x): take x.shape[0]."
+            f"torch cannot export {chain.module_name}: {type(cause).__name__}: "
+            f"{reason} A module can be exported whose forward neither depends on the "
+            "values of its input nor on len(x): take x.shape[0]."
         ) from error
     return onnx_program.model_proto.SerializeToString()
 

@@ -510,7 +510,8 @@ def _entering_network(graph: Any) -> list[str]:
 
     Both parts hold the constants that they need.
     """
-    before, after = {graph.input[0].name}, set()
+    before: set[str] = {graph.input[0].name}
+    after: set[str] = set()
     entering: dict[str, None] = {}
     for node in graph.node:
         if after.intersection(node.input) or (

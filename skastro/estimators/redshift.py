@@ -406,16 +406,22 @@ class RedshiftRegressor(BaseRegressor):
         pretrained = cls._read_pretrained(source, parameters)
         if pretrained is not None:
             return cls._from_pretrained(pretrained, wavelength, ivar, parameters)
-        pixels = check_wavelength(wavelength)
-        reg = super().from_pretrained(source, wavelength=wavelength, **parameters)
-        learned = reg.wavelength_
+        return super().from_pretrained(source, wavelength=wavelength, **parameters)
+
+    @override
+    def _check_saved_state(self, state: dict[str, Any]) -> None:
+        super()._check_saved_state(state)
+        learned = state.get("wavelength_")
+        # What fit is given goes before the parameter.
+        if self._is_restoring or self.wavelength is None or learned is None:
+            return
+        pixels = check_wavelength(self.wavelength)
         if pixels.shape != learned.shape or not np.allclose(pixels, learned, atol=0):
             raise ValueError(
-                f"{source} is for spectra of {learned.size} pixels, {learned[0]:g} to "
+                f"The file is for spectra of {learned.size} pixels, {learned[0]:g} to "
                 f"{learned[-1]:g} Å, but wavelength has {pixels.size} pixels, "
                 f"{pixels[0]:g} to {pixels[-1]:g} Å. Rebin X, or fit anew."
             )
-        return reg
 
     @classmethod
     def _from_pretrained(

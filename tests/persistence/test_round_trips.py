@@ -49,6 +49,7 @@ from skastro import (
     NoiseResampler,
     Pipeline,
     RebinSpectra,
+    RedshiftRegressor,
     RejectingClassifier,
     SEVIRegressor,
     SpectrumClassifier,
@@ -493,3 +494,17 @@ def test_an_older_file_stays(data, tmp_path):
         save_model(broken, path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["model.skastro"]
+
+
+def test_wavelengths_of_fit_go_before_the_parameter(data, tmp_path):
+    X, _ = data
+    grids = [np.linspace(low, 8000, 24).tolist() for low in (4000, 4500)]
+    settings = {"refine": False, "redshift": {"GALAXY": [0.0, 0.02]}, "max_epochs": 1}
+    model = make_tiny(RedshiftRegressor, wavelength=grids[0], **settings)
+    model.fit(X, np.linspace(0, 0.02, len(X)), wavelength=grids[1])
+    loaded = check_round_trip(model, X, tmp_path)
+    np.testing.assert_array_equal(loaded.wavelength_, grids[1])
+    model.save_params(tmp_path / "params.pt")
+    other = make_tiny(RedshiftRegressor, wavelength=grids[0], **settings)
+    with pytest.raises(ValueError, match="24 pixels, 4500 to 8000 Å, but wavelength"):
+        other.load_params(tmp_path / "params.pt")

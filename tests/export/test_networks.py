@@ -45,7 +45,7 @@ def small_net(name, kind):
 def names(ndim):
     """List all networks; of those that differ by numbers of layers one by default."""
     for name in available_modules(ndim):
-        is_slow = name in ("resnet34", "resnet101")
+        is_slow = name in ("resnet18", "resnet34", "resnet101")
         yield pytest.param(name, marks=[pytest.mark.slow] * is_slow)
 
 

@@ -44,9 +44,10 @@ def small_net(name, kind):
 
 def names(ndim):
     """List all networks; of those that differ by numbers of layers one by default."""
-    for name in available_modules(ndim):
-        is_slow = name in ("resnet18", "resnet34", "resnet101")
-        yield pytest.param(name, marks=[pytest.mark.slow] * is_slow)
+    slow = {name: [pytest.mark.slow] for name in ("resnet18", "resnet34", "resnet101")}
+    return [
+        pytest.param(name, marks=slow.get(name, [])) for name in available_modules(ndim)
+    ]
 
 
 def test_every_name_is_tested():

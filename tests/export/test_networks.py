@@ -44,7 +44,7 @@ def small_net(name, kind):
 
 def names(ndim):
     """List all networks; of those that differ by numbers of layers one by default."""
-    slow = {name: [pytest.mark.slow] for name in ("resnet18", "resnet34", "resnet101")}
+    slow = {name: [pytest.mark.slow] for name in ("resnet34", "resnet101")}
     return [
         pytest.param(name, marks=slow.get(name, [])) for name in available_modules(ndim)
     ]

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Objects of scikit-learn, NumPy and SciPy, by way of skops."""
+"""Objects of scikit-learn, NumPy and SciPy, by way of skops.
+
+It is imported where it is needed, since it imports all of scikit-learn.
+"""
 
 import importlib
 import re
@@ -7,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import skops.io
 
 from skastro._compat import tree_classes
 from skastro.persistence._public_names import root_of
@@ -56,6 +58,8 @@ def is_alone(value: Any, depth: int = 0) -> bool:
 
 def dump_with_skops(value: Any, path: str) -> bytes:
     """Write an object that holds neither networks nor anything of a user's own."""
+    import skops.io
+
     try:
         content = skops.io.dumps(value)
         unknown = _untrusted(content)
@@ -74,16 +78,20 @@ def dump_with_skops(value: Any, path: str) -> bytes:
 
 def load_with_skops(content: bytes) -> Any:
     """Read what :func:`dump_with_skops` wrote; ValueError for what it never writes."""
+    import skops.io
+
     check_arrays(read_archive(content))
-    names = set(skops.io.get_untrusted_types(data=content))
     if unknown := _untrusted(content):
         raise ValueError(f"it holds {', '.join(unknown)}, which skastro never writes")
-    value = skops.io.loads(content, trusted=sorted(names))
+    trusted = skops.io.get_untrusted_types(data=content)
+    value = skops.io.loads(content, trusted=trusted)
     _check_trees(value, 0)
     return value
 
 
 def _untrusted(content: bytes) -> list[str]:
+    import skops.io
+
     names = skops.io.get_untrusted_types(data=content)
     return [name for name in names if not _is_trusted(name)]
 

@@ -42,12 +42,31 @@ def small_net(name, kind):
     return make_tiny(kind, name, max_epochs=1, callbacks="disable", **settings)
 
 
-def names(ndim):
-    """List all networks; of those that differ by numbers of layers one by default."""
-    slow = {name: [pytest.mark.slow] for name in ("resnet34", "resnet101")}
+def cases(ndim):
+    """List networks by themselves and in a pipeline; one of each kind by default."""
     return [
-        pytest.param(name, marks=slow.get(name, [])) for name in available_modules(ndim)
+        pytest.param(name, raw, marks=[pytest.mark.slow] * is_slow)
+        for name in available_modules(ndim)
+        for raw in (False, True)
+        if raw or name != "polar"
+        for is_slow in [
+            name in ("resnet34", "resnet101") or raw != (name in ("convnet", "polar"))
+        ]
     ]
+
+
+def check_export(model, X, path):
+    """Compare the graph with the model, one by one and a thousand at once."""
+    exported = to_onnx(model, path / "model.onnx", X)
+    assert exported.metadata["largest_difference"] < 1e-5
+    expected, *_ = exported.compute(X)
+    many = np.resize(X, (1000, *X.shape[1:]))
+    for batch in (X[:1], many):
+        found, *_ = exported.compute(batch)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(
+            found, np.resize(expected, found.shape), atol=1e-4 * scale, rtol=0
+        )
 
 
 def test_every_name_is_tested():
@@ -56,28 +75,23 @@ def test_every_name_is_tested():
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", [*names(1)])
-def test_networks_for_spectra(name, tmp_path):
-    X, kind = SPECTRA, skastro.SpectrumClassifier
+@pytest.mark.parametrize(("name", "raw"), cases(1))
+def test_networks_for_spectra(name, raw, tmp_path):
+    kind = skastro.SpectrumClassifier
     if name.startswith("vae"):
         kind = skastro.VAETransformer
     net = small_net(name, kind)
-    model = net if name == "convnet" else make_pipeline(MinMaxSpectra(), net)
-    model.fit(X, LABELS)
-    exported = to_onnx(model, tmp_path / "model.onnx", X)
-    assert exported.metadata["largest_difference"] < 1e-5
-    assert len(exported.compute(X[:1])[0]) == 1
+    model = net if raw else make_pipeline(MinMaxSpectra(), net)
+    check_export(model.fit(SPECTRA, LABELS), SPECTRA, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", [*names(2)])
-def test_networks_for_images(name, tmp_path):
-    X, kind, steps = COLORED, skastro.GalaxyRegressor, [CropPadImages(16)]
-    if name == "polar":
-        X, steps = COUNTS, []
+@pytest.mark.parametrize(("name", "raw"), cases(2))
+def test_networks_for_images(name, raw, tmp_path):
+    X = COUNTS if name == "polar" else COLORED
+    kind = skastro.GalaxyRegressor
     if name.startswith("vae"):
         kind = skastro.VAETransformer
-    model = make_pipeline(*steps, small_net(name, kind)).fit(X, NUMBERS)
-    exported = to_onnx(model, tmp_path / "model.onnx", X)
-    assert exported.metadata["largest_difference"] < 1e-5
-    assert len(exported.compute(X[:1])[0]) == 1
+    net = small_net(name, kind)
+    model = net if raw else make_pipeline(CropPadImages(16), net)
+    check_export(model.fit(X, NUMBERS), X, tmp_path)

@@ -153,6 +153,8 @@ def quantize(
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
+            # A sum of two maps is rounded once, when a convolution takes it.
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Conv"]},
         )
         proto = onnx.load(quantized)
     found = OnnxModel(_with_metadata(proto, model.metadata)).predict_proba(X)

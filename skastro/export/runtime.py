@@ -2,7 +2,8 @@
 """Run what ``skastro.export.to_onnx`` has written, with numpy and onnxruntime alone.
 
 This file needs nothing else of skastro: a copy beside a graph makes predictions on a
-machine where neither skastro nor PyTorch is installed.
+machine where neither skastro nor PyTorch is installed. ``engine="openvino"`` needs onnx
+and openvino, too.
 """
 
 import json

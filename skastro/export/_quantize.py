@@ -139,6 +139,7 @@ def quantize(
             for node in convolutions
             if shapes[node.input[1]][1] < _LEAST_CHANNELS
         ]
+        softmax = [node.name for node in graph.node if node.op_type == "Softmax"]
         if len(cheap) == len(convolutions):
             raise ValueError(
                 f"{os.fspath(path)} has no convolution of at least {_LEAST_CHANNELS} "
@@ -148,8 +149,9 @@ def quantize(
             folded,
             quantized,
             Reader(),
-            op_types_to_quantize=_OPERATIONS,
-            nodes_to_exclude=cheap,
+            # onnxruntime before 1.21 fails where it has not seen a softmax's range.
+            op_types_to_quantize=[*_OPERATIONS, "Softmax"],
+            nodes_to_exclude=cheap + softmax,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,

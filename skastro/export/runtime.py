@@ -2,7 +2,8 @@
 """Run what ``skastro.export.to_onnx`` has written, with numpy and onnxruntime alone.
 
 This file needs nothing else of skastro: a copy beside a graph makes predictions on a
-machine where neither skastro nor PyTorch is installed.
+machine where neither skastro nor PyTorch is installed. ``engine="openvino"`` needs onnx
+and openvino, too.
 """
 
 import json
@@ -471,8 +472,8 @@ def _openvino(
     _, texts = _onnxruntime(content, "float32", threads, what)
     proto = onnx.load_model_from_string(content)
     taken = proto.graph.input[0].name
-    entering = _entering_network(proto.graph)
-    if not entering:
+    between = _entering_network(proto.graph)
+    if not between:
         raise ValueError(
             f"{what} has no convolution, of which OpenVINO is faster: take "
             "engine='onnxruntime'."
@@ -480,11 +481,13 @@ def _openvino(
     # Before the network flux is sorted, which onnxruntime does ten times as fast, and
     # normalized, which needs more digits than bfloat16 has.
     parts = onnx.utils.Extractor(proto)
-    between = [name for name in entering if name != taken]
+    between = [name for name in between if name != taken]
     if between:
         before = parts.extract_model([taken], between).SerializeToString()
         prepare, _ = _onnxruntime(before, "float32", threads, what)
-    network = parts.extract_model(entering, [out.name for out in proto.graph.output])
+    # Some networks ask X itself for the number of samples.
+    outputs = [output.name for output in proto.graph.output]
+    network = parts.extract_model([taken, *between], outputs)
     # Left to itself OpenVINO rounds to bfloat16.
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
     if threads is not None:
@@ -493,6 +496,7 @@ def _openvino(
     compiled = core.compile_model(
         core.read_model(network.SerializeToString()), "CPU", settings
     )
+    names = [port.get_any_name() for port in compiled.inputs]
 
     def run(batch: np.ndarray) -> list[np.ndarray]:
         values = {taken: batch}
@@ -500,7 +504,7 @@ def _openvino(
             values |= zip(between, prepare(batch), strict=True)
         # One request a call: several threads may use the model.
         request = compiled.create_infer_request()
-        return [*request.infer({name: values[name] for name in entering}).values()]
+        return [*request.infer({name: values[name] for name in names}).values()]
 
     return run, texts
 
@@ -508,7 +512,7 @@ def _openvino(
 def _entering_network(graph: Any) -> list[str]:
     """List what the first convolutions, and all that depends on them, take from before.
 
-    Both parts hold the constants that they need.
+    Both parts hold the constants and the shapes that they need.
     """
     before: set[str] = {graph.input[0].name}
     after: set[str] = set()
@@ -519,7 +523,7 @@ def _entering_network(graph: Any) -> list[str]:
         ):
             after.update(node.output)
             entering |= dict.fromkeys(name for name in node.input if name in before)
-        elif before.intersection(node.input):
+        elif before.intersection(node.input) and node.op_type != "Shape":
             before.update(node.output)
     return list(entering)
 

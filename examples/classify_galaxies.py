@@ -19,15 +19,14 @@ which ``--baseline`` trains too, on the same images, for a second row in the tab
 With ``--test`` all of ``--train`` is learned and another file predicted; with
 ``--model`` a fitted classifier only predicts::
 
-    python examples/classify_galaxies.py --model results/classifier.joblib --test new.h5
+    python examples/classify_galaxies.py --model out/classifier.skastro --test new.h5
 
 Everything goes to the folder ``--out``: ``scores.csv``, ``history.csv`` (loss and
 accuracy of each epoch, in training and validation), ``results.csv`` (predicted and true
 classes), ``probabilities.csv``, ``confusion_matrix.png``, ``history.png``,
 ``mosaic.png`` (correctly classified images, and the mistakes with the highest
-confidence) and ``classifier.joblib``; for the baseline ``baseline_history.csv`` and
-``baseline_results.csv``. Load classifiers only from sources that you trust: joblib
-files can run code.
+confidence) and ``classifier.skastro``; for the baseline ``baseline_history.csv`` and
+``baseline_results.csv``.
 """
 
 import argparse
@@ -35,7 +34,6 @@ import time
 from pathlib import Path
 
 import h5py
-import joblib
 import matplotlib
 import numpy as np
 from astropy.table import Table
@@ -50,7 +48,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 from skorch.callbacks import EpochScoring
 
-from skastro import GalaxyClassifier
+from skastro import GalaxyClassifier, load_model, save_model
 from skastro.datasets import read_galaxy10
 from skastro.inspection import HistoryDisplay
 from skastro.utils import atomic_write
@@ -303,8 +301,7 @@ def write_training(net: GalaxyClassifier, out: Path) -> None:
     """Write the history, as a table and as a figure, and the fitted classifier."""
     write_csv(history_table(net), out / "history.csv")
     save_figure(HistoryDisplay.from_estimator(net).figure_, out / "history.png")
-    with atomic_write(out / "classifier.joblib", "wb") as file:
-        joblib.dump(net, file)
+    save_model(net, out / "classifier.skastro")
 
 
 def report(
@@ -348,7 +345,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.model:
-        net, costs = joblib.load(options.model), {}
+        net, costs = load_model(options.model), {}
         test = load(options.test, options)
     else:
         learned = load(options.train, options)

@@ -13,18 +13,17 @@ if ``--test`` names a second file. With ``--model`` it loads a fitted pipeline a
 only predicts::
 
     python examples/classify_spectra.py --train survey.fits --out results
-    python examples/classify_spectra.py --model results/pipeline.joblib --test new.fits
+    python examples/classify_spectra.py --model results/pipeline.skastro --test new.fits
 
 Everything goes to the folder ``--out``: ``predictions.csv``, ``history.csv``,
-``confusion_matrix.png``, ``history.png`` and ``pipeline.joblib``. Load pipelines from
-sources that you trust only: joblib files can run code.
+``confusion_matrix.png``, ``history.png`` and ``pipeline.skastro``, the
+fitted pipeline, with a card that describes it.
 """
 
 import argparse
 import time
 from pathlib import Path
 
-import joblib
 import matplotlib
 import numpy as np
 from astropy.table import Table
@@ -36,7 +35,13 @@ from sklearn.metrics import (
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
-from skastro import Pipeline, SpectrumClassifier, StandardizeSpectra
+from skastro import (
+    Pipeline,
+    SpectrumClassifier,
+    StandardizeSpectra,
+    load_model,
+    save_model,
+)
 from skastro.datasets import make_spectra, read_spectra
 from skastro.inspection import HistoryDisplay
 from skastro.utils import atomic_write
@@ -187,8 +192,7 @@ def write_training(pipe: Pipeline, out: Path) -> None:
     present = [name for name in columns if name in history[-1]]
     write_csv(Table({name: history[:, name] for name in present}), out / "history.csv")
     save_figure(HistoryDisplay.from_estimator(pipe).figure_, out / "history.png")
-    with atomic_write(out / "pipeline.joblib", "wb") as file:
-        joblib.dump(pipe, file)
+    save_model(pipe, out / "pipeline.skastro")
 
 
 def write_csv(table: Table, path: Path) -> None:
@@ -209,7 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.model:
-        pipe = joblib.load(options.model)
+        pipe = load_model(options.model)
         test = load(options.test, options, seed=options.seed + 1)
     else:
         train = without_rare_classes(load(options.train, options, seed=options.seed))

@@ -21,8 +21,7 @@ numbers of each galaxy), ``reconstructions.png`` (of galaxies kept apart), ``map
 and ``thumbnails.png`` (the latent space, as points and as images), ``clusters.png``
 (the galaxies nearest to the centers), ``neighbors.png`` (the galaxies most similar to
 some), ``between.png`` (an interpolation between two), ``outliers.png``, ``history.png``
-and ``pipeline.joblib``. Load pipelines only from sources that you trust: joblib files
-can run code.
+and ``pipeline.skastro``.
 """
 
 import argparse
@@ -31,7 +30,6 @@ import time
 from pathlib import Path
 
 import h5py
-import joblib
 import matplotlib
 import numpy as np
 from astropy.table import Table
@@ -43,7 +41,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
-from skastro import VAETransformer, make_pipeline
+from skastro import VAETransformer, make_pipeline, save_model
 from skastro.datasets import make_galaxies, read_galaxy10
 from skastro.inspection import (
     ClusterMosaicDisplay,
@@ -286,8 +284,7 @@ def main(arguments: list[str] | None = None) -> None:
     outlying = known.images[np.argsort(bound)[:N_IN_ROW]]
     limits = limits_of(known.images)
     draw_rows(outlying, ["outliers"], limits, options.out / "outliers.png")
-    with atomic_write(options.out / "pipeline.joblib", "wb") as file:
-        joblib.dump(pipe, file)
+    save_model(pipe, options.out / "pipeline.skastro")
     print(f"Wrote {', '.join(sorted(p.name for p in options.out.iterdir()))}")
     print(f"to {options.out}")
 

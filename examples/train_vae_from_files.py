@@ -18,8 +18,7 @@ has 100 epochs; fewer show the time that it needs. With 35 latent dimensions it 
 million parameters for images of 3 x 256 x 256.
 
 The folder ``--out`` receives ``train.txt``, ``reconstructions.png``, ``history.png``,
-``latent.csv`` (the latent numbers of each file) and ``vae.joblib``. Load estimators
-from sources that you trust only: joblib files can run code.
+``latent.csv`` (the latent numbers of each file) and ``vae.skastro``.
 """
 
 import argparse
@@ -27,12 +26,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import joblib
 import matplotlib
 import numpy as np
 from astropy.table import Table
 
-from skastro import VAETransformer
+from skastro import VAETransformer, save_model
 from skastro.datasets import (
     ImageFiles,
     LazyArray,
@@ -121,8 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
     save_figure(drawn.figure_, options.out / "reconstructions.png")
     history = HistoryDisplay.from_estimator(vae)
     save_figure(history.figure_, options.out / "history.png")
-    with atomic_write(options.out / "vae.joblib", "wb") as file:
-        joblib.dump(vae, file)
+    save_model(vae, options.out / "vae.skastro")
     print(f"Wrote {', '.join(sorted(p.name for p in options.out.iterdir()))}")
     print(f"to {options.out}")
 

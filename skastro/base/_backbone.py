@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Trained backbones: their files, and networks but for their heads."""
 
+import json
 import os
 from collections.abc import Mapping
 from itertools import islice
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from skastro._compat import Interval
 from skastro.base._source import find_file
+from skastro.base._state import decode
 from skastro.base._weight_names import (
     Weights,
     find_head,
@@ -66,14 +68,8 @@ def read_weights(source: str | os.PathLike, verbose: int = 1) -> Weights:
 
 def _read(file: Path) -> Any:
     if file.suffix.lower() == MODEL_SUFFIX:
-        members = read_archive(read_bytes(file).getvalue())
-        networks = [name for name in members if name.endswith(".safetensors")]
-        if len(networks) != 1:
-            raise ValueError(
-                f"{file} holds {len(networks)} networks, and a backbone is one; save "
-                "the estimator whose weights to start from."
-            )
-        return load(members[networks[0]])
+        net, members = _read_net(file)
+        return load(members[net["weights"]])
     if file.suffix.lower() == ".safetensors":
         try:
             return load_file(file)
@@ -93,6 +89,26 @@ def _read(file: Path) -> Any:
             "the tensors alone, by torch.save(network.state_dict(), path). "
             f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})"
         ) from error
+
+
+def _read_net(file: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Read the estimator in a file of save_model."""
+    members = read_archive(read_bytes(file).getvalue())
+    model = json.loads(members["model.json"])["model"]
+    if "net" not in model:
+        raise ValueError(
+            f"{file} holds more than a network: its other steps would be lost, and the "
+            "weights would get numbers of another scale. Open it by load_model, and "
+            "save the estimator whose weights to start from by itself."
+        )
+    return model["net"], members
+
+
+def module_in_model_file(file: Path) -> dict[str, Any]:
+    """Read which network the estimator in a file of save_model has."""
+    parameters = _read_net(file)[0]["parameters"]
+    names = [n for n in parameters if n == "module" or n.startswith("module__")]
+    return {name: decode(parameters[name]) for name in names}
 
 
 def _tensors_of(content: Any, file: Path) -> Weights:

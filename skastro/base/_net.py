@@ -40,6 +40,7 @@ from skastro.base._backbone import (
     Weights,
     all_but_head,
     load_all_but_head,
+    module_in_model_file,
     read_weights,
 )
 from skastro.base._parameters import (
@@ -720,8 +721,14 @@ class BaseNet(NeuralNet):
         cls, source: str | os.PathLike, parameters: dict[str, Any]
     ) -> dict[str, Any]:
         """Find the network that weights are of, if it was not given otherwise."""
-        weights = read_weights(source, parameters.get("verbose", 1))
-        settings = find_network(weights, cls._module_ndim)
+        verbose = parameters.get("verbose", 1)
+        weights = read_weights(source, verbose)
+        file = find_file(source, verbose)
+        settings = (
+            module_in_model_file(file)
+            if file.suffix.lower() == MODEL_SUFFIX
+            else find_network(weights, cls._module_ndim)
+        )
         if "module" in parameters and parameters["module"] != settings.get("module"):
             return {}
         if not settings:
@@ -1619,7 +1626,7 @@ class BaseNet(NeuralNet):
         self.check_training_readiness()
         self._validate_params()
         if self.device is not None:
-            _check_device_exists(self.device)
+            check_device_exists(self.device)
         nonlinearity = self.predict_nonlinearity
         if not (nonlinearity in (None, "auto") or callable(nonlinearity)):
             raise TypeError(
@@ -2707,7 +2714,7 @@ def _fastest_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _check_device_exists(name: Any) -> None:
+def check_device_exists(name: Any) -> None:
     advice = "Take device='auto' to use what there is, or device='cpu'."
     try:
         device = torch.device(name)

@@ -12,17 +12,21 @@ import json
 import math
 import os
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from astropy import units
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from skastro.utils import TooLargeError, load_tensors
 
 _KEY = "skastro_state"
+# Astropy would compute the number that a large power makes.
+_LARGE_POWER = re.compile(r"[A-Za-z*^(]\s*[-+]?\d{4}")
 
 
 def encode_state(
@@ -79,6 +83,13 @@ def encode(
         if value.dtype.names is None:
             data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
             return {"array": data, "dtype": value.dtype.str, "shape": value.shape}
+    if isinstance(value, units.UnitBase):
+        return {"unit": value.to_string()}
+    if isinstance(value, units.Quantity):
+        return {"quantity": [encode(np.asarray(value.value), path), str(value.unit)]}
+    if isinstance(value, slice | range):
+        ends = [value.start, value.stop, value.step]
+        return {type(value).__name__: [encode(end, path) for end in ends]}
     if type(value) in (list, tuple, set):
         items = [encode(item, f"{path}[{i}]", other) for i, item in enumerate(value)]
         return {type(value).__name__: items}
@@ -116,10 +127,22 @@ def decode(value: Any, other: Callable[[str, Any], Any] = _is_unknown) -> Any:
             return {name: decode(item, other) for name, item in content.items()}
         case "pairs":
             return {decode(name, other): decode(item, other) for name, item in content}
+        case "unit":
+            return _unit(content)
+        case "quantity":
+            return units.Quantity(decode(content[0]), _unit(content[1]))
+        case "slice" | "range":
+            return {"slice": slice, "range": range}[kind](*map(decode, content))
         case "list" | "tuple" | "set":
             items = [decode(item, other) for item in content]
             return {"list": list, "tuple": tuple, "set": set}[kind](items)
     return other(kind, content)
+
+
+def _unit(text: str) -> units.UnitBase:
+    if _LARGE_POWER.search(text):
+        raise ValueError(f"{text!r} is no unit")
+    return units.Unit(text)
 
 
 class ModuleWithState:
@@ -139,6 +162,25 @@ class ModuleWithState:
 def add_state_to_safetensors(content: bytes, text: str) -> bytes:
     """Put learned state into the header."""
     return save_safetensors(load_safetensors(content), metadata={_KEY: text})
+
+
+def module_as_safetensors(module: torch.nn.Module, path: str, text: str = "") -> bytes:
+    """Write the weights of a module, with learned state in the header.
+
+    Weights that layers share are written for each of them.
+    """
+    tensors = {}
+    for name, value in module.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"{path} has a {type(value).__name__} as {name!r} in its state_dict, "
+                "which holds more than tensors; let it be a buffer."
+            )
+        # The order of the axes in memory is that of their numbers.
+        tensors[name] = (
+            value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        )
+    return save_safetensors(tensors, metadata={_KEY: text} if text else None)
 
 
 def state_in_file(

@@ -56,8 +56,9 @@ def quantize(
     ImportError
         If onnx or onnxruntime are not installed.
     ValueError
-        If the graph is of no classifier, has no convolutions to quantize, or is
-        quantized already; if X is not what it takes; or if too many labels change.
+        If `new_path` is `path`; if the graph is of no classifier, has no convolutions
+        to quantize, or is quantized already; if X is not what it takes; or if too many
+        labels change.
 
     See Also
     --------
@@ -106,6 +107,8 @@ def quantize(
         raise ValueError(
             f"least_agreement must be between 0 and 1, got {least_agreement!r}."
         )
+    if os.path.realpath(path) == os.path.realpath(new_path):
+        raise ValueError("new_path is the file of the graph itself; give another name.")
     model = load_onnx(path)
     if "classes" not in model.metadata:
         raise ValueError(

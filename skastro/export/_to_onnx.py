@@ -160,10 +160,15 @@ def to_onnx(
         "dtype": str(samples.dtype),
         "takes_nan": chain.takes_nan,
         "gives_nan": chain.gives_nan,
+        **_about_columns(model),
         **_about_grid(model, block),
         **_about_classes(model),
     }
-    found = OnnxModel(_with_metadata(content, about)).compute(samples)
+    graph = OnnxModel(_with_metadata(content, about))
+    # A module may treat a single sample in another way.
+    parts = zip(graph.compute(samples[:1]), graph.compute(samples), strict=True)
+    found = tuple(map(np.concatenate, parts))
+    expected = tuple(np.concatenate([e[:1], e]) for e in map(np.asarray, expected))
     about["largest_difference"] = _compare(found, expected, chain.names)
     with atomic_write(path, "wb") as file:
         file.write(_with_metadata(content, about))
@@ -173,6 +178,11 @@ def to_onnx(
         with atomic_write(path.with_name(f"{name}_runtime.py")) as file:
             file.write(source)
     return load_onnx(path)
+
+
+def _about_columns(model: Any) -> dict[str, Any]:
+    names = getattr(model, "feature_names_in_", None)
+    return {} if names is None else {"feature_names": [str(name) for name in names]}
 
 
 def _check_installed() -> None:

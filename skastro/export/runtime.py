@@ -293,6 +293,12 @@ class OnnxModel:
 
     def _check(self, X: Any) -> np.ndarray:
         """Check shape and data type."""
+        names = self.metadata.get("feature_names")
+        if names is not None and [*getattr(X, "columns", names)] != names:
+            raise ValueError(
+                "X has other columns than in fit, or in another order: select them by "
+                "X[model.metadata['feature_names']]."
+            )
         if isinstance(X, np.ma.MaskedArray):
             X = X.astype(np.float64).filled(np.nan)
         elif isinstance(X, np.ndarray) and type(X) not in (np.ndarray, np.memmap):
@@ -324,7 +330,8 @@ class OnnxModel:
         known = batch
         if self.metadata["takes_nan"]:
             known = np.where(np.isnan(batch), np.float32(0), batch)
-        _check_rows(known, start, "X holds NaN or infinity")
+        what = "X, in single precision, holds NaN or infinity"
+        _check_rows(known, start, what)
         if "pixel_size" in self.metadata:
             self._check_scale(batch)
         return batch

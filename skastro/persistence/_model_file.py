@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from skastro.base._net import check_device_exists
 from skastro.base._validation import package_versions
 from skastro.persistence._card import model_card
 from skastro.persistence._objects import GivenError, Reader, Writer
@@ -78,6 +79,8 @@ def save_model(
     >>> bool((same.predict(spectra.flux) == pipe.predict(spectra.flux)).all())
     True
     """
+    if not isinstance(description, str | None):
+        raise TypeError(f"description must be text, got {description!r}.")
     if not isinstance(model, BaseEstimator) or isinstance(model, type):
         kind = model.__name__ if isinstance(model, type) else type(model).__name__
         raise TypeError(
@@ -156,6 +159,8 @@ def load_model(
     See :func:`save_model`.
     """
     given = _by_name(module)
+    if device is not None:
+        check_device_exists(device)
     members = _read_members(path)
     try:
         content = json.loads(members[_CONTENT])
@@ -166,7 +171,10 @@ def load_model(
                 f"it was written by skastro {content['versions'].get('skastro')}, "
                 "which is newer than this one; update skastro"
             )
-        return Reader(members, given, device).read(content["model"])
+        model = Reader(members, given, device).read(content["model"])
+        if not isinstance(model, BaseEstimator):
+            raise ValueError(f"it holds a {type(model).__name__}")
+        return model
     except GivenError as error:
         raise ValueError(f"{path} cannot be opened: {error}.") from None
     # Content that is damaged, or made up, leads to any of these.

@@ -5,26 +5,30 @@ import copy
 import functools
 import inspect
 import io
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.stats
 import torch
-from astropy import units
+from scipy.stats import rv_continuous, rv_discrete
+from scipy.stats.distributions import rv_frozen
 from sklearn.utils import Bunch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.history import History
 from torch import nn
 from torch.nn.modules import module as registration
+from torch.optim import Optimizer
+from torch.utils.data import Dataset
 
 from skastro.base import BaseNet
+from skastro.base._net import check_device_exists
 from skastro.base._parameters import is_part_parameter, parameter_names
-from skastro.base._state import decode, encode
+from skastro.base._state import decode, encode, module_as_safetensors
 from skastro.persistence._public_names import (
     find_public,
     has_objects,
@@ -32,6 +36,7 @@ from skastro.persistence._public_names import (
     root_of,
 )
 from skastro.persistence._scikit_learn import (
+    check_memory_parameter,
     dump_with_skops,
     is_alone,
     load_with_skops,
@@ -39,10 +44,8 @@ from skastro.persistence._scikit_learn import (
 from skastro.utils import TooLargeError, draw_from_seed
 
 # Attributes of a net beside its parameters and what was learned.
-_SETTINGS = ("_metadata_request", "_sklearn_output_config", "_generator_state")
+_SETTINGS = ("_sklearn_output_config", "_generator_state")
 _BUILTINS = {cls.__name__: cls for cls in (bool, int, float, str, bytes)}
-# Astropy would compute the number that a large power makes.
-_LARGE_POWER = re.compile(r"[A-Za-z*^(]\s*[-+]?\d{4}")
 # What building a network may take beside the weights that the file holds.
 _MOST_BYTES = 2**25
 
@@ -79,6 +82,18 @@ class Writer:
     def _write_object(self, value: Any, path: str) -> dict[str, Any]:
         if isinstance(value, BaseNet):
             return {"net": self._net(value, path)}
+        if isinstance(value, Dataset):
+            raise TypeError(
+                f"{path} is a {type(value).__name__}, which holds samples, and a file "
+                "of a model holds none: set this parameter to its default, such as "
+                "set_params(train_split=None)."
+            )
+        if isinstance(value, rv_frozen):
+            parts = [value.dist.name, list(value.args), dict(value.kwds)]
+            return {"distribution": self.write(parts, path)}
+        if isinstance(value, np.ma.MaskedArray):
+            parts = [np.asarray(value), np.ma.getmaskarray(value)]
+            return {"masked": self.write(parts, path)}
         if isinstance(value, nn.Module):
             return {"given": self._give(type(value), path, value)}
         if isinstance(value, type) and issubclass(value, np.generic):
@@ -97,19 +112,12 @@ class Writer:
             return {"torch": str(value).removeprefix("torch.")}
         if isinstance(value, Path):
             return {"path": str(value)}
-        if isinstance(value, units.UnitBase):
-            return {"unit": value.to_string()}
-        if isinstance(value, units.Quantity):
-            number = encode(np.asarray(value.value), path)
-            return {"quantity": [number, value.unit.to_string()]}
         if type(value) is Bunch:
             return {"bunch": self.write(dict(value), path)}
         if isinstance(value, Callback):
             # What it has seen in the training, which may be data, is left behind.
             params = self.write(value.get_params(deep=False), path)
             return {"callback": [self._class(type(value), path), params]}
-        if isinstance(value, slice):
-            return {"slice": [value.start, value.stop, value.step]}
         if isinstance(value, functools.partial):
             parts = [value.func, list(value.args), dict(value.keywords)]
             return {"partial": self.write(parts, path)}
@@ -125,26 +133,48 @@ class Writer:
         weights = None
         others = {}
         if net.initialized_:
-            weights = self._add("weights", "safetensors", _weights_of(net, "f_params"))
-            names = [*net._modules[1:], *net._criteria]
+            weights = self._weights(net.module_, path, net._write_state())
             others = {
-                name: self._add("weights", "safetensors", _weights_of(net, f"f_{name}"))
-                for name in names
+                name: self._weights(getattr(net, f"{name}_"), path)
+                for name in [*net._modules[1:], *net._criteria]
                 if getattr(net, f"{name}_").state_dict()
             }
+        lost = [
+            name
+            for name in vars(net)
+            if not name.startswith("_") and not name.endswith("_")
+            if name not in parameter_names(type(net))
+        ]
+        if lost:
+            raise TypeError(
+                f"{path} has {', '.join(lost)}, which is neither a parameter nor "
+                "learned: let the name end in an underscore, or be a parameter of "
+                "__init__."
+            )
         private = {k: v for k, v in vars(net).items() if k in _SETTINGS}
         params = net.get_params(deep=False)
+        # How files of other kinds are read is no part of the model.
+        params.pop("torch_load_kwargs", None)
+        outputs = _probe(net)
         return {
             "class": self._class(type(net), path),
             "parameters": {k: self.write(v, f"{path}.{k}") for k, v in params.items()},
             "given_names": list(net._given_names),
             "settings": {k: self.write(v, f"{path}.{k}") for k, v in private.items()},
+            "requests": _requests_of(net),
             "weights": weights,
             "other_weights": others,
             "history": self.write(list(net.history), f"{path}.history")
             if net.initialized_
             else None,
+            "probe": None if outputs is None else outputs.tolist(),
         }
+
+    def _weights(self, module: nn.Module, path: str, text: str = "") -> str:
+        content = module_as_safetensors(
+            module, f"{path}, {type(module).__name__},", text
+        )
+        return self._add("weights", "safetensors", content)
 
     def _state(self, value: Any, path: str) -> dict[str, Any]:
         name = self._class(type(value), path)
@@ -154,8 +184,13 @@ class Writer:
                 f"{path} is a {type(value).__name__}, whose state is no dict of "
                 "attributes, so that it cannot be written; pickle the model."
             )
-        parts = {k: self.write(v, f"{path}.{k}") for k, v in (state or {}).items()}
-        return {"class": name, "state": parts}
+        state = {k: v for k, v in (state or {}).items() if k != "_metadata_request"}
+        try:
+            check_memory_parameter(value)
+        except ValueError as error:
+            raise TypeError(f"{path}: {error}.") from None
+        parts = {k: self.write(v, f"{path}.{k}") for k, v in state.items()}
+        return {"class": name, "state": parts, "requests": _requests_of(value)}
 
     def _class(self, cls: type, path: str) -> str | dict[str, str]:
         if has_objects(cls) or issubclass(cls, BaseNet):
@@ -183,10 +218,47 @@ class Writer:
         return name
 
 
-def _weights_of(net: BaseNet, part: str) -> bytes:
-    buffer = io.BytesIO()
-    net.save_params(**{part: buffer}, use_safetensors=True)
-    return buffer.getvalue()
+def _requests_of(value: Any) -> dict[str, dict[str, Any]]:
+    """Give what was set by ``set_fit_request`` and the like, without the owner."""
+    parts = vars(getattr(value, "_metadata_request", None) or object)
+    return {
+        method: dict(part.requests)
+        for method, part in parts.items()
+        if isinstance(getattr(part, "requests", None), dict)
+    }
+
+
+def _set_requests(value: Any, requests: dict[str, dict[str, Any]]) -> None:
+    if not requests:
+        return
+    routing = value.get_metadata_routing()
+    for method, params in requests.items():
+        for param, alias in params.items():
+            getattr(routing, method).add_request(param=param, alias=alias)
+    value._metadata_request = routing
+
+
+def _probe(net: BaseNet) -> np.ndarray | None:
+    """Compute what a module of a user's own gives for two made-up samples.
+
+    It may keep more than its state dict holds, and a class that is given may be another
+    one of that name. None stands for a network of the package, which does not, and for
+    modules that take something else.
+    """
+    shape = vars(net).get("sample_shape_")
+    own = type(vars(net).get("module_")).__module__.startswith("skastro.")
+    if not net.initialized_ or own or shape is None:
+        return None
+    X = torch.as_tensor(np.random.default_rng(0).uniform(size=(2, *shape)))
+    try:
+        outputs = [net.evaluation_step(X) for _ in range(2)]
+    except Exception:
+        # What it needs besides X is not known here.
+        return None
+    first, second = (o[0] if isinstance(o, tuple) else o for o in outputs)
+    if not isinstance(first, torch.Tensor) or not torch.equal(first, second):
+        return None
+    return first.detach().cpu().double().numpy()
 
 
 class Reader:
@@ -198,7 +270,8 @@ class Reader:
         given: Mapping[str, Any],
         device: str | torch.device | None = None,
     ) -> None:
-        self.members = members
+        # Each is named once: a file cannot take more memory than its own size.
+        self.members = dict(members)
         self.given = given
         self.device = device
 
@@ -216,13 +289,12 @@ class Reader:
             "builtin": _BUILTINS.__getitem__,
             "torch": _torch_value,
             "path": Path,
-            "unit": _unit,
-            "quantity": lambda parts: units.Quantity(decode(parts[0]), _unit(parts[1])),
             "callback": self._callback,
             "bunch": lambda items: Bunch(**self.read(items)),
-            "slice": lambda parts: slice(*parts),
             "partial": self._partial,
-            "skops": lambda name: load_with_skops(self.members[name]),
+            "skops": lambda name: load_with_skops(self.members.pop(name)),
+            "masked": lambda parts: np.ma.MaskedArray(*self.read(parts)),
+            "distribution": self._distribution,
         }
         if kind not in readers:
             raise ValueError(f"it holds a value of the unknown kind {kind!r}")
@@ -236,36 +308,72 @@ class Reader:
         unknown = [
             name
             for name in params
-            if name not in parameter_names(cls) and not is_part_parameter(name)
+            if name not in {*parameter_names(cls)} - {"torch_load_kwargs"}
+            and not is_part_parameter(name)
         ]
         if unknown:
             raise ValueError(
                 f"{cls.__name__} has no parameter {', '.join(unknown)} in this version"
             )
+        for name in ("module", "criterion", "optimizer"):
+            self._check_factory(params.get(name))
         if self.device is not None:
             params["device"] = self.device
+        if params.get("device") not in (None, "auto"):
+            try:
+                check_device_exists(params["device"])
+            except ValueError as error:
+                raise GivenError(
+                    f"{error} For this file: load_model(path, device='cpu')"
+                ) from None
         net = cls._with_params(params, content["given_names"])
         for name, value in content["settings"].items():
             if name in _SETTINGS:
                 setattr(net, name, self.read(value))
+        _set_requests(net, content["requests"])
         if content["weights"] is not None:
             self._load(net, content)
             net.history_ = History(self.read(content["history"]))
+            self._compare(net, content["probe"])
         return net
 
+    def _check_factory(self, value: Any) -> None:
+        """Refuse what is no class of a network, a loss or an optimizer, nor given."""
+        if isinstance(value, functools.partial):
+            value = value.func
+        is_class = isinstance(value, type) and issubclass(value, nn.Module | Optimizer)
+        is_given = any(value is one for one in self.given.values())
+        if not (is_class or is_given or isinstance(value, str | nn.Module | None)):
+            raise ValueError(f"{value!r} builds no network, loss or optimizer")
+
+    def _compare(self, net: BaseNet, expected: list | None) -> None:
+        """Compare a module of a user's own with what it gave when it was saved."""
+        found = _probe(net)
+        if expected is None or found is None:
+            return
+        scale = np.abs(expected).max()
+        # Processors differ in the last digits.
+        if not np.allclose(found, expected, rtol=0, atol=1e-3 * scale):
+            raise GivenError(
+                f"{type(net.module_).__name__} does not give what it gave when it was "
+                "written: either another class of this name was given, or it keeps "
+                "something that its state_dict does not hold, such as a buffer with "
+                "persistent=False that was changed, or an attribute that the training "
+                "set; let that be a buffer"
+            )
+
     def _load(self, net: BaseNet, content: dict[str, Any]) -> None:
-        files = {"params": content["weights"], **content["other_weights"]}
+        names = {"params": content["weights"], **content["other_weights"]}
+        files = {f"f_{part}": self.members.pop(name) for part, name in names.items()}
+        # A class of the user's own may build what it wants.
+        building = nullcontext() if self.given else _building([*files.values()])
         net._is_restoring = True
         try:
-            with (
-                _building([self.members[n] for n in files.values()]),
-                draw_from_seed(torch.device("cpu"), 0),
-            ):
+            with building, draw_from_seed(torch.device("cpu"), 0):
                 if not net._sizes_taken():
                     net.initialize()
-                for part, name in files.items():
-                    file = io.BytesIO(self.members[name])
-                    net.load_params(**{f"f_{part}": file}, use_safetensors=True)
+                for part, file in files.items():
+                    net.load_params(**{part: io.BytesIO(file)}, use_safetensors=True)
         finally:
             del net._is_restoring
 
@@ -285,6 +393,8 @@ class Reader:
             value.__setstate__(state)
         else:
             vars(value).update(state)
+        check_memory_parameter(value)
+        _set_requests(value, content["requests"])
         return value
 
     def _callback(self, content: Any) -> Callback:
@@ -292,6 +402,13 @@ class Reader:
         if not issubclass(cls, Callback):
             raise ValueError(f"{cls.__name__} is no callback")
         return cls(**self.read(content[1]))
+
+    def _distribution(self, content: Any) -> Any:
+        name, args, keywords = self.read(content)
+        distribution = getattr(scipy.stats, name, None)
+        if not isinstance(distribution, rv_continuous | rv_discrete):
+            raise ValueError(f"{name!r} is no distribution of scipy.stats")
+        return distribution(*args, **keywords)
 
     def _partial(self, content: Any) -> Any:
         function, args, keywords = self.read(content)
@@ -320,12 +437,6 @@ class Reader:
 def _torch_value(name: str) -> torch.device | torch.dtype:
     value = getattr(torch, name, None)
     return value if isinstance(value, torch.dtype) else torch.device(name)
-
-
-def _unit(text: str) -> units.UnitBase:
-    if _LARGE_POWER.search(text):
-        raise ValueError(f"{text!r} is no unit")
-    return units.Unit(text)
 
 
 @contextmanager

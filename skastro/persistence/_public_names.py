@@ -16,6 +16,7 @@ _PACKAGES: dict[str, tuple[str, ...]] = {
         *("skastro.sevi", "skastro.training"),
     ),
     "skorch": ("skorch.callbacks", "skorch.dataset"),
+    # Losses, optimizers, and what gives batches.
     "torch": ("torch.nn", "torch.optim", "torch.utils.data"),
     "imblearn": (
         "imblearn",
@@ -38,14 +39,14 @@ _PACKAGES: dict[str, tuple[str, ...]] = {
         )
     ),
 }
-# Callbacks that talk to other programs as soon as they are built.
-_TALKING = (
-    "MlflowLogger",
-    "NeptuneLogger",
-    "SacredLogger",
-    "TensorBoard",
-    "WandbLogger",
-)
+# Callbacks that read and write files, or talk to other programs: whoever opens a file
+# gives them.
+_OUTWARD = {
+    *("Checkpoint", "LoadInitState", "TrainEndCheckpoint", "TensorBoard"),
+    *("MlflowLogger", "NeptuneLogger", "SacredLogger", "WandbLogger"),
+}
+# Networks of torch itself are built without a limit.
+_OF_TORCH = ("torch.nn.modules.loss.", "torch.optim.", "torch.utils.data.dataloader.")
 # The functions that can be named: defaults of callbacks and splits of skorch.
 _FUNCTIONS = {
     "builtins.print": print,
@@ -104,5 +105,7 @@ def _belongs(value: Any, package: str) -> bool:
 
 
 def _find(package: str, name: str) -> Any:
-    module = importlib.import_module(package)
-    return None if name in _TALKING else getattr(module, name, None)
+    value = getattr(importlib.import_module(package), name, None)
+    origin = f"{getattr(value, '__module__', '')}."
+    is_odd = root_of(value) == "torch" and not origin.startswith(_OF_TORCH)
+    return None if is_odd or name in _OUTWARD else value

@@ -11,8 +11,8 @@ import numpy as np
 
 # Folders and names of members. Nothing is ever written to disk under them.
 _MEMBER = re.compile(r"[A-Za-z0-9_-][\w.-]*(/[A-Za-z0-9_-][\w.-]*)*")
-# Sparse matrices are compressed; they may unpack to this many bytes, or to so many
-# times the bytes that they take in the file.
+# Sparse matrices are compressed; all of them may unpack to this many bytes, and to so
+# many times the bytes of all arrays.
 _MOST_UNPACKED, _MOST_RATIO = 2**24, 20
 
 
@@ -33,6 +33,8 @@ def read_archive(content: bytes) -> dict[str, bytes]:
     or repeated members are refused, and so is a damaged archive, by ValueError.
     """
     try:
+        if not content.startswith(b"PK\3\4"):
+            raise ValueError("it does not begin with a member")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
             names = [member.filename for member in members]
@@ -57,12 +59,15 @@ def read_archive(content: bytes) -> dict[str, bytes]:
 
 
 def check_arrays(members: Mapping[str, bytes]) -> None:
-    """Refuse NumPy's files of arrays that would take more memory than they hold."""
+    """Refuse all but NumPy's arrays that take no more memory than the members hold."""
+    left = _MOST_UNPACKED + _MOST_RATIO * sum(map(len, members.values()))
     for name, content in members.items():
         if name.endswith(".npy"):
             _check_array(name, io.BytesIO(content), len(content))
         elif name.endswith(".npz"):
-            _check_packed(name, content)
+            left -= _check_packed(name, content, left)
+        else:
+            raise ValueError(f"{name} is no array")
 
 
 def _check_array(name: str, file: io.BytesIO, n_bytes: int) -> None:
@@ -80,13 +85,15 @@ def _check_array(name: str, file: io.BytesIO, n_bytes: int) -> None:
         raise ValueError(f"{name} is said to be larger than the file")
 
 
-def _check_packed(name: str, content: bytes) -> None:
-    limit = max(_MOST_UNPACKED, _MOST_RATIO * len(content))
+def _check_packed(name: str, content: bytes, limit: int) -> int:
+    """Give the bytes that compressed arrays take."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > limit:
+        n_bytes = sum(member.file_size for member in archive.infolist())
+        if n_bytes > limit:
             raise ValueError(f"{name} would unpack to more than {limit} bytes")
         for member in archive.infolist():
             unpacked = archive.read(member)
             _check_array(
                 f"{member.filename} in {name}", io.BytesIO(unpacked), len(unpacked)
             )
+    return n_bytes

@@ -47,6 +47,8 @@ def atomic_write(
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file.")
+    if target.exists() and not target.is_file():
+        raise OSError(f"{path} is no ordinary file, but a pipe, socket or device.")
     if not target.parent.is_dir():
         raise FileNotFoundError(
             f"Cannot write {path}: the folder {target.parent} does not exist."

@@ -19,7 +19,7 @@ from sklearn.base import clone
 from tiny_estimators import make_tiny
 
 from skastro import (
-    EnsembleClassifier,
+    CropPadImages,
     GalaxyClassifier,
     GalaxyRegressor,
     RedshiftRegressor,
@@ -27,6 +27,7 @@ from skastro import (
     SpectrumClassifier,
     SpectrumRegressor,
     VAETransformer,
+    make_pipeline,
     save_model,
 )
 from skastro.base._pretrained import Pretrained, find_pretrained
@@ -345,9 +346,18 @@ def test_files_of_whole_models(tmp_path):
     weight = first.module_.conv1.weight
     assert second.get_params()["module__width"] == 4
     torch.testing.assert_close(second.module_.conv1.weight, weight)
-    pair = EnsembleClassifier(GalaxyClassifier(**resnet), 2, random_state=0)
-    save_model(pair.fit(images, y), tmp_path / "pair.skastro")
-    with pytest.raises(ValueError, match="holds 2 networks, and a backbone is one"):
-        GalaxyClassifier.from_pretrained(tmp_path / "pair.skastro")
+    # Other steps would be lost.
+    pipe = make_pipeline(CropPadImages(16), GalaxyClassifier(**resnet))
+    save_model(pipe.fit(images, y), tmp_path / "pipe.skastro")
+    with pytest.raises(ValueError, match="holds more than a network"):
+        GalaxyClassifier.from_pretrained(tmp_path / "pipe.skastro")
+    # Networks that are known by their parameters only.
+    spectra = np.random.default_rng(0).normal(size=(24, 30))
+    settings = {"module__hidden": (7, 5), "max_epochs": 1, "verbose": 0}
+    net = SpectrumClassifier("mlp", **settings).fit(spectra, y)
+    save_model(net, tmp_path / "mlp.skastro")
+    other = SpectrumClassifier.from_pretrained(tmp_path / "mlp.skastro", verbose=0)
+    assert other.module == "mlp"
+    assert other.get_params()["module__hidden"] == (7, 5)
     with pytest.raises(ValueError, match=r"is a whole model.*load_model"):
         VAETransformer.from_pretrained(tmp_path / "first.skastro")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once
 SCRIPT = Path(__file__).parents[2] / "examples" / "classify_galaxies.py"
 QUICK = ["--module", "mlp", "--epochs", "3", "--device", "cpu"]
 WRITTEN = {
-    "classifier.joblib",
+    "classifier.skastro",
     "confusion_matrix.png",
     "history.csv",
     "history.png",
@@ -126,7 +126,7 @@ def test_another_file_without_labels(job, survey, tmp_path, capsys):
     with h5py.File(new, "w") as file, h5py.File(survey) as known:
         file["images"] = known["images"][:30]
     again = tmp_path / "again"
-    model = str(out / "classifier.joblib")
+    model = str(out / "classifier.skastro")
     job.main(["--model", model, "--test", str(new), "--out", str(again)])
     assert {path.name for path in again.iterdir()} == {"probabilities.csv"}
     expected = Table.read(out / "probabilities.csv")[:30]
@@ -173,8 +173,8 @@ def test_rare_classes_are_left_out(job, survey, capsys):
     ("arguments", "message"),
     [
         ([], "--train FILE, or --model FILE"),
-        (["--train", "a.h5", "--model", "b.joblib"], "--train FILE, or --model FILE"),
-        (["--model", "b.joblib"], "name the images with --test"),
+        (["--train", "a.h5", "--model", "b.skastro"], "--train FILE, or --model FILE"),
+        (["--model", "b.skastro"], "name the images with --test"),
         (["--model", "b", "--test", "c.h5", "--baseline"], "--baseline is trained"),
     ],
     ids=["nothing", "both", "model alone", "baseline"],

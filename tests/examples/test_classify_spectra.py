@@ -32,7 +32,7 @@ def test_simulated_spectra(job, tmp_path, capsys):
         "confusion_matrix.png",
         "history.csv",
         "history.png",
-        "pipeline.joblib",
+        "pipeline.skastro",
         "predictions.csv",
     }
     catalog = Table.read(tmp_path / "predictions.csv")
@@ -48,7 +48,7 @@ def test_simulated_spectra(job, tmp_path, capsys):
     assert list(history["epoch"]) == [1, 2, 3]
 
     before = (tmp_path / "history.csv").stat().st_mtime_ns
-    model = str(tmp_path / "pipeline.joblib")
+    model = str(tmp_path / "pipeline.skastro")
     job.main(["--model", model, "--n-spectra", "40", "--out", str(tmp_path)])
     assert len(Table.read(tmp_path / "predictions.csv")) == 40
     assert (tmp_path / "history.csv").stat().st_mtime_ns == before
@@ -60,7 +60,7 @@ def test_real_spectra(job, data_dir, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "macro-F1 on LAMOST alone" in printed
     assert len(Table.read(tmp_path / "predictions.csv")) == 123
-    model = str(tmp_path / "pipeline.joblib")
+    model = str(tmp_path / "pipeline.skastro")
     job.main(["--model", model, "--test", path, "--out", str(tmp_path / "all")])
     assert len(Table.read(tmp_path / "all" / "predictions.csv")) == 492
 
@@ -75,5 +75,5 @@ def test_first_letters_of_subclasses(job, data_dir, tmp_path, capsys):
 
 def test_a_model_only_predicts(job, capsys):
     with pytest.raises(SystemExit):
-        job.main(["--model", "pipeline.joblib", "--train", "spectra.fits"])
+        job.main(["--model", "pipeline.skastro", "--train", "spectra.fits"])
     assert "--test" in capsys.readouterr().err

@@ -5,12 +5,12 @@ import importlib.util
 from pathlib import Path
 
 import h5py
-import joblib
 import numpy as np
 import pytest
 from astropy.table import Table
 from PIL import Image
 
+from skastro import load_model
 from skastro.datasets import read_galaxy10
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -64,12 +64,12 @@ def test_clusters(galaxy_file, tmp_path, capsys):
     figures = ["between", "clusters", "history", "map", "neighbors", "outliers"]
     figures += ["reconstructions", "thumbnails"]
     written = [f"{name}.png" for name in figures]
-    written += ["clusters.csv", "pipeline.joblib"]
+    written += ["clusters.csv", "pipeline.skastro"]
     assert sorted(item.name for item in out.iterdir()) == sorted(written)
     catalog = Table.read(out / "clusters.csv")
     assert len(catalog) == N_IMAGES - 6
     images = read_galaxy10(galaxy_file, verbose=0).images
-    pipe = joblib.load(out / "pipeline.joblib")
+    pipe = load_model(out / "pipeline.skastro")
     predicted = pipe.predict(images[catalog["row"]])
     np.testing.assert_array_equal(catalog["cluster"], predicted)
     np.testing.assert_allclose(
@@ -123,7 +123,7 @@ def test_image_files(tmp_path, images, capsys, pack):
     assert [Path(path).name for path in table["path"]] == [
         f"{number:02}.png" for number in range(40)
     ]
-    vae = joblib.load(out / "vae.joblib")
+    vae = load_model(out / "vae.skastro")
     latent = vae.transform(images[:40])
     np.testing.assert_allclose(
         table["vaetransformer0"], latent[:, 0], rtol=1e-4, atol=1e-5

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The module that runs graphs needs numpy and onnxruntime alone."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,10 @@ def test_copy_runs_alone(clf, path, tmp_path):
         shutil.copy(path.with_name(name), tmp_path)
     np.save(tmp_path / "X.npy", X)
     (tmp_path / "script.py").write_text(ALONE)
-    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True)
+    # The folder of a script may be out of the search path.
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "script.py"]
+    subprocess.run(command, cwd=tmp_path, check=True, env=environment)
     assert (np.load(tmp_path / "labels.npy") == clf.predict(X)).all()
 
 
@@ -91,7 +95,7 @@ def test_labels_have_their_type(clf, path):
         (X[0], r"shape \(30,\), but the graph"),
         (X[:0], "at least one sample"),
         (np.where(np.arange(40)[:, None] == 3, np.nan, X), "in rows 3: leave"),
-        (X * 1e60, "X holds NaN or infinity in rows 0, 1, 2"),
+        (X * 1e60, "in single precision, holds NaN or infinity in rows 0, 1, 2"),
         (X.astype(str), "real numbers, but has dtype <U"),
         (X * 1j, "real numbers, but has dtype complex128"),
         (np.ma.masked_greater(X, 2.0), "NaN or infinity in rows"),

@@ -20,7 +20,11 @@ import numpy as np
 import pytest
 import skops.io
 import torch
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.preprocessing import StandardScaler
 from tiny_estimators import make_tiny
 
@@ -433,6 +437,48 @@ def hostile_files(net, images, forest, canary):
             ),
         ),
     )
+    yield from hostile_nodes(forest)
+    yield "bytes in front", b"#!/bin/sh\n" + net
+    yield (
+        "how torch reads",
+        with_parameter(net, torch_load_kwargs={"dict": {"weights_only": False}}),
+    )
+    for callback in ("LoadInitState", "Checkpoint"):
+        made = {"callback": [f"skorch.callbacks.{callback}", {"dict": {}}]}
+        yield f"callback {callback}", with_parameter(net, callbacks={"list": [made]})
+    for name in ("criterion", "module"):
+        layers = {f"{name}__num_encoder_layers": 10**6}
+        transformer = {"public": "torch.nn.Transformer"}
+        yield (
+            f"{name} of many layers",
+            with_parameter(net, **{name: transformer}, **layers),
+        )
+        yield (
+            f"{name} that prints",
+            with_parameter(net, **{name: {"public": "builtins.print"}}),
+        )
+    yield (
+        "folder of pickles",
+        with_json(
+            forest, lambda m: m["model"]["object"]["state"].update(memory="/tmp/cache")
+        ),
+    )
+    yield (
+        "one member many times",
+        with_json(
+            forest,
+            lambda m: m["model"]["object"]["state"].update(
+                verbose={"list": [{"skops": "scikit-learn/0.skops"}] * 300}
+            ),
+        ),
+    )
+    far = GradientBoostingClassifier(n_estimators=2, random_state=0).fit(X, y)
+    for tree in far.estimators_.ravel():
+        state = tree.tree_.__getstate__()
+        state["nodes"]["feature"][state["nodes"]["left_child"] != -1] = 2**30
+        tree.tree_.__setstate__(state)
+        tree.n_features_in_ = 2**31 - 1
+    yield "features far away", with_skops(forest, skops.io.dumps(far))
     yield "damaged skops", with_skops(forest, b"PK\3\4")
     for far in (10**6, 0, -5):
         yield f"child {far} of a forest", with_skops(forest, bent_trees(trees, far))
@@ -443,6 +489,70 @@ def hostile_files(net, images, forest, canary):
     for i, place in enumerate(rng.integers(0, len(net) - 100, size=20)):
         flipped = bytes([net[place] ^ 255])
         yield f"flipped {i}", net[:place] + flipped + net[place + 1 :]
+
+
+def hostile_nodes(forest):
+    """Make files whose nodes of skops call functions, or take memory."""
+
+    def node(loader, module, name, **parts):
+        return {"__loader__": loader, "__module__": module, "__class__": name, **parts}
+
+    def text(value):
+        return node("JsonNode", "builtins", "str", content=json.dumps(value))
+
+    def sequence(kind, *parts, **more):
+        loader = f"{kind.capitalize()}Node"
+        return node(loader, "builtins", kind, content=[*parts], **more)
+
+    def call(module, name, *args):
+        return node(
+            "ConstructorFromReduceNode", module, name, content=sequence("tuple", *args)
+        )
+
+    scorer = "sklearn.metrics._scorer"
+    function = node("FunctionNode", scorer, "make_scorer")
+    packed = io.BytesIO()
+    zeros = np.zeros(2**25)
+    np.savez_compressed(packed, data=zeros, format=b"coo", shape=(1, 1))
+    nested = sequence("list", text("x"), __id__=1)
+    for i in range(30):
+        nested = sequence("list", nested, {"__id__": i + 1}, __id__=i + 2)
+    trees = {
+        "attribute": call(
+            scorer, "_check_response_method", function, text("__globals__")
+        ),
+        "call": call(
+            scorer, "_cached_call", text(None), function, text("a"), text("b")
+        ),
+        "import": node("FunctionNode", "sklearn.utils.fixes", "threadpoolctl"),
+        "memory": call("scipy.sparse._construct", "eye_array", text(10**8)),
+        "writing": call("scipy.sparse._matrix_io", "save_npz", text("/tmp/x"), text(1)),
+        "partial": node("PartialNode", "functools", "partial", content={}),
+        "method": node("MethodNode", "builtins", "str", content={}),
+        "operator": node("OperatorFuncNode", "operator", "methodcaller", attrs=text(1)),
+        "class as list": node("ListNode", "sklearn.svm._classes", "SVC", content=[]),
+        "class as array": node(
+            "NdArrayNode", scorer, "make_scorer", type="numpy", file="x.npy"
+        ),
+        "no estimator": node("ObjectNode", "sklearn.utils._set_output", "ADAPTERS"),
+        "unknown module": node("ObjectNode", "sklearn.conftest", "pytest"),
+        "packed zeros": node(
+            "SparseMatrixNode",
+            "scipy.sparse._coo",
+            "coo_array",
+            type="scipy",
+            file="x.bin",
+        ),
+        "references": nested,
+    }
+    members = {"x.bin": packed.getvalue(), "x.npy": bad_array()}
+    for name, tree in trees.items():
+        schema = json.dumps(tree | {"protocol": 2, "_skops_version": "0.16.0"})
+        used = {n: m for n, m in members.items() if n in schema}
+        content = zipped(("schema.json", schema), *used.items())
+        yield f"node {name}", with_skops(forest, content)
+    old = skops_with_schema(lambda t: t.replace(b'"protocol": 2', b'"protocol": 0'))
+    yield "node of another protocol", with_skops(forest, old)
 
 
 def numbers_in(value, path=()):

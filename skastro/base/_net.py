@@ -442,6 +442,8 @@ class BaseNet(NeuralNet):
     _is_fitting = False
     # Whether weights and all that was learned come from a file that is being read.
     _is_restoring = False
+    # Whether the next training has to build the callbacks of such a net.
+    _lacks_callbacks = False
     _state_text: str | None = None
     # Whether weights were loaded without what fit learns beside them.
     _has_weights_alone = False
@@ -1065,7 +1067,9 @@ class BaseNet(NeuralNet):
         if self._is_restoring:
             # Some callbacks make folders. The next training builds them.
             self.callbacks_: list[tuple[str, Callback]] = []
+            self._lacks_callbacks = True
             return self
+        self.__dict__.pop("_lacks_callbacks", None)
         names = {name for name, _ in self._uniquely_named_callbacks()}
         for name in self.get_params_for("callbacks"):
             callback = name.split("__")[0]
@@ -1664,8 +1668,7 @@ class BaseNet(NeuralNet):
                     self._is_fitting = True
                     self.initialize()
                     self._is_fitting = False
-                elif self.initialized_ and not self.callbacks_:
-                    # Of a net that was read from a file.
+                elif self._lacks_callbacks:
                     self._initialize_callbacks()
             try:
                 with self._while_training():

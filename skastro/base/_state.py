@@ -74,7 +74,7 @@ def encode(
         return {"dtype": value.str}
     if isinstance(value, np.generic):
         return {"scalar": encode(np.asarray(value), path)}
-    if type(value) is np.ndarray:
+    if type(value) in (np.ndarray, np.memmap):
         if value.dtype == object:
             items = [
                 encode(v, f"{path}[{i}]", other) for i, v in enumerate(value.ravel())

@@ -16,6 +16,7 @@ import scipy.stats
 import torch
 from scipy.stats import rv_continuous, rv_discrete
 from scipy.stats.distributions import rv_frozen
+from sklearn import config_context
 from sklearn.utils import Bunch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
@@ -224,18 +225,14 @@ def _requests_of(value: Any) -> dict[str, dict[str, Any]]:
     return {
         method: dict(part.requests)
         for method, part in parts.items()
-        if isinstance(getattr(part, "requests", None), dict)
+        if getattr(part, "requests", None)
     }
 
 
 def _set_requests(value: Any, requests: dict[str, dict[str, Any]]) -> None:
-    if not requests:
-        return
-    routing = value.get_metadata_routing()
-    for method, params in requests.items():
-        for param, alias in params.items():
-            getattr(routing, method).add_request(param=param, alias=alias)
-    value._metadata_request = routing
+    with config_context(enable_metadata_routing=True):
+        for method, params in requests.items():
+            getattr(value, f"set_{method}_request")(**params)
 
 
 def _probe(net: BaseNet) -> np.ndarray | None:
@@ -251,7 +248,7 @@ def _probe(net: BaseNet) -> np.ndarray | None:
         return None
     X = torch.as_tensor(np.random.default_rng(0).uniform(size=(2, *shape)))
     try:
-        outputs = [net.evaluation_step(X) for _ in range(2)]
+        outputs = [net.evaluation_step((X, X)) for _ in range(2)]
     except Exception:
         # What it needs besides X is not known here.
         return None

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 import torch
 from astropy import units
 from imblearn.over_sampling import SMOTE, RandomOverSampler
+from scipy.stats import loguniform
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import Birch, KMeans
@@ -29,13 +32,15 @@ from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion
 from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 from skorch.callbacks import Checkpoint, EarlyStopping, EpochScoring
+from skorch.dataset import Dataset
+from skorch.helper import predefined_split
 from tiny_estimators import make_tiny, public_estimators
 from torch import nn
 
@@ -510,3 +515,105 @@ def test_wavelengths_of_fit_go_before_the_parameter(data, tmp_path):
     other = make_tiny(RedshiftRegressor, wavelength=grids[0], **settings)
     with pytest.raises(ValueError, match="24 pixels, 4500 to 8000 Å, but wavelength"):
         other.load_params(tmp_path / "params.pt")
+
+
+class Shifted(nn.Module):
+    """A network that keeps more than its state dict holds."""
+
+    def __init__(self, n_outputs=2):
+        super().__init__()
+        self.layer = nn.Linear(24, n_outputs)
+        self.register_buffer("shift", torch.randn(24), persistent=False)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1) + self.shift)
+
+
+class Tied(nn.Module):
+    """A network of two layers with one weight, which is not contiguous."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(24, 24)
+        self.first.weight = nn.Parameter(torch.randn(24, 24).T)
+        self.second = nn.Linear(24, 24)
+        self.second.weight = self.first.weight
+        self.last = nn.Linear(24, 2)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.second(torch.relu(self.first(x)))))
+
+
+class Lossy(SpectrumClassifier):
+    """A classifier that keeps something under a name that is no learned one."""
+
+    def fit(self, X, y=None, **fit_params):
+        self.offset = 3
+        return super().fit(X, y, **fit_params)
+
+
+def test_what_a_file_would_lose_is_refused(data, tmp_path):
+    X, y = data
+    path = tmp_path / "model.skastro"
+    with pytest.raises(ValueError, match="Shifted does not give what it gave"):
+        save_model(net(Shifted).fit(X, y), path)
+    lossy = make_tiny(Lossy, "mlp", max_epochs=1, verbose=0).fit(X, y)
+    with pytest.raises(TypeError, match="Lossy has offset, which is neither"):
+        save_model(lossy, path)
+    split = predefined_split(Dataset(X, np.arange(60) % 2))
+    model = net().fit(X, y)
+    model.train_split = split
+    with pytest.raises(TypeError, match="Dataset, which holds samples"):
+        save_model(model, path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_layers_with_one_weight(data, tmp_path):
+    X, y = data
+    check_round_trip(net(Tied).fit(X, y), X, tmp_path, module=Tied)
+
+
+def test_another_class_of_the_name_is_noticed(data, tmp_path):
+    X, y = data
+    save_model(net(Fixed).fit(X, y), tmp_path / "model.skastro")
+
+    class Other(Fixed):
+        def forward(self, x):
+            return self.layer(torch.tanh(x))
+
+    Other.__qualname__ = "Fixed"
+    with pytest.raises(ValueError, match="Other does not give what it gave"):
+        load_model(tmp_path / "model.skastro", Other)
+
+
+def test_settings_of_many_kinds(data, tmp_path):
+    X, y = data
+    wavelength = np.linspace(4000, 7000, 24)
+    for grid in (wavelength * units.Angstrom, range(4000, 6400, 100)):
+        check_round_trip(net(wavelength=grid).fit(X, y), X, tmp_path)
+    with config_context(enable_metadata_routing=True):
+        weighted = net().set_fit_request(sample_weight=True)
+        scaled = StandardScaler().set_fit_request(sample_weight=True)
+        pipe = make_pipeline(scaled, weighted)
+        pipe.fit(X, y, sample_weight=np.ones(60))
+        loaded = check_round_trip(pipe, X, tmp_path)
+        # Both steps still take the weights: refused otherwise.
+        loaded.fit(X, y, sample_weight=np.ones(60))
+    partial_step = FunctionTransformer(partial(double))
+    pipe = make_pipeline(partial_step, net()).fit(X, y)
+    check_round_trip(pipe, X, tmp_path, module=double)
+    spaces = {"lr": loguniform(1e-3, 1e-2), "module__hidden": [(4,), (5, 6)]}
+    search = RandomizedSearchCV(net(), spaces, n_iter=2, cv=2, random_state=0)
+    loaded = check_round_trip(search.fit(X, y), X, tmp_path)
+    assert loaded.cv_results_["params"] == search.cv_results_["params"]
+
+
+def test_devices_that_are_not_there(data, tmp_path):
+    X, y = data
+    model = net().fit(X, y)
+    model.device = "cuda:7"
+    save_model(model, tmp_path / "model.skastro")
+    with pytest.raises(ValueError, match=r"cuda:7.*load_model\(path, device='cpu'\)"):
+        load_model(tmp_path / "model.skastro")
+    with pytest.raises(ValueError, match="no device that torch knows"):
+        load_model(tmp_path / "model.skastro", device="gpu")

@@ -13,6 +13,7 @@ from skastro.networks import available_modules
 pytest.importorskip("onnxscript", reason="needs skastro[onnx]")
 pytest.importorskip("onnxruntime", reason="needs skastro[onnx]")
 
+pytestmark = pytest.mark.once
 rng = np.random.default_rng(0)
 SPECTRA = rng.normal(size=(24, 130)).astype(np.float32)
 COLORED = rng.integers(0, 256, size=(24, 20, 18, 3), dtype=np.uint8)

@@ -159,6 +159,8 @@ _KEPT_PER_TRAINED = 0.05
 _LEAST_KEPT = 50
 # The neighbor that counts: one odd training sample cannot vouch for others like it.
 _NEIGHBOR = 3
+# Some networks build grids of the size of a sample, which no file holds.
+_MOST_PIXELS = 2**22
 # Attributes that skorch sets in ``initialize``; they end in an underscore, as learned
 # attributes do, but are no learned state.
 _SKORCH_ATTRIBUTES = {
@@ -2484,6 +2486,14 @@ class BaseNet(NeuralNet):
 
     def _check_saved_state(self, state: dict[str, Any]) -> None:
         """Refuse the learned state of a file that this class reads otherwise."""
+        for name in state:
+            known = inspect.getattr_static(type(self), name, None)
+            kept = _SKORCH_ATTRIBUTES | {*self._get_param_names()}
+            if name.startswith("_") or name in kept or hasattr(known, "__get__"):
+                raise ValueError(f"The file sets {name!r}, which is nothing learned.")
+        sizes = np.atleast_1d(state.get("module_sizes_", {}).get("input_size", 1))
+        if self._is_restoring and math.prod(sizes.tolist()) > _MOST_PIXELS:
+            raise ValueError(f"The file is for samples of {sizes.tolist()} pixels.")
 
     def _check_same_data(self, state: dict[str, Any]) -> None:
         """Refuse weights for other data than those of the running training."""
@@ -2666,6 +2676,8 @@ class BaseNet(NeuralNet):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Load a pickled net; with ``device="auto"``, on what this machine has."""
+        if "_given_names" in self.__dict__:
+            raise TypeError("__setstate__ is for a net that is being unpickled.")
         requested = state["device"]
         if requested == "auto":
             state = {**state, "device": _fastest_device()}

@@ -25,6 +25,7 @@ from safetensors.torch import save as save_safetensors
 from skastro.utils import TooLargeError, load_tensors
 
 _KEY = "skastro_state"
+_LONGEST_RANGE = 10**6
 # Astropy would compute the number that a large power makes.
 _LARGE_POWER = re.compile(r"[A-Za-z*^(]\s*[-+]?\d{4}")
 
@@ -130,9 +131,17 @@ def decode(value: Any, other: Callable[[str, Any], Any] = _is_unknown) -> Any:
         case "unit":
             return _unit(content)
         case "quantity":
-            return units.Quantity(decode(content[0]), _unit(content[1]))
-        case "slice" | "range":
-            return {"slice": slice, "range": range}[kind](*map(decode, content))
+            value = decode(content[0])
+            if not isinstance(value, np.ndarray | float | int):
+                raise ValueError("the file holds a quantity that is no array")
+            return units.Quantity(value, _unit(content[1]))
+        case "slice":
+            return slice(*map(decode, content))
+        case "range":
+            values = range(*map(decode, content))
+            if len(values) > _LONGEST_RANGE:
+                raise ValueError(f"the file holds {values}")
+            return values
         case "list" | "tuple" | "set":
             items = [decode(item, other) for item in content]
             return {"list": list, "tuple": tuple, "set": set}[kind](items)
@@ -141,7 +150,7 @@ def decode(value: Any, other: Callable[[str, Any], Any] = _is_unknown) -> Any:
 
 def _unit(text: str) -> units.UnitBase:
     if _LARGE_POWER.search(text):
-        raise ValueError(f"{text!r} is no unit")
+        raise ValueError(f"{text[:40]!r} is no unit")
     return units.Unit(text)
 
 

@@ -8,6 +8,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ from skastro.base._net import check_device_exists
 from skastro.base._parameters import is_part_parameter, parameter_names
 from skastro.base._state import decode, encode, module_as_safetensors
 from skastro.persistence._public_names import (
+    check_names,
     find_public,
     has_objects,
     public_name,
     root_of,
 )
 from skastro.persistence._scikit_learn import (
-    check_memory_parameter,
+    check_attributes,
     dump_with_skops,
     is_alone,
     load_with_skops,
@@ -154,8 +156,7 @@ class Writer:
             )
         private = {k: v for k, v in vars(net).items() if k in _SETTINGS}
         params = net.get_params(deep=False)
-        # How files of other kinds are read is no part of the model.
-        params.pop("torch_load_kwargs", None)
+        params = {k: v for k, v in params.items() if not _is_outside(k)}
         outputs = _probe(net)
         return {
             "class": self._class(type(net), path),
@@ -187,7 +188,7 @@ class Writer:
             )
         state = {k: v for k, v in (state or {}).items() if k != "_metadata_request"}
         try:
-            check_memory_parameter(value)
+            check_attributes(value)
         except ValueError as error:
             raise TypeError(f"{path}: {error}.") from None
         parts = {k: self.write(v, f"{path}.{k}") for k, v in state.items()}
@@ -219,6 +220,11 @@ class Writer:
         return name
 
 
+def _is_outside(name: str) -> bool:
+    """Tell whether a parameter is about a machine: its compiler, its files of torch."""
+    return name in ("compile", "torch_load_kwargs") or name.startswith("compile__")
+
+
 def _requests_of(value: Any) -> dict[str, dict[str, Any]]:
     """Give what was set by ``set_fit_request`` and the like, without the owner."""
     parts = vars(getattr(value, "_metadata_request", None) or object)
@@ -232,7 +238,13 @@ def _requests_of(value: Any) -> dict[str, dict[str, Any]]:
 def _set_requests(value: Any, requests: dict[str, dict[str, Any]]) -> None:
     with config_context(enable_metadata_routing=True):
         for method, params in requests.items():
-            getattr(value, f"set_{method}_request")(**params)
+            if not all(
+                isinstance(alias, bool | str | None) for alias in params.values()
+            ):
+                raise ValueError(f"it requests {params!r}")
+            # That of the class, whatever the instance has under this name.
+            setter = inspect.getattr_static(type(value), f"set_{method}_request")
+            setter.__get__(value, type(value))(**params)
 
 
 def _probe(net: BaseNet) -> np.ndarray | None:
@@ -290,7 +302,7 @@ class Reader:
             "bunch": lambda items: Bunch(**self.read(items)),
             "partial": self._partial,
             "skops": lambda name: load_with_skops(self.members.pop(name)),
-            "masked": lambda parts: np.ma.MaskedArray(*self.read(parts)),
+            "masked": self._masked,
             "distribution": self._distribution,
         }
         if kind not in readers:
@@ -305,8 +317,8 @@ class Reader:
         unknown = [
             name
             for name in params
-            if name not in {*parameter_names(cls)} - {"torch_load_kwargs"}
-            and not is_part_parameter(name)
+            if _is_outside(name)
+            or (name not in parameter_names(cls) and not is_part_parameter(name))
         ]
         if unknown:
             raise ValueError(
@@ -330,7 +342,10 @@ class Reader:
         _set_requests(net, content["requests"])
         if content["weights"] is not None:
             self._load(net, content)
-            net.history_ = History(self.read(content["history"]))
+            history = self.read(content["history"])
+            if type(history) is not list or {type(row) for row in history} - {dict}:
+                raise ValueError("its history is no list of epochs")
+            net.history_ = History(history)
             self._compare(net, content["probe"])
         return net
 
@@ -381,6 +396,7 @@ class Reader:
         if not is_known or issubclass(cls, NeuralNet):
             raise ValueError(f"it holds a {cls.__name__}, which skastro never writes")
         value = cls.__new__(cls)
+        check_names(cls, content["state"])
         state = {name: self.read(part) for name, part in content["state"].items()}
         # Parameters that came with a later version have their defaults.
         for name, parameter in inspect.signature(cls).parameters.items():
@@ -390,7 +406,7 @@ class Reader:
             value.__setstate__(state)
         else:
             vars(value).update(state)
-        check_memory_parameter(value)
+        check_attributes(value)
         _set_requests(value, content["requests"])
         return value
 
@@ -400,15 +416,27 @@ class Reader:
             raise ValueError(f"{cls.__name__} is no callback")
         return cls(**self.read(content[1]))
 
+    def _masked(self, content: Any) -> np.ma.MaskedArray:
+        data, mask = self.read(content)
+        if not (type(data) is type(mask) is np.ndarray and data.shape == mask.shape):
+            raise ValueError("it holds a mask that is no array")
+        return np.ma.MaskedArray(data, mask)
+
     def _distribution(self, content: Any) -> Any:
         name, args, keywords = self.read(content)
         distribution = getattr(scipy.stats, name, None)
-        if not isinstance(distribution, rv_continuous | rv_discrete):
-            raise ValueError(f"{name!r} is no distribution of scipy.stats")
+        numbers = [*args, *keywords.values()] if type(args) is list else [None]
+        if not isinstance(distribution, rv_continuous | rv_discrete) or not all(
+            isinstance(number, Real) for number in numbers
+        ):
+            raise ValueError(f"it holds no distribution of scipy.stats: {name!r}")
         return distribution(*args, **keywords)
 
     def _partial(self, content: Any) -> Any:
         function, args, keywords = self.read(content)
+        is_given = any(function is one for one in self.given.values())
+        if not is_given or type(args) is not list or type(keywords) is not dict:
+            raise ValueError(f"it calls {function!r}, which was not given")
         return functools.partial(function, *args, **keywords)
 
     def _class(self, name: str | dict[str, str]) -> type:

@@ -2,6 +2,8 @@
 """Classes and functions that a file may name, and nothing else."""
 
 import importlib
+import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from skorch.utils import noop, to_numpy
@@ -97,6 +99,16 @@ def find_public(name: str) -> Any:
         f"{name!r} is nothing that this version of skastro and of the packages beneath "
         "can build"
     )
+
+
+def check_names(cls: type, names: Iterable[str]) -> None:
+    """Refuse attributes of instances that would hide what a class defines."""
+    for name in names:
+        known = inspect.getattr_static(cls, name, None)
+        if name.startswith("__") or hasattr(known, "__get__"):
+            raise ValueError(
+                f"it sets {name!r}, which is no attribute of a fitted model"
+            )
 
 
 def _belongs(value: Any, package: str) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import sklearn.metrics
 
 from skastro._compat import tree_classes
-from skastro.persistence._public_names import root_of
+from skastro.persistence._public_names import check_names, root_of
 from skastro.utils import check_arrays, read_archive, write_archive
 
 _ROOTS = ("sklearn", "_loss", "numpy", "scipy", "builtins", "collections", "functools")
@@ -75,6 +75,14 @@ _FUNCTIONS = {
         f"sklearn.feature_selection._univariate_selection.{name}"
         for name in ("chi2", "f_classif", "f_oneway", "f_regression", "r_regression")
     ),
+}
+_SEEDS = {"entropy", "n_children_spawned", "pool_size", "spawn_key"}
+_LONGEST_SEEDS = 4000
+# Attributes that name a method to be called, and the methods.
+_NAMING = ("response_method", "stack_method", "stack_method_")
+_METHODS = {
+    *("auto", "decision_function", "predict", "predict_log_proba", "predict_proba"),
+    "transform",
 }
 _METRIC = re.compile(r"sklearn\.metrics\.\w+\.\w*_(score|error|loss)")
 
@@ -166,6 +174,25 @@ def _check_node(node: dict[str, Any]) -> None:
             is_known = is_known and _is_part(value)
     if not is_known or ("file" in node and not node["file"].endswith(suffix)):
         raise ValueError(f"it holds {name}, which skastro does not write")
+    if (
+        loader == "ObjectNode"
+        and node.get("content", {}).get("__loader__") == "DictNode"
+    ):
+        check_names(value, node["content"]["content"])
+    if loader == "MaskedArrayNode":
+        if node["content"]["mask"]["__loader__"] != "NdArrayNode":
+            raise ValueError("it holds a mask that is no array")
+    if loader == "RandomGeneratorNode":
+        _check_generator(node["content"])
+
+
+def _check_generator(content: dict[str, Any]) -> None:
+    """Refuse generators other than NumPy's default, which take time or memory."""
+    state, seeds = (content[name]["content"] for name in ("bit_generator", "seed_seq"))
+    is_small = len(json.dumps(seeds)) < _LONGEST_SEEDS and set(seeds) <= _SEEDS
+    is_default = json.loads(state["bit_generator"]["content"]) == "PCG64"
+    if not (is_small and is_default and seeds["pool_size"]["content"] == "4"):
+        raise ValueError("it holds a generator of random numbers of another kind")
 
 
 def _is_function(value: Any, name: str) -> bool:
@@ -203,7 +230,10 @@ def _check_parts(value: Any, n_features: int) -> None:
     """
     tree, predictor = tree_classes()
     n_features = min(n_features, getattr(value, "n_features_in_", n_features))
-    check_memory_parameter(value)
+    check_attributes(value)
+    if isinstance(value, np.random.RandomState):
+        if not 0 <= value.get_state(legacy=True)[2] <= 624:
+            raise ValueError("it holds a generator that points outside of its numbers")
     if isinstance(value, tree):
         nodes = value.__getstate__()["nodes"]
         is_inner = nodes["left_child"] != -1
@@ -221,16 +251,22 @@ def _check_parts(value: Any, n_features: int) -> None:
         _check_parts(part, n_features)
 
 
-def check_memory_parameter(value: Any) -> None:
-    """Refuse a folder in which joblib keeps pickles."""
-    if (
-        root_of(type(value)) != "functools"
-        and getattr(value, "memory", None) is not None
-    ):
-        raise ValueError(
-            f"{type(value).__name__} has memory={value.memory!r}, a folder of pickles; "
-            "set memory=None"
-        )
+def check_attributes(value: Any) -> None:
+    """Refuse what would call methods, or read files, when an estimator is used."""
+    attributes = getattr(value, "__dict__", {})
+    name = type(value).__name__
+    if attributes.get("memory") is not None:
+        raise ValueError(f"{name} has memory=, a folder of pickles; set memory=None")
+    is_own = root_of(type(value)) == "sklearn"
+    if is_own and attributes.get("input", "content") != "content":
+        raise ValueError(f"{name} reads files; set input='content'")
+    for attribute in _NAMING if is_own else ():
+        methods = attributes.get(attribute, attributes.get(f"_{attribute}"))
+        methods = methods if isinstance(methods, list | tuple) else [methods]
+        if not all(m is None or (type(m) is str and m in _METHODS) for m in methods):
+            raise ValueError(
+                f"{name} has {attribute}={methods!r}, which it never calls"
+            )
 
 
 def _check_nodes(nodes: np.ndarray, is_inner: np.ndarray, n_features: int) -> None:

@@ -81,7 +81,7 @@ def _check_array(name: str, file: io.BytesIO, n_bytes: int) -> None:
     shape, _, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError(f"{name} holds pickled objects")
-    if math.prod(shape) * dtype.itemsize > n_bytes or min(shape, default=0) < 0:
+    if math.prod(shape) * max(dtype.itemsize, 1) > n_bytes or min(shape, default=0) < 0:
         raise ValueError(f"{name} is said to be larger than the file")
 
 

@@ -172,6 +172,7 @@ _SKORCH_ATTRIBUTES = {
     "prefixes_",
     "virtual_params_",
 }
+_PART_ATTRIBUTES = {"criterion_", "module_", "optimizer_"}
 # Attributes that live as long as a training runs, and are in no pickle.
 _TRANSIENT_ATTRIBUTES = {
     "_training",
@@ -2488,7 +2489,7 @@ class BaseNet(NeuralNet):
         """Refuse the learned state of a file that this class reads otherwise."""
         for name in state:
             known = inspect.getattr_static(type(self), name, None)
-            kept = _SKORCH_ATTRIBUTES | {*self._get_param_names()}
+            kept = _SKORCH_ATTRIBUTES | _PART_ATTRIBUTES | {*self._get_param_names()}
             if name.startswith("_") or name in kept or hasattr(known, "__get__"):
                 raise ValueError(f"The file sets {name!r}, which is nothing learned.")
         sizes = np.atleast_1d(state.get("module_sizes_", {}).get("input_size", 1))

@@ -19,6 +19,7 @@ from scipy.stats import rv_continuous, rv_discrete
 from scipy.stats.distributions import rv_frozen
 from sklearn import config_context
 from sklearn.utils import Bunch
+from sklearn.utils.metadata_routing import MetadataRequest
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.history import History
@@ -27,6 +28,7 @@ from torch.nn.modules import module as registration
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
+from skastro._compat import holders_of_estimators
 from skastro.base import BaseNet
 from skastro.base._net import check_device_exists
 from skastro.base._parameters import is_part_parameter, parameter_names
@@ -236,6 +238,9 @@ def _requests_of(value: Any) -> dict[str, dict[str, Any]]:
 
 
 def _set_requests(value: Any, requests: dict[str, dict[str, Any]]) -> None:
+    if type(value) in holders_of_estimators().values():
+        # Scorers make it when they are built.
+        value._metadata_request = MetadataRequest(owner=value)
     with config_context(enable_metadata_routing=True):
         for method, params in requests.items():
             if not all(

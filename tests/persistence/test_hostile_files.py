@@ -438,6 +438,7 @@ def hostile_files(net, images, forest, canary):
         ),
     )
     yield from hostile_nodes(forest)
+    yield from hostile_states(net)
     yield "bytes in front", b"#!/bin/sh\n" + net
     yield (
         "how torch reads",
@@ -491,6 +492,48 @@ def hostile_files(net, images, forest, canary):
         yield f"flipped {i}", net[:place] + flipped + net[place + 1 :]
 
 
+def hostile_states(net):
+    """Make files whose attributes call something when the model is opened or used."""
+    scaler = "sklearn.preprocessing.StandardScaler"
+    printing = {"public": "builtins.print"}
+    calls = {"partial": {"list": [printing, {"list": ["x"]}, {"dict": {}}]}}
+    endless = {"range": [0, 10**9, 1]}
+    yield "a call", with_model(net, as_object(scaler, func=calls))
+    yield "a name of a method", with_model(net, as_object(scaler, transform=printing))
+    yield "a hidden name", with_model(net, as_object(scaler, __reduce__=1))
+    requesting = as_object(scaler, set_own_request=printing)
+    requesting["object"]["requests"] = {"own": {"sep": True}}
+    yield "own requests", with_model(net, requesting)
+    vectorizer = "sklearn.feature_extraction.text.CountVectorizer"
+    yield "names of files", with_model(net, as_object(vectorizer, input="filename"))
+    stacking = "sklearn.ensemble.StackingClassifier"
+    yield (
+        "a method that is called",
+        with_model(net, as_object(stacking, stack_method_={"list": ["__setstate__"]})),
+    )
+    for name, value in {
+        "range": endless,
+        "masked": {"masked": {"list": [endless, endless]}},
+        "type of a mask": {"masked": {"list": [1, False, "S1000000000"]}},
+        "quantity": {"quantity": [endless, "m"]},
+        "distribution": {"distribution": {"list": ["norm", endless, {"dict": {}}]}},
+    }.items():
+        yield f"endless {name}", with_model(net, as_object(scaler, mean_=value))
+    yield (
+        "endless history",
+        with_json(net, lambda m: m["model"]["net"].update(history=endless)),
+    )
+    for name in ("compile", "torch_load_kwargs", "module_", "_training", "predict"):
+        yield f"state {name}", with_state(net, **{name: True})
+    yield (
+        "large images",
+        with_state(
+            net, module_sizes_={"dict": {"input_size": {"tuple": [10**5, 10**5]}}}
+        ),
+    )
+    yield "a compiler", with_parameter(net, compile=True)
+
+
 def hostile_nodes(forest):
     """Make files whose nodes of skops call functions, or take memory."""
 
@@ -511,6 +554,12 @@ def hostile_nodes(forest):
 
     scorer = "sklearn.metrics._scorer"
     function = node("FunctionNode", scorer, "make_scorer")
+
+    def mapping(**values):
+        types = [node("TypeNode", "builtins", "str") for _ in values]
+        keys = sequence("list", *types)
+        return node("DictNode", "builtins", "dict", content=values, key_types=keys)
+
     packed = io.BytesIO()
     zeros = np.zeros(2**25)
     np.savez_compressed(packed, data=zeros, format=b"coo", shape=(1, 1))
@@ -544,8 +593,33 @@ def hostile_nodes(forest):
             file="x.bin",
         ),
         "references": nested,
+        "method of a scorer": node(
+            "ObjectNode",
+            scorer,
+            "_Scorer",
+            content=mapping(_response_method=text("__setstate__")),
+        ),
+        "name of a method": node(
+            "ObjectNode",
+            "sklearn.preprocessing._data",
+            "StandardScaler",
+            content=mapping(transform=text(1)),
+        ),
+        "slow generator": node(
+            "RandomGeneratorNode",
+            "numpy.random._generator",
+            "Generator",
+            content={
+                "bit_generator": mapping(bit_generator=text("PCG64")),
+                "seed_seq": mapping(entropy=text(1), pool_size=text(10**6)),
+            },
+        ),
+        "array of nothing": node(
+            "NdArrayNode", "numpy", "ndarray", type="numpy", file="empty.npy"
+        ),
     }
-    members = {"x.bin": packed.getvalue(), "x.npy": bad_array()}
+    empty = bad_array(shape=(10**9,), dtype="|V0", data=b"")
+    members = {"x.bin": packed.getvalue(), "x.npy": bad_array(), "empty.npy": empty}
     for name, tree in trees.items():
         schema = json.dumps(tree | {"protocol": 2, "_skops_version": "0.16.0"})
         used = {n: m for n, m in members.items() if n in schema}

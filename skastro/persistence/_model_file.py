@@ -60,7 +60,8 @@ def save_model(
     Notes
     -----
     The state of the optimizer is not written: ``partial_fit`` of a loaded model goes on
-    with a new one. A pickle keeps it.
+    with a new one. Nor are ``compile`` and ``torch_load_kwargs``, which are about a
+    machine. A pickle keeps all of them.
 
     Examples
     --------

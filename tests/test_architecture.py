@@ -17,6 +17,7 @@ LAYER_OF_PACKAGE = {
     "sevi": 5,
     "inspection": 4,
     "export": 4,
+    "distributed": 4,
     "estimators": 3,
     "persistence": 3,
     "pipeline": 3,

@@ -8,6 +8,7 @@ import io
 import math
 import os
 import pickle
+import secrets
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from itertools import starmap
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
+import joblib
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
@@ -74,6 +76,7 @@ from skastro.base._validation import (
     check_sample_weight,
     check_X_y,
     describe_samples,
+    fingerprint,
     package_versions,
 )
 from skastro.base._weight_names import find_network, say_network
@@ -92,6 +95,7 @@ from skastro.training import (
     concatenate,
     encode_groups,
     fast_kernels,
+    find_source,
     n_samples_in,
     resolve_precision,
     samples_at_once,
@@ -192,6 +196,7 @@ class _Training:
     """What a running ``fit`` or ``partial_fit`` keeps from batch to batch."""
 
     first_epoch: int = 0
+    has_begun: bool = False
     file: TrainingFile | None = None
     augments: bool = False
     has_diverged: bool = False
@@ -358,6 +363,12 @@ class BaseNet(NeuralNet):
         number of samples, of these in training and validation, their shape, the classes
         or the range of the targets, the SHA-256 of the text of X's shape and the
         targets, each on a line, the epoch whose weights were kept, and versions.
+    training_id_ : str
+        Twelve hexadecimal digits that name the training: a digest of its parameters,
+        callbacks and data. ``Checkpoint(f_params="{net.training_id_}.pt")`` thus gives
+        each candidate of a search files of its own. The digits are random where
+        ``random_state`` is None, X is a data set, or a parameter cannot be pickled.
+        ``partial_fit`` and ``warm_start`` keep them.
     training_features_ : ndarray of shape (n_kept, n_features)
         Features of some training samples, which ``score_samples`` compares others
         with; of estimators with a parameter `warn_novelty` and modules with a method
@@ -1366,6 +1377,36 @@ class BaseNet(NeuralNet):
             options.setdefault("shuffle", True)
         return iterator(dataset, **options)
 
+    def _identify_training(self, train: Any, valid: Any) -> str:
+        """Digest parameters, callbacks and data; draw it where one is unknown."""
+        if self.random_state is None or any(
+            data is not None and find_source(data) is None for data in (train, valid)
+        ):
+            return secrets.token_hex(6)
+        facts = [
+            type(self).__name__,
+            {
+                # The pickle of a tensor holds its address.
+                name: value.numpy(force=True) if torch.is_tensor(value) else value
+                for name, value in self.get_params(deep=False).items()
+                if name not in ("callbacks", "device", "verbose")
+            },
+            [
+                (
+                    name,
+                    type(part),
+                    {k: vars(part).get(k) for k in parameter_names(type(part))},
+                )
+                for name, part in self.callbacks_
+            ],
+            fingerprint(train, valid, groups=self._groups),
+        ]
+        try:
+            return joblib.hash(facts)[:12]
+        except Exception:
+            # Of what users give, pickle refuses some with errors of many kinds.
+            return secrets.token_hex(6)
+
     def _prediction_batch_size(self) -> int:
         shape = self.__dict__.get("sample_shape_")
         if not shape or self.batch_size == -1:
@@ -1409,6 +1450,8 @@ class BaseNet(NeuralNet):
             self._learn_from_training_data(train)
         if self._training is not None:
             self._training.split = train, valid
+            if "training_id_" not in self.__dict__:
+                self.training_id_ = self._identify_training(train, valid)
             sizes = {"n_training": train, "n_validation": valid or ()}
             self._note(**{k: len(v) for k, v in sizes.items() if hasattr(v, "__len__")})
             if self._training.file is not None:
@@ -1729,6 +1772,8 @@ class BaseNet(NeuralNet):
             self._freeze()
             if self._training is not None:
                 self._training.first_epoch = len(self.history)
+        if method_name == "on_epoch_begin" and self._training is not None:
+            self._training.has_begun = True
         if method_name == "on_epoch_begin" and kwargs.get("dataset_valid") is None:
             self._check_monitors("valid")
         own = all(_is_own(callback) for _, callback in self.callbacks_)
@@ -2478,7 +2523,8 @@ class BaseNet(NeuralNet):
         state = content["state"]
         if self._is_training():
             # The training that goes on measures anew.
-            state = {k: v for k, v in state.items() if k not in content["measured"]}
+            left_out = {*content["measured"], "training_id_"}
+            state = {k: v for k, v in state.items() if k not in left_out}
             self._restore_fitted_state(state)
             return
         self._forget_learned()
@@ -2508,6 +2554,16 @@ class BaseNet(NeuralNet):
                     f"the training data have {self.__dict__[name]!r}. Give data of the "
                     "same kind, or start without these weights."
                 )
+
+    def _check_same_training(self, file: Any, is_same: bool) -> None:
+        """Refuse, once the first epoch has begun, what another training has written."""
+        if self._training is not None and self._training.has_begun and not is_same:
+            raise ValueError(
+                f"{file} was written by another training; the training_id_ of this one "
+                f"is {self.training_id_!r}. Give each a file of its own: Checkpoint("
+                "f_params='{net.training_id_}.pt', f_optimizer=None, f_criterion=None, "
+                "f_history=None)."
+            )
 
     def save_params(
         self,
@@ -2610,7 +2666,10 @@ class BaseNet(NeuralNet):
         others = {"f_optimizer": f_optimizer, "f_criterion": f_criterion, **kwargs}
         if file is None and checkpoint is not None:
             if checkpoint.f_history is not None:
-                self.history = History.from_file(checkpoint.f_history_)
+                history = History.from_file(checkpoint.f_history_)
+                is_same = _is_beginning(history, self)
+                self._check_same_training(checkpoint.f_history_, is_same)
+                self.history = history
             others = checkpoint.get_formatted_files(self) | others
             file = others.pop("f_params", None)
         options = self.torch_load_kwargs
@@ -2633,6 +2692,8 @@ class BaseNet(NeuralNet):
                 )
             self._check_saved_state(state)
             if self._is_training():
+                own = self.__dict__.get("training_id_")
+                self._check_same_training(file, state.get("training_id_", own) == own)
                 self._check_same_data(state)
             elif not self.initialized_ and self._sizes_taken():
                 self._validate_params()
@@ -2805,6 +2866,16 @@ def _sample_size(x: Any) -> int:
     if isinstance(x, list | tuple):
         return sum(map(_sample_size, x))
     return math.prod(x.shape[1:])
+
+
+def _is_beginning(history: list[dict[str, Any]], net: Any) -> bool:
+    """Tell whether a net's own history begins with the losses of another."""
+    losses, own = (
+        # As text, in which NaN equals NaN.
+        [repr([batch.get("train_loss") for batch in row["batches"]]) for row in rows]
+        for rows in (history, net.history or [])
+    )
+    return own[: len(losses)] == losses
 
 
 def _to_float32(output: Any) -> Any:

@@ -5,7 +5,6 @@ The file holds tensors, numbers and text in torch's format, and is read with
 ``weights_only=True``: no code runs.
 """
 
-import hashlib
 import inspect
 import re
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from torch.utils.data import Subset
 
 from skastro.base._state import decode_state, encode_state
-from skastro.training import encode_groups, find_source
+from skastro.base._validation import fingerprint
 from skastro.utils import atomic_write, load_tensors
 
 _FORMAT = "skastro training, version 1"
@@ -24,8 +23,6 @@ _FORMAT = "skastro training, version 1"
 _FREE = {"verbose", "device", "callbacks"}
 # What EpochScoring holds of the current epoch.
 _CACHES = ("y_trues_", "y_preds_")
-# Samples that identify a data set, beside all targets.
-_N_SAMPLES = 64
 _ADVICE = "Give the data and parameters that it began with, or name another file."
 
 
@@ -61,7 +58,7 @@ class TrainingFile:
         self.identity = {
             "class": type(self.net).__name__,
             **{k: _told(v) for k, v in values.items() if k not in _FREE},
-            "data": _fingerprint(train, valid, groups=self.net._groups),
+            "data": fingerprint(train, valid, groups=self.net._groups),
         }
         # What cannot be written is refused before the training, not after an epoch.
         self._content()
@@ -132,25 +129,6 @@ def _told(value: Any) -> str:
     if isinstance(value, type) or inspect.isroutine(value):
         return f"{value.__module__}.{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-def _fingerprint(*datasets: Any, groups: Any = None) -> str:
-    digest = hashlib.sha256()
-    if groups is not None:
-        digest.update(encode_groups(groups).tobytes())
-    for dataset in datasets:
-        digest.update(str(None if dataset is None else len(dataset)).encode())
-        source = None if dataset is None else find_source(dataset)
-        if source is None:
-            continue
-        rows = np.arange(len(dataset)) if source.rows is None else source.rows.numpy()
-        some = rows[np.linspace(0, len(rows) - 1, _N_SAMPLES).astype(int)]
-        arrays = source.X if isinstance(source.X, dict) else {"X": source.X}
-        samples = [values[np.unique(some)][:] for values in arrays.values()]
-        targets = [] if source.y is None else [source.y[rows]]
-        for array in [rows, *samples, *targets]:
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _has_state(value: Any) -> bool:

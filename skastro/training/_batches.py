@@ -310,20 +310,22 @@ class BatchIterator:
         batches = self._streamed(source) if source.is_lazy else self._indexed(source)
         return _checked(batches, self.allows_nan) if self.checks_finite else batches
 
-    def _indexed(
-        self, source: Source, order: "_Order | None" = None
-    ) -> Iterator[Batch]:
-        """Index tensors on any device; draw the order if it is not given."""
-        order = self._plan() if order is None else order
-        return self._take(source, order)
+    def _indexed(self, source: Source) -> Iterator[Batch]:
+        """Draw an order, and index tensors on any device."""
+        return self._take(source, self._plan())
 
-    def _take(self, source: Source, order: "_Order") -> Iterator[Batch]:
+    @staticmethod
+    def _take(
+        source: Source, order: "_Order", first: int = 0, last: int | None = None
+    ) -> Iterator[Batch]:
+        """Yield batches, from the first one to before the last one."""
         samples = order.samples
         if samples is not None:
             samples = samples.to(source.device)
         if source.rows is not None:
             samples = source.rows if samples is None else source.rows[samples]
-        for start, stop in pairwise([0, *order.ends.tolist()]):
+        edges = np.append(0, order.ends)[first : None if last is None else last + 1]
+        for start, stop in pairwise(edges.tolist()):
             yield source.take(
                 slice(start, stop) if samples is None else samples[start:stop]
             )
@@ -335,8 +337,8 @@ class BatchIterator:
         if self.ranks is None:
             ends = np.arange(self.batch_size, n_samples, self.batch_size)
             return _Order(samples, np.append(ends, n_samples)[: len(self)])
-        self.deal = self.ranks.deal(n_samples, self.batch_size)
-        own = torch.from_numpy(self.deal.rows)
+        self.deal, rows = self.ranks.deal(n_samples, self.batch_size)
+        own = torch.from_numpy(rows)
         return _Order(own if samples is None else samples[own], self.deal.ends)
 
     def _streamed(self, source: Source) -> Iterator[Batch]:
@@ -389,13 +391,13 @@ class BatchIterator:
     def _placing(self, source: Source, order: "_Order") -> Iterator[Batch]:
         """Place the data on the device after the first steps, if they fit."""
         device = self.device
-        first, rest = order.split(_STEPS_BEFORE_PLACING)
-        yield from on_device(self._take(source, first), device)
+        n_before = _STEPS_BEFORE_PLACING
+        yield from on_device(self._take(source, order, 0, n_before), device)
         placed = place_on_device(source, device, self.placed)
         if placed is None:
-            yield from on_device(self._take(source, rest), device)
+            yield from on_device(self._take(source, order, n_before), device)
         else:
-            yield from self._take(placed, rest)
+            yield from self._take(placed, order, n_before)
 
     def _until_read(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         yield from batches
@@ -439,12 +441,6 @@ class _Order:
     # None: as they are in the data set.
     samples: torch.Tensor | None
     ends: np.ndarray
-
-    def split(self, n_batches: int) -> "tuple[_Order, _Order]":
-        """Separate the first batches from the others; of samples in a drawn order."""
-        end = int(self.ends[:n_batches][-1])
-        first = _Order(self.samples[:end], self.ends[:n_batches])
-        return first, _Order(self.samples[end:], self.ends[n_batches:] - end)
 
 
 def _checked(batches: Iterator[Batch], allows_nan: bool) -> Iterator[Batch]:

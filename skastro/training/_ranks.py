@@ -31,29 +31,35 @@ class Ranks:
 
     Parameters
     ----------
+    rank, size : int
+        The number of this process, from 0, and the number of processes.
     device : torch.device
         Where this process trains.
 
     Attributes
     ----------
-    rank, size : int
-        The number of this process, from 0, and the number of processes.
     was_used : bool
         Whether a network has been trained.
+    have_stopped : bool
+        Whether they have agreed to end the training that runs.
+    n_whole : int
+        Samples in the latest batch, those of the other processes included.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, rank: int, size: int, device: torch.device) -> None:
+        self.rank = rank
+        self.size = size
         self.device = device
-        self.rank: int = dist.get_rank()
-        self.size: int = dist.get_world_size()
         self.was_used = False
-        self._sizes = np.ones(self.size, np.int64)
-        self._is_shared = False
+        self.have_stopped = False
+        self.n_whole = 0
+        self._sizes = np.ones(size, np.int64)
+        self.is_shared = False
 
     # Which samples are whose -----------------------------------------------------
 
-    def deal(self, n_samples: int, batch_size: int) -> "Deal":
-        """Deal out samples in an order that all processes know."""
+    def deal(self, n_samples: int, batch_size: int) -> "tuple[Deal, np.ndarray]":
+        """Deal out samples in an order that all know; give those of this process."""
         whole = batch_size * self.size
         starts = np.arange(0, n_samples, whole)
         totals = np.minimum(whole, n_samples - starts)
@@ -68,7 +74,7 @@ class Ranks:
         own = sizes[:, self.rank]
         before = np.cumsum(own) - own
         rows = np.repeat(firsts[:, self.rank] - before, own) + np.arange(own.sum())
-        return Deal(self.rank, sizes, totals, rows)
+        return Deal(self.rank, sizes, totals), rows
 
     def spread(self, counts: np.ndarray, batch_size: int) -> "Deal | None":
         """Spread samples, so many of each process, over batches; None if too few."""
@@ -80,13 +86,13 @@ class Ranks:
     def begin_batch(self, sizes: np.ndarray, total: int) -> None:
         """Note how many samples of the next batch each process has, and all have."""
         self._sizes = sizes
-        self.n_whole = total
-        self._is_shared = int(sizes.sum()) != total
+        self.n_whole = int(total)
+        self.is_shared = int(sizes.sum()) != total
 
     @property
     def weight(self) -> float:
         """Part of the batch that this process has, which weights its mean loss."""
-        if self._is_shared:
+        if self.is_shared:
             return 1.0 / self.size
         return float(self._sizes[self.rank] / self._sizes.sum())
 
@@ -98,15 +104,14 @@ class Ranks:
         self._exchange(dist.all_reduce, total)
         return total
 
-    def mean(self, values: Tensor, reduction: str = "mean") -> Tensor:
-        """Average losses over the samples of a batch."""
-        return self.sum(values.detach() * self.weight_of(reduction))
-
-    def weight_of(self, reduction: str) -> float:
-        """Weight a loss that is a mean over samples, or a sum."""
-        if reduction == "sum" and not self._is_shared:
+    def weight_of(self, reduction: str, n_terms: int | None) -> float:
+        """Weight a loss: a sum, or a mean over so many terms, None for the samples."""
+        if self.is_shared or (reduction != "sum" and n_terms is None):
+            return self.weight
+        if reduction == "sum":
             return 1.0
-        return self.weight
+        counts = torch.tensor(float(n_terms or 0), device=self.device)
+        return float(counts / self.sum(counts).clamp(min=1))
 
     def sum_gradients(self, weights: Iterable[nn.Parameter]) -> None:
         """Sum the gradients of all processes, in one message a data type."""
@@ -137,7 +142,7 @@ class Ranks:
             return type(values)(map(self.gather, values))
         if isinstance(values, Mapping):
             return {name: self.gather(part) for name, part in values.items()}
-        if self._is_shared or not isinstance(values, Tensor):
+        if self.is_shared or not isinstance(values, Tensor):
             return values
         own = values.detach().to(self.device)
         most = int(self._sizes.max())
@@ -178,7 +183,7 @@ class Ranks:
             raise RuntimeError(
                 f"Process {self.rank} of {self.size} cannot reach the others any more: "
                 "one has ended, by an error that it reports or because it was killed "
-                f"({str(error).splitlines()[0]}). Start all of them again; "
+                f"({str(error).split('. ')[0]}). Start all of them again; "
                 "fit(..., resume='file') goes on where a training has ended."
             ) from error
 
@@ -209,12 +214,14 @@ class Ranks:
             )
         return any(wants for wants, _ in told)
 
-    def draw_apart(self) -> None:
+    def draw_apart(self, n_epochs: int = 0) -> None:
         """Let this process vary its samples otherwise than the first one does."""
         for device in ("cpu", self.device.type):
             generator = own_generator(torch.device(device))
             if self.rank and generator is not None:
-                state = np.random.SeedSequence([generator.initial_seed(), self.rank])
+                state = np.random.SeedSequence(
+                    [generator.initial_seed(), self.rank, n_epochs]
+                )
                 generator.manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
 
     @contextlib.contextmanager
@@ -233,25 +240,7 @@ class Ranks:
 
     # Batch norm ------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def synchronizing(self, parts: Iterable[Any]) -> Iterator[None]:
-        """Let batch norms take the statistics of the samples of all processes."""
-        layers = [
-            layer
-            for part in parts
-            if isinstance(part, nn.Module) and not self._is_shared
-            for layer in part.modules()
-            if isinstance(layer, _BATCH_NORMS) and "forward" not in vars(layer)
-        ]
-        for layer in layers:
-            layer.forward = partial(self._normalize, layer)
-        try:
-            yield
-        finally:
-            for layer in layers:
-                del layer.forward
-
-    def _normalize(self, layer: Any, x: Tensor) -> Tensor:
+    def normalize(self, layer: Any, x: Tensor) -> Tensor:
         if not layer.training:
             return type(layer).forward(layer, x)
         with torch.autocast(x.device.type, enabled=False):
@@ -308,20 +297,11 @@ class Deal:
         Different samples of all processes together.
     ends : ndarray of shape (n_batches,)
         Where the batches of this process end among its samples.
-    rows : ndarray or None
-        The samples of this process, numbered in the common order, if there is one.
     """
 
-    def __init__(
-        self,
-        rank: int,
-        sizes: np.ndarray,
-        totals: np.ndarray,
-        rows: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, rank: int, sizes: np.ndarray, totals: np.ndarray) -> None:
         self.sizes = sizes
         self.totals = totals
-        self.rows = rows
         self.ends = np.cumsum(sizes[:, rank])
 
 
@@ -352,3 +332,25 @@ def training_on(ranks: Ranks) -> Iterator[None]:
         yield
     finally:
         _THIS_THREAD.ranks = before
+
+
+@contextlib.contextmanager
+def batch_norms_of_all(ranks: Ranks | None, parts: Iterable[Any]) -> Iterator[None]:
+    """Let batch norms take the statistics of the samples of all processes."""
+    if ranks is None or ranks.is_shared:
+        yield
+        return
+    layers: list[Any] = [
+        layer
+        for part in parts
+        if isinstance(part, nn.Module)
+        for layer in part.modules()
+        if isinstance(layer, _BATCH_NORMS) and "forward" not in vars(layer)
+    ]
+    for layer in layers:
+        layer.forward = partial(ranks.normalize, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward

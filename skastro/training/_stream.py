@@ -107,7 +107,8 @@ def deal_stream(
             raise ValueError(f"repeats must not be negative, but got {repeats.min()}.")
         entries = np.repeat(entries, repeats)
     pin_memory = pin_memory and torch.cuda.is_available()
-    deal, loads = None, iter(())
+    deal: Deal | None = None
+    loads: Iterator[_Load] = iter(())
     if len(entries) and shuffle:
         deal, loads = _shuffled_loads(
             view, entries, buffer_bytes, seed, batch_size, ranks
@@ -115,8 +116,8 @@ def deal_stream(
     elif len(entries):
         loads = _loads_in_order(view, entries, buffer_bytes)
     if ranks is not None and deal is None:
-        deal = ranks.deal(len(entries), batch_size)
-        loads = _own_parts(loads, deal.rows)
+        deal, own = ranks.deal(len(entries), batch_size)
+        loads = _own_parts(loads, own)
     ends = np.append(np.arange(batch_size, len(entries), batch_size), len(entries))
     if deal is not None:
         ends = deal.ends

@@ -26,8 +26,21 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from skorch import NeuralNet
-from skorch.callbacks import Callback, Checkpoint, EpochScoring, TrainEndCheckpoint
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EpochScoring,
+    MlflowLogger,
+    NeptuneLogger,
+    PrintLog,
+    ProgressBar,
+    SacredLogger,
+    TensorBoard,
+    TrainEndCheckpoint,
+    WandbLogger,
+)
 from skorch.dataset import Dataset, unpack_data
+from skorch.hf import HfHubStorage
 from skorch.history import History
 from skorch.utils import TeeGenerator, is_dataset, params_for, to_device
 from torch.nn.functional import normalize
@@ -62,7 +75,7 @@ from skastro.base._parameters import (
     validate_constraints,
 )
 from skastro.base._pretrained import Pretrained, find_pretrained, is_pretrained
-from skastro.base._resume import TrainingFile
+from skastro.base._resume import TrainingFile, as_told
 from skastro.base._source import add_checksum, find_file, looks_like_file
 from skastro.base._state import (
     ModuleWithState,
@@ -90,9 +103,12 @@ from skastro.training import (
     EpochLog,
     EpochProgress,
     NotFiniteError,
+    Ranks,
     Schedule,
     ValidationSplit,
+    batch_norms_of_all,
     concatenate,
+    current_ranks,
     encode_groups,
     fast_kernels,
     find_source,
@@ -138,6 +154,28 @@ _STEP_METHODS = (
 )
 # Layers of torch that draw random numbers, by parts of their names.
 _DRAWING_LAYERS = ("Dropout", "RReLU", "RNN", "LSTM", "GRU", "Attention", "Fractional")
+# Methods that sum over the processes of a training on several devices.
+_SHARED_METHODS = (
+    "fit_loop",
+    "run_single_epoch",
+    "train_step",
+    "train_step_single",
+    "validation_step",
+)
+# Callbacks that write or print, which one process does for all.
+_WRITING_CALLBACKS = (
+    Checkpoint,
+    EpochProgress,
+    HfHubStorage,
+    MlflowLogger,
+    NeptuneLogger,
+    PrintLog,
+    ProgressBar,
+    SacredLogger,
+    TensorBoard,
+    TrainEndCheckpoint,
+    WandbLogger,
+)
 # What callbacks do with batches without reading their losses.
 _READ_NO_LOSS = (
     *(getattr(Callback, name) for name in _BATCH_EVENTS),
@@ -198,6 +236,8 @@ class _Training:
     first_epoch: int = 0
     has_begun: bool = False
     file: TrainingFile | None = None
+    # The processes that train together.
+    ranks: Ranks | None = None
     augments: bool = False
     has_diverged: bool = False
     split: tuple[Any, Any] = (None, None)
@@ -251,6 +291,8 @@ class BaseNet(NeuralNet):
         A normalized batch in the layout ``(batch, channels, ...)``.
     ``_loss_terms() -> dict of str to Tensor``
         Terms of the latest loss, for the history.
+    ``_count_terms(y) -> int or None``
+        What the loss of a batch is a mean of, for trainings on several devices.
     ``_after_training(train, valid) -> None``
         Learn attributes from the trained module (a temperature, ...).
     ``_fitted_state() -> dict`` and ``_restore_fitted_state(state) -> None``
@@ -1035,7 +1077,10 @@ class BaseNet(NeuralNet):
     def device(self) -> Any:
         """The device in use: what ``"auto"`` stands for on this machine."""
         device = self.__dict__["device"]
-        return _fastest_device() if device == "auto" else device
+        if device != "auto":
+            return device
+        ranks = current_ranks()
+        return _fastest_device() if ranks is None else str(ranks.device)
 
     @device.setter
     def device(self, value: Any) -> None:
@@ -1357,6 +1402,9 @@ class BaseNet(NeuralNet):
             )
         if not training:
             return iterator(dataset, **options)
+        return self._share(self._training_iterator(iterator, dataset, options))
+
+    def _training_iterator(self, iterator: Any, dataset: Any, options: dict) -> Any:
         if getattr(self, "sampler", None) == "balanced":
             targets = _targets_of(dataset)
             if not _is_batch_iterator(iterator) or targets is None:
@@ -1407,6 +1455,18 @@ class BaseNet(NeuralNet):
             # Of what users give, pickle refuses some with errors of many kinds.
             return secrets.token_hex(6)
 
+    def _share(self, iterator: Any) -> Any:
+        """Let an iterator yield the part of each batch that this process computes."""
+        ranks = None if self._training is None else self._training.ranks
+        if ranks is not None:
+            if not isinstance(iterator, BatchIterator):
+                raise ValueError(
+                    "A training on several devices needs the default iterators, but "
+                    f"got {type(iterator).__name__}."
+                )
+            iterator.ranks = ranks
+        return iterator
+
     def _prediction_batch_size(self) -> int:
         shape = self.__dict__.get("sample_shape_")
         if not shape or self.batch_size == -1:
@@ -1451,11 +1511,14 @@ class BaseNet(NeuralNet):
         if self._training is not None:
             self._training.split = train, valid
             if "training_id_" not in self.__dict__:
-                self.training_id_ = self._identify_training(train, valid)
+                ranks, own = self._training.ranks, self._identify_training(train, valid)
+                self.training_id_ = own if ranks is None else ranks.from_first(own)
             sizes = {"n_training": train, "n_validation": valid or ()}
             self._note(**{k: len(v) for k, v in sizes.items() if hasattr(v, "__len__")})
             if self._training.file is not None:
                 self._training.file.begin(train, valid)
+                if self._training.ranks is not None:
+                    self._training.ranks.draw_apart(self._training.file.n_epochs)
         return train, valid
 
     # Validation -----------------------------------------------------------------
@@ -1693,6 +1756,9 @@ class BaseNet(NeuralNet):
                 f"an int as random_state (it is {self.random_state!r}), and not "
                 "partial_fit or warm_start."
             )
+        ranks = current_ranks()
+        if ranks is not None:
+            self._check_can_share(ranks)
         seed = draw_seed(self.random_state)
         state = None if reset else self.__dict__.get("_generator_state")
         device = torch.device(self.device or "cpu")
@@ -1717,7 +1783,7 @@ class BaseNet(NeuralNet):
                 elif self._lacks_callbacks:
                     self._initialize_callbacks()
             try:
-                with self._while_training():
+                with self._while_training(ranks):
                     if path is not None and self._training is not None:
                         self._training.file = TrainingFile(path, self, own)
                     super().partial_fit(X, y, _routing_method=method, **fit_params)
@@ -1733,8 +1799,32 @@ class BaseNet(NeuralNet):
                     self.__dict__.update(before)
                 raise
             if own is not None:
-                self._generator_state = own.by_device["cpu"].get_state()
+                state = own.by_device["cpu"].get_state()
+                self._generator_state = (
+                    state if ranks is None else ranks.from_first(state)
+                )
         return self
+
+    def _check_can_share(self, ranks: Ranks) -> None:
+        """Refuse, before any work, what several processes cannot train together."""
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                "A training on several devices needs an int as random_state, so that "
+                f"all processes draw the same samples; it is {self.random_state!r}."
+            )
+        overridden = [n for n in _SHARED_METHODS if self._is_overridden(n)]
+        if overridden:
+            raise ValueError(
+                f"{type(self).__name__} overrides {', '.join(overridden)}, where the "
+                "losses of several devices are weighted and summed. Override get_loss "
+                "instead."
+            )
+        index = torch.device(self.device or "cpu").index
+        if index not in (None, ranks.device.index):
+            raise ValueError(
+                f"device={self.device!r} is one device for all processes; take "
+                "device='auto', which is the one of each."
+            )
 
     @contextlib.contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
@@ -1748,15 +1838,37 @@ class BaseNet(NeuralNet):
             raise
 
     @contextlib.contextmanager
-    def _while_training(self) -> Iterator[None]:
+    def _while_training(self, ranks: Ranks | None = None) -> Iterator[None]:
         """Mark the time when callbacks compare predictions with encoded targets."""
-        self._training = _Training()
+        self._training = _Training(ranks=ranks)
         try:
-            yield
+            with self._as_one_of(ranks):
+                yield
         finally:
             self._thaw()
             self.__dict__.pop("_training", None)
             self.__dict__.pop("_groups", None)
+
+    @contextlib.contextmanager
+    def _as_one_of(self, ranks: Ranks | None) -> Iterator[None]:
+        """Let the first process alone write files and tell of the training."""
+        if ranks is None:
+            yield
+            return
+        ranks.was_used = True
+        ranks.draw_apart()
+        verbose, callbacks = self.__dict__["verbose"], self.callbacks_
+        if ranks.rank:
+            self.__dict__["verbose"] = 0
+            self.callbacks_ = [
+                (name, callback)
+                for name, callback in callbacks
+                if not isinstance(callback, _WRITING_CALLBACKS)
+            ]
+        try:
+            yield
+        finally:
+            self.__dict__["verbose"], self.callbacks_ = verbose, callbacks
 
     def _is_training(self) -> bool:
         return self._training is not None
@@ -1777,6 +1889,8 @@ class BaseNet(NeuralNet):
         if method_name == "on_epoch_begin" and kwargs.get("dataset_valid") is None:
             self._check_monitors("valid")
         own = all(_is_own(callback) for _, callback in self.callbacks_)
+        ranks = None if self._training is None else self._training.ranks
+        stops: list[KeyboardInterrupt] = []
         with self._lend_to(method_name) if own else lend_generators():
             try:
                 super().notify(method_name, **kwargs)
@@ -1784,10 +1898,16 @@ class BaseNet(NeuralNet):
                 if method_name == "on_epoch_end":
                     self._check_monitors("")
                 raise
+            except KeyboardInterrupt as error:
+                if ranks is None or method_name != "on_epoch_end":
+                    raise
+                stops.append(error)
+        if ranks is not None:
+            self._agree(ranks, method_name, stops)
         if method_name == "on_train_begin":
             self._check_can_be_saved()
         if method_name == "on_epoch_end" and self._training is not None:
-            if self._training.file is not None:
+            if self._training.file is not None and (ranks is None or not ranks.rank):
                 self._training.file.save()
         # The callbacks have put the best weights back.
         if method_name == "on_train_end" and self._training is not None:
@@ -1800,6 +1920,50 @@ class BaseNet(NeuralNet):
             with self._lend_to("_after_training"):
                 self._after_training(*self._training.split)
             self._measured = tuple(set(self._learned_names()) - known)
+            if ranks is not None:
+                rows = ranks.from_first(self.history.to_list())
+                self.__dict__["history_"] = History(rows)
+                text = ranks.from_first(self._write_state())
+                if ranks.rank:
+                    self._read_state(text)
+
+    def _agree(
+        self, ranks: Ranks, method_name: str, stops: list[KeyboardInterrupt]
+    ) -> None:
+        """Let the processes begin alike, stop together and end alike."""
+        weights = [weight for _, weight in self.get_all_learnable_params()]
+        if method_name == "on_train_begin":
+            advice = "Give all processes the same data, parameters and files."
+            ranks.check_same(self._identity(), advice)
+        if method_name == "on_epoch_end" and ranks.agree_to_stop(bool(stops), weights):
+            ranks.have_stopped = True
+            raise KeyboardInterrupt from (stops[0] if stops else None)
+        if method_name == "on_train_end":
+            # A Checkpoint has read the best weights in the first process only.
+            parts = [getattr(self, f"{n}_") for n in self._modules + self._criteria]
+            ranks.copy_from_first(
+                tensor
+                for part in parts
+                if isinstance(part, torch.nn.Module)
+                for tensor in part.state_dict().values()
+                if isinstance(tensor, torch.Tensor)
+            )
+
+    def _identity(self) -> dict[str, str]:
+        """Tell what makes this training another one than that of other data."""
+        weights = [w.detach().double() for _, w in self.get_all_learnable_params()]
+        file = None if self._training is None else self._training.file
+        return {
+            "The class": type(self).__name__,
+            **{
+                f"The parameter {name}": as_told(value)
+                for name, value in self.get_params(deep=False).items()
+                if name not in ("callbacks", "device", "verbose")
+            },
+            "What is known of the data": repr(self.training_data_[-1]),
+            "The sum of the weights": f"{sum(float(w.sum()) for w in weights):.6g}",
+            "The number of epochs to go on from": str(file.n_epochs if file else 0),
+        }
 
     def _check_can_be_saved(self) -> None:
         """Refuse, before the training, what a Checkpoint could not write after it."""
@@ -1875,7 +2039,15 @@ class BaseNet(NeuralNet):
             return super().fit_loop(X, y, epochs, **fit_params)
         except KeyboardInterrupt as error:
             *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-            if not frame.f_globals["__name__"].startswith("skorch.callbacks"):
+            by_callback = frame.f_globals["__name__"].startswith("skorch.callbacks")
+            ranks = None if self._training is None else self._training.ranks
+            if ranks is not None and not ranks.have_stopped:
+                raise RuntimeError(
+                    f"The training was interrupted in epoch {len(self.history)} of one "
+                    "process, which the others cannot know. fit(..., resume='file') "
+                    "goes on from its last epoch."
+                ) from error
+            if not by_callback and ranks is None:
                 # Else EarlyStopping has ended the training.
                 warnings.warn(
                     f"The training was interrupted in epoch {len(self.history)}, and "
@@ -1898,6 +2070,9 @@ class BaseNet(NeuralNet):
         # something looks at each. Batches too large for the device's memory are halved.
         if iterator is None:
             return
+        ranks = None if self._training is None else self._training.ranks
+        if ranks is not None:
+            self._share(iterator)
         wait = self._torch_device.type == "cpu" or self._losses_are_watched()
         draws = self._may_draw()
         halving = BatchHalving()
@@ -1905,27 +2080,47 @@ class BaseNet(NeuralNet):
             halving = self._training.halving.setdefault(prefix, halving)
         waiting: list[tuple[dict, str, torch.Tensor]] = []
         n_batches = 0
+        # Callbacks that keep predictions need those of all processes.
+        hears = any(
+            isinstance(callback, EpochScoring) or not _is_own(callback)
+            for _, callback in self.callbacks_
+        )
 
         def step_on(batch: Any) -> dict[str, Any]:
             self.notify("on_batch_begin", batch=batch, training=training)
+            parts = [getattr(self, f"{name}_") for name in self._modules]
+            lent = lend_generators() if draws else contextlib.nullcontext()
             try:
-                with lend_generators() if draws else contextlib.nullcontext():
+                with batch_norms_of_all(ranks, parts), lent:
                     return step_fn(batch, **fit_params)
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
+                if ranks is not None:
+                    raise RuntimeError(
+                        "The device's memory is too small for a batch of "
+                        f"{n_samples_in(batch)} samples; lower batch_size."
+                    ) from error
                 # The batch begins anew, in halves.
                 self.history[-1]["batches"].pop()
                 self._zero_grad_optimizer()
                 raise
 
+        batches = iterator if _is_own(iterator) else lend_to_each(iterator)
         try:
-            for whole in iterator if _is_own(iterator) else lend_to_each(iterator):
+            for whole in (
+                batches if ranks is None else self._own_parts(ranks, iterator, training)
+            ):
                 for batch, step in halving.run(step_on, whole):
                     record = self.history[-1]["batches"][-1]
-                    record[prefix + "_batch_size"] = n_samples_in(batch)
-                    for term, value in {
-                        "loss": step["loss"],
-                        **self._loss_terms(),
-                    }.items():
+                    n_samples, terms = n_samples_in(batch), self._loss_terms()
+                    if ranks is not None:
+                        n_samples = ranks.n_whole
+                        terms = {
+                            n: ranks.sum(v * ranks.weight) for n, v in terms.items()
+                        }
+                        if hears:
+                            batch, step = self._of_all(ranks, batch, step)
+                    record[prefix + "_batch_size"] = n_samples
+                    for term, value in {"loss": step["loss"], **terms}.items():
                         name, value = f"{prefix}_{term}", value.detach()
                         record[name] = value.item() if wait else None
                         if not wait:
@@ -1945,6 +2140,21 @@ class BaseNet(NeuralNet):
             learned = [w for _, w in self.get_all_learnable_params() if w.requires_grad]
             finite = all([w.detach().isfinite().all() for w in learned])
             self._check_converges([*fetched, 0.0 if finite else math.nan])
+
+    @staticmethod
+    def _own_parts(ranks: Ranks, iterator: Any, training: bool) -> Iterator[Any]:
+        """Yield what this process has of each batch, in an order that all share."""
+        with ranks.drawing_alike() if training else contextlib.nullcontext():
+            batches = iter(iterator)
+        for n_done, batch in enumerate(batches):
+            ranks.begin_batch(iterator.deal.sizes[n_done], iterator.deal.totals[n_done])
+            yield batch
+
+    @staticmethod
+    def _of_all(ranks: Ranks, batch: Any, step: dict[str, Any]) -> tuple[Any, Any]:
+        """Join the targets and predictions of all processes; X remains its part."""
+        X, y = unpack_data(batch)
+        return (X, ranks.gather(y)), {**step, "y_pred": ranks.gather(step["y_pred"])}
 
     def _may_draw(self) -> bool:
         """Tell whether a step may draw from torch's global generators."""
@@ -2033,9 +2243,24 @@ class BaseNet(NeuralNet):
         with self._augmenting():
             y_pred = self.infer(X, **fit_params)
         loss = self.get_loss(y_pred, y, X=X, training=True)
+        ranks = None if self._training is None else self._training.ranks
+        if ranks is not None:
+            loss = loss * self._share_of_loss(ranks, y)
         scaler = self._gradient_scaler(batch)
         (loss if scaler is None else scaler.scale(loss)).backward()
+        if ranks is not None:
+            ranks.sum_gradients(w for _, w in self.get_all_learnable_params())
+            loss = ranks.sum(loss)
         return {"loss": loss, "y_pred": y_pred}
+
+    def _share_of_loss(self, ranks: Ranks, y: Any) -> float:
+        """Weight the loss of this process's samples in that of all."""
+        reduction = getattr(self.criterion_, "reduction", "mean")
+        return ranks.weight_of(reduction, self._count_terms(y))
+
+    def _count_terms(self, y: Any) -> int | None:
+        """Count what the loss of a batch is a mean of; None stands for the samples."""
+        return None
 
     @contextlib.contextmanager
     def _augmenting(self) -> Iterator[None]:
@@ -2069,6 +2294,9 @@ class BaseNet(NeuralNet):
     @override
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         step = super().validation_step(batch, **fit_params)
+        if self._training is not None and self._training.ranks is not None:
+            ranks, (_, y) = self._training.ranks, unpack_data(batch)
+            step["loss"] = ranks.sum(step["loss"] * self._share_of_loss(ranks, y))
         return {**step, "y_pred": _compact(step["y_pred"])}
 
     @override

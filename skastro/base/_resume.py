@@ -57,7 +57,7 @@ class TrainingFile:
         values = self.net.get_params(deep=False)
         self.identity = {
             "class": type(self.net).__name__,
-            **{k: _told(v) for k, v in values.items() if k not in _FREE},
+            **{k: as_told(v) for k, v in values.items() if k not in _FREE},
             "data": fingerprint(train, valid, groups=self.net._groups),
         }
         # What cannot be written is refused before the training, not after an epoch.
@@ -124,7 +124,7 @@ class TrainingFile:
             _set_state(callback, state["callbacks"].get(name, {}))
 
 
-def _told(value: Any) -> str:
+def as_told(value: Any) -> str:
     """Show a parameter's value, without the addresses of functions and objects."""
     if isinstance(value, type) or inspect.isroutine(value):
         return f"{value.__module__}.{value.__qualname__}"

@@ -25,6 +25,12 @@ from skastro.training._callbacks import (
 from skastro.training._likelihood import BinnedLikelihood, NegativeLogLikelihood
 from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._pretraining import GreedyPretraining
+from skastro.training._ranks import (
+    Ranks,
+    batch_norms_of_all,
+    current_ranks,
+    training_on,
+)
 from skastro.training._split import ValidationSplit, encode_groups
 
 __all__ = [
@@ -41,10 +47,13 @@ __all__ = [
     "GreedyPretraining",
     "NegativeLogLikelihood",
     "NotFiniteError",
+    "Ranks",
     "Schedule",
     "Steps",
     "ValidationSplit",
+    "batch_norms_of_all",
     "concatenate",
+    "current_ranks",
     "encode_groups",
     "fast_kernels",
     "find_source",
@@ -53,4 +62,5 @@ __all__ = [
     "samples_at_once",
     "separate_weight",
     "split_batch",
+    "training_on",
 ]

@@ -1001,6 +1001,7 @@ WITHOUT_ARRAYS = {
     "export.OnnxModel": "takes plain arrays, where nothing but numpy is installed",
     "export.load_onnx": "takes a file",
     "export.quantize": "takes what its graph takes, for seconds",
+    "distributed.fit": "takes what its estimator takes",
     "export.to_onnx": "takes what its estimator takes, for seconds",
     "datasets.ImageFiles": "takes paths",
     "datasets.LazyArray.": "row numbers and sizes",

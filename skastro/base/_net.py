@@ -2090,8 +2090,13 @@ class BaseNet(NeuralNet):
             self.notify("on_batch_begin", batch=batch, training=training)
             parts = [getattr(self, f"{name}_") for name in self._modules]
             lent = lend_generators() if draws else contextlib.nullcontext()
+            together = (
+                contextlib.nullcontext()
+                if ranks is None
+                else batch_norms_of_all(ranks, parts)
+            )
             try:
-                with batch_norms_of_all(ranks, parts), lent:
+                with together, lent:
                     return step_fn(batch, **fit_params)
             except torch.OutOfMemoryError as error:
                 if ranks is not None:

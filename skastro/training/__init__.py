@@ -7,11 +7,13 @@ from skastro.training._batches import (
     BatchIterator,
     NotFiniteError,
     concatenate,
+    current_ranks,
     find_source,
     n_samples_in,
     samples_at_once,
     separate_weight,
     split_batch,
+    training_on,
 )
 from skastro.training._callbacks import (
     SCHEDULES,
@@ -25,12 +27,7 @@ from skastro.training._callbacks import (
 from skastro.training._likelihood import BinnedLikelihood, NegativeLogLikelihood
 from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._pretraining import GreedyPretraining
-from skastro.training._ranks import (
-    Ranks,
-    batch_norms_of_all,
-    current_ranks,
-    training_on,
-)
+from skastro.training._ranks import Ranks, batch_norms_of_all
 from skastro.training._split import ValidationSplit, encode_groups
 
 __all__ = [

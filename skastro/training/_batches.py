@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Batches indexed from arrays, and their halving where they do not fit in memory."""
 
+import contextlib
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +27,7 @@ from skastro.utils import as_lazy, is_lazy, lend_to_each, own_generator
 
 Batch = tuple[Any, torch.Tensor]
 
+_THIS_THREAD = threading.local()
 # After this many steps the optimizer's state and the largest activations have been
 # allocated on the device, so that the free memory is available for the data.
 _STEPS_BEFORE_PLACING = 2
@@ -478,6 +481,28 @@ def samples_at_once(device: torch.device, sample_size: int) -> int:
         n_bytes = min(total, 4 * available_memory(device))
         return max(1, n_bytes // 2048 // sample_size)
     return max(1, 2**19 // sample_size, min(256, 2**22 // sample_size))
+
+
+def current_ranks() -> Ranks | None:
+    """Return the processes that train together in this thread, if there are any."""
+    return getattr(_THIS_THREAD, "ranks", None)
+
+
+@contextlib.contextmanager
+def training_on(ranks: Ranks) -> Iterator[None]:
+    """Let trainings in this block, in this thread, share their batches."""
+    before = current_ranks()
+    _THIS_THREAD.ranks = ranks
+    try:
+        yield
+    finally:
+        _THIS_THREAD.ranks = before
+
+
+def samples_in_step(batch: Any) -> int:
+    """Count the samples of a batch, those of other processes included."""
+    ranks = current_ranks()
+    return n_samples_in(batch) if ranks is None else ranks.n_whole
 
 
 def n_samples_in(batch: Any) -> int:

@@ -10,8 +10,7 @@ from typing import Any
 from skorch.callbacks import Callback, PrintLog
 from tqdm.auto import tqdm
 
-from skastro.training._batches import n_samples_in
-from skastro.training._ranks import current_ranks
+from skastro.training._batches import samples_in_step
 from skastro.utils import check_count, check_number, check_real
 
 
@@ -425,7 +424,7 @@ class Schedule(Callback):
     ) -> None:
         """Set the rate of the next step."""
         if training and self.schedule is not None:
-            done = self._done + _samples_in_step(batch) / 2
+            done = self._done + samples_in_step(batch) / 2
             function = self.schedule
             if isinstance(function, str):
                 function = SCHEDULES[function]
@@ -438,7 +437,7 @@ class Schedule(Callback):
     ) -> None:
         """Count the batch, unless it was too large for the memory."""
         if training and self.schedule is not None:
-            self._done += _samples_in_step(batch)
+            self._done += samples_in_step(batch)
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Write the learning rate into the history."""
@@ -456,9 +455,3 @@ class Schedule(Callback):
     def _set_rates(net: Any, rates: Sequence[float]) -> None:
         for group, rate in zip(net.optimizer_.param_groups, rates, strict=True):
             group["lr"] = rate
-
-
-def _samples_in_step(batch: Any) -> int:
-    """Count the samples of a batch, those of other processes included."""
-    ranks = current_ranks()
-    return n_samples_in(batch) if ranks is None else ranks.n_whole

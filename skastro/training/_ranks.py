@@ -8,7 +8,6 @@ exchanged, and the estimator remains an ordinary one.
 """
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 
 from skastro.utils import own_generator
 
-_THIS_THREAD = threading.local()
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # Weights that should be equal may differ by rounding on different processors.
 _TOLERANCE = 1e-3
@@ -318,26 +316,10 @@ class _Sum(torch.autograd.Function):
         return context.ranks.sum(gradient), None
 
 
-def current_ranks() -> Ranks | None:
-    """Return the processes that train together in this thread, if there are any."""
-    return getattr(_THIS_THREAD, "ranks", None)
-
-
 @contextlib.contextmanager
-def training_on(ranks: Ranks) -> Iterator[None]:
-    """Let trainings in this block, in this thread, share their batches."""
-    before = current_ranks()
-    _THIS_THREAD.ranks = ranks
-    try:
-        yield
-    finally:
-        _THIS_THREAD.ranks = before
-
-
-@contextlib.contextmanager
-def batch_norms_of_all(ranks: Ranks | None, parts: Iterable[Any]) -> Iterator[None]:
+def batch_norms_of_all(ranks: Ranks, parts: Iterable[Any]) -> Iterator[None]:
     """Let batch norms take the statistics of the samples of all processes."""
-    if ranks is None or ranks.is_shared:
+    if ranks.is_shared:
         yield
         return
     layers: list[Any] = [

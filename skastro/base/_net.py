@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import starmap
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import joblib
@@ -199,6 +199,8 @@ MOST_KEPT = 2048
 _KEPT_PER_TRAINED = 0.05
 # At least so many, where there are no classes that all have to be among them.
 _LEAST_KEPT = 50
+# Seconds between two writes of the state of a training within an epoch.
+_RESUME_EVERY = 600.0
 # The neighbor that counts: one odd training sample cannot vouch for others like it.
 _NEIGHBOR = 3
 # Some networks build grids of the size of a sample, which no file holds.
@@ -1677,10 +1679,13 @@ class BaseNet(NeuralNet):
             such as the name of its object, of which there are several spectra. All
             samples of a group are on one side of the validation split, and
             ``sampler="balanced"`` draws the groups of a class equally often.
-            ``resume``, str or path-like: a file that holds the training after each
-            epoch. If it exists, the training goes on from there. On the CPU the result
-            is, bit for bit, that of a training without interruption, whatever ended the
-            process. The data and the parameters must be the same.
+            ``resume``, str or path-like: a file that holds the training. If it exists,
+            the training goes on from there. On the CPU the result is, bit for bit, that
+            of a training without interruption, whatever ended the process. The data and
+            the parameters must be the same.
+            ``resume_every``, float, default=600.0: the file is written after each
+            epoch, and within an epoch after so many seconds, at the end of a batch. 0
+            stands for each batch, and infinity for epochs only.
             All others go to the module's ``forward``, as in skorch.
 
         Returns
@@ -1749,12 +1754,18 @@ class BaseNet(NeuralNet):
         before = dict(self.__dict__)
         fit_params = dict(fit_params)
         path = fit_params.pop("resume", None)
+        every = fit_params.pop("resume_every", None)
         is_seeded = isinstance(self.random_state, Integral)
         if path is not None and not (method == "fit" and reset and is_seeded):
             raise ValueError(
                 "resume=... needs a training that begins anew the same way: fit, with "
                 f"an int as random_state (it is {self.random_state!r}), and not "
                 "partial_fit or warm_start."
+            )
+        if every is not None and (path is None or not _is_duration(every)):
+            raise ValueError(
+                "resume_every=... is the number of seconds, 0 or more, between writes "
+                f"of the file of resume=..., but got {every!r} with resume={path!r}."
             )
         ranks = current_ranks()
         if ranks is not None:
@@ -1785,7 +1796,9 @@ class BaseNet(NeuralNet):
             try:
                 with self._while_training(ranks):
                     if path is not None and self._training is not None:
-                        self._training.file = TrainingFile(path, self, own)
+                        self._training.file = TrainingFile(
+                            path, self, own, _RESUME_EVERY if every is None else every
+                        )
                     super().partial_fit(X, y, _routing_method=method, **fit_params)
             except _DivergedError:
                 for name in self._modules:
@@ -2079,6 +2092,7 @@ class BaseNet(NeuralNet):
         if self._training is not None:
             halving = self._training.halving.setdefault(prefix, halving)
         waiting: list[tuple[dict, str, torch.Tensor]] = []
+        fetched: list[float] = []
         n_batches = 0
         # Callbacks that keep predictions need those of all processes.
         hears = any(
@@ -2109,11 +2123,27 @@ class BaseNet(NeuralNet):
                 self._zero_grad_optimizer()
                 raise
 
-        batches = iterator if _is_own(iterator) else lend_to_each(iterator)
+        def fetch() -> None:
+            values = [value for *_, value in waiting]
+            numbers = torch.stack(values).tolist() if values else []
+            for (record, name, _), number in zip(waiting, numbers, strict=True):
+                record[name] = number
+            fetched.extend(numbers)
+            waiting.clear()
+
+        file = self._training.file if training and self._training is not None else None
+        n_done = 0 if file is None else file.begin_epoch()
+        batches = self._batches_from(iterator, n_done, ranks if training else None)
+        if file is not None and n_done:
+            n_batches = len(self.history[-1]["batches"])
+            file.order_is_drawn()
+            if ranks is not None:
+                ranks.draw_apart(file.n_epochs)
         try:
-            for whole in (
-                batches if ranks is None else self._own_parts(ranks, iterator, training)
-            ):
+            for place, whole in enumerate(batches, n_done):
+                if ranks is not None:
+                    sizes, totals = iterator.deal.sizes, iterator.deal.totals
+                    ranks.begin_batch(sizes[place], totals[place])
                 for batch, step in halving.run(step_on, whole):
                     record = self.history[-1]["batches"][-1]
                     n_samples, terms = n_samples_in(batch), self._loss_terms()
@@ -2134,11 +2164,14 @@ class BaseNet(NeuralNet):
                         self._check_converges([record[f"{prefix}_loss"]])
                     n_batches += 1
                     self.notify("on_batch_end", batch=batch, training=training, **step)
+                if file is None or (ranks is not None and ranks.rank):
+                    continue
+                if file.is_due():
+                    fetch()
+                    self._check_converges(fetched)
+                    file.save(place + 1)
         finally:
-            fetched = [value for *_, value in waiting]
-            fetched = torch.stack(fetched).tolist() if fetched else []
-            for (record, name, _), value in zip(waiting, fetched, strict=True):
-                record[name] = value
+            fetch()
         self.history.record(prefix + "_batch_count", n_batches)
         if training:
             # Gradients that are not finite leave their trace in the weights.
@@ -2147,13 +2180,16 @@ class BaseNet(NeuralNet):
             self._check_converges([*fetched, 0.0 if finite else math.nan])
 
     @staticmethod
-    def _own_parts(ranks: Ranks, iterator: Any, training: bool) -> Iterator[Any]:
-        """Yield what this process has of each batch, in an order that all share."""
-        with ranks.drawing_alike() if training else contextlib.nullcontext():
-            batches = iter(iterator)
-        for n_done, batch in enumerate(batches):
-            ranks.begin_batch(iterator.deal.sizes[n_done], iterator.deal.totals[n_done])
-            yield batch
+    def _batches_from(iterator: Any, n_done: int, ranks: Ranks | None) -> Iterator[Any]:
+        """Draw the order of the batches, which all share, and leave out the first."""
+        own = _is_own(iterator)
+        if own:
+            iterator.n_skipped = n_done
+        with contextlib.nullcontext() if ranks is None else ranks.drawing_alike():
+            batches = iter(iterator) if own else lend_to_each(iterator)
+            for _ in range(0 if own else n_done):
+                next(batches)
+        return batches
 
     @staticmethod
     def _of_all(ranks: Ranks, batch: Any, step: dict[str, Any]) -> tuple[Any, Any]:
@@ -3073,6 +3109,11 @@ def _take_over_weights(before: Any, after: Any) -> bool:
         for name in running:
             others[name].copy_(buffers[name])
     return True
+
+
+def _is_duration(value: Any) -> bool:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and float(value) >= 0
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -5,20 +5,24 @@ The file holds tensors, numbers and text in torch's format, and is read with
 ``weights_only=True``: no code runs.
 """
 
+import copy
 import inspect
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from skorch.callbacks import EpochScoring
 from torch.utils.data import Subset
 
 from skastro.base._state import decode_state, encode_state
 from skastro.base._validation import fingerprint
 from skastro.utils import atomic_write, load_tensors
 
-_FORMAT = "skastro training, version 1"
+# Version 1 was written after epochs only, and has no "position".
+_FORMATS = ("skastro training, version 2", "skastro training, version 1")
 # Parameters that may differ when a training goes on.
 _FREE = {"verbose", "device", "callbacks"}
 # What EpochScoring holds of the current epoch.
@@ -27,12 +31,19 @@ _ADVICE = "Give the data and parameters that it began with, or name another file
 
 
 class TrainingFile:
-    """The file of a training; ``net`` is trained with the generators ``own``."""
+    """The file of a training; ``net`` is trained with the generators ``own``.
 
-    def __init__(self, path: Any, net: Any, own: Any) -> None:
+    It is written after each epoch, and within epochs every so many seconds.
+    """
+
+    def __init__(self, path: Any, net: Any, own: Any, every: float) -> None:
         self.path = Path(path)
         self.net = net
         self.own = own
+        self.every = every
+        self._written = time.monotonic()
+        # The generators when the order of the epoch was drawn.
+        self._drawn: dict[str, torch.Tensor] = {}
         if not self.path.absolute().parent.is_dir():
             raise FileNotFoundError(f"resume={str(path)!r}: there is no such folder.")
         self.state = self._read() if self.path.exists() else None
@@ -45,7 +56,7 @@ class TrainingFile:
             raise ValueError(
                 f"{self.path} is not the file of a training: {error}"
             ) from error
-        if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        if not isinstance(state, dict) or state.get("format") not in _FORMATS:
             raise ValueError(f"{self.path} is not the file of a training.")
         return state
 
@@ -73,25 +84,84 @@ class TrainingFile:
                     f"{self.path} belongs to another training: {name} differs{told}. "
                     f"{_ADVICE}"
                 )
+        if self.state.get("position") is None:
+            self._restore(self.state)
+            self.state = None
+        else:
+            # What begins the epoch anew may change it in place.
+            self._restore(copy.deepcopy(self.state))
+
+    def begin_epoch(self) -> int:
+        """Return how many batches of the epoch are done.
+
+        The generators are as they were when the order of the batches was drawn.
+        """
+        self._keeps_predictions = any(
+            isinstance(callback, EpochScoring)
+            and callback.on_train
+            and callback.use_caching
+            for _, callback in self.net.callbacks_
+        )
+        if self.state is None:
+            self._drawn = self._generators()
+            return 0
+        # Undo what the callbacks do at the beginning of an epoch.
         self._restore(self.state)
-        self.state = None
+        position = self.state["position"]
+        self.net.history[-1].update(position["row"])
+        self._drawn = position["drawn"]
+        self._set_generators(self._drawn)
+        return position["n_batches"]
 
-    def save(self) -> None:
-        """Write the state after an epoch; the file is complete at any time."""
+    def order_is_drawn(self) -> None:
+        """Let the generators go on from where the training ended."""
+        if self.state is not None:
+            self._set_generators(self.state["generators"])
+            self.state = None
+
+    def is_due(self) -> bool:
+        """Whether to write the state within the epoch."""
+        late = time.monotonic() - self._written >= self.every
+        return late and not self._keeps_predictions
+
+    def save(self, n_batches: int | None = None) -> None:
+        """Write the state after an epoch, or after so many of its batches.
+
+        The file is complete at any time.
+        """
         with atomic_write(self.path, "wb") as file:
-            torch.save(self._content(), file)
+            torch.save(self._content(n_batches), file)
+        self._written = time.monotonic()
 
-    def _content(self) -> dict[str, Any]:
+    def _generators(self) -> dict[str, torch.Tensor]:
+        return {name: g.get_state() for name, g in self.own.by_device.items()}
+
+    def _set_generators(self, states: dict[str, torch.Tensor]) -> None:
+        for device, generator in self.own.by_device.items():
+            # On another device than before its own generator goes on from the seed.
+            if device in states:
+                generator.set_state(states[device])
+
+    def _content(self, n_batches: int | None = None) -> dict[str, Any]:
         net = self.net
+        history = _plain(net.history.to_list())
+        position = None
+        if n_batches is not None:
+            position = {
+                "n_batches": n_batches,
+                "row": history.pop(),
+                "drawn": self._drawn,
+            }
         learned = encode_state(type(net).__name__, None, net._fitted_state(), [])
         return {
-            "format": _FORMAT,
+            "format": _FORMATS[0],
             "identity": self.identity,
             "parts": {name: part.state_dict() for name, part in self._parts().items()},
             "learned": learned,
             "frozen": [not w.requires_grad for _, w in net.get_all_learnable_params()],
-            "generators": {k: g.get_state() for k, g in self.own.by_device.items()},
-            "history": _plain(net.history.to_list()),
+            "generators": self._generators(),
+            "history": history,
+            "position": position,
             "callbacks": {n: _state_of(n, callback) for n, callback in net.callbacks_},
         }
 
@@ -115,11 +185,8 @@ class TrainingFile:
         weights = [weight for _, weight in net.get_all_learnable_params()]
         for weight, frozen in zip(weights, state["frozen"], strict=True):
             weight.requires_grad_(not frozen)
-        for device, generator in self.own.by_device.items():
-            # On another device than before its own generator goes on from the seed.
-            if device in state["generators"]:
-                generator.set_state(state["generators"][device])
-        net.history[:] = state["history"]
+        self._set_generators(state["generators"])
+        net.history[: len(state["history"])] = state["history"]
         for name, callback in net.callbacks_:
             _set_state(callback, state["callbacks"].get(name, {}))
 

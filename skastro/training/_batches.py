@@ -240,6 +240,8 @@ class BatchIterator:
         beforehand.
     allows_nan : bool
         Whether only infinity counts.
+    n_skipped : int
+        The first batches, so many, are left out of the next iterations.
     ranks : Ranks or None
         The processes that train together, each of which gets its part of batches of
         ``ranks.size * batch_size`` samples.
@@ -276,6 +278,7 @@ class BatchIterator:
         self.placed = {} if placed is None else placed
         self.checks_finite = False
         self.allows_nan = False
+        self.n_skipped = 0
         self.ranks: Ranks | None = None
         self.deal: Deal | None = None
         self._was_read = False
@@ -304,6 +307,8 @@ class BatchIterator:
                     f"a {type(self.dataset).__name__}."
                 )
             batches = lend_to_each(self._loader)
+            for _ in range(self.n_skipped):
+                next(batches)
             return _checked(batches, self.allows_nan) if self.checks_finite else batches
         if self.device.type == "cuda":
             return self._through_device(source)
@@ -315,11 +320,11 @@ class BatchIterator:
 
     def _indexed(self, source: Source) -> Iterator[Batch]:
         """Draw an order, and index tensors on any device."""
-        return self._take(source, self._plan())
+        return self._take(source, self._plan(), self.n_skipped)
 
     @staticmethod
     def _take(
-        source: Source, order: "_Order", first: int = 0, last: int | None = None
+        source: Source, order: "_Order", first: int, last: int | None = None
     ) -> Iterator[Batch]:
         """Yield batches, from the first one to before the last one."""
         samples = order.samples
@@ -362,6 +367,7 @@ class BatchIterator:
             seed=self._draw_seed() if shuffle else 0,
             buffer_bytes=self.buffer_size,
             pin_memory=self.device.type == "cuda",
+            n_skipped=self.n_skipped,
         )
         return self._with_targets(source, batches)
 
@@ -394,8 +400,9 @@ class BatchIterator:
     def _placing(self, source: Source, order: "_Order") -> Iterator[Batch]:
         """Place the data on the device after the first steps, if they fit."""
         device = self.device
-        n_before = _STEPS_BEFORE_PLACING
-        yield from on_device(self._take(source, order, 0, n_before), device)
+        first = self.n_skipped
+        n_before = first + _STEPS_BEFORE_PLACING
+        yield from on_device(self._take(source, order, first, n_before), device)
         placed = place_on_device(source, device, self.placed)
         if placed is None:
             yield from on_device(self._take(source, order, n_before), device)

@@ -83,8 +83,11 @@ def deal_stream(
     seed: int = 0,
     buffer_bytes: int = 2**27,
     pin_memory: bool = False,
+    n_skipped: int = 0,
 ) -> tuple[Deal | None, Iterator[Batch]]:
     """Stream the part of this process in batches of ``ranks.size * batch_size``.
+
+    The first `n_skipped` batches are left out, and not read.
 
     Where the samples fit into one buffer, their order and the batches are those of one
     process. Otherwise each process reads blocks of its own, and its samples are spread
@@ -122,6 +125,9 @@ def deal_stream(
     if deal is not None:
         ends = deal.ends
     sizes = np.diff(ends, prepend=0)
+    if n_skipped:
+        loads = _own_parts(loads, np.arange(ends[n_skipped - 1], ends[-1]))
+        sizes = sizes[n_skipped:]
     return deal, _batches(view, loads, sizes[sizes > 0], dtype, pin_memory)
 
 
@@ -217,7 +223,7 @@ def _shuffled_loads(
 
 
 def _own_parts(loads: Iterator[_Load], own: np.ndarray) -> Iterator[_Load]:
-    """Leave of all loads the samples, numbered in their order, of one process."""
+    """Leave some samples of all loads, given by their ascending places."""
     n_before = 0
     for load in loads:
         n_samples = len(load.positions)

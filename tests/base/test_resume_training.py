@@ -243,7 +243,8 @@ def test_batches_from_disk_after_sigkill(tmp_path):
     check_equal(found, scope["fit"](scope["make"]()))
 
 
-def test_simulated_images(tmp_path):
+@pytest.mark.parametrize("every", [0, 600])
+def test_simulated_images(tmp_path, every):
     path = tmp_path / "training.pt"
 
     def fit(*callbacks, **kwargs):
@@ -259,7 +260,7 @@ def test_simulated_images(tmp_path):
 
     expected = fit()
     with pytest.raises(MemoryError):
-        fit(Dies(3), resume=path)
+        fit(Dies(3), resume=path, resume_every=every)
     check_equal(fit(resume=path), expected)
 
 

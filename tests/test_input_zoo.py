@@ -1004,6 +1004,7 @@ WITHOUT_ARRAYS = {
     "distributed.fit": "takes what its estimator takes",
     "export.to_onnx": "takes what its estimator takes, for seconds",
     "datasets.ImageFiles": "takes paths",
+    "datasets.ParquetColumn": "takes paths",
     "datasets.LazyArray.": "row numbers and sizes",
     "datasets.fetch_galaxy10": "takes names",
     "datasets.images_to_hdf5": "takes paths; its labels are tested with it",

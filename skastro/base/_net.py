@@ -162,6 +162,7 @@ _SHARED_METHODS = (
     "train_step_single",
     "validation_step",
 )
+_SAME = "Give all processes the same data, parameters and files."
 # Callbacks that write or print, which one process does for all.
 _WRITING_CALLBACKS = (
     Checkpoint,
@@ -1512,8 +1513,12 @@ class BaseNet(NeuralNet):
             self._learn_from_training_data(train)
         if self._training is not None:
             self._training.split = train, valid
+            ranks = self._training.ranks
+            if ranks is not None:
+                digest = fingerprint(train, valid, groups=self._groups)
+                ranks.check_same({"The digest of some samples": digest}, _SAME)
             if "training_id_" not in self.__dict__:
-                ranks, own = self._training.ranks, self._identify_training(train, valid)
+                own = self._identify_training(train, valid)
                 self.training_id_ = own if ranks is None else ranks.from_first(own)
             sizes = {"n_training": train, "n_validation": valid or ()}
             self._note(**{k: len(v) for k, v in sizes.items() if hasattr(v, "__len__")})
@@ -1946,8 +1951,7 @@ class BaseNet(NeuralNet):
         """Let the processes begin alike, stop together and end alike."""
         weights = [weight for _, weight in self.get_all_learnable_params()]
         if method_name == "on_train_begin":
-            advice = "Give all processes the same data, parameters and files."
-            ranks.check_same(self._identity(), advice)
+            ranks.check_same(self._identity(), _SAME)
         if method_name == "on_epoch_end" and ranks.agree_to_stop(bool(stops), weights):
             ranks.have_stopped = True
             raise KeyboardInterrupt from (stops[0] if stops else None)

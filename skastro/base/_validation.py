@@ -38,9 +38,9 @@ _LONGEST_TABLE = 99
 # Parts of a sample's size: what double precision may round, and what single precision
 # holds to one part in fifty.
 _ROUNDED, _HELD = 2.0**-40, 2.0**-18
-# Targets that are turned into text at a time.
 # Samples that identify a data set, beside all targets.
 _N_SAMPLES = 64
+# Targets that are turned into text at a time.
 _DIGESTED = 2**16
 # Packages whose versions decide what a training gives.
 _PACKAGES = ("skastro", "torch", "skorch", "scikit-learn", "numpy")

@@ -39,7 +39,7 @@ def client():
             n_workers=2,
             threads_per_worker=1,
             resources={"GPU": 1},
-            dashboard_address=None,
+            dashboard_address=":0",
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -2136,7 +2136,9 @@ class BaseNet(NeuralNet):
             waiting.clear()
 
         file = self._training.file if training and self._training is not None else None
-        n_done = 0 if file is None else file.begin_epoch()
+        n_done, was_streamed = (0, None) if file is None else file.begin_epoch()
+        if _is_own(iterator):
+            iterator.skip(n_done, was_streamed)
         batches = self._batches_from(iterator, n_done, ranks if training else None)
         if file is not None and n_done:
             n_batches = len(self.history[-1]["batches"])
@@ -2173,7 +2175,7 @@ class BaseNet(NeuralNet):
                 if file.is_due():
                     fetch()
                     self._check_converges(fetched)
-                    file.save(place + 1)
+                    file.save(place + 1, getattr(iterator, "is_streamed", None))
         finally:
             fetch()
         self.history.record(prefix + "_batch_count", n_batches)
@@ -2187,8 +2189,6 @@ class BaseNet(NeuralNet):
     def _batches_from(iterator: Any, n_done: int, ranks: Ranks | None) -> Iterator[Any]:
         """Draw the order of the batches, which all share, and leave out the first."""
         own = _is_own(iterator)
-        if own:
-            iterator.n_skipped = n_done
         with contextlib.nullcontext() if ranks is None else ranks.drawing_alike():
             batches = iter(iterator) if own else lend_to_each(iterator)
             for _ in range(0 if own else n_done):

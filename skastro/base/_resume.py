@@ -91,8 +91,8 @@ class TrainingFile:
             # What begins the epoch anew may change it in place.
             self._restore(copy.deepcopy(self.state))
 
-    def begin_epoch(self) -> int:
-        """Return how many batches of the epoch are done.
+    def begin_epoch(self) -> tuple[int, bool | None]:
+        """Return how many batches of the epoch are done, and whether from a stream.
 
         The generators are as they were when the order of the batches was drawn.
         """
@@ -104,14 +104,14 @@ class TrainingFile:
         )
         if self.state is None:
             self._drawn = self._generators()
-            return 0
+            return 0, None
         # Undo what the callbacks do at the beginning of an epoch.
         self._restore(self.state)
         position = self.state["position"]
         self.net.history[-1].update(position["row"])
         self._drawn = position["drawn"]
         self._set_generators(self._drawn)
-        return position["n_batches"]
+        return position["n_batches"], position["was_streamed"]
 
     def order_is_drawn(self) -> None:
         """Let the generators go on from where the training ended."""
@@ -124,13 +124,21 @@ class TrainingFile:
         late = time.monotonic() - self._written >= self.every
         return late and not self._keeps_predictions
 
-    def save(self, n_batches: int | None = None) -> None:
+    def save(self, n_batches: int = 0, is_streamed: bool | None = None) -> None:
         """Write the state after an epoch, or after so many of its batches.
 
         The file is complete at any time.
         """
+        content = self._content()
+        if n_batches:
+            content["position"] = {
+                "n_batches": n_batches,
+                "was_streamed": is_streamed,
+                "row": content["history"].pop(),
+                "drawn": self._drawn,
+            }
         with atomic_write(self.path, "wb") as file:
-            torch.save(self._content(n_batches), file)
+            torch.save(content, file)
         self._written = time.monotonic()
 
     def _generators(self) -> dict[str, torch.Tensor]:
@@ -142,16 +150,8 @@ class TrainingFile:
             if device in states:
                 generator.set_state(states[device])
 
-    def _content(self, n_batches: int | None = None) -> dict[str, Any]:
+    def _content(self) -> dict[str, Any]:
         net = self.net
-        history = _plain(net.history.to_list())
-        position = None
-        if n_batches is not None:
-            position = {
-                "n_batches": n_batches,
-                "row": history.pop(),
-                "drawn": self._drawn,
-            }
         learned = encode_state(type(net).__name__, None, net._fitted_state(), [])
         return {
             "format": _FORMATS[0],
@@ -160,8 +160,9 @@ class TrainingFile:
             "learned": learned,
             "frozen": [not w.requires_grad for _, w in net.get_all_learnable_params()],
             "generators": self._generators(),
-            "history": history,
-            "position": position,
+            "history": _plain(net.history.to_list()),
+            # Within an epoch; None after one.
+            "position": None,
             "callbacks": {n: _state_of(n, callback) for n, callback in net.callbacks_},
         }
 

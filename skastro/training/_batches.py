@@ -240,8 +240,9 @@ class BatchIterator:
         beforehand.
     allows_nan : bool
         Whether only infinity counts.
-    n_skipped : int
-        The first batches, so many, are left out of the next iterations.
+    is_streamed : bool
+        Whether the latest iteration reads from the disk, in another order than that of
+        data on a device.
     ranks : Ranks or None
         The processes that train together, each of which gets its part of batches of
         ``ranks.size * batch_size`` samples.
@@ -278,7 +279,9 @@ class BatchIterator:
         self.placed = {} if placed is None else placed
         self.checks_finite = False
         self.allows_nan = False
-        self.n_skipped = 0
+        self.is_streamed = False
+        self._n_skipped = 0
+        self._was_streamed: bool | None = None
         self.ranks: Ranks | None = None
         self.deal: Deal | None = None
         self._was_read = False
@@ -295,10 +298,28 @@ class BatchIterator:
         n_ranks = 1 if self.ranks is None else self.ranks.size
         return math.ceil(len(self.dataset) / (n_ranks * self.batch_size))
 
+    def skip(self, n_batches: int, was_streamed: bool | None) -> None:
+        """Leave the first batches out of the next iterations, which go on with others.
+
+        These were streamed, or not, and so must be the next ones; None stands for both.
+        """
+        self._n_skipped = n_batches
+        self._was_streamed = was_streamed
+
     def __iter__(self) -> Iterator[Batch]:
         """Draw the order of the samples, then yield pairs of X and y."""
+        batches = self._begin()
+        if self._was_streamed not in (None, self.is_streamed):
+            raise ValueError(
+                "The epoch cannot go on: its data were in the memory of a device, "
+                "which cannot hold them now. Go on on a device like that one."
+            )
+        return batches
+
+    def _begin(self) -> Iterator[Batch]:
         source = self._source
         self._generator = own_generator()
+        self.is_streamed = False
         if source is None:
             if self.ranks is not None:
                 raise ValueError(
@@ -307,7 +328,7 @@ class BatchIterator:
                     f"a {type(self.dataset).__name__}."
                 )
             batches = lend_to_each(self._loader)
-            for _ in range(self.n_skipped):
+            for _ in range(self._n_skipped):
                 next(batches)
             return _checked(batches, self.allows_nan) if self.checks_finite else batches
         if self.device.type == "cuda":
@@ -320,7 +341,7 @@ class BatchIterator:
 
     def _indexed(self, source: Source) -> Iterator[Batch]:
         """Draw an order, and index tensors on any device."""
-        return self._take(source, self._plan(), self.n_skipped)
+        return self._take(source, self._plan(), self._n_skipped)
 
     @staticmethod
     def _take(
@@ -350,6 +371,7 @@ class BatchIterator:
         return _Order(own if samples is None else samples[own], self.deal.ends)
 
     def _streamed(self, source: Source) -> Iterator[Batch]:
+        self.is_streamed = True
         n_samples = len(self.dataset)
         repeats = None
         if self.sampling_weights is not None:
@@ -367,7 +389,7 @@ class BatchIterator:
             seed=self._draw_seed() if shuffle else 0,
             buffer_bytes=self.buffer_size,
             pin_memory=self.device.type == "cuda",
-            n_skipped=self.n_skipped,
+            n_skipped=self._n_skipped,
         )
         return self._with_targets(source, batches)
 
@@ -384,7 +406,7 @@ class BatchIterator:
         seen_again = self._is_shuffled
         placed = placed_on_device(source, device, self.placed)
         if placed is None and seen_again:
-            if self._was_read:
+            if self._was_read or (source.is_lazy and self._was_streamed is False):
                 placed = place_on_device(source, device, self.placed)
             else:
                 # The peak measures the memory that later steps need.
@@ -400,7 +422,7 @@ class BatchIterator:
     def _placing(self, source: Source, order: "_Order") -> Iterator[Batch]:
         """Place the data on the device after the first steps, if they fit."""
         device = self.device
-        first = self.n_skipped
+        first = self._n_skipped
         n_before = first + _STEPS_BEFORE_PLACING
         yield from on_device(self._take(source, order, first, n_before), device)
         placed = place_on_device(source, device, self.placed)

@@ -382,6 +382,19 @@ def test_files_of_the_first_version_are_read(tmp_path):
     check_equal(fit(make("plain"), resume=path), fit(make("plain")))
 
 
+def test_data_that_were_on_a_device_are_not_streamed_on(tmp_path):
+    path = tmp_path / "training.pt"
+    with pytest.raises(MemoryError):
+        fit(make("stream", ("dies", Dies(2, 5))), resume=path, resume_every=0)
+    state = torch.load(path, weights_only=True)
+    assert state["position"]["was_streamed"] is True
+    # As a training on a GPU writes that has copied all data there.
+    state["position"]["was_streamed"] = False
+    torch.save(state, path)
+    with pytest.raises(ValueError, match="cannot hold them now"):
+        fit(make("stream"), resume=path)
+
+
 @pytest.mark.parametrize("every", [-1, "10", True, float("nan")])
 def test_durations(tmp_path, every):
     net = make_tiny(SpectrumClassifier, max_epochs=1)

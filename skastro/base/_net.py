@@ -2177,6 +2177,8 @@ class BaseNet(NeuralNet):
                     self._check_converges(fetched)
                     file.save(place + 1, getattr(iterator, "is_streamed", None))
         finally:
+            # A thread that reads ahead ends here, and not with the error's traceback.
+            del batches
             fetch()
         self.history.record(prefix + "_batch_count", n_batches)
         if training:

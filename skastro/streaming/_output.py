@@ -41,8 +41,8 @@ _BATCH_ROWS = 2**16
 # pick out a few rows.
 _HDF5_CHUNK_BYTES = 2**20
 
-# Rows in order, their values as they are stored, and columns beside these, such as "id",
-# whose types a writer is told beforehand.
+# Rows in order, their values as they are stored, and columns beside these, such as
+# "id", whose types a writer is told beforehand.
 Chunks = Iterable[tuple[slice, np.ndarray, dict[str, np.ndarray]]]
 Columns = Mapping[str, np.dtype]
 

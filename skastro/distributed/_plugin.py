@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The run on each worker; imported only where distributed is installed."""
+
+from distributed import WorkerPlugin
+
+from skastro.distributed._model import forget_models
+from skastro.distributed._run import Run
+
+
+class RunPlugin(WorkerPlugin):
+    """Keeps a run on a worker; the scheduler hands it to each new worker."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def teardown(self, worker: object) -> None:
+        """Release the memory of the model."""
+        forget_models()

@@ -98,7 +98,9 @@ def connect(options: argparse.Namespace) -> Iterator[Client]:
     else:
         with (
             LocalCluster(
-                options.workers, threads_per_worker=1, dashboard_address=None
+                n_workers=options.workers,
+                threads_per_worker=1,
+                dashboard_address=":0",
             ) as cluster,
             Client(cluster) as client,
         ):
@@ -112,7 +114,7 @@ def read_results(out: Path) -> tuple[np.ndarray, np.ndarray]:
         classes, failures = (column.to_pylist() for column in table.columns)
         return np.array([name or "" for name in classes]), np.array(failures)
     if out.suffix == ".csv":
-        table = Table.read(out, format="ascii.csv", fill_values=None)
+        table = Table.read(out, format="ascii.csv", fill_values=[])
         labels = np.array(table.colnames[table.colnames.index("failure") + 1 :])
         probability = np.stack([table[name] for name in labels], axis=1)
         failures = np.array(table["failure"], str)
@@ -126,7 +128,8 @@ def read_results(out: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def text(column: h5py.Dataset | zarr.Array) -> np.ndarray:
     """Read a column of text."""
-    return np.array(column.asstr()[:] if hasattr(column, "asstr") else column[:], str)
+    values = column.asstr()[:] if hasattr(column, "asstr") else column[:]
+    return np.array(values.tolist())
 
 
 def summarize(out: Path) -> None:

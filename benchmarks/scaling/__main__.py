@@ -6,12 +6,14 @@ Run from the root of the repository::
     SKASTRO_DATA=... python -m benchmarks.scaling measure
     python -m benchmarks.scaling model --spectra 1e8 --workers 500 --source lamost
     python -m benchmarks.scaling simulate
+    SKASTRO_DATA=... python -m benchmarks.scaling check
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -25,33 +27,39 @@ from skastro.utils import atomic_write
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, and do what it asks for."""
-    options = parse(arguments)
-    # Workers have one thread each.
-    torch.set_num_threads(1)
-    {"measure": run_measure, "model": run_model, "simulate": run_simulate}[
-        options.command
-    ](options)
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Describe the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.scaling",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    default = argparse.ArgumentDefaultsHelpFormatter
+    commands = parser.add_subparsers(required=True)
+    for run, text, add_options in (
+        (run_measure, "constants of this machine", add_measure),
+        (run_model, "time and money of a run", add_model),
+        (run_simulate, "slow workers and failures", add_simulate),
+        (run_check, "measured runs against the model", add_check),
+    ):
+        command = commands.add_parser(
+            run.__name__.removeprefix("run_"),
+            help=text,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        add_options(command.add_argument)
+        command.set_defaults(run=run)
+    options = parser.parse_args(arguments)
+    # A worker has one thread.
+    torch.set_num_threads(1)
+    options.run(options)
 
-    add = commands.add_parser(
-        "measure", help="constants of this machine", formatter_class=default
-    ).add_argument
+
+def add_measure(add: Callable) -> None:
+    """Describe the options of ``measure``."""
     add("--rounds", type=int, default=7, help="besides one warm-up")
     add("--out", type=Path, default=model.CONSTANTS, help="JSON file")
 
-    add = commands.add_parser(
-        "model", help="time and money of a run", formatter_class=default
-    ).add_argument
+
+def add_model(add: Callable) -> None:
+    """Describe the options of ``model``."""
     add("--constants", type=Path, default=model.CONSTANTS, help="JSON file")
     add("--spectra", type=float, nargs="+", default=[1e7, 1e8, 1e9])
     add("--workers", type=int, nargs="+", default=[100])
@@ -59,33 +67,27 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rate", type=float, help="spectra that a worker predicts in a second")
     add("--partition-seconds", type=float, default=60.0, help="work of a partition")
     add("--bandwidth", type=float, default=1000.0, help="of the file system, MB/s")
-    add(
-        "--price",
-        type=float,
-        default=model.DOLLARS_A_CORE_HOUR,
-        help="dollars an hour of a worker; an assumption",
-    )
+    price = model.DOLLARS_A_CORE_HOUR
+    add("--price", type=float, default=price, help="dollars an hour of a worker")
 
-    add = commands.add_parser(
-        "simulate", help="slow workers and failures", formatter_class=default
-    ).add_argument
+
+def add_simulate(add: Callable) -> None:
+    """Describe the options of ``simulate``."""
     usual = study.Settings()
     add("--spread", type=float, default=usual.spread, help="of ln of the durations")
     add("--fixed", type=float, default=usual.fixed, help="s of a worker, a partition")
-    add(
-        "--overhead",
-        type=float,
-        default=usual.overhead,
-        help="s of the client, a partition",
-    )
-    add(
-        "--seeds",
-        type=int,
-        default=usual.n_seeds,
-        help="runs of which the mean is taken",
-    )
+    client = "s of the client, a partition"
+    add("--overhead", type=float, default=usual.overhead, help=client)
+    add("--seeds", type=int, default=usual.n_seeds, help="runs of a mean")
     add("--figure", type=Path, help="file of the figure, .svg or .png")
-    return parser.parse_args(arguments)
+
+
+def add_check(add: Callable) -> None:
+    """Describe the options of ``check``."""
+    add("--rows", type=int, nargs="*", default=[2000, 10_000, 50_000])
+    add("--files", type=int, nargs="*", default=[200, 500, 1000])
+    add("--rounds", type=int, default=3, help="besides one warm-up")
+    add("--folder", type=Path, help="for the surveys; a temporary one by default")
 
 
 def run_measure(options: argparse.Namespace) -> None:
@@ -177,6 +179,18 @@ def run_simulate(options: argparse.Namespace) -> None:
         print("\n".join(report.table(header, rows)), end="\n\n", flush=True)
     if options.figure:
         study.draw(answers, settings, options.figure)
+
+
+def run_check(options: argparse.Namespace) -> None:
+    """Print measured runs beside what the model says."""
+    # It needs the packages of skastro[scale].
+    from benchmarks.scaling.check import check
+
+    sizes = {"rows": options.rows, "files": options.files}
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        header, rows = check(sizes, options.rounds, Path(folder))
+    print(f"{date.today().isoformat()}, {report.hardware('cpu')}\n")
+    print("\n".join(report.table(header, rows)))
 
 
 if __name__ == "__main__":

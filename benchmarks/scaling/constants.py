@@ -34,6 +34,7 @@ from skastro import (
     save_model,
 )
 from skastro.datasets import read_spectra, read_spectrum
+from skastro.distributed import predict
 from skastro.streaming import predict_stream
 
 KINDS = ("science", "sky", "template")
@@ -226,11 +227,11 @@ def add_pipeline(steps: Steps, pipe: Pipeline, flux: np.ndarray) -> None:
     steps.add("standardize", len(flux), partial(scaler.transform, flux))
     few = scaler.transform(flux[:1024])
     for precision in ("float32", "auto"):
-        task = partial(predict, classifier, precision, few)
+        task = partial(predict_in, precision, classifier, few)
         steps.add(f"predict/{precision}", len(few), task)
 
 
-def predict(classifier: Any, precision: str, flux: np.ndarray) -> np.ndarray:
+def predict_in(precision: str, classifier: Any, flux: np.ndarray) -> np.ndarray:
     """Predict in one number format."""
     return classifier.set_params(precision=precision).predict_proba(flux)
 
@@ -293,8 +294,13 @@ def measure(rounds: int) -> dict[str, dict[str, Any]]:
         command = [sys.executable, "-W", "ignore", "-c", START, model, str(N_PIXELS)]
         steps.add("start of a worker", 1, partial(subprocess.run, command, check=True))
         with (
-            LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(
+                n_workers=2, threads_per_worker=1, dashboard_address=None
+            ) as cluster,
             Client(cluster) as client,
         ):
             steps.add("task", N_TASKS, partial(empty_tasks, client))
+            few, out = flux[:16], folder / "few.h5"
+            begin = partial(predict, pipe, few, out=out, client=client, verbose=0)
+            steps.add("start of a run", 1, begin)
             return steps.measure(rounds)

@@ -10,9 +10,8 @@ the client writes the file from its journal.
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 CONSTANTS = Path(__file__).with_name("constants.json")
 # The step that stands for reading, by kind of source.
@@ -35,8 +34,7 @@ def load_constants(path: Path = CONSTANTS) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-@dataclass(frozen=True)
-class Costs:
+class Costs(NamedTuple):
     """What the steps cost.
 
     Parameters
@@ -51,6 +49,8 @@ class Costs:
         Seconds of the client for a row of the file.
     start : float
         Seconds until a worker has made its first prediction.
+    begin : float
+        Seconds of a run on few spectra: the model travels, the data are looked at.
     """
 
     read: float
@@ -60,6 +60,7 @@ class Costs:
     task: float
     write: float
     start: float
+    begin: float
 
     @property
     def work(self) -> float:
@@ -77,13 +78,13 @@ class Costs:
         constants : dict
             What :func:`load_constants` returns.
         source : str
-            One of the keys of ``SOURCES``.
+            One of the keys of ``SOURCES``, or the name of a step that reads.
         rate : float, default=None
             Spectra that a worker predicts in a second, of another network, engine or
             device. None means the measured rate of the default network.
         """
         steps = constants["steps"]
-        reading = steps[SOURCES[source]]
+        reading = steps[SOURCES.get(source, source)]
         return cls(
             read=reading["cpu"],
             prepare=steps["standardize"]["cpu"],
@@ -92,11 +93,11 @@ class Costs:
             task=steps["task"]["cpu"],
             write=steps["write/h5"]["cpu"],
             start=steps["start of a worker"]["wall"],
+            begin=steps["start of a run"]["wall"],
         )
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """A run.
 
     Parameters
@@ -120,8 +121,7 @@ class Plan:
     price: float = DOLLARS_A_CORE_HOUR
 
 
-@dataclass(frozen=True)
-class Forecast:
+class Forecast(NamedTuple):
     """What the model says.
 
     Attributes
@@ -159,7 +159,8 @@ def forecast(costs: Costs, plan: Plan) -> Forecast:
     # The mean of what is left of a partition when the first worker finds no other one.
     n_busy = min(plan.n_workers, n_partitions)
     last = n_rows * costs.work / 2 * (1 - 1 / n_busy)
-    seconds = costs.start + max(parts.values()) + last + plan.n_spectra * costs.write
+    before = costs.start + costs.begin
+    seconds = before + max(parts.values()) + last + plan.n_spectra * costs.write
     hours = seconds * plan.n_workers / 3600
     return Forecast(parts, seconds, hours, hours * plan.price)
 

@@ -446,7 +446,7 @@ def _cluster(client: Any) -> Iterator[Any]:
         return
     with (
         LocalCluster(
-            n_workers=CPU_COUNT, threads_per_worker=1, dashboard_address=None
+            n_workers=CPU_COUNT, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         Client(cluster) as own,
     ):

@@ -243,10 +243,10 @@ def predict(
         return predict_lazily(model, estimator, X, method, return_std)
 
     target, writer = check_out(out, _WRITERS, X=X, ids=ids)
+    _check_not_inside(target, X)
     if writer in _FOLDERS:
         _check_package("zarr" if writer is write_zarr else "pyarrow")
         check_folder(target)
-    _check_not_inside(target, X)
     if client is not None:
         _check_client(client)
     model, estimator = Model.of(estimator)

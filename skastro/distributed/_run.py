@@ -2,6 +2,7 @@
 """What a worker does with a partition."""
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,8 @@ def predict_block(run: str, block: np.ndarray) -> dict[str, np.ndarray]:
     return predict_part(run, _Block(block))
 
 
-class _Block(NamedTuple):
+@dataclass(frozen=True)
+class _Block(Part):
     rows: np.ndarray
 
     def read(self) -> Rows:

@@ -236,6 +236,9 @@ def test_tables(run, model, X, tmp_path):
     write_table(folder / "Npix=1.parquet", X[:60], row_group_size=4)
     write_table(folder / "Npix=2.parquet", X[60:], row_group_size=40)
     write_table(folder / "_metadata.parquet", X)
+    (tmp_path / "catalog" / "point_map.fits").touch()
+    with pytest.raises(ValueError, match="holds survey files and tables"):
+        run(model, tmp_path / "catalog")
     (tmp_path / "catalog" / "hats.properties").touch()
     expected = model.predict_proba(X)
     found = read_hdf5(run(model, tmp_path / "catalog"))

@@ -5,13 +5,14 @@ import math
 import os
 import pickle
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 
-from skastro.distributed._source import PARTITION_BYTES, Rows, Source
+from skastro.distributed._source import PARTITION_BYTES, Part, Rows, Source
 from skastro.streaming._journal import probe_rows
 from skastro.streaming._output import IdColumn
 from skastro.streaming._predict_stream import count_rows
@@ -26,7 +27,8 @@ _DESCRIPTION_BYTES = 2**20
 _N_BLOCKS = 3
 
 
-class _ArrayPart(NamedTuple):
+@dataclass(frozen=True)
+class _ArrayPart(Part):
     rows: LazyArray
 
     def read(self) -> Rows:

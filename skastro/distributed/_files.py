@@ -4,6 +4,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from astropy import units
 
 from skastro.datasets import ImageFiles, read_spectra
 from skastro.datasets._failures import NothingReadError, name_failures
-from skastro.distributed._source import Rows, Source
+from skastro.distributed._source import Part, Rows, Source
 from skastro.distributed._threads import no_warnings_of_files
 from skastro.streaming._journal import probe_rows
 from skastro.utils import error_text, is_lazy
@@ -33,7 +34,8 @@ class _Found(NamedTuple):
     failures: list[tuple[int, str]]
 
 
-class _FilesPart(NamedTuple):
+@dataclass(frozen=True)
+class _FilesPart(Part):
     paths: list[str]
     reader: Reader
     flux_unit: str | None

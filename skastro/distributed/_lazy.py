@@ -65,9 +65,10 @@ def _predict_block(
 ) -> np.ndarray:
     if not len(block):
         return np.empty((0, *shape), dtype)
+    estimator = model.load(None)
     with one_thread():
         rows = plain_array(block)
-        values = call(model.load(None), method, rows, len(rows), return_std)
+        values = call(estimator, method, rows, len(rows), return_std)
     if values.shape[1:] != shape or not np.can_cast(values.dtype, dtype):
         raise TypeError(
             f"{method} gives {values.dtype} of shape {values.shape[1:]} for a row, but "

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from skastro.persistence import load_model, save_model
 from skastro.utils import read_bytes
 
 _loading = threading.Lock()
@@ -26,6 +25,8 @@ class Model(NamedTuple):
     @classmethod
     def of(cls, estimator: Any) -> tuple[Self, Any]:
         """Return the bytes, and the estimator that they stand for."""
+        from skastro.persistence import load_model, save_model
+
         if isinstance(estimator, str | os.PathLike):
             loaded = load_model(estimator, device="cpu")
             return cls(read_bytes(estimator).getvalue(), True), loaded
@@ -57,6 +58,9 @@ def _load(model: Model, device: str | None) -> Any:
         import cloudpickle
 
         return cloudpickle.loads(model.content)
+    # Workers do without PyTorch, which it takes seconds to import, where a pickle does.
+    from skastro.persistence import load_model
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.skastro"
         path.write_bytes(model.content)

@@ -3,11 +3,12 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from skastro.distributed._source import PARTITION_BYTES, Rows, Source
+from skastro.distributed._source import PARTITION_BYTES, Part, Rows, Source
 from skastro.streaming._output import plain_values
 from skastro.utils import plain_labels
 
@@ -33,7 +34,8 @@ class _Columns(NamedTuple):
     n_pixels: int
 
 
-class _ParquetPart(NamedTuple):
+@dataclass(frozen=True)
+class _ParquetPart(Part):
     rows: _Groups
     columns: _Columns
 

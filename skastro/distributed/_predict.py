@@ -64,6 +64,8 @@ _WRITERS: dict[str, Writer] = {
     ".parquet": write_parquet,
 }
 _FOLDERS = (write_zarr, write_parquet)
+# Files that tell that a folder is a HATS catalog, of its first versions too.
+_HATS_FILES = ("hats.properties", "properties", "catalog_info.json")
 # Work of a partition in seconds: long for the scheduler, short for a killed worker.
 _SECONDS = 1.0
 _TIMED_ROWS = 64
@@ -243,10 +245,10 @@ def predict(
         return predict_lazily(model, estimator, X, method, return_std)
 
     target, writer = check_out(out, _WRITERS, X=X, ids=ids)
+    _check_not_inside(target, X)
     if writer in _FOLDERS:
         _check_package("zarr" if writer is write_zarr else "pyarrow")
         check_folder(target)
-    _check_not_inside(target, X)
     if client is not None:
         _check_client(client)
     model, estimator = Model.of(estimator)
@@ -348,14 +350,6 @@ def _list_paths(X: Any, read: Any) -> list[str] | None:
         return None if h5py.is_hdf5(path) else [str(path)]
     if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
         return None
-    tables = [
-        str(file)
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in PARQUET_SUFFIXES and file.name[0] not in "._"
-        if file.is_file()
-    ]
-    if tables and read is None:
-        return tables
     pattern = "*" if read is not None else "*.fit*"
     files = sorted(
         str(file)
@@ -363,12 +357,24 @@ def _list_paths(X: Any, read: Any) -> list[str] | None:
         if fnmatch(file.name.lower(), pattern) and file.name[0] != "."
         if file.is_file()
     )
-    if not files:
+    tables = sorted(
+        str(file)
+        for file in path.rglob("*")
+        if file.suffix.lower() in PARQUET_SUFFIXES and file.name[0] not in "._"
+        if read is None and file.is_file()
+    )
+    # A HATS catalog has a map of the sky beside its tables.
+    if tables and files and not any((path / name).is_file() for name in _HATS_FILES):
+        raise ValueError(
+            f"{path} holds survey files and tables; give a list of the files or of the "
+            "tables."
+        )
+    if not tables and not files:
         raise ValueError(
             f"{path} holds no survey files ({pattern}), no tables (*.parquet) and no "
             "zarr store; give a list of files for other names."
         )
-    return files
+    return tables or files
 
 
 def _are_tables(paths: Sequence[str]) -> bool:
@@ -446,7 +452,7 @@ def _cluster(client: Any) -> Iterator[Any]:
         return
     with (
         LocalCluster(
-            n_workers=CPU_COUNT, threads_per_worker=1, dashboard_address=None
+            n_workers=CPU_COUNT, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         Client(cluster) as own,
     ):

@@ -2,6 +2,7 @@
 """What a worker does with a partition."""
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,10 @@ def predict_part(run: str, part: Part) -> dict[str, np.ndarray]:
     from distributed import get_worker
 
     settings: Run = get_worker().plugins[run].run
+    # First, so that the limit holds for all libraries that it brings.
+    estimator = settings.model.load("cuda" if settings.on_gpu else "cpu")
     with nullcontext() if settings.on_gpu else one_thread():
-        return _predict_rows(settings, part.read())
+        return _predict_rows(estimator, settings.output, part.read())
 
 
 def predict_block(run: str, block: np.ndarray) -> dict[str, np.ndarray]:
@@ -38,23 +41,22 @@ def predict_block(run: str, block: np.ndarray) -> dict[str, np.ndarray]:
     return predict_part(run, _Block(block))
 
 
-class _Block(NamedTuple):
+@dataclass(frozen=True)
+class _Block(Part):
     rows: np.ndarray
 
     def read(self) -> Rows:
         return Rows(plain_array(self.rows), slice(None), len(self.rows), {})
 
 
-def _predict_rows(run: Run, rows: Rows) -> dict[str, np.ndarray]:
-    output = run.output
+def _predict_rows(estimator: Any, output: Output, rows: Rows) -> dict[str, np.ndarray]:
     missing: Any = b"" if output.dtype.kind == "S" else np.nan
     n_kept = len(rows.X)
-    if n_kept < rows.n_rows:
-        values = np.full((rows.n_rows, *output.shape), missing, output.dtype)
-    else:
+    if n_kept == rows.n_rows:
         values = np.empty((rows.n_rows, *output.shape), output.dtype)
+    else:
+        values = np.full((rows.n_rows, *output.shape), missing, output.dtype)
     if n_kept:
-        estimator = run.model.load("cuda" if run.on_gpu else "cpu")
         found = call(estimator, output.method, rows.X, n_kept, output.with_std)
         values[rows.kept] = output.pack(found)
     return {VALUES: values, **rows.columns}

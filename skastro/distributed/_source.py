@@ -3,7 +3,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -23,9 +23,10 @@ class Rows(NamedTuple):
     columns: dict[str, np.ndarray]
 
 
-class Part(Protocol):
+class Part(ABC):
     """A small description of a partition, which a worker can open."""
 
+    @abstractmethod
     def read(self) -> Rows:
         """Read the rows."""
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One thread for each task, so that workers share the cores without crowding."""
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-import torch
 from threadpoolctl import threadpool_limits
 
 
@@ -47,9 +47,14 @@ no_warnings_of_files = SharedContext(_without_warnings_of_files)
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on the thread of the caller alone, until the block ends."""
-    # PyTorch sets the number of a thread at its first use, which would end the limit.
-    torch.get_num_threads()
+    """Compute on the thread of the caller alone, until the block ends.
+
+    Libraries that are imported in the block do not know the limit.
+    """
+    if "torch" in sys.modules:
+        # PyTorch sets the number of a thread at its first use, which would end the
+        # limit.
+        sys.modules["torch"].get_num_threads()
     # OpenMP, and PyTorch with it, keeps a number for each thread.
     with _one_blas_thread, threadpool_limits(1, "openmp"):
         yield

@@ -47,6 +47,8 @@ _ENTRIES = {
     "shape": "the shape of the output for a row",
     "probe_method": "the methods of the estimator",
 }
+# Entries whose values tell a reader nothing.
+_DIGESTS = ("files", "partitions", "ids")
 
 
 class Journal:
@@ -266,7 +268,7 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], journal: Path) -> N
     if different:
         reason = f"{_ENTRIES[different[0]]} differs"
         before, now = old.get(different[0]), new.get(different[0])
-        if isinstance(now, int | str) and different[0] != "ids":
+        if isinstance(now, int | str) and different[0] not in _DIGESTS:
             reason = f"{_ENTRIES[different[0]]} was {before!r} and is {now!r}"
     elif not _agree(old["probes"], new["probes"]):
         reason = (

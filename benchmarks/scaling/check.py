@@ -163,7 +163,7 @@ def check(
                     LocalCluster(
                         n_workers=n_workers,
                         threads_per_worker=1,
-                        dashboard_address=None,
+                        dashboard_address=":0",
                     )
                 )
             clients[n_workers] = stack.enter_context(Client(cluster))

@@ -47,7 +47,7 @@ N_ROWS = 2**26 // (4 * N_PIXELS)
 N_WRITTEN = 200_000
 N_TASKS = 500
 # Tasks that the client keeps waiting for each worker.
-WINDOW = 4
+WINDOW = 3
 
 START = """
 import sys
@@ -89,12 +89,12 @@ class Steps:
         size: float | None = None,
     ) -> None:
         """Add a task that treats some items, of a number of bytes each."""
-        self.tasks[name] = partial(self._timed, name, n_items, task)
+        self.tasks[name] = partial(self.timed, name, n_items, task)
         if size is not None:
             self.sizes[name] = size
 
     @staticmethod
-    def _timed(name: str, n_items: int, task: Callable[[], object]) -> Rates:
+    def timed(name: str, n_items: int, task: Callable[[], object]) -> Rates:
         """Run a task, and return its CPU and wall seconds for one item."""
         wall, cpu = time.perf_counter(), cpu_seconds()
         task()
@@ -262,6 +262,29 @@ def empty_tasks(client: Any) -> None:
             queue.add(client.submit(int, number, pure=False))
 
 
+def small_partitions(client: Any, classes: np.ndarray, folder: Path) -> Rates:
+    """Predict partitions without work; return what one costs on either side."""
+    X = np.zeros((4 * N_TASKS, 1), np.float32)
+    dummy = DummyClassifier().fit(np.zeros((len(classes), 1)), classes)
+    before = sum(client.run(time.process_time).values())
+    costs = Steps.timed(
+        "partition",
+        N_TASKS,
+        partial(
+            predict,
+            dummy,
+            X,
+            out=folder / "small.h5",
+            client=client,
+            partition_size=4,
+            verbose=0,
+        ),
+    )
+    seconds = sum(client.run(time.process_time).values()) - before
+    worker = dict.fromkeys(("cpu", "wall"), seconds / N_TASKS)
+    return costs | {f"partition, worker/{clock}": s for clock, s in worker.items()}
+
+
 def measure(rounds: int) -> dict[str, dict[str, Any]]:
     """Measure all constants.
 
@@ -275,7 +298,8 @@ def measure(rounds: int) -> dict[str, dict[str, Any]]:
     constants : dict of dict
         By name of the step: the medians ``cpu`` and ``wall`` in seconds for an item,
         their ranges, and ``bytes`` of an item where something is read. The CPU time of
-        ``task`` is that of scheduler and client together, which share a process here.
+        an ``empty task`` and of a ``partition`` is that of scheduler and client
+        together, which share a process here.
     """
     from distributed import Client, LocalCluster
 
@@ -295,11 +319,13 @@ def measure(rounds: int) -> dict[str, dict[str, Any]]:
         steps.add("start of a worker", 1, partial(subprocess.run, command, check=True))
         with (
             LocalCluster(
-                n_workers=2, threads_per_worker=1, dashboard_address=None
+                n_workers=2, threads_per_worker=1, dashboard_address=":0"
             ) as cluster,
             Client(cluster) as client,
         ):
-            steps.add("task", N_TASKS, partial(empty_tasks, client))
+            steps.add("empty task", N_TASKS, partial(empty_tasks, client))
+            small = partial(small_partitions, client, pipe.classes_, folder)
+            steps.tasks["partition"] = small
             few, out = flux[:16], folder / "few.h5"
             begin = partial(predict, pipe, few, out=out, client=client, verbose=0)
             steps.add("start of a run", 1, begin)

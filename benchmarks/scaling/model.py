@@ -43,6 +43,8 @@ class Costs(NamedTuple):
         Seconds of a worker for a spectrum.
     size : float
         Bytes that are read for a spectrum.
+    fixed : float
+        Seconds of a worker for a partition, beside its spectra.
     task : float
         Seconds of scheduler and client for a partition.
     write : float
@@ -57,6 +59,7 @@ class Costs(NamedTuple):
     prepare: float
     predict: float
     size: float
+    fixed: float
     task: float
     write: float
     start: float
@@ -90,7 +93,8 @@ class Costs(NamedTuple):
             prepare=steps["standardize"]["cpu"],
             predict=1 / rate if rate else steps["predict/auto"]["cpu"],
             size=reading["bytes"],
-            task=steps["task"]["cpu"],
+            fixed=steps["partition, worker"]["cpu"],
+            task=steps["partition"]["cpu"],
             write=steps["write/h5"]["cpu"],
             start=steps["start of a worker"]["wall"],
             begin=steps["start of a run"]["wall"],
@@ -152,7 +156,8 @@ def forecast(costs: Costs, plan: Plan) -> Forecast:
     n_rows = max(1, round(plan.partition_seconds / costs.work))
     n_partitions = math.ceil(plan.n_spectra / n_rows)
     parts = {
-        "workers": plan.n_spectra * costs.work / plan.n_workers,
+        "workers": (plan.n_spectra * costs.work + n_partitions * costs.fixed)
+        / plan.n_workers,
         "client": n_partitions * costs.task,
         "file system": plan.n_spectra * costs.size / plan.bandwidth,
     }

@@ -46,7 +46,7 @@ class Cluster:
         files, to send the result.
     overhead : float, default=0.0
         Seconds that client and scheduler need for each partition, one after the other.
-    window : int, default=4
+    window : int, default=3
         Partitions at the scheduler, for each worker.
     """
 
@@ -62,7 +62,7 @@ class Cluster:
     client_restart: float = 600.0
     fixed: float = 0.0
     overhead: float = 0.0
-    window: int = 4
+    window: int = 3
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ class Settings:
         Runs of which the mean is taken.
     """
 
-    spread: float = 0.1
-    fixed: float = 0.01
-    overhead: float = 0.0016
+    spread: float = 0.3
+    fixed: float = 0.012
+    overhead: float = 0.005
     n_seeds: int = 3
 
     def efficiency(self, n_workers: int, n_partitions: int, **others: float) -> float:

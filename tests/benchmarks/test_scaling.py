@@ -107,7 +107,7 @@ def test_no_partition_is_much_better_than_that_of_theory():
 def test_model_and_simulation_agree(simulate):
     from benchmarks.scaling.model import Costs, Plan, forecast, most_workers
 
-    costs = Costs(0.004, 0.001, 0.005, 5e4, 0.002, write=0.0, start=0.0, begin=0.0)
+    costs = Costs(0.004, 0.001, 0.005, 5e4, 0.0, 0.002, write=0, start=0, begin=0)
     for n_workers, limit in ((100, "workers"), (10_000, "client")):
         n_partitions = 10 * n_workers
         plan = Plan(1000 * n_partitions, n_workers, 10.0, bandwidth=1e12)

@@ -22,7 +22,6 @@ import threading
 import time
 from pathlib import Path
 
-import dask
 import dask.array as da
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,14 +67,12 @@ if __name__ == "__main__":
 # The cluster
 # -----------
 # One process with one thread for each core. On a real cluster, ``Client`` takes the
-# address of its scheduler, such as ``Client("tcp://node001:8786")``. Without the setting,
-# the network takes twice the time: see :ref:`scaling`.
+# address of its scheduler, such as ``Client("tcp://node001:8786")``. :ref:`scaling` says
+# how many workers are of use.
 if __name__ == "__main__":
-    name = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
-    with dask.config.set({name: None}):
-        cluster = LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-        )
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+    )
     client = Client(cluster)
 
 # %%

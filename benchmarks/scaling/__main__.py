@@ -86,7 +86,7 @@ def add_check(add: Callable) -> None:
     """Describe the options of ``check``."""
     add("--rows", type=int, nargs="*", default=[2000, 10_000, 50_000])
     add("--files", type=int, nargs="*", default=[200, 500, 1000])
-    add("--rounds", type=int, default=3, help="besides one warm-up")
+    add("--rounds", type=int, default=3, help="of which the medians count")
     add("--folder", type=Path, help="for the surveys; a temporary one by default")
 
 
@@ -184,13 +184,14 @@ def run_simulate(options: argparse.Namespace) -> None:
 def run_check(options: argparse.Namespace) -> None:
     """Print measured runs beside what the model says."""
     # It needs the packages of skastro[scale].
-    from benchmarks.scaling.check import check
+    from benchmarks.scaling.check import HEADER, check
 
+    print(f"{date.today().isoformat()}, {report.hardware('cpu')}\n")
+    print("\n".join(report.table(HEADER, [])), flush=True)
     sizes = {"rows": options.rows, "files": options.files}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        header, rows = check(sizes, options.rounds, Path(folder))
-    print(f"{date.today().isoformat()}, {report.hardware('cpu')}\n")
-    print("\n".join(report.table(header, rows)))
+        for row in check(sizes, options.rounds, Path(folder)):
+            print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Each worker has one thread; clusters are started beforehand.
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,6 @@ from skastro.distributed import predict
 from skastro.streaming import predict_stream
 
 N_WORKERS = (1, 2)
-ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
 # Of layouts whose reading to the grid is among the constants.
 LAYOUTS = ("lamost", "sdss")
 READ = partial(
@@ -132,8 +131,8 @@ def run(client: Any, pipe: Any, survey: Survey, out: Path) -> Run:
 
 def check(
     sizes: dict[str, Sequence[int]], rounds: int, folder: Path
-) -> tuple[list[str], list[list[str]]]:
-    """Run all surveys; return the header and the rows of a table.
+) -> Iterator[list[str]]:
+    """Run all surveys; yield the rows of a table with the columns ``HEADER``.
 
     Parameters
     ----------
@@ -144,7 +143,6 @@ def check(
     folder : pathlib.Path
         For the surveys and the results.
     """
-    import dask
     from distributed import Client, LocalCluster
 
     warnings.simplefilter("ignore")
@@ -152,39 +150,31 @@ def check(
     pipe = constants.train(flux, target)
     surveys = [make_rows(n_rows, flux, folder) for n_rows in sizes["rows"]]
     surveys += [make_files(n_files, folder) for n_files in sizes["files"]]
-    table = []
-    with ExitStack() as stack, tqdm(total=len(surveys) * (rounds + 1)) as bar:
+    out = folder / "out.h5"
+    with (
+        ExitStack() as stack,
+        tqdm(total=len(surveys) * rounds, leave=False, disable=None) as bar,
+    ):
         clients = {}
         for n_workers in N_WORKERS:
-            # Dask's setting makes each large array anew, which takes the network twice
-            # the time.
-            with dask.config.set({f"{ENVIRONMENT}.MALLOC_TRIM_THRESHOLD_": None}):
-                cluster = stack.enter_context(
-                    LocalCluster(
-                        n_workers=n_workers,
-                        threads_per_worker=1,
-                        dashboard_address=":0",
-                    )
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=n_workers, threads_per_worker=1, dashboard_address=":0"
                 )
+            )
             clients[n_workers] = stack.enter_context(Client(cluster))
+            run(clients[n_workers], pipe, surveys[0], out)
         for survey in surveys:
             alone: list[float] = []
             runs: dict[int, list[Run]] = {n_workers: [] for n_workers in clients}
-            for number in range(rounds + 1):
+            for _ in range(rounds):
                 start = time.perf_counter()
                 expected = survey.alone(pipe, folder / "alone.h5")
-                seconds = time.perf_counter() - start
-                found = {
-                    n_workers: run(client, pipe, survey, folder / "out.h5")
-                    for n_workers, client in clients.items()
-                }
-                if number:
-                    alone.append(seconds)
-                    for n_workers, result in found.items():
-                        runs[n_workers].append(result)
+                alone.append(time.perf_counter() - start)
+                for n_workers, client in clients.items():
+                    runs[n_workers].append(run(client, pipe, survey, out))
                 bar.update()
-            table += compare(survey, alone, runs, expected)
-    return HEADER, table
+            yield from compare(survey, alone, runs, expected)
 
 
 HEADER = [

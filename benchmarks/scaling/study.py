@@ -34,7 +34,7 @@ class Settings:
     spread: float = 0.3
     fixed: float = 0.012
     overhead: float = 0.005
-    n_seeds: int = 3
+    n_seeds: int = 1
 
     def efficiency(self, n_workers: int, n_partitions: int, **others: float) -> float:
         """Return the mean efficiency of some runs."""
@@ -142,5 +142,5 @@ def draw(answers: list[np.ndarray], settings: Settings, path: Path) -> None:
         ax.legend(title=question.axis, fontsize="small", title_fontsize="small")
     axes[0].set_ylabel("efficiency")
     with atomic_write(path, "wb") as file:
-        figure.savefig(file, format=path.suffix[1:], dpi=120)
+        figure.savefig(file, format=path.suffix[1:], dpi=100)
     plt.close(figure)

@@ -32,8 +32,8 @@ class Settings:
     """
 
     spread: float = 0.3
-    fixed: float = 0.012
-    overhead: float = 0.005
+    fixed: float = 0.009
+    overhead: float = 0.0034
     n_seeds: int = 1
 
     def efficiency(self, n_workers: int, n_partitions: int, **others: float) -> float:

@@ -6,8 +6,9 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache, partial
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 
 class SharedContext:
@@ -40,7 +41,17 @@ def _without_warnings_of_files() -> Iterator[None]:
         yield
 
 
-_one_blas_thread = SharedContext(lambda: threadpool_limits(1, "blas"))
+@lru_cache(maxsize=1)
+def _libraries(n_modules: int) -> ThreadpoolController:
+    """Find the libraries with threads, again where modules have been imported."""
+    return ThreadpoolController()
+
+
+def _one_thread_of(kind: str) -> AbstractContextManager:
+    return _libraries(len(sys.modules)).limit(limits=1, user_api=kind)
+
+
+_one_blas_thread = SharedContext(partial(_one_thread_of, "blas"))
 # The failed files are rows of the result.
 no_warnings_of_files = SharedContext(_without_warnings_of_files)
 
@@ -56,5 +67,5 @@ def one_thread() -> Iterator[None]:
         # limit.
         sys.modules["torch"].get_num_threads()
     # OpenMP, and PyTorch with it, keeps a number for each thread.
-    with _one_blas_thread, threadpool_limits(1, "openmp"):
+    with _one_blas_thread, _one_thread_of("openmp"):
         yield

@@ -3,9 +3,9 @@
 A survey on a cluster
 =====================
 
-:func:`skastro.distributed.predict` divides a survey among the workers of a Dask cluster.
-This page starts a cluster of two processes on one machine, predicts an array lazily,
-kills a worker in the middle of a run, and shows which worker computed what.
+:func:`skastro.distributed.predict` divides a survey among the workers of a Dask
+cluster. This page starts a cluster of two processes on one machine, predicts an array
+lazily, kills a worker in the middle of a run, and shows which worker computed what.
 
 Dask starts its processes by importing the script. Therefore all that runs stands below
 ``if __name__ == "__main__":``.
@@ -14,8 +14,8 @@ Dask starts its processes by importing the script. Therefore all that runs stand
 # %%
 # A survey in a zarr store
 # ------------------------
-# A classifier is trained on simulated spectra. The survey repeats others with new noise,
-# and writes them in chunks: a worker reads a partition without the rest.
+# A classifier is trained on simulated spectra. The survey consists of others, repeated
+# with new noise. The store has chunks, so that a worker reads its rows and no others.
 import os
 import tempfile
 import threading
@@ -37,6 +37,7 @@ n_spectra, n_chunk = 40_000, 500
 
 
 def train() -> Pipeline:
+    """Train on simulated spectra."""
     spectra = make_spectra(600, wavelength=wavelength, random_state=0)
     network = SpectrumClassifier(max_epochs=8, random_state=0, verbose=0)
     return Pipeline([StandardizeSpectra(robust=True, clip=8), network]).fit(
@@ -45,6 +46,7 @@ def train() -> Pipeline:
 
 
 def write_survey(path: Path) -> None:
+    """Write the survey, a chunk at a time."""
     flux = make_spectra(n_chunk, wavelength=wavelength, random_state=1).flux
     noise = np.random.default_rng(2)
     survey = zarr.create_array(
@@ -67,8 +69,8 @@ if __name__ == "__main__":
 # The cluster
 # -----------
 # One process with one thread for each core. On a real cluster, ``Client`` takes the
-# address of its scheduler, such as ``Client("tcp://node001:8786")``. :ref:`scaling` says
-# how many workers are of use.
+# address of its scheduler, such as ``Client("tcp://node001:8786")``. :ref:`scaling`
+# says how many workers are of use.
 if __name__ == "__main__":
     cluster = LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
@@ -92,12 +94,13 @@ if __name__ == "__main__":
 # A worker dies
 # -------------
 # With ``out`` the client keeps the results of each partition, and writes them when all
-# are there. A second after the beginning the system kills one of the two processes, as it
-# does where memory runs out. Its partition is given to the other worker, and Dask starts
-# a new process, which receives the model.
+# are there. A second after the beginning one of the two processes is killed, as happens
+# where memory runs out. Its partition is given to the other worker, and Dask starts a
+# new process, which receives the model.
 
 
 def kill(pid: int, times: list[float]) -> None:
+    """Kill a process, and note the time."""
     times.append(time.time())
     os.kill(pid, 9)
 
@@ -137,7 +140,7 @@ if __name__ == "__main__":
 # %%
 # Who computed what
 # -----------------
-# Each bar is a partition. The dotted line is the moment at which the process was killed.
+# Each bar is a partition. The dotted line is the moment at which a process was killed.
 # The new one imports PyTorch for some seconds before its first partition.
 if __name__ == "__main__":
     spans = [

@@ -10,6 +10,7 @@ Run from the root of the repository::
 """
 
 import argparse
+import csv
 import json
 import sys
 import tempfile
@@ -88,6 +89,7 @@ def add_check(add: Callable) -> None:
     add("--files", type=int, nargs="*", default=[200, 500, 1000])
     add("--rounds", type=int, default=3, help="of which the medians count")
     add("--folder", type=Path, help="for the surveys; a temporary one by default")
+    add("--csv", type=Path, help="file of the table, such as docs/scaling_check.csv")
 
 
 def run_measure(options: argparse.Namespace) -> None:
@@ -189,9 +191,14 @@ def run_check(options: argparse.Namespace) -> None:
     print(f"{date.today().isoformat()}, {report.hardware('cpu')}\n")
     print("\n".join(report.table(HEADER, [])), flush=True)
     sizes = {"rows": options.rows, "files": options.files}
+    rows = [HEADER]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for row in check(sizes, options.rounds, Path(folder)):
             print(f"| {' | '.join(row)} |", flush=True)
+            rows.append(row)
+    if options.csv:
+        with atomic_write(options.csv, newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import inspect
 import json
 import math
 import os
+import queue
 import time
 import uuid
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -73,6 +75,8 @@ _TIMED_ROWS = 64
 _PARTITIONS_A_THREAD = 4
 # Partitions of each thread that are sent in advance: one runs while others arrive.
 _AHEAD = 3
+# Seconds without a finished partition, after which to look for workers.
+_PATIENCE = 60.0
 # How often a partition is sent again after its workers died. Dask itself gives it to
 # four workers before it reports that.
 _MOST_ATTEMPTS = 4
@@ -186,6 +190,11 @@ def predict(
     RuntimeError
         If another run is writing `out` at this time, or if a partition has ended all
         workers that it was given to. The message names the partition.
+
+    Warns
+    -----
+    RuntimeWarning
+        If nothing is finished for a minute and the cluster has no workers.
 
     See Also
     --------
@@ -456,6 +465,8 @@ def _cluster(client: Any) -> Iterator[Any]:
         ) as cluster,
         Client(cluster) as own,
     ):
+        # Workers that do not come back are replaced.
+        cluster.adapt(minimum=CPU_COUNT, maximum=CPU_COUNT)
         yield own
 
 
@@ -509,29 +520,30 @@ def _compute(
     client: Any, run: Run, source: Source, spans: list[Any], journal: PartitionJournal
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Yield the results of the partitions that are missing, as they are finished."""
-    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed import CancelledError, KilledWorker
 
     from skastro.distributed._plugin import RunPlugin
 
     missing = iter([k for k in range(len(spans)) if k not in journal])
     name = f"skastro-{uuid.uuid4().hex}"
     attempts: Counter[int] = Counter()
-    numbers: dict[str, int] = {}
-    finished = as_completed(loop=client.loop)
+    sent: dict[Any, int] = {}
+    finished: queue.Queue[Any] = queue.Queue()
     options = {"resources": {"GPU": 1}} if run.on_gpu else {}
 
     def submit(number: int) -> None:
         key = f"predict-{name}-{number}-{attempts[number]}"
         future = source.submit(client, name, spans[number], key=key, **options)
-        numbers[future.key] = number
-        finished.add(future)
+        sent[future] = number
+        future.add_done_callback(finished.put)
 
     client.register_plugin(RunPlugin(run), name=name)
     try:
         for number in islice(missing, _AHEAD * _n_threads(client)):
             submit(number)
-        for future in finished:
-            number = numbers.pop(future.key)
+        while sent:
+            future = _next(finished, client)
+            number = sent.pop(future)
             try:
                 arrays = future.result()
             except (KilledWorker, CancelledError) as error:
@@ -548,16 +560,32 @@ def _compute(
             except Exception as error:
                 error.add_note(f"In partition {number}: {source.name(spans[number])}.")
                 raise
+            # The worker forgets the results when the last reference is gone.
             del future
             yield number, arrays
             window = _AHEAD * _n_threads(client)
-            for number in islice(missing, max(0, window - len(numbers))):
+            for number in islice(missing, max(0, window - len(sent))):
                 submit(number)
     finally:
         # The cluster may be gone.
         with suppress(Exception):
-            client.cancel([*finished.futures])
+            client.cancel([*sent])
             client.unregister_worker_plugin(name)
+
+
+def _next(finished: queue.Queue, client: Any) -> Any:
+    """Wait for a partition; say so if there is nobody to compute it."""
+    while True:
+        try:
+            return finished.get(timeout=_PATIENCE)
+        except queue.Empty:
+            if not client.nthreads():
+                warnings.warn(
+                    "The cluster has no workers; the prediction goes on when there are "
+                    "some. What is finished is kept if you stop it.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
 
 
 # What is written ----------------------------------------------------------------------

@@ -28,7 +28,7 @@ def write_zarr(
 
     with _new_folder(path) as folder, warnings.catch_warnings():
         # Text has no final place in the format of zarr yet.
-        warnings.filterwarnings("ignore", module="zarr")
+        warnings.simplefilter("ignore")
         group = zarr.open_group(folder, mode="w")
         group.attrs.update(output.origin())
         for name, labels in (

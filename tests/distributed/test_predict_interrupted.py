@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import cloudpickle
+import dask.system
 import h5py
 import numpy as np
 import pytest
@@ -87,28 +88,28 @@ def probabilities(path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
-def test_killed_workers(model, rows, tmp_path):
+def test_killed_workers(model, rows, monkeypatch, tmp_path):
     model.seconds = 0.1
 
-    def kill():
-        while (
-            len(pids := {int(name.split()[1]) for name in os.listdir(model.folder)}) < 2
-        ):
-            time.sleep(0.01)
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
+    killed, done = set(), threading.Event()
 
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0"
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        killer = threading.Thread(target=kill)
-        killer.start()
-        out = run(model, rows, tmp_path / "a.h5", client)
+    def kill():
+        while len(killed) < 2 and not done.wait(0.01):
+            pids = {int(name.split()[1]) for name in os.listdir(model.folder)}
+            for pid in pids - killed:
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+
+    # The cluster is that of the call.
+    monkeypatch.setattr(dask.system, "CPU_COUNT", 2)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        out = run(model, rows, tmp_path / "a.h5", None)
+    finally:
+        done.set()
         killer.join()
+    assert killed
     model.seconds = 0
     assert_allclose(probabilities(out), model.predict_proba(rows))
     # Only what the killed workers had not returned is computed again.

@@ -141,7 +141,7 @@ if __name__ == "__main__":
 # Who computed what
 # -----------------
 # Each bar is a partition. The dotted line is the moment at which a process was killed.
-# The new one imports PyTorch for some seconds before its first partition.
+# The first partition of the new one takes some seconds longer: it imports PyTorch.
 if __name__ == "__main__":
     spans = [
         (task["worker"], span["start"] - began, span["stop"] - span["start"])

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import cloudpickle
 import dask.system
@@ -217,7 +218,7 @@ def test_errors_name_the_partition(model, rows, client, tmp_path):
 
 def test_partitions_that_end_their_workers(model, rows, client, tmp_path):
     """What Dask reports after several workers is tried again, and then told."""
-    error = KilledWorker("task", None, 3)
+    error = KilledWorker("task", SimpleNamespace(address="tcp://there"), 3)
     kept = interrupt(model, rows, tmp_path / "a.h5", client, 6, error, RuntimeError)
     assert kept >= 6
     run(model, rows, tmp_path / "a.h5", client)

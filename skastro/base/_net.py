@@ -8,15 +8,17 @@ import io
 import math
 import os
 import pickle
+import secrets
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import starmap
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
+import joblib
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
@@ -24,8 +26,21 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from skorch import NeuralNet
-from skorch.callbacks import Callback, Checkpoint, EpochScoring, TrainEndCheckpoint
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EpochScoring,
+    MlflowLogger,
+    NeptuneLogger,
+    PrintLog,
+    ProgressBar,
+    SacredLogger,
+    TensorBoard,
+    TrainEndCheckpoint,
+    WandbLogger,
+)
 from skorch.dataset import Dataset, unpack_data
+from skorch.hf import HfHubStorage
 from skorch.history import History
 from skorch.utils import TeeGenerator, is_dataset, params_for, to_device
 from torch.nn.functional import normalize
@@ -60,7 +75,7 @@ from skastro.base._parameters import (
     validate_constraints,
 )
 from skastro.base._pretrained import Pretrained, find_pretrained, is_pretrained
-from skastro.base._resume import TrainingFile
+from skastro.base._resume import TrainingFile, as_told
 from skastro.base._source import add_checksum, find_file, looks_like_file
 from skastro.base._state import (
     ModuleWithState,
@@ -74,6 +89,7 @@ from skastro.base._validation import (
     check_sample_weight,
     check_X_y,
     describe_samples,
+    fingerprint,
     package_versions,
 )
 from skastro.base._weight_names import find_network, say_network
@@ -87,11 +103,15 @@ from skastro.training import (
     EpochLog,
     EpochProgress,
     NotFiniteError,
+    Ranks,
     Schedule,
     ValidationSplit,
+    batch_norms_of_all,
     concatenate,
+    current_ranks,
     encode_groups,
     fast_kernels,
+    find_source,
     n_samples_in,
     resolve_precision,
     samples_at_once,
@@ -134,6 +154,29 @@ _STEP_METHODS = (
 )
 # Layers of torch that draw random numbers, by parts of their names.
 _DRAWING_LAYERS = ("Dropout", "RReLU", "RNN", "LSTM", "GRU", "Attention", "Fractional")
+# Methods that sum over the processes of a training on several devices.
+_SHARED_METHODS = (
+    "fit_loop",
+    "run_single_epoch",
+    "train_step",
+    "train_step_single",
+    "validation_step",
+)
+_SAME = "Give all processes the same data, parameters and files."
+# Callbacks that write or print, which one process does for all.
+_WRITING_CALLBACKS = (
+    Checkpoint,
+    EpochProgress,
+    HfHubStorage,
+    MlflowLogger,
+    NeptuneLogger,
+    PrintLog,
+    ProgressBar,
+    SacredLogger,
+    TensorBoard,
+    TrainEndCheckpoint,
+    WandbLogger,
+)
 # What callbacks do with batches without reading their losses.
 _READ_NO_LOSS = (
     *(getattr(Callback, name) for name in _BATCH_EVENTS),
@@ -157,6 +200,8 @@ MOST_KEPT = 2048
 _KEPT_PER_TRAINED = 0.05
 # At least so many, where there are no classes that all have to be among them.
 _LEAST_KEPT = 50
+# Seconds between two writes of the state of a training within an epoch.
+_RESUME_EVERY = 600.0
 # The neighbor that counts: one odd training sample cannot vouch for others like it.
 _NEIGHBOR = 3
 # Some networks build grids of the size of a sample, which no file holds.
@@ -192,7 +237,10 @@ class _Training:
     """What a running ``fit`` or ``partial_fit`` keeps from batch to batch."""
 
     first_epoch: int = 0
+    has_begun: bool = False
     file: TrainingFile | None = None
+    # The processes that train together.
+    ranks: Ranks | None = None
     augments: bool = False
     has_diverged: bool = False
     split: tuple[Any, Any] = (None, None)
@@ -246,6 +294,8 @@ class BaseNet(NeuralNet):
         A normalized batch in the layout ``(batch, channels, ...)``.
     ``_loss_terms() -> dict of str to Tensor``
         Terms of the latest loss, for the history.
+    ``_count_terms(y) -> int or None``
+        What the loss of a batch is a mean of, for trainings on several devices.
     ``_after_training(train, valid) -> None``
         Learn attributes from the trained module (a temperature, ...).
     ``_fitted_state() -> dict`` and ``_restore_fitted_state(state) -> None``
@@ -358,6 +408,12 @@ class BaseNet(NeuralNet):
         number of samples, of these in training and validation, their shape, the classes
         or the range of the targets, the SHA-256 of the text of X's shape and the
         targets, each on a line, the epoch whose weights were kept, and versions.
+    training_id_ : str
+        Twelve hexadecimal digits that name the training: a digest of its parameters,
+        callbacks and data. ``Checkpoint(f_params="{net.training_id_}.pt")`` thus gives
+        each candidate of a search files of its own. The digits are random where
+        ``random_state`` is None, X is a data set, or a parameter cannot be pickled.
+        ``partial_fit`` and ``warm_start`` keep them.
     training_features_ : ndarray of shape (n_kept, n_features)
         Features of some training samples, which ``score_samples`` compares others
         with; of estimators with a parameter `warn_novelty` and modules with a method
@@ -1024,7 +1080,10 @@ class BaseNet(NeuralNet):
     def device(self) -> Any:
         """The device in use: what ``"auto"`` stands for on this machine."""
         device = self.__dict__["device"]
-        return _fastest_device() if device == "auto" else device
+        if device != "auto":
+            return device
+        ranks = current_ranks()
+        return _fastest_device() if ranks is None else str(ranks.device)
 
     @device.setter
     def device(self, value: Any) -> None:
@@ -1346,6 +1405,9 @@ class BaseNet(NeuralNet):
             )
         if not training:
             return iterator(dataset, **options)
+        return self._share(self._training_iterator(iterator, dataset, options))
+
+    def _training_iterator(self, iterator: Any, dataset: Any, options: dict) -> Any:
         if getattr(self, "sampler", None) == "balanced":
             targets = _targets_of(dataset)
             if not _is_batch_iterator(iterator) or targets is None:
@@ -1365,6 +1427,48 @@ class BaseNet(NeuralNet):
         ):
             options.setdefault("shuffle", True)
         return iterator(dataset, **options)
+
+    def _identify_training(self, train: Any, valid: Any) -> str:
+        """Digest parameters, callbacks and data; draw it where one is unknown."""
+        if self.random_state is None or any(
+            data is not None and find_source(data) is None for data in (train, valid)
+        ):
+            return secrets.token_hex(6)
+        facts = [
+            type(self).__name__,
+            {
+                # The pickle of a tensor holds its address.
+                name: value.numpy(force=True) if torch.is_tensor(value) else value
+                for name, value in self.get_params(deep=False).items()
+                if name not in ("callbacks", "device", "verbose")
+            },
+            [
+                (
+                    name,
+                    type(part),
+                    {k: vars(part).get(k) for k in parameter_names(type(part))},
+                )
+                for name, part in self.callbacks_
+            ],
+            fingerprint(train, valid, groups=self._groups),
+        ]
+        try:
+            return joblib.hash(facts)[:12]
+        except Exception:
+            # Of what users give, pickle refuses some with errors of many kinds.
+            return secrets.token_hex(6)
+
+    def _share(self, iterator: Any) -> Any:
+        """Let an iterator yield the part of each batch that this process computes."""
+        ranks = None if self._training is None else self._training.ranks
+        if ranks is not None:
+            if not isinstance(iterator, BatchIterator):
+                raise ValueError(
+                    "A training on several devices needs the default iterators, but "
+                    f"got {type(iterator).__name__}."
+                )
+            iterator.ranks = ranks
+        return iterator
 
     def _prediction_batch_size(self) -> int:
         shape = self.__dict__.get("sample_shape_")
@@ -1409,10 +1513,19 @@ class BaseNet(NeuralNet):
             self._learn_from_training_data(train)
         if self._training is not None:
             self._training.split = train, valid
+            ranks = self._training.ranks
+            if ranks is not None:
+                digest = fingerprint(train, valid, groups=self._groups)
+                ranks.check_same({"The digest of some samples": digest}, _SAME)
+            if "training_id_" not in self.__dict__:
+                own = self._identify_training(train, valid)
+                self.training_id_ = own if ranks is None else ranks.from_first(own)
             sizes = {"n_training": train, "n_validation": valid or ()}
             self._note(**{k: len(v) for k, v in sizes.items() if hasattr(v, "__len__")})
             if self._training.file is not None:
                 self._training.file.begin(train, valid)
+                if self._training.ranks is not None:
+                    self._training.ranks.draw_apart(self._training.file.n_epochs)
         return train, valid
 
     # Validation -----------------------------------------------------------------
@@ -1571,10 +1684,13 @@ class BaseNet(NeuralNet):
             such as the name of its object, of which there are several spectra. All
             samples of a group are on one side of the validation split, and
             ``sampler="balanced"`` draws the groups of a class equally often.
-            ``resume``, str or path-like: a file that holds the training after each
-            epoch. If it exists, the training goes on from there. On the CPU the result
-            is, bit for bit, that of a training without interruption, whatever ended the
-            process. The data and the parameters must be the same.
+            ``resume``, str or path-like: a file that holds the training. If it exists,
+            the training goes on from there. On the CPU the result is, bit for bit, that
+            of a training without interruption, whatever ended the process. The data and
+            the parameters must be the same.
+            ``resume_every``, float, default=600.0: the file is written after each
+            epoch, and within an epoch after so many seconds, at the end of a batch. 0
+            stands for each batch, and infinity for epochs only.
             All others go to the module's ``forward``, as in skorch.
 
         Returns
@@ -1643,6 +1759,7 @@ class BaseNet(NeuralNet):
         before = dict(self.__dict__)
         fit_params = dict(fit_params)
         path = fit_params.pop("resume", None)
+        every = fit_params.pop("resume_every", None)
         is_seeded = isinstance(self.random_state, Integral)
         if path is not None and not (method == "fit" and reset and is_seeded):
             raise ValueError(
@@ -1650,6 +1767,14 @@ class BaseNet(NeuralNet):
                 f"an int as random_state (it is {self.random_state!r}), and not "
                 "partial_fit or warm_start."
             )
+        if every is not None and (path is None or not _is_duration(every)):
+            raise ValueError(
+                "resume_every=... is the number of seconds, 0 or more, between writes "
+                f"of the file of resume=..., but got {every!r} with resume={path!r}."
+            )
+        ranks = current_ranks()
+        if ranks is not None:
+            self._check_can_share(ranks)
         seed = draw_seed(self.random_state)
         state = None if reset else self.__dict__.get("_generator_state")
         device = torch.device(self.device or "cpu")
@@ -1674,9 +1799,11 @@ class BaseNet(NeuralNet):
                 elif self._lacks_callbacks:
                     self._initialize_callbacks()
             try:
-                with self._while_training():
+                with self._while_training(ranks):
                     if path is not None and self._training is not None:
-                        self._training.file = TrainingFile(path, self, own)
+                        self._training.file = TrainingFile(
+                            path, self, own, _RESUME_EVERY if every is None else every
+                        )
                     super().partial_fit(X, y, _routing_method=method, **fit_params)
             except _DivergedError:
                 for name in self._modules:
@@ -1690,8 +1817,32 @@ class BaseNet(NeuralNet):
                     self.__dict__.update(before)
                 raise
             if own is not None:
-                self._generator_state = own.by_device["cpu"].get_state()
+                state = own.by_device["cpu"].get_state()
+                self._generator_state = (
+                    state if ranks is None else ranks.from_first(state)
+                )
         return self
+
+    def _check_can_share(self, ranks: Ranks) -> None:
+        """Refuse, before any work, what several processes cannot train together."""
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                "A training on several devices needs an int as random_state, so that "
+                f"all processes draw the same samples; it is {self.random_state!r}."
+            )
+        overridden = [n for n in _SHARED_METHODS if self._is_overridden(n)]
+        if overridden:
+            raise ValueError(
+                f"{type(self).__name__} overrides {', '.join(overridden)}, where the "
+                "losses of several devices are weighted and summed. Override get_loss "
+                "instead."
+            )
+        index = torch.device(self.device or "cpu").index
+        if index not in (None, ranks.device.index):
+            raise ValueError(
+                f"device={self.device!r} is one device for all processes; take "
+                "device='auto', which is the one of each."
+            )
 
     @contextlib.contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
@@ -1705,15 +1856,37 @@ class BaseNet(NeuralNet):
             raise
 
     @contextlib.contextmanager
-    def _while_training(self) -> Iterator[None]:
+    def _while_training(self, ranks: Ranks | None = None) -> Iterator[None]:
         """Mark the time when callbacks compare predictions with encoded targets."""
-        self._training = _Training()
+        self._training = _Training(ranks=ranks)
         try:
-            yield
+            with self._as_one_of(ranks):
+                yield
         finally:
             self._thaw()
             self.__dict__.pop("_training", None)
             self.__dict__.pop("_groups", None)
+
+    @contextlib.contextmanager
+    def _as_one_of(self, ranks: Ranks | None) -> Iterator[None]:
+        """Let the first process alone write files and tell of the training."""
+        if ranks is None:
+            yield
+            return
+        ranks.was_used = True
+        ranks.draw_apart()
+        verbose, callbacks = self.__dict__["verbose"], self.callbacks_
+        if ranks.rank:
+            self.__dict__["verbose"] = 0
+            self.callbacks_ = [
+                (name, callback)
+                for name, callback in callbacks
+                if not isinstance(callback, _WRITING_CALLBACKS)
+            ]
+        try:
+            yield
+        finally:
+            self.__dict__["verbose"], self.callbacks_ = verbose, callbacks
 
     def _is_training(self) -> bool:
         return self._training is not None
@@ -1729,9 +1902,13 @@ class BaseNet(NeuralNet):
             self._freeze()
             if self._training is not None:
                 self._training.first_epoch = len(self.history)
+        if method_name == "on_epoch_begin" and self._training is not None:
+            self._training.has_begun = True
         if method_name == "on_epoch_begin" and kwargs.get("dataset_valid") is None:
             self._check_monitors("valid")
         own = all(_is_own(callback) for _, callback in self.callbacks_)
+        ranks = None if self._training is None else self._training.ranks
+        stops: list[KeyboardInterrupt] = []
         with self._lend_to(method_name) if own else lend_generators():
             try:
                 super().notify(method_name, **kwargs)
@@ -1739,10 +1916,16 @@ class BaseNet(NeuralNet):
                 if method_name == "on_epoch_end":
                     self._check_monitors("")
                 raise
+            except KeyboardInterrupt as error:
+                if ranks is None or method_name != "on_epoch_end":
+                    raise
+                stops.append(error)
+        if ranks is not None:
+            self._agree(ranks, method_name, stops)
         if method_name == "on_train_begin":
             self._check_can_be_saved()
         if method_name == "on_epoch_end" and self._training is not None:
-            if self._training.file is not None:
+            if self._training.file is not None and (ranks is None or not ranks.rank):
                 self._training.file.save()
         # The callbacks have put the best weights back.
         if method_name == "on_train_end" and self._training is not None:
@@ -1755,6 +1938,49 @@ class BaseNet(NeuralNet):
             with self._lend_to("_after_training"):
                 self._after_training(*self._training.split)
             self._measured = tuple(set(self._learned_names()) - known)
+            if ranks is not None:
+                rows = ranks.from_first(self.history.to_list())
+                self.__dict__["history_"] = History(rows)
+                text = ranks.from_first(self._write_state())
+                if ranks.rank:
+                    self._read_state(text)
+
+    def _agree(
+        self, ranks: Ranks, method_name: str, stops: list[KeyboardInterrupt]
+    ) -> None:
+        """Let the processes begin alike, stop together and end alike."""
+        weights = [weight for _, weight in self.get_all_learnable_params()]
+        if method_name == "on_train_begin":
+            ranks.check_same(self._identity(), _SAME)
+        if method_name == "on_epoch_end" and ranks.agree_to_stop(bool(stops), weights):
+            ranks.have_stopped = True
+            raise KeyboardInterrupt from (stops[0] if stops else None)
+        if method_name == "on_train_end":
+            # A Checkpoint has read the best weights in the first process only.
+            parts = [getattr(self, f"{n}_") for n in self._modules + self._criteria]
+            ranks.copy_from_first(
+                tensor
+                for part in parts
+                if isinstance(part, torch.nn.Module)
+                for tensor in part.state_dict().values()
+                if isinstance(tensor, torch.Tensor)
+            )
+
+    def _identity(self) -> dict[str, str]:
+        """Tell what makes this training another one than that of other data."""
+        weights = [w.detach().double() for _, w in self.get_all_learnable_params()]
+        file = None if self._training is None else self._training.file
+        return {
+            "The class": type(self).__name__,
+            **{
+                f"The parameter {name}": as_told(value)
+                for name, value in self.get_params(deep=False).items()
+                if name not in ("callbacks", "device", "verbose")
+            },
+            "What is known of the data": repr(self.training_data_[-1]),
+            "The sum of the weights": f"{sum(float(w.sum()) for w in weights):.6g}",
+            "The number of epochs to go on from": str(file.n_epochs if file else 0),
+        }
 
     def _check_can_be_saved(self) -> None:
         """Refuse, before the training, what a Checkpoint could not write after it."""
@@ -1830,7 +2056,15 @@ class BaseNet(NeuralNet):
             return super().fit_loop(X, y, epochs, **fit_params)
         except KeyboardInterrupt as error:
             *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-            if not frame.f_globals["__name__"].startswith("skorch.callbacks"):
+            by_callback = frame.f_globals["__name__"].startswith("skorch.callbacks")
+            ranks = None if self._training is None else self._training.ranks
+            if ranks is not None and not ranks.have_stopped:
+                raise RuntimeError(
+                    f"The training was interrupted in epoch {len(self.history)} of one "
+                    "process, which the others cannot know. fit(..., resume='file') "
+                    "goes on from its last epoch."
+                ) from error
+            if not by_callback and ranks is None:
                 # Else EarlyStopping has ended the training.
                 warnings.warn(
                     f"The training was interrupted in epoch {len(self.history)}, and "
@@ -1853,34 +2087,81 @@ class BaseNet(NeuralNet):
         # something looks at each. Batches too large for the device's memory are halved.
         if iterator is None:
             return
+        ranks = None if self._training is None else self._training.ranks
+        if ranks is not None:
+            self._share(iterator)
         wait = self._torch_device.type == "cpu" or self._losses_are_watched()
         draws = self._may_draw()
         halving = BatchHalving()
         if self._training is not None:
             halving = self._training.halving.setdefault(prefix, halving)
         waiting: list[tuple[dict, str, torch.Tensor]] = []
+        fetched: list[float] = []
         n_batches = 0
+        # Callbacks that keep predictions need those of all processes.
+        hears = any(
+            isinstance(callback, EpochScoring) or not _is_own(callback)
+            for _, callback in self.callbacks_
+        )
 
         def step_on(batch: Any) -> dict[str, Any]:
             self.notify("on_batch_begin", batch=batch, training=training)
+            parts = [getattr(self, f"{name}_") for name in self._modules]
+            lent = lend_generators() if draws else contextlib.nullcontext()
+            together = (
+                contextlib.nullcontext()
+                if ranks is None
+                else batch_norms_of_all(ranks, parts)
+            )
             try:
-                with lend_generators() if draws else contextlib.nullcontext():
+                with together, lent:
                     return step_fn(batch, **fit_params)
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
+                if ranks is not None:
+                    raise RuntimeError(
+                        "The device's memory is too small for a batch of "
+                        f"{n_samples_in(batch)} samples; lower batch_size."
+                    ) from error
                 # The batch begins anew, in halves.
                 self.history[-1]["batches"].pop()
                 self._zero_grad_optimizer()
                 raise
 
+        def fetch() -> None:
+            values = [value for *_, value in waiting]
+            numbers = torch.stack(values).tolist() if values else []
+            for (record, name, _), number in zip(waiting, numbers, strict=True):
+                record[name] = number
+            fetched.extend(numbers)
+            waiting.clear()
+
+        file = self._training.file if training and self._training is not None else None
+        n_done, was_streamed = (0, None) if file is None else file.begin_epoch()
+        if _is_own(iterator):
+            iterator.skip(n_done, was_streamed)
+        batches = self._batches_from(iterator, n_done, ranks if training else None)
+        if file is not None and n_done:
+            n_batches = len(self.history[-1]["batches"])
+            file.order_is_drawn()
+            if ranks is not None:
+                ranks.draw_apart(file.n_epochs)
         try:
-            for whole in iterator if _is_own(iterator) else lend_to_each(iterator):
+            for place, whole in enumerate(batches, n_done):
+                if ranks is not None:
+                    sizes, totals = iterator.deal.sizes, iterator.deal.totals
+                    ranks.begin_batch(sizes[place], totals[place])
                 for batch, step in halving.run(step_on, whole):
                     record = self.history[-1]["batches"][-1]
-                    record[prefix + "_batch_size"] = n_samples_in(batch)
-                    for term, value in {
-                        "loss": step["loss"],
-                        **self._loss_terms(),
-                    }.items():
+                    n_samples, terms = n_samples_in(batch), self._loss_terms()
+                    if ranks is not None:
+                        n_samples = ranks.n_whole
+                        terms = {
+                            n: ranks.sum(v * ranks.weight) for n, v in terms.items()
+                        }
+                        if hears:
+                            batch, step = self._of_all(ranks, batch, step)
+                    record[prefix + "_batch_size"] = n_samples
+                    for term, value in {"loss": step["loss"], **terms}.items():
                         name, value = f"{prefix}_{term}", value.detach()
                         record[name] = value.item() if wait else None
                         if not wait:
@@ -1889,17 +2170,38 @@ class BaseNet(NeuralNet):
                         self._check_converges([record[f"{prefix}_loss"]])
                     n_batches += 1
                     self.notify("on_batch_end", batch=batch, training=training, **step)
+                if file is None or (ranks is not None and ranks.rank):
+                    continue
+                if file.is_due():
+                    fetch()
+                    self._check_converges(fetched)
+                    file.save(place + 1, getattr(iterator, "is_streamed", None))
         finally:
-            fetched = [value for *_, value in waiting]
-            fetched = torch.stack(fetched).tolist() if fetched else []
-            for (record, name, _), value in zip(waiting, fetched, strict=True):
-                record[name] = value
+            # A thread that reads ahead ends here, and not with the error's traceback.
+            del batches
+            fetch()
         self.history.record(prefix + "_batch_count", n_batches)
         if training:
             # Gradients that are not finite leave their trace in the weights.
             learned = [w for _, w in self.get_all_learnable_params() if w.requires_grad]
             finite = all([w.detach().isfinite().all() for w in learned])
             self._check_converges([*fetched, 0.0 if finite else math.nan])
+
+    @staticmethod
+    def _batches_from(iterator: Any, n_done: int, ranks: Ranks | None) -> Iterator[Any]:
+        """Draw the order of the batches, which all share, and leave out the first."""
+        own = _is_own(iterator)
+        with contextlib.nullcontext() if ranks is None else ranks.drawing_alike():
+            batches = iter(iterator) if own else lend_to_each(iterator)
+            for _ in range(0 if own else n_done):
+                next(batches)
+        return batches
+
+    @staticmethod
+    def _of_all(ranks: Ranks, batch: Any, step: dict[str, Any]) -> tuple[Any, Any]:
+        """Join the targets and predictions of all processes; X remains its part."""
+        X, y = unpack_data(batch)
+        return (X, ranks.gather(y)), {**step, "y_pred": ranks.gather(step["y_pred"])}
 
     def _may_draw(self) -> bool:
         """Tell whether a step may draw from torch's global generators."""
@@ -1988,9 +2290,24 @@ class BaseNet(NeuralNet):
         with self._augmenting():
             y_pred = self.infer(X, **fit_params)
         loss = self.get_loss(y_pred, y, X=X, training=True)
+        ranks = None if self._training is None else self._training.ranks
+        if ranks is not None:
+            loss = loss * self._share_of_loss(ranks, y)
         scaler = self._gradient_scaler(batch)
         (loss if scaler is None else scaler.scale(loss)).backward()
+        if ranks is not None:
+            ranks.sum_gradients(w for _, w in self.get_all_learnable_params())
+            loss = ranks.sum(loss)
         return {"loss": loss, "y_pred": y_pred}
+
+    def _share_of_loss(self, ranks: Ranks, y: Any) -> float:
+        """Weight the loss of this process's samples in that of all."""
+        reduction = getattr(self.criterion_, "reduction", "mean")
+        return ranks.weight_of(reduction, self._count_terms(y))
+
+    def _count_terms(self, y: Any) -> int | None:
+        """Count what the loss of a batch is a mean of; None stands for the samples."""
+        return None
 
     @contextlib.contextmanager
     def _augmenting(self) -> Iterator[None]:
@@ -2024,6 +2341,9 @@ class BaseNet(NeuralNet):
     @override
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         step = super().validation_step(batch, **fit_params)
+        if self._training is not None and self._training.ranks is not None:
+            ranks, (_, y) = self._training.ranks, unpack_data(batch)
+            step["loss"] = ranks.sum(step["loss"] * self._share_of_loss(ranks, y))
         return {**step, "y_pred": _compact(step["y_pred"])}
 
     @override
@@ -2478,7 +2798,8 @@ class BaseNet(NeuralNet):
         state = content["state"]
         if self._is_training():
             # The training that goes on measures anew.
-            state = {k: v for k, v in state.items() if k not in content["measured"]}
+            left_out = {*content["measured"], "training_id_"}
+            state = {k: v for k, v in state.items() if k not in left_out}
             self._restore_fitted_state(state)
             return
         self._forget_learned()
@@ -2508,6 +2829,16 @@ class BaseNet(NeuralNet):
                     f"the training data have {self.__dict__[name]!r}. Give data of the "
                     "same kind, or start without these weights."
                 )
+
+    def _check_same_training(self, file: Any, is_same: bool) -> None:
+        """Refuse, once the first epoch has begun, what another training has written."""
+        if self._training is not None and self._training.has_begun and not is_same:
+            raise ValueError(
+                f"{file} was written by another training; the training_id_ of this one "
+                f"is {self.training_id_!r}. Give each a file of its own: Checkpoint("
+                "f_params='{net.training_id_}.pt', f_optimizer=None, f_criterion=None, "
+                "f_history=None)."
+            )
 
     def save_params(
         self,
@@ -2610,7 +2941,10 @@ class BaseNet(NeuralNet):
         others = {"f_optimizer": f_optimizer, "f_criterion": f_criterion, **kwargs}
         if file is None and checkpoint is not None:
             if checkpoint.f_history is not None:
-                self.history = History.from_file(checkpoint.f_history_)
+                history = History.from_file(checkpoint.f_history_)
+                is_same = _is_beginning(history, self)
+                self._check_same_training(checkpoint.f_history_, is_same)
+                self.history = history
             others = checkpoint.get_formatted_files(self) | others
             file = others.pop("f_params", None)
         options = self.torch_load_kwargs
@@ -2633,6 +2967,8 @@ class BaseNet(NeuralNet):
                 )
             self._check_saved_state(state)
             if self._is_training():
+                own = self.__dict__.get("training_id_")
+                self._check_same_training(file, state.get("training_id_", own) == own)
                 self._check_same_data(state)
             elif not self.initialized_ and self._sizes_taken():
                 self._validate_params()
@@ -2781,6 +3117,11 @@ def _take_over_weights(before: Any, after: Any) -> bool:
     return True
 
 
+def _is_duration(value: Any) -> bool:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and float(value) >= 0
+
+
 def _same(a: Any, b: Any) -> bool:
     """Compare parameters, of which some are arrays."""
     if a is b:
@@ -2805,6 +3146,16 @@ def _sample_size(x: Any) -> int:
     if isinstance(x, list | tuple):
         return sum(map(_sample_size, x))
     return math.prod(x.shape[1:])
+
+
+def _is_beginning(history: list[dict[str, Any]], net: Any) -> bool:
+    """Tell whether a net's own history begins with the losses of another."""
+    losses, own = (
+        # As text, in which NaN equals NaN.
+        [repr([batch.get("train_loss") for batch in row["batches"]]) for row in rows]
+        for rows in (history, net.history or [])
+    )
+    return own[: len(losses)] == losses
 
 
 def _to_float32(output: Any) -> Any:

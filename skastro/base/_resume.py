@@ -5,37 +5,45 @@ The file holds tensors, numbers and text in torch's format, and is read with
 ``weights_only=True``: no code runs.
 """
 
-import hashlib
+import copy
 import inspect
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from skorch.callbacks import EpochScoring
 from torch.utils.data import Subset
 
 from skastro.base._state import decode_state, encode_state
-from skastro.training import encode_groups, find_source
+from skastro.base._validation import fingerprint
 from skastro.utils import atomic_write, load_tensors
 
-_FORMAT = "skastro training, version 1"
+# Version 1 was written after epochs only, and has no "position".
+_FORMATS = ("skastro training, version 2", "skastro training, version 1")
 # Parameters that may differ when a training goes on.
 _FREE = {"verbose", "device", "callbacks"}
 # What EpochScoring holds of the current epoch.
 _CACHES = ("y_trues_", "y_preds_")
-# Samples that identify a data set, beside all targets.
-_N_SAMPLES = 64
 _ADVICE = "Give the data and parameters that it began with, or name another file."
 
 
 class TrainingFile:
-    """The file of a training; ``net`` is trained with the generators ``own``."""
+    """The file of a training; ``net`` is trained with the generators ``own``.
 
-    def __init__(self, path: Any, net: Any, own: Any) -> None:
+    It is written after each epoch, and within epochs every so many seconds.
+    """
+
+    def __init__(self, path: Any, net: Any, own: Any, every: float) -> None:
         self.path = Path(path)
         self.net = net
         self.own = own
+        self.every = every
+        self._written = time.monotonic()
+        # The generators when the order of the epoch was drawn.
+        self._drawn: dict[str, torch.Tensor] = {}
         if not self.path.absolute().parent.is_dir():
             raise FileNotFoundError(f"resume={str(path)!r}: there is no such folder.")
         self.state = self._read() if self.path.exists() else None
@@ -48,7 +56,7 @@ class TrainingFile:
             raise ValueError(
                 f"{self.path} is not the file of a training: {error}"
             ) from error
-        if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        if not isinstance(state, dict) or state.get("format") not in _FORMATS:
             raise ValueError(f"{self.path} is not the file of a training.")
         return state
 
@@ -60,8 +68,8 @@ class TrainingFile:
         values = self.net.get_params(deep=False)
         self.identity = {
             "class": type(self.net).__name__,
-            **{k: _told(v) for k, v in values.items() if k not in _FREE},
-            "data": _fingerprint(train, valid, groups=self.net._groups),
+            **{k: as_told(v) for k, v in values.items() if k not in _FREE},
+            "data": fingerprint(train, valid, groups=self.net._groups),
         }
         # What cannot be written is refused before the training, not after an epoch.
         self._content()
@@ -76,25 +84,85 @@ class TrainingFile:
                     f"{self.path} belongs to another training: {name} differs{told}. "
                     f"{_ADVICE}"
                 )
-        self._restore(self.state)
-        self.state = None
+        if self.state.get("position") is None:
+            self._restore(self.state)
+            self.state = None
+        else:
+            # What begins the epoch anew may change it in place.
+            self._restore(copy.deepcopy(self.state))
 
-    def save(self) -> None:
-        """Write the state after an epoch; the file is complete at any time."""
+    def begin_epoch(self) -> tuple[int, bool | None]:
+        """Return how many batches of the epoch are done, and whether from a stream.
+
+        The generators are as they were when the order of the batches was drawn.
+        """
+        self._keeps_predictions = any(
+            isinstance(callback, EpochScoring)
+            and callback.on_train
+            and callback.use_caching
+            for _, callback in self.net.callbacks_
+        )
+        if self.state is None:
+            self._drawn = self._generators()
+            return 0, None
+        # Undo what the callbacks do at the beginning of an epoch.
+        self._restore(self.state)
+        position = self.state["position"]
+        self.net.history[-1].update(position["row"])
+        self._drawn = position["drawn"]
+        self._set_generators(self._drawn)
+        return position["n_batches"], position["was_streamed"]
+
+    def order_is_drawn(self) -> None:
+        """Let the generators go on from where the training ended."""
+        if self.state is not None:
+            self._set_generators(self.state["generators"])
+            self.state = None
+
+    def is_due(self) -> bool:
+        """Whether to write the state within the epoch."""
+        late = time.monotonic() - self._written >= self.every
+        return late and not self._keeps_predictions
+
+    def save(self, n_batches: int = 0, is_streamed: bool | None = None) -> None:
+        """Write the state after an epoch, or after so many of its batches.
+
+        The file is complete at any time.
+        """
+        content = self._content()
+        if n_batches:
+            content["position"] = {
+                "n_batches": n_batches,
+                "was_streamed": is_streamed,
+                "row": content["history"].pop(),
+                "drawn": self._drawn,
+            }
         with atomic_write(self.path, "wb") as file:
-            torch.save(self._content(), file)
+            torch.save(content, file)
+        self._written = time.monotonic()
+
+    def _generators(self) -> dict[str, torch.Tensor]:
+        return {name: g.get_state() for name, g in self.own.by_device.items()}
+
+    def _set_generators(self, states: dict[str, torch.Tensor]) -> None:
+        for device, generator in self.own.by_device.items():
+            # On another device than before its own generator goes on from the seed.
+            if device in states:
+                generator.set_state(states[device])
 
     def _content(self) -> dict[str, Any]:
         net = self.net
         learned = encode_state(type(net).__name__, None, net._fitted_state(), [])
         return {
-            "format": _FORMAT,
+            "format": _FORMATS[0],
             "identity": self.identity,
             "parts": {name: part.state_dict() for name, part in self._parts().items()},
             "learned": learned,
             "frozen": [not w.requires_grad for _, w in net.get_all_learnable_params()],
-            "generators": {k: g.get_state() for k, g in self.own.by_device.items()},
+            "generators": self._generators(),
             "history": _plain(net.history.to_list()),
+            # Within an epoch; None after one.
+            "position": None,
             "callbacks": {n: _state_of(n, callback) for n, callback in net.callbacks_},
         }
 
@@ -118,39 +186,17 @@ class TrainingFile:
         weights = [weight for _, weight in net.get_all_learnable_params()]
         for weight, frozen in zip(weights, state["frozen"], strict=True):
             weight.requires_grad_(not frozen)
-        for device, generator in self.own.by_device.items():
-            # On another device than before its own generator goes on from the seed.
-            if device in state["generators"]:
-                generator.set_state(state["generators"][device])
-        net.history[:] = state["history"]
+        self._set_generators(state["generators"])
+        net.history[: len(state["history"])] = state["history"]
         for name, callback in net.callbacks_:
             _set_state(callback, state["callbacks"].get(name, {}))
 
 
-def _told(value: Any) -> str:
+def as_told(value: Any) -> str:
     """Show a parameter's value, without the addresses of functions and objects."""
     if isinstance(value, type) or inspect.isroutine(value):
         return f"{value.__module__}.{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-def _fingerprint(*datasets: Any, groups: Any = None) -> str:
-    digest = hashlib.sha256()
-    if groups is not None:
-        digest.update(encode_groups(groups).tobytes())
-    for dataset in datasets:
-        digest.update(str(None if dataset is None else len(dataset)).encode())
-        source = None if dataset is None else find_source(dataset)
-        if source is None:
-            continue
-        rows = np.arange(len(dataset)) if source.rows is None else source.rows.numpy()
-        some = rows[np.linspace(0, len(rows) - 1, _N_SAMPLES).astype(int)]
-        arrays = source.X if isinstance(source.X, dict) else {"X": source.X}
-        samples = [values[np.unique(some)][:] for values in arrays.values()]
-        targets = [] if source.y is None else [source.y[rows]]
-        for array in [rows, *samples, *targets]:
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _has_state(value: Any) -> bool:

@@ -17,6 +17,7 @@ from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from skastro._compat import validated_sample_weight
+from skastro.training import encode_groups, find_source
 from skastro.utils import (
     LazyArray,
     RowwiseSource,
@@ -37,6 +38,8 @@ _LONGEST_TABLE = 99
 # Parts of a sample's size: what double precision may round, and what single precision
 # holds to one part in fifty.
 _ROUNDED, _HELD = 2.0**-40, 2.0**-18
+# Samples that identify a data set, beside all targets.
+_N_SAMPLES = 64
 # Targets that are turned into text at a time.
 _DIGESTED = 2**16
 # Packages whose versions decide what a training gives.
@@ -387,3 +390,23 @@ def describe_samples(X: Any, y: Any, is_classifier: bool) -> dict[str, Any]:
             ]
     record["sha256"] = digest.hexdigest()
     return record
+
+
+def fingerprint(*datasets: Any, groups: Any = None) -> str:
+    """Digest some samples and all targets of data sets, and the samples' groups."""
+    digest = hashlib.sha256()
+    if groups is not None:
+        digest.update(encode_groups(groups).tobytes())
+    for dataset in datasets:
+        digest.update(str(None if dataset is None else len(dataset)).encode())
+        source = None if dataset is None else find_source(dataset)
+        if source is None:
+            continue
+        rows = np.arange(len(dataset)) if source.rows is None else source.rows.numpy()
+        some = rows[np.linspace(0, len(rows) - 1, _N_SAMPLES).astype(int)]
+        arrays = source.X if isinstance(source.X, dict) else {"X": source.X}
+        samples = [values[np.unique(some)][:] for values in arrays.values()]
+        targets = [] if source.y is None else [source.y[rows]]
+        for array in [rows, *samples, *targets]:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

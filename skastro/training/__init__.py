@@ -7,11 +7,13 @@ from skastro.training._batches import (
     BatchIterator,
     NotFiniteError,
     concatenate,
+    current_ranks,
     find_source,
     n_samples_in,
     samples_at_once,
     separate_weight,
     split_batch,
+    training_on,
 )
 from skastro.training._callbacks import (
     SCHEDULES,
@@ -25,6 +27,7 @@ from skastro.training._callbacks import (
 from skastro.training._likelihood import BinnedLikelihood, NegativeLogLikelihood
 from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._pretraining import GreedyPretraining
+from skastro.training._ranks import Ranks, batch_norms_of_all
 from skastro.training._split import ValidationSplit, encode_groups
 
 __all__ = [
@@ -41,10 +44,13 @@ __all__ = [
     "GreedyPretraining",
     "NegativeLogLikelihood",
     "NotFiniteError",
+    "Ranks",
     "Schedule",
     "Steps",
     "ValidationSplit",
+    "batch_norms_of_all",
     "concatenate",
+    "current_ranks",
     "encode_groups",
     "fast_kernels",
     "find_source",
@@ -53,4 +59,5 @@ __all__ = [
     "samples_at_once",
     "separate_weight",
     "split_batch",
+    "training_on",
 ]

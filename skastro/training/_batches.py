@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Batches indexed from arrays, and their halving where they do not fit in memory."""
 
+import contextlib
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,11 +21,13 @@ from skastro.training._device import (
     place_on_device,
     placed_on_device,
 )
-from skastro.training._stream import stream_batches
+from skastro.training._ranks import Deal, Ranks
+from skastro.training._stream import deal_stream
 from skastro.utils import as_lazy, is_lazy, lend_to_each, own_generator
 
 Batch = tuple[Any, torch.Tensor]
 
+_THIS_THREAD = threading.local()
 # After this many steps the optimizer's state and the largest activations have been
 # allocated on the device, so that the free memory is available for the data.
 _STEPS_BEFORE_PLACING = 2
@@ -235,6 +240,14 @@ class BatchIterator:
         beforehand.
     allows_nan : bool
         Whether only infinity counts.
+    is_streamed : bool
+        Whether the latest iteration reads from the disk, in another order than that of
+        data on a device.
+    ranks : Ranks or None
+        The processes that train together, each of which gets its part of batches of
+        ``ranks.size * batch_size`` samples.
+    deal : Deal or None
+        With `ranks`: how many samples of each batch each process has, after ``iter``.
 
     Examples
     --------
@@ -266,6 +279,11 @@ class BatchIterator:
         self.placed = {} if placed is None else placed
         self.checks_finite = False
         self.allows_nan = False
+        self.is_streamed = False
+        self._n_skipped = 0
+        self._was_streamed: bool | None = None
+        self.ranks: Ranks | None = None
+        self.deal: Deal | None = None
         self._was_read = False
         self._generator: torch.Generator | None = None
         self._source = None if loader_options else find_source(dataset)
@@ -277,15 +295,41 @@ class BatchIterator:
 
     def __len__(self) -> int:
         """Count the batches of one iteration."""
-        return math.ceil(len(self.dataset) / self.batch_size)
+        n_ranks = 1 if self.ranks is None else self.ranks.size
+        return math.ceil(len(self.dataset) / (n_ranks * self.batch_size))
+
+    def skip(self, n_batches: int, was_streamed: bool | None) -> None:
+        """Leave the first batches out of the next iterations, which go on with others.
+
+        These were streamed, or not, and so must be the next ones; None stands for both.
+        """
+        self._n_skipped = n_batches
+        self._was_streamed = was_streamed
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield pairs of X and y."""
+        """Draw the order of the samples, then yield pairs of X and y."""
+        batches = self._begin()
+        if self._was_streamed not in (None, self.is_streamed):
+            raise ValueError(
+                "The epoch cannot go on: its data were in the memory of a device, "
+                "which cannot hold them now. Go on on a device like that one."
+            )
+        return batches
+
+    def _begin(self) -> Iterator[Batch]:
         source = self._source
-        # Not later, when another thread may draw.
         self._generator = own_generator()
+        self.is_streamed = False
         if source is None:
+            if self.ranks is not None:
+                raise ValueError(
+                    "A training on several devices needs X and y as arrays, in memory "
+                    "or on disk, and iterators without options of a DataLoader; got "
+                    f"a {type(self.dataset).__name__}."
+                )
             batches = lend_to_each(self._loader)
+            for _ in range(self._n_skipped):
+                next(batches)
             return _checked(batches, self.allows_nan) if self.checks_finite else batches
         if self.device.type == "cuda":
             return self._through_device(source)
@@ -295,22 +339,39 @@ class BatchIterator:
         batches = self._streamed(source) if source.is_lazy else self._indexed(source)
         return _checked(batches, self.allows_nan) if self.checks_finite else batches
 
-    def _indexed(
-        self, source: Source, order: torch.Tensor | None = None
+    def _indexed(self, source: Source) -> Iterator[Batch]:
+        """Draw an order, and index tensors on any device."""
+        return self._take(source, self._plan(), self._n_skipped)
+
+    @staticmethod
+    def _take(
+        source: Source, order: "_Order", first: int, last: int | None = None
     ) -> Iterator[Batch]:
-        """Index tensors on any device; draw the order if it is not given."""
-        if order is None and self._is_shuffled:
-            order = self._draw_order().to(source.device)
+        """Yield batches, from the first one to before the last one."""
+        samples = order.samples
+        if samples is not None:
+            samples = samples.to(source.device)
         if source.rows is not None:
-            order = source.rows if order is None else source.rows[order]
-        n_samples = len(self.dataset) if order is None else len(order)
-        for start in range(0, n_samples, self.batch_size):
-            stop = min(start + self.batch_size, n_samples)
+            samples = source.rows if samples is None else source.rows[samples]
+        edges = np.append(0, order.ends)[first : None if last is None else last + 1]
+        for start, stop in pairwise(edges.tolist()):
             yield source.take(
-                slice(start, stop) if order is None else order[start:stop]
+                slice(start, stop) if samples is None else samples[start:stop]
             )
 
+    def _plan(self) -> "_Order":
+        """Draw the order of the samples, and cut it into batches."""
+        n_samples = len(self.dataset)
+        samples = self._draw_order() if self._is_shuffled else None
+        if self.ranks is None:
+            ends = np.arange(self.batch_size, n_samples, self.batch_size)
+            return _Order(samples, np.append(ends, n_samples)[: len(self)])
+        self.deal, rows = self.ranks.deal(n_samples, self.batch_size)
+        own = torch.from_numpy(rows)
+        return _Order(own if samples is None else samples[own], self.deal.ends)
+
     def _streamed(self, source: Source) -> Iterator[Batch]:
+        self.is_streamed = True
         n_samples = len(self.dataset)
         repeats = None
         if self.sampling_weights is not None:
@@ -318,16 +379,23 @@ class BatchIterator:
             repeats = np.bincount(drawn, minlength=n_samples)
         shuffle = self.shuffle or repeats is not None
         rows = None if source.rows is None else source.rows.numpy()
-        for positions, X in stream_batches(
+        self.deal, batches = deal_stream(
             source.lazy,
             rows,
             self.batch_size,
+            self.ranks,
             shuffle=shuffle,
             repeats=repeats,
             seed=self._draw_seed() if shuffle else 0,
             buffer_bytes=self.buffer_size,
             pin_memory=self.device.type == "cuda",
-        ):
+            n_skipped=self._n_skipped,
+        )
+        return self._with_targets(source, batches)
+
+    @staticmethod
+    def _with_targets(source: Source, batches: Iterator) -> Iterator[Batch]:
+        for positions, X in batches:
             index = positions if source.rows is None else source.rows[positions]
             yield source.take(index, X)
 
@@ -338,25 +406,33 @@ class BatchIterator:
         seen_again = self._is_shuffled
         placed = placed_on_device(source, device, self.placed)
         if placed is None and seen_again:
-            if self._was_read:
+            if self._was_read or (source.is_lazy and self._was_streamed is False):
                 placed = place_on_device(source, device, self.placed)
             else:
                 # The peak measures the memory that later steps need.
                 torch.cuda.reset_peak_memory_stats(device)
         if placed is not None:
-            yield from self._indexed(placed)
+            batches = self._indexed(placed)
         elif source.is_lazy or not seen_again:
-            yield from on_device(self._from_host(source), device)
+            batches = on_device(self._from_host(source), device)
         else:
-            order = self._draw_order()
-            first = order[: _STEPS_BEFORE_PLACING * self.batch_size]
-            yield from on_device(self._indexed(source, first), device)
-            rest = order[len(first) :]
-            placed = place_on_device(source, device, self.placed)
-            if placed is None:
-                yield from on_device(self._indexed(source, rest), device)
-            else:
-                yield from self._indexed(placed, rest.to(device))
+            batches = self._placing(source, self._plan())
+        return self._until_read(batches)
+
+    def _placing(self, source: Source, order: "_Order") -> Iterator[Batch]:
+        """Place the data on the device after the first steps, if they fit."""
+        device = self.device
+        first = self._n_skipped
+        n_before = first + _STEPS_BEFORE_PLACING
+        yield from on_device(self._take(source, order, first, n_before), device)
+        placed = place_on_device(source, device, self.placed)
+        if placed is None:
+            yield from on_device(self._take(source, order, n_before), device)
+        else:
+            yield from self._take(placed, order, n_before)
+
+    def _until_read(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        yield from batches
         self._was_read = True
 
     @property
@@ -388,6 +464,15 @@ class BatchIterator:
         ):
             return torch.utils.data.RandomSampler(self.dataset)
         return None
+
+
+@dataclass
+class _Order:
+    """Samples in the order of an iteration, and where its batches end."""
+
+    # None: as they are in the data set.
+    samples: torch.Tensor | None
+    ends: np.ndarray
 
 
 def _checked(batches: Iterator[Batch], allows_nan: bool) -> Iterator[Batch]:
@@ -425,6 +510,28 @@ def samples_at_once(device: torch.device, sample_size: int) -> int:
         n_bytes = min(total, 4 * available_memory(device))
         return max(1, n_bytes // 2048 // sample_size)
     return max(1, 2**19 // sample_size, min(256, 2**22 // sample_size))
+
+
+def current_ranks() -> Ranks | None:
+    """Return the processes that train together in this thread, if there are any."""
+    return getattr(_THIS_THREAD, "ranks", None)
+
+
+@contextlib.contextmanager
+def training_on(ranks: Ranks) -> Iterator[None]:
+    """Let trainings in this block, in this thread, share their batches."""
+    before = current_ranks()
+    _THIS_THREAD.ranks = ranks
+    try:
+        yield
+    finally:
+        _THIS_THREAD.ranks = before
+
+
+def samples_in_step(batch: Any) -> int:
+    """Count the samples of a batch, those of other processes included."""
+    ranks = current_ranks()
+    return n_samples_in(batch) if ranks is None else ranks.n_whole
 
 
 def n_samples_in(batch: Any) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from skorch.callbacks import Callback, PrintLog
 from tqdm.auto import tqdm
 
-from skastro.training._batches import n_samples_in
+from skastro.training._batches import samples_in_step
 from skastro.utils import check_count, check_number, check_real
 
 
@@ -424,7 +424,7 @@ class Schedule(Callback):
     ) -> None:
         """Set the rate of the next step."""
         if training and self.schedule is not None:
-            done = self._done + n_samples_in(batch) / 2
+            done = self._done + samples_in_step(batch) / 2
             function = self.schedule
             if isinstance(function, str):
                 function = SCHEDULES[function]
@@ -437,7 +437,7 @@ class Schedule(Callback):
     ) -> None:
         """Count the batch, unless it was too large for the memory."""
         if training and self.schedule is not None:
-            self._done += n_samples_in(batch)
+            self._done += samples_in_step(batch)
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Write the learning rate into the history."""

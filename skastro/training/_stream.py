@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skastro.training._ranks import Deal, Ranks
 from skastro.utils import LazyArray
 
 # Rows that a shuffle reads together into the buffer.
@@ -57,6 +58,41 @@ def stream_batches(
     [0, 1] [[8, 9], [0, 1]]
     [2] [[4, 5]]
     """
+    _, batches = deal_stream(
+        array,
+        rows,
+        batch_size,
+        None,
+        shuffle=shuffle,
+        repeats=repeats,
+        seed=seed,
+        buffer_bytes=buffer_bytes,
+        pin_memory=pin_memory,
+    )
+    return batches
+
+
+def deal_stream(
+    array: LazyArray,
+    rows: np.ndarray | None,
+    batch_size: int,
+    ranks: Ranks | None,
+    *,
+    shuffle: bool = False,
+    repeats: np.ndarray | None = None,
+    seed: int = 0,
+    buffer_bytes: int = 2**27,
+    pin_memory: bool = False,
+    n_skipped: int = 0,
+) -> tuple[Deal | None, Iterator[Batch]]:
+    """Stream the part of this process in batches of ``ranks.size * batch_size``.
+
+    The first `n_skipped` batches are left out, and not read.
+
+    Where the samples fit into one buffer, their order and the batches are those of one
+    process. Otherwise each process reads blocks of its own, and its samples are spread
+    evenly over the batches. Arrays of too few blocks are read in whole by all.
+    """
     for name, value in ("batch_size", batch_size), ("buffer_bytes", buffer_bytes):
         if value < 1:
             raise ValueError(f"{name} must be 1 or more, but got {value}.")
@@ -74,13 +110,25 @@ def stream_batches(
             raise ValueError(f"repeats must not be negative, but got {repeats.min()}.")
         entries = np.repeat(entries, repeats)
     pin_memory = pin_memory and torch.cuda.is_available()
-    if len(entries) == 0:
-        loads: Iterator[_Load] = iter(())
-    elif shuffle:
-        loads = _shuffled_loads(view, entries, buffer_bytes, seed)
-    else:
+    deal: Deal | None = None
+    loads: Iterator[_Load] = iter(())
+    if len(entries) and shuffle:
+        deal, loads = _shuffled_loads(
+            view, entries, buffer_bytes, seed, batch_size, ranks
+        )
+    elif len(entries):
         loads = _loads_in_order(view, entries, buffer_bytes)
-    return _batches(view, loads, len(entries), batch_size, dtype, pin_memory)
+    if ranks is not None and deal is None:
+        deal, own = ranks.deal(len(entries), batch_size)
+        loads = _own_parts(loads, own)
+    ends = np.append(np.arange(batch_size, len(entries), batch_size), len(entries))
+    if deal is not None:
+        ends = deal.ends
+    sizes = np.diff(ends, prepend=0)
+    if n_skipped:
+        loads = _own_parts(loads, np.arange(ends[n_skipped - 1], ends[-1]))
+        sizes = sizes[n_skipped:]
+    return deal, _batches(view, loads, sizes[sizes > 0], dtype, pin_memory)
 
 
 @dataclass
@@ -130,8 +178,14 @@ def _loads_in_order(
 
 
 def _shuffled_loads(
-    view: LazyArray, entries: np.ndarray, buffer_bytes: int, seed: int
-) -> Iterator[_Load]:
+    view: LazyArray,
+    entries: np.ndarray,
+    buffer_bytes: int,
+    seed: int,
+    batch_size: int,
+    ranks: Ranks | None,
+) -> tuple[Deal | None, Iterator[_Load]]:
+    """Draw blocks; with `ranks` those of this process, unless all have to read all."""
     generator = np.random.default_rng(seed)
     rows = _source_rows(view, entries)
     if (np.diff(rows) < 0).any():
@@ -145,14 +199,40 @@ def _shuffled_loads(
 
     blocks = generator.permutation(len(starts))
     capacity = max(1, buffer_bytes // _row_bytes(view))
+    deal = None
+    if ranks is not None and n_distinct.sum() > capacity:
+        shares = np.cumsum((stops - starts)[blocks]) * ranks.size
+        parts = np.minimum((shares - 1) // len(rows), ranks.size - 1)
+        counts = np.bincount(parts, (stops - starts)[blocks], ranks.size).astype(int)
+        deal = ranks.spread(counts, batch_size)
+        if deal is not None:
+            blocks = blocks[parts == ranks.rank]
+            generator = np.random.default_rng([seed, ranks.rank])
     cuts = _cuts(n_distinct[blocks], capacity)
     most_rows = int(np.add.reduceat(n_distinct[blocks], cuts[:-1]).max())
-    for lo, hi in pairwise(cuts):
-        chosen = np.sort(blocks[lo:hi])
-        samples = np.concatenate([np.arange(starts[b], stops[b]) for b in chosen])
-        generator.shuffle(samples)
-        distinct, index = np.unique(rows[samples], return_inverse=True)
-        yield _Load(distinct, entries[samples], index, most_rows)
+
+    def draw() -> Iterator[_Load]:
+        for lo, hi in pairwise(cuts):
+            chosen = np.sort(blocks[lo:hi])
+            samples = np.concatenate([np.arange(starts[b], stops[b]) for b in chosen])
+            generator.shuffle(samples)
+            distinct, index = np.unique(rows[samples], return_inverse=True)
+            yield _Load(distinct, entries[samples], index, most_rows)
+
+    return deal, draw()
+
+
+def _own_parts(loads: Iterator[_Load], own: np.ndarray) -> Iterator[_Load]:
+    """Leave some samples of all loads, given by their ascending places."""
+    n_before = 0
+    for load in loads:
+        n_samples = len(load.positions)
+        lo, hi = np.searchsorted(own, [n_before, n_before + n_samples])
+        mine = own[lo:hi] - n_before
+        n_before += n_samples
+        if len(mine):
+            used, index = np.unique(load.index[mine], return_inverse=True)
+            yield _Load(load.rows[used], load.positions[mine], index, load.most_rows)
 
 
 def _cuts(counts: np.ndarray, capacity: int) -> list[int]:
@@ -172,8 +252,7 @@ def _cuts(counts: np.ndarray, capacity: int) -> list[int]:
 def _batches(
     view: LazyArray,
     loads: Iterator[_Load],
-    n_samples: int,
-    batch_size: int,
+    sizes: np.ndarray,
     dtype: torch.dtype,
     pin_memory: bool,
 ) -> Iterator[Batch]:
@@ -191,7 +270,8 @@ def _batches(
     )
     reader.start()
     try:
-        n_left, n_held, size = n_samples, 0, 0
+        n_left, n_held, size = int(sizes.sum()), 0, 0
+        coming = iter(sizes.tolist())
         while n_left:
             load, buffer = filled.get()
             if isinstance(load, BaseException):
@@ -202,7 +282,7 @@ def _batches(
             start = 0
             while start < len(index):
                 if n_held == 0:
-                    size = min(batch_size, n_left)
+                    size = next(coming)
                     place = torch.empty(size, dtype=torch.int64, pin_memory=pin_memory)
                     X = torch.empty(
                         (size, *view.shape[1:]),

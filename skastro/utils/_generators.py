@@ -113,9 +113,13 @@ def lend_to(function: Any) -> AbstractContextManager:
 
 
 def lend_to_each(iterable: Iterable[Any]) -> Iterator[Any]:
-    """Iterate, and lend the generators to the iterator."""
+    """Make an iterator, and lend the generators to it at each step."""
     with lend_generators():
         iterator = iter(iterable)
+    return _lent(iterator)
+
+
+def _lent(iterator: Iterator[Any]) -> Iterator[Any]:
     while True:
         with lend_generators():
             item = next(iterator, _END)

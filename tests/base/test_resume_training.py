@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 import skastro
 from skastro import SpectrumClassifier
 from skastro.augmentation import GaussianNoise
+from skastro.datasets import LazyArray
 from skastro.sevi import SEVISimulator
 
 pytestmark = pytest.mark.once
@@ -33,12 +34,25 @@ Y = np.repeat([0, 0, 1], 20)
 class Dies(Callback):
     """Ends the training in the middle of an epoch."""
 
-    def __init__(self, epoch):
+    def __init__(self, epoch, n_batches=2):
         self.epoch = epoch
+        self.n_batches = n_batches
 
     def on_batch_end(self, net, training=False, **_):
-        if len(net.history) == self.epoch and len(net.history[-1, "batches"]) == 2:
+        n_batches = len(net.history[-1, "batches"])
+        if len(net.history) == self.epoch and n_batches == self.n_batches:
             raise MemoryError
+
+
+class Begins(Callback):
+    """What happens at the beginning of an epoch happens once an epoch."""
+
+    def on_epoch_begin(self, net, **_):
+        self.n_begun = getattr(self, "n_begun", 0) + 1
+        self.rows = [*getattr(self, "rows", []), torch.rand(()).item()]
+        self.rows.append(self.n_begun)
+        with torch.no_grad():
+            next(net.module_.parameters()).add_(1e-3 * torch.rand(()))
 
 
 class Decays(Callback):
@@ -92,6 +106,23 @@ CASES = {
         },
     ),
     "loader": ("SpectrumClassifier", {"iterator_train": DataLoader}),
+    "loader with options": (
+        "SpectrumClassifier",
+        {"iterator_train__drop_last": True, "sampler": "balanced"},
+    ),
+    "stream": (
+        "SpectrumClassifier",
+        {"iterator_train__buffer_size": 999, "module__dropout": 0.4, "batch_size": 4},
+    ),
+    "balanced stream": (
+        "SpectrumClassifier",
+        {
+            "iterator_train__buffer_size": 999,
+            "sampler": "balanced",
+            "augment": GaussianNoise(0.2),
+            "batch_size": 5,
+        },
+    ),
     "images": ("GalaxyClassifier", {"augment": "symmetries", "batch_size": 16}),
     "regression": ("GalaxyRegressor", {"batch_size": 16}),
     "autoencoder": ("VAETransformer", {"beta_warmup": 0.5}),
@@ -108,6 +139,8 @@ def make(name, *callbacks):
 def fit(net, **kwargs):
     owner = type(net).__name__
     X = SPECTRA if owner == "SpectrumClassifier" else IMAGES
+    if "iterator_train__buffer_size" in net.get_params(deep=False):
+        X = LazyArray(X)
     if owner == "VAETransformer":
         return net.fit(X, **kwargs)
     return net.fit(X, Y.astype(float) if "Regressor" in owner else Y, **kwargs)
@@ -151,6 +184,27 @@ def test_bit_for_bit(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.filterwarnings("ignore:Only .* latent dimensions are active")
+def test_bit_for_bit_within_epochs(name, tmp_path):
+    path = tmp_path / "training.pt"
+    keeps = [("begins", Begins())]
+    expected = fit(make(name, *keeps))
+    for epoch, n_batches in ((1, 1), (2, 2), (2, 3), (4, 2)):
+        net = make(name, *keeps, ("dies", Dies(epoch, n_batches)))
+        with pytest.raises(MemoryError):
+            fit(net, resume=path, resume_every=0)
+        if name != "callbacks" and (epoch, n_batches) != (1, 1):
+            # Written after the batch before.
+            state = torch.load(path, weights_only=True)
+            assert len(state["history"]) == epoch - 1
+            assert state["position"]["n_batches"] == n_batches - 1
+    found = fit(make(name, *keeps), resume=path)
+    check_equal(found, expected)
+    begins = [dict(net.callbacks_)["begins"] for net in (found, expected)]
+    assert begins[0].rows == begins[1].rows
+
+
 def test_batches_from_disk_after_sigkill(tmp_path):
     data, path = tmp_path / "flux.h5", tmp_path / "training.pt"
     with h5py.File(data, "w") as file:
@@ -189,7 +243,8 @@ def test_batches_from_disk_after_sigkill(tmp_path):
     check_equal(found, scope["fit"](scope["make"]()))
 
 
-def test_simulated_images(tmp_path):
+@pytest.mark.parametrize("every", [0, 600])
+def test_simulated_images(tmp_path, every):
     path = tmp_path / "training.pt"
 
     def fit(*callbacks, **kwargs):
@@ -205,7 +260,7 @@ def test_simulated_images(tmp_path):
 
     expected = fit()
     with pytest.raises(MemoryError):
-        fit(Dies(3), resume=path)
+        fit(Dies(3), resume=path, resume_every=every)
     check_equal(fit(resume=path), expected)
 
 
@@ -315,3 +370,43 @@ def test_a_missing_folder_is_told_before_the_training(tmp_path):
     net = make_tiny(SpectrumClassifier, max_epochs=1)
     with pytest.raises(FileNotFoundError, match="there is no such folder"):
         net.fit(SPECTRA, Y, resume=tmp_path / "none" / "training")
+
+
+def test_files_of_the_first_version_are_read(tmp_path):
+    path = tmp_path / "training.pt"
+    with pytest.raises(MemoryError):
+        fit(make("plain", ("dies", Dies(4))), resume=path)
+    state = torch.load(path, weights_only=True)
+    assert state.pop("position") is None
+    torch.save({**state, "format": "skastro training, version 1"}, path)
+    check_equal(fit(make("plain"), resume=path), fit(make("plain")))
+
+
+def test_data_that_were_on_a_device_are_not_streamed_on(tmp_path):
+    path = tmp_path / "training.pt"
+    with pytest.raises(MemoryError):
+        fit(make("stream", ("dies", Dies(2, 5))), resume=path, resume_every=0)
+    state = torch.load(path, weights_only=True)
+    assert state["position"]["was_streamed"] is True
+    # As a training on a GPU writes that has copied all data there.
+    state["position"]["was_streamed"] = False
+    torch.save(state, path)
+    with pytest.raises(ValueError, match="cannot hold them now"):
+        fit(make("stream"), resume=path)
+
+
+@pytest.mark.parametrize("every", [-1, "10", True, float("nan")])
+def test_durations(tmp_path, every):
+    net = make_tiny(SpectrumClassifier, max_epochs=1)
+    with pytest.raises(ValueError, match=r"resume_every=.* of seconds, 0 or more"):
+        net.fit(SPECTRA, Y, resume=tmp_path / "training", resume_every=every)
+    with pytest.raises(ValueError, match="with resume=None"):
+        net.fit(SPECTRA, Y, resume_every=10)
+
+
+def test_epochs_alone_are_written(tmp_path):
+    path = tmp_path / "training.pt"
+    net = make("plain", ("dies", Dies(3)))
+    with pytest.raises(MemoryError):
+        fit(net, resume=path, resume_every=float("inf"))
+    assert torch.load(path, weights_only=True)["position"] is None

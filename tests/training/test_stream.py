@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.stats import chisquare, kstest
 from sklearn.utils import check_random_state
 
-from skastro.training._stream import stream_batches
+from skastro.training._stream import deal_stream, stream_batches
 from skastro.utils import ImageFiles, LazyArray
 
 N_ROWS = 400
@@ -419,3 +419,21 @@ def test_pinned_batches_on_the_device(stored, array, shuffle):
     X = torch.cat([X for _, X in on_device]).cpu().numpy()
     np.testing.assert_array_equal(np.sort(positions), np.arange(N_ROWS))
     np.testing.assert_array_equal(X, array[positions])
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("n_skipped", [1, 5, 8])
+def test_skipped_batches_are_not_read(array, shuffle, n_skipped, monkeypatch):
+    monkeypatch.setattr("skastro.utils._lazy._GAP_BYTES", 0)
+    source = Source(array)
+    options = {"shuffle": shuffle, "seed": 7, "buffer_bytes": SMALL}
+    whole = list(stream_batches(LazyArray(source), None, 50, **options))
+    source.reads.clear()
+    _, rest = deal_stream(
+        LazyArray(source), None, 50, None, n_skipped=n_skipped, **options
+    )
+    for found, right in zip(rest, whole[n_skipped:], strict=True):
+        for a, b in zip(found, right, strict=True):
+            assert torch.equal(a, b)
+    # Single rows between those that are needed are read along.
+    assert source.n_rows_read <= N_ROWS - 50 * n_skipped + 50

@@ -10,13 +10,14 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import cloudpickle
 import dask.system
 import h5py
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 
@@ -68,10 +69,10 @@ def run(model, X, out, client, **arguments):
     return predict(model, X, out=out, client=client, **options)
 
 
-def interrupt(model, X, out, client, limit=6, error=None, **arguments):
+def interrupt(model, X, out, client, limit=6, error=None, raised=OSError, **arguments):
     """Run until some partitions are done; return how many were kept."""
     model.limit, model.error = limit, error or OSError("Disk on fire")
-    with pytest.raises(type(model.error)) as caught:
+    with pytest.raises(raised, match=r"Disk on fire|rows .* of X, has ended") as caught:
         run(model, X, out, client, **arguments)
     model.limit = np.inf
     (kept,) = [
@@ -213,6 +214,15 @@ def test_errors_name_the_partition(model, rows, client, tmp_path):
     with pytest.raises(ValueError, match="NaN") as caught:
         run(model, rows, tmp_path / "a.h5", client)
     assert "In partition 5: rows 50 to 59 of X." in caught.value.__notes__
+
+
+def test_partitions_that_end_their_workers(model, rows, client, tmp_path):
+    """What Dask reports after several workers is tried again, and then told."""
+    error = KilledWorker("task", SimpleNamespace(address="tcp://there"), 3)
+    kept = interrupt(model, rows, tmp_path / "a.h5", client, 6, error, RuntimeError)
+    assert kept >= 6
+    run(model, rows, tmp_path / "a.h5", client)
+    assert_array_equal(probabilities(tmp_path / "a.h5"), model.predict_proba(rows))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")

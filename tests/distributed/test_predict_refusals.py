@@ -53,8 +53,7 @@ def test_input_is_not_overwritten(refuse, X, tmp_path):
         file.flush()
         refuse(ValueError, "X is read from", file["X"], "X.h5")
     refuse(ValueError, "lie in each other", tmp_path / "X.h5", "X.h5")
-    store = zarr.open_group(tmp_path / "survey.zarr", mode="w")
-    store.create_array("X", data=X)
+    zarr.create_array(tmp_path / "survey.zarr", name="X", data=X)
     refuse(ValueError, "lie in each other", tmp_path / "survey.zarr", "survey.zarr")
     refuse(
         ValueError, "lie in each other", tmp_path / "survey.zarr", "survey.zarr/a.h5"

@@ -778,6 +778,22 @@ def _check_X_y(X: Any, y: Any) -> Any:
     return check_X_y(clone(case_of(skastro.SpectrumClassifier)[0]), X, y, reset=True)
 
 
+def _predict_survey(X: Any, folder: Path) -> Path:
+    from distributed import Client
+
+    with Client(
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0"
+    ) as client:
+        return skastro.distributed.predict(
+            spectra_net(),
+            X,
+            out=folder / "out.h5",
+            client=client,
+            resume=False,
+            verbose=0,
+        )
+
+
 def _fit_shells(images: Any) -> Any:
     """Give the images that would be fitted, since the fit takes long."""
     shells = SimpleNamespace(to_bunch=lambda *_: shells.images)
@@ -803,6 +819,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "codes": (np.arange(12) % 2).tolist(),
     },
     "datasets.LazyArray": {"source": SPECTRA},
+    "distributed.predict": {"call": _predict_survey, "X": SPECTRA},
     "inspection.class_activation_map": {
         "estimator": _small_resnet,
         "X": SPECTRA,
@@ -1162,6 +1179,8 @@ def function_call(name: str, key: str, folder: Path) -> tuple[Callable, np.ndarr
         arguments["estimator"] = arguments["estimator"]()
     if name.endswith("predict_stream"):
         arguments |= {"out": folder / "out.h5", "resume": False, "verbose": 0}
+    if function is _predict_survey:
+        arguments["folder"] = folder
     return lambda value: function(**(arguments | {key: value})), arguments[key]
 
 
@@ -1171,7 +1190,7 @@ def function_call(name: str, key: str, folder: Path) -> tuple[Callable, np.ndarr
 def test_functions(name: str, key: str, all_forms: bool, tmp_path: Path) -> None:
     call, plain = function_call(name, key, tmp_path)
     if plain.dtype.kind != "U":
-        steps = {"inspection": 4, "streaming": 4, "datasets": 12}
+        steps = {"inspection": 4, "streaming": 4, "datasets": 12, "distributed": 12}
         step = steps.get(name.partition(".")[0], 1) * step_of(all_forms)
         feed(call, plain, tmp_path, step=step, start=start_of(name + key))
         return

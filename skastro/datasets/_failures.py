@@ -14,6 +14,20 @@ class Failure(NamedTuple):
     reason: str
 
 
+class NothingReadError(ValueError):
+    """None of some files could be used; the attributes tell why."""
+
+    def __init__(
+        self,
+        message: str,
+        failures: Sequence[Failure] = (),
+        left_out: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.failures = failures
+        self.left_out = left_out
+
+
 def name_failures(failures: Sequence[tuple]) -> str:
     """Name the first few files that could not be used, one per line."""
     lines = [f"  {path}: {' '.join(map(str, why))}" for path, *why in failures]

@@ -1,33 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The journal of finished chunks, and whether a call continues the same run."""
+"""The journal of what is finished, and whether a call continues the same run."""
 
 import hashlib
 import json
 import numbers
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
 
-from skastro.streaming._output import (
-    IdColumn,
-    Output,
-    as_text,
-    plain_values,
-    take_rows,
-)
+from skastro.streaming._output import Output, as_text, plain_values
 
 try:
     import fcntl
 except ImportError:  # Windows, where simultaneous runs are not detected.
     fcntl = None  # type: ignore[assignment]  # a module, elsewhere
 
-_START = b'{"skastro_journal": '
 _FORMAT = 1
 _CHECKSUM_BYTES = 4
 # Sorted by how well they distinguish models; labels often agree.
@@ -40,35 +33,45 @@ _RELATIVE_TOLERANCE = 1e-3
 _TOLERANCE_OF_LARGEST = 1e-6
 # Names of the entries for messages, in the order of comparison.
 _ENTRIES = {
+    "source": "the kind of X",
+    "files": "the list of files",
     "n_rows": "the number of rows of X",
     "data": "X",
     "ids": "ids",
     "method": "method",
     "chunk_size": "chunk_size",
+    "partition_size": "partition_size",
+    "partitions": "the division of X into partitions",
     "classes": "the estimator's classes",
     "dtype": "the type of the output",
     "shape": "the shape of the output for a row",
     "probe_method": "the methods of the estimator",
 }
+# Entries whose values tell a reader nothing.
+_DIGESTS = ("files", "partitions", "ids")
 
 
 class Journal:
-    """Finished chunks of a run, in a file that remains valid after any interruption.
+    """Finished parts of a run, in a file that remains valid after any interruption.
 
-    The file holds a line of JSON, which describes the run, then the chunks in their
-    order: the rows' bytes and a CRC-32 of them. Chunks are only appended. The last
-    chunk of an interrupted run may be incomplete; the next run cuts it off.
+    The file holds a line of JSON, which describes the run, then records, each with its
+    CRC-32. Records are only appended. The last record of an interrupted run may be
+    incomplete; the next run cuts it off. Subclasses say what a record holds.
 
     The file is locked until it is closed, by the operating system, which unlocks it
     when a process dies. ``entries`` describe the run that wrote the journal (empty: no
-    run yet); ``n_done`` rows are in complete chunks.
+    run yet); ``n_done`` rows are in complete records.
     """
+
+    # The function that writes the journal, and the entry that the file begins with.
+    command: ClassVar[str]
+    key: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.n_done = 0
         self.entries: dict[str, Any] = {}
-        self._file = _open_locked(path)
+        self._file = _open_locked(path, self.command)
         try:
             self._recover()
         except BaseException:
@@ -92,26 +95,11 @@ class Journal:
     def start(self, entries: dict[str, Any]) -> None:
         """Begin a run that `entries` describe; discard the content of the journal."""
         self._file.truncate(0)
-        line = json.dumps({"skastro_journal": _FORMAT, **entries}) + "\n"
+        line = json.dumps({self.key: _FORMAT, **entries}) + "\n"
         self._write(line.encode())
-        self._first_chunk = self._file.tell()
+        self._first_record = self._file.tell()
         self.entries = entries
         self.n_done = 0
-
-    def append(self, values: np.ndarray) -> None:
-        """Keep the next chunk, contiguous and of the type that the entries name."""
-        content = values.tobytes()
-        self._write(content + zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "little"))
-        self.n_done += len(values)
-
-    def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the rows and the values of the chunks that are kept."""
-        self._file.seek(self._first_chunk)
-        for rows in self._chunks():
-            values = self._read_chunk(rows)
-            if values is None:
-                raise OSError(f"{self.path} was damaged while it was in use.")
-            yield rows, values
 
     def remove(self) -> None:
         """Delete the journal."""
@@ -124,30 +112,33 @@ class Journal:
         with suppress(OSError):
             self._file.close()
 
-    def _chunks(self) -> Iterator[slice]:
-        n_rows, chunk_size = self.entries["n_rows"], self.entries["chunk_size"]
-        for start in range(0, n_rows, chunk_size):
-            yield slice(start, min(start + chunk_size, n_rows))
+    def _recover_record(self) -> bool:
+        """Note the next record of the file; False where it is incomplete or damaged."""
+        raise NotImplementedError
 
-    def _read_chunk(self, rows: slice) -> np.ndarray | None:
-        """Read the next chunk; None where it is incomplete or damaged."""
-        dtype = np.dtype(self.entries["dtype"])
-        shape = (rows.stop - rows.start, *self.entries["shape"])
-        n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    def _append_record(self, content: bytes) -> None:
+        self._write(content + zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "little"))
+
+    def _read_record(self, n_bytes: int) -> bytes | None:
+        """Read the next record; None where it is incomplete or damaged."""
         content = self._file.read(n_bytes)
         checksum = self._file.read(_CHECKSUM_BYTES)
         if len(content) < n_bytes or len(checksum) < _CHECKSUM_BYTES:
             return None
         if zlib.crc32(content) != int.from_bytes(checksum, "little"):
             return None
-        return np.frombuffer(content, dtype).reshape(shape)
+        return content
+
+    def _damaged(self) -> OSError:
+        return OSError(f"{self.path} was damaged while it was in use.")
 
     def _recover(self) -> None:
-        """Read what the journal holds, and cut off an incomplete chunk."""
+        """Read what the journal holds, and cut off an incomplete record."""
+        start = f'{{"{self.key}": '.encode()
         self._file.seek(0)
-        if not _START.startswith(self._file.read(len(_START))):
+        if not start.startswith(self._file.read(len(start))):
             raise ValueError(
-                f"{self.path} is no journal of predict_stream, but has its name; move "
+                f"{self.path} is no journal of {self.command}, but has its name; move "
                 "it away."
             )
         self._file.seek(0)
@@ -155,17 +146,14 @@ class Journal:
         if not line.endswith(b"\n"):
             return
         entries = json.loads(line)
-        if entries.pop("skastro_journal") != _FORMAT:
+        if entries.pop(self.key) != _FORMAT:
             raise ValueError(
                 f"{self.path} was written by another version of skastro; continue with "
                 "that version, or delete the journal to start anew."
             )
         self.entries = entries
-        self._first_chunk = end = self._file.tell()
-        for rows in self._chunks():
-            if self._read_chunk(rows) is None:
-                break
-            self.n_done = rows.stop
+        self._first_record = end = self._file.tell()
+        while self._recover_record():
             end = self._file.tell()
         self._file.truncate(end)
 
@@ -178,7 +166,47 @@ class Journal:
             raise
 
 
-def _open_locked(path: Path) -> BinaryIO:
+class ChunkJournal(Journal):
+    """Finished chunks of rows, in their order: the bytes of their values."""
+
+    command = "predict_stream"
+    key = "skastro_journal"
+
+    def append(self, values: np.ndarray) -> None:
+        """Keep the next chunk, contiguous and of the type that the entries name."""
+        self._append_record(values.tobytes())
+        self.n_done += len(values)
+
+    def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the rows and the values of the chunks that are kept."""
+        self._file.seek(self._first_record)
+        start, n_rows = 0, self.entries["n_rows"]
+        while start < n_rows:
+            values = self._read_chunk(start)
+            if values is None:
+                raise self._damaged()
+            yield slice(start, start + len(values)), values
+            start += len(values)
+
+    def _recover_record(self) -> bool:
+        if self.n_done == self.entries["n_rows"]:
+            return False
+        values = self._read_chunk(self.n_done)
+        self.n_done += 0 if values is None else len(values)
+        return values is not None
+
+    def _read_chunk(self, start: int) -> np.ndarray | None:
+        """Read the chunk that begins with a row."""
+        n_rows = min(self.entries["chunk_size"], self.entries["n_rows"] - start)
+        dtype, shape = np.dtype(self.entries["dtype"]), self.entries["shape"]
+        n_values = n_rows * int(np.prod(shape, dtype=np.int64))
+        content = self._read_record(n_values * dtype.itemsize)
+        if content is None:
+            return None
+        return np.frombuffer(content, dtype).reshape(n_rows, *shape)
+
+
+def _open_locked(path: Path, command: str) -> BinaryIO:
     """Open a file that no other run has open."""
     while True:
         file = open(path, "a+b")
@@ -188,7 +216,7 @@ def _open_locked(path: Path) -> BinaryIO:
         except BlockingIOError:
             file.close()
             raise RuntimeError(
-                f"Another run of predict_stream has {path} open, hence writes the same "
+                f"Another run of {command} has {path} open, hence writes the same "
                 "file; wait for it to end, or choose another name."
             ) from None
         except OSError:
@@ -201,33 +229,33 @@ def _open_locked(path: Path) -> BinaryIO:
         file.close()
 
 
+def probe_rows(n_rows: int) -> list[int]:
+    """Return the numbers of the rows that runs are compared by."""
+    rows = np.unique(np.linspace(0, n_rows - 1, _N_PROBES).round().astype(int))
+    return rows.tolist()
+
+
 def fingerprint(
-    estimator: Any,
-    X: Any,
-    n_rows: int,
-    chunk_size: int,
-    output: Output,
-    ids: IdColumn | None,
+    estimator: Any, samples: Iterable[Any], output: Output, **about: Any
 ) -> dict[str, Any]:
-    """Describe a run for the comparison with another, in values that JSON can hold."""
+    """Describe a run for the comparison with another, in values that JSON can hold.
+
+    The samples are single rows of X, and `about` is what else must be the same.
+    """
     methods = [name for name in _PROBE_METHODS if hasattr(estimator, name)]
     probe_method = methods[0] if methods else output.method
-    rows = np.unique(np.linspace(0, n_rows - 1, _N_PROBES).round().astype(int))
     digests, probes = [], []
     with_std = output.with_std and probe_method == output.method
     options = {"return_std": True} if with_std else {}
-    for row in rows.tolist():
-        sample = take_rows(X, row, row + 1)
+    for sample in samples:
         digests.append(_digest(sample))
         probes.append(_probe(estimator, probe_method, sample, options))
     return {
-        "n_rows": n_rows,
-        "chunk_size": chunk_size,
+        **about,
         "method": ", ".join(output.parts),
         "dtype": output.dtype.str,
         "shape": list(output.shape),
         "classes": None if output.classes is None else _listed(output.classes),
-        "ids": None if ids is None else ids.digest,
         "data": digests,
         "probe_method": probe_method,
         "probes": probes,
@@ -236,11 +264,11 @@ def fingerprint(
 
 def check_same_run(old: dict[str, Any], new: dict[str, Any], journal: Path) -> None:
     """Refuse to continue a run of another model, other data or other settings."""
-    different = [entry for entry in _ENTRIES if old.get(entry) != new[entry]]
+    different = [entry for entry in _ENTRIES if old.get(entry) != new.get(entry)]
     if different:
         reason = f"{_ENTRIES[different[0]]} differs"
-        before, now = old.get(different[0]), new[different[0]]
-        if isinstance(now, int | str) and different[0] != "ids":
+        before, now = old.get(different[0]), new.get(different[0])
+        if isinstance(now, int | str) and different[0] not in _DIGESTS:
             reason = f"{_ENTRIES[different[0]]} was {before!r} and is {now!r}"
     elif not _agree(old["probes"], new["probes"]):
         reason = (

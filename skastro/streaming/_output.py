@@ -7,7 +7,7 @@ import inspect
 import math
 import numbers
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -41,7 +41,10 @@ _BATCH_ROWS = 2**16
 # pick out a few rows.
 _HDF5_CHUNK_BYTES = 2**20
 
-Chunks = Iterable[tuple[slice, np.ndarray]]
+# Rows in order, their values as they are stored, and columns beside these, such as
+# "id", whose types a writer is told beforehand.
+Chunks = Iterable[tuple[slice, np.ndarray, dict[str, np.ndarray]]]
+Columns = Mapping[str, np.dtype]
 
 
 def choose_method(estimator: Any, method: str, return_std: bool = False) -> str:
@@ -100,7 +103,7 @@ def call(
         values = getattr(estimator, method)(rows)
     if sparse.issparse(values):
         raise TypeError(
-            f"{name} returns a sparse matrix, and predict_stream needs a dense array; "
+            f"{name} returns a sparse matrix, but a dense array is needed; "
             "set sparse_output=False if the estimator has that parameter."
         )
     if isinstance(values, list | tuple):
@@ -172,6 +175,14 @@ class Output:
         return cls(
             type(estimator).__name__, method, dtype, shape, classes, names, with_std
         )
+
+    def origin(self) -> dict[str, str]:
+        """Name what has computed the values, for the attributes of a file."""
+        return {
+            "method": self.method,
+            "estimator": self.estimator,
+            "skastro_version": sys.modules["skastro"].__version__,
+        }
 
     def pack(self, values: np.ndarray) -> np.ndarray:
         """Convert the values of some rows to the type in which they are stored."""
@@ -258,6 +269,9 @@ def as_text(values: np.ndarray) -> list:
     return np.array(text, object).reshape(values.shape).tolist()
 
 
+Writer = Callable[[Path, int, Output, Columns, Chunks], None]
+
+
 class IdColumn:
     """Names or numbers of objects, ``(n_rows,)``, read a few at a time."""
 
@@ -293,16 +307,14 @@ class IdColumn:
 
 
 def write_hdf5(
-    path: Path, n_rows: int, output: Output, ids: IdColumn | None, chunks: Chunks
+    path: Path, n_rows: int, output: Output, columns: Columns, chunks: Chunks
 ) -> None:
     """Write an HDF5 file, from chunks of rows in order."""
     row_bytes = math.prod(output.shape) * output.dtype.itemsize
-    row_bytes += 0 if ids is None else ids.dtype.itemsize
+    row_bytes += sum(dtype.itemsize for dtype in columns.values())
     with atomic_hdf5(path) as file:
         check_space(path, n_rows * row_bytes)
-        file.attrs["method"] = output.method
-        file.attrs["estimator"] = output.estimator
-        file.attrs["skastro_version"] = sys.modules["skastro"].__version__
+        file.attrs.update(output.origin())
         if output.classes is not None:
             classes = output.classes.view(_stored_as(output.classes.dtype))
             file.create_dataset("classes", data=classes)
@@ -313,12 +325,15 @@ def write_hdf5(
         values = {
             name: _create(file, name, shape, output.dtype) for name in output.parts
         }
-        names = None if ids is None else _create(file, "id", (n_rows,), ids.dtype)
-        for rows, chunk in chunks:
+        beside = {
+            name: _create(file, name, (n_rows,), dtype)
+            for name, dtype in columns.items()
+        }
+        for rows, chunk, labels in chunks:
             for name, part in output.parts.items():
                 values[name][rows] = chunk[part].view(values[name].dtype)
-            if ids is not None and names is not None:
-                names[rows] = ids[rows].view(names.dtype)
+            for name, stored in beside.items():
+                stored[rows] = labels[name].astype(columns[name]).view(stored.dtype)
 
 
 def _create(
@@ -335,19 +350,21 @@ def _stored_as(dtype: np.dtype) -> np.dtype:
 
 
 def write_csv(
-    path: Path, n_rows: int, output: Output, ids: IdColumn | None, chunks: Chunks
+    path: Path, n_rows: int, output: Output, columns: Columns, chunks: Chunks
 ) -> None:
     """Write a CSV table with a line of names, from chunks of rows in order."""
     with atomic_write(path, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row" if ids is None else "id", *output.column_names()])
-        for rows, chunk in chunks:
+        numbered = ["row"] * ("id" not in columns)
+        writer.writerow([*numbered, *columns, *output.column_names()])
+        for rows, chunk, labels in chunks:
             table = chunk.reshape(len(chunk), -1)
             for batch in row_batches(table.shape):
-                part = slice(rows.start + batch.start, rows.start + batch.stop)
-                if ids is None:
-                    names: Sequence = range(part.start, part.stop)
-                else:
-                    names = as_text(ids[part])
-                lines = zip(names, as_text(table[batch]), strict=True)
-                writer.writerows([name, *line] for name, line in lines)
+                beside: list[Sequence] = [
+                    as_text(labels[name][batch]) for name in columns
+                ]
+                if numbered:
+                    first, stop, _ = batch.indices(len(table))
+                    beside.insert(0, range(rows.start + first, rows.start + stop))
+                lines = zip(*beside, as_text(table[batch]), strict=True)
+                writer.writerows([*names, *line] for *names, line in lines)

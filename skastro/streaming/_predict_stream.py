@@ -13,10 +13,18 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from skastro.streaming._journal import Journal, check_same_run, fingerprint
+from skastro.streaming._journal import (
+    ChunkJournal,
+    Journal,
+    check_same_run,
+    fingerprint,
+    probe_rows,
+)
 from skastro.streaming._output import (
+    Chunks,
     IdColumn,
     Output,
+    Writer,
     call,
     choose_method,
     take_rows,
@@ -28,7 +36,11 @@ from skastro.streaming._output import (
 _CHUNK_BYTES = 2**26
 # Rows of a chunk if their size is not known, such as the size of images given by paths.
 _ROWS_OF_UNKNOWN_SIZE = 1024
-_WRITERS = {".h5": write_hdf5, ".hdf5": write_hdf5, ".csv": write_csv}
+_WRITERS: dict[str, Writer] = {
+    ".h5": write_hdf5,
+    ".hdf5": write_hdf5,
+    ".csv": write_csv,
+}
 
 
 def predict_stream(
@@ -144,7 +156,7 @@ def predict_stream(
     >>> probability.shape, classes.tolist()
     ((1000, 2), ['QSO', 'STAR'])
     """
-    target, writer = _check_out(out, X, ids)
+    target, writer = check_out(out, _WRITERS, X=X, ids=ids)
     check_is_fitted(estimator)
     method = choose_method(estimator, method, return_std)
     n_rows = count_rows(X)
@@ -157,42 +169,52 @@ def predict_stream(
     output = Output.of(estimator, method, sample, return_std)
     if writer is write_csv:
         output.column_names()
-    run = fingerprint(estimator, X, n_rows, chunk_size, output, names)
+    run = fingerprint(
+        estimator,
+        (take_rows(X, row, row + 1) for row in probe_rows(n_rows)),
+        output,
+        n_rows=n_rows,
+        chunk_size=chunk_size,
+        ids=None if names is None else names.digest,
+    )
 
-    with Journal(target.with_name(f".{target.name}.journal")) as journal:
+    with ChunkJournal(journal_path(target)) as journal:
         if resume and journal.n_done:
             check_same_run(journal.entries, run, journal.path)
         else:
             journal.start(run)
-        with _hint_at_resuming(journal, n_rows):
-            with _progress(method, n_rows, journal.n_done, verbose) as bar:
+        with hint_at_resuming(journal, n_rows):
+            with progress(method, n_rows, journal.n_done, verbose) as bar:
                 for start in range(journal.n_done, n_rows, chunk_size):
                     stop = min(start + chunk_size, n_rows)
                     rows = take_rows(X, start, stop)
                     values = call(estimator, method, rows, stop - start, return_std)
                     journal.append(output.pack(values))
                     bar.update(stop - start)
-            with _progress(f"write {target.name}", n_rows, 0, verbose) as bar:
-                chunks = _shown(journal.chunks(), bar)
-                writer(target, n_rows, output, names, chunks)
+            with progress(f"write {target.name}", n_rows, 0, verbose) as bar:
+                columns = {} if names is None else {"id": names.dtype}
+                chunks = shown(_with_names(journal.chunks(), names), bar)
+                writer(target, n_rows, output, columns, chunks)
         journal.remove()
     return Path(out)
 
 
-def _check_out(out: str | os.PathLike, X: Any, ids: Any) -> tuple[Path, Any]:
+def check_out(
+    out: str | os.PathLike, writers: Mapping[str, Writer], **inputs: Any
+) -> tuple[Path, Writer]:
     """Return the path to write and the writer, or raise if it cannot be written."""
     # A symbolic link is kept; the file that it points to is replaced.
     target = Path(os.path.realpath(out))
-    writer = _WRITERS.get(Path(out).suffix.lower())
+    writer = writers.get(Path(out).suffix.lower())
     if writer is None:
-        raise ValueError(f"out must end in one of {', '.join(_WRITERS)}; got {out!s}.")
-    if target.is_dir():
+        raise ValueError(f"out must end in one of {', '.join(writers)}; got {out!s}.")
+    if target.is_dir() and writer in _WRITERS.values():
         raise IsADirectoryError(f"{out} is a folder; give the name of a file.")
     if not target.parent.is_dir():
         raise FileNotFoundError(
             f"Cannot write {out}: the folder {target.parent} does not exist."
         )
-    for name, values in (("X", X), ("ids", ids)):
+    for name, values in inputs.items():
         if is_read_from(values, target):
             raise ValueError(
                 f"{name} is read from {out}, which would be replaced; choose another "
@@ -201,25 +223,44 @@ def _check_out(out: str | os.PathLike, X: Any, ids: Any) -> tuple[Path, Any]:
     return target, writer
 
 
-def _progress(text: str, total: int, done: int, verbose: int) -> tqdm:
-    return tqdm(total=total, initial=done, desc=text, unit=" rows", disable=not verbose)
+def journal_path(target: Path) -> Path:
+    """Return the name of the journal beside a file."""
+    return target.with_name(f".{target.name}.journal")
 
 
-def _shown(chunks: Any, bar: tqdm) -> Iterator[tuple]:
+def _with_names(chunks: Any, names: IdColumn | None) -> Chunks:
+    """Add the ids to the rows and values of chunks."""
     for rows, values in chunks:
-        yield rows, values
+        yield rows, values, {} if names is None else {"id": names[rows]}
+
+
+def progress(
+    text: str, total: int, done: int, verbose: int, unit: str = "rows"
+) -> tqdm:
+    """Return a progress bar of rows."""
+    return tqdm(
+        total=total, initial=done, desc=text, unit=f" {unit}", disable=not verbose
+    )
+
+
+def shown(chunks: Chunks, bar: tqdm) -> Chunks:
+    """Show how many rows of chunks are written."""
+    for rows, *content in chunks:
+        yield rows, *content
         bar.update(rows.stop - rows.start)
 
 
 @contextmanager
-def _hint_at_resuming(journal: Journal, n_rows: int) -> Iterator[None]:
+def hint_at_resuming(
+    journal: Journal, n_rows: int, unit: str = "rows"
+) -> Iterator[None]:
     """Add a note to an error that the finished rows are kept."""
     try:
         yield
     except BaseException as error:
         if journal.n_done:
             error.add_note(
-                f"{journal.n_done} of {n_rows} rows are finished and kept in "
+                f"{journal.n_done} of {n_rows} {unit} are finished and kept in "
                 f"{journal.path}; the same call continues from there."
             )
         raise

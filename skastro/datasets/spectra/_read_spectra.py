@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
-from skastro.datasets._failures import Failure, report_failures
+from skastro.datasets._failures import Failure, NothingReadError, report_failures
 from skastro.datasets.spectra._catalogs import (
     Redshifts,
     describe_catalog,
@@ -909,7 +909,8 @@ def _report(
                 f"{len(left_out)} spectra were left out for their kind "
                 f"({_count_kinds(left_out)}); the parameter kinds selects which to keep"
             )
-        raise ValueError(f"No spectrum was read. {failed}")
+        message = f"No spectrum was read. {failed}"
+        raise NothingReadError(message, failures, left_out)
     if failed:
         warnings.warn(
             f"{failed}\nThe list is in the attribute failures.",

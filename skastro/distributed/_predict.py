@@ -1,0 +1,618 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Prediction of a survey by the workers of a Dask cluster."""
+
+import hashlib
+import inspect
+import json
+import math
+import os
+import queue
+import time
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from fnmatch import fnmatch
+from importlib import import_module
+from itertools import islice
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from sklearn.utils import check_scalar
+
+from skastro.distributed._arrays import ArraySource, DaskSource, open_store
+from skastro.distributed._files import FilesSource
+from skastro.distributed._journal import PartitionJournal
+from skastro.distributed._lazy import predict_lazily
+from skastro.distributed._model import Model
+from skastro.distributed._parquet import PARQUET_SUFFIXES, ParquetSource
+from skastro.distributed._run import VALUES, Run
+from skastro.distributed._source import Source
+from skastro.distributed._tables import (
+    check_folder,
+    parquet_names,
+    write_parquet,
+    write_zarr,
+)
+from skastro.distributed._threads import one_thread
+from skastro.streaming._journal import check_same_run, fingerprint
+from skastro.streaming._output import (
+    Chunks,
+    Output,
+    Writer,
+    call,
+    choose_method,
+    write_csv,
+    write_hdf5,
+)
+from skastro.streaming._predict_stream import (
+    check_out,
+    hint_at_resuming,
+    journal_path,
+    progress,
+    shown,
+)
+
+_WRITERS: dict[str, Writer] = {
+    ".h5": write_hdf5,
+    ".hdf5": write_hdf5,
+    ".csv": write_csv,
+    ".zarr": write_zarr,
+    ".parquet": write_parquet,
+}
+_FOLDERS = (write_zarr, write_parquet)
+# Files that tell that a folder is a HATS catalog, of its first versions too.
+_HATS_FILES = ("hats.properties", "properties", "catalog_info.json")
+# Work of a partition in seconds: long for the scheduler, short for a killed worker.
+_SECONDS = 1.0
+_TIMED_ROWS = 64
+# Partitions of each thread at least, so that all threads end at about the same time.
+_PARTITIONS_A_THREAD = 4
+# Partitions of each thread that are sent in advance: one runs while others arrive.
+_AHEAD = 3
+# Seconds without a finished partition, after which to look for workers.
+_PATIENCE = 60.0
+# How often a partition is sent again after its workers died. Dask itself gives it to
+# four workers before it reports that.
+_MOST_ATTEMPTS = 4
+
+
+def predict(
+    estimator: Any,
+    X: Any,
+    *,
+    out: str | os.PathLike | None = None,
+    client: Any = None,
+    method: str = "auto",
+    return_std: bool = False,
+    ids: Any = None,
+    name: str | None = None,
+    read: Callable[[list[str]], Any] | None = None,
+    partition_size: int | None = None,
+    resume: bool = True,
+    verbose: int = 1,
+) -> Any:
+    """Predict a survey on the workers of a Dask cluster.
+
+    X is divided into partitions. Each worker reads its partitions by itself, and the
+    client writes the results in the order of X. After an interruption of any kind, the
+    same call continues with the partitions that are missing. A dask array without
+    `out` gives a dask array of the results, which computes nothing yet.
+
+    Parameters
+    ----------
+    estimator : estimator or path-like
+        Any fitted estimator or pipeline with scikit-learn's interface, or a file of
+        :func:`~skastro.save_model`.
+    X : dask array, array-like, path-like or list of path-like
+        The survey, one of
+
+        - a dask array of shape (n_rows, ...), whose blocks of rows are the partitions;
+        - a zarr array, ``h5py.Dataset``, :class:`numpy.memmap`,
+          :class:`~skastro.datasets.LazyArray` or array of that shape. Workers open the
+          file themselves; rows of arrays in memory are sent to them;
+        - the path of a zarr store or HDF5 file with such an array;
+        - a folder or list of survey files. A folder stands for its files that match
+          ``*.fit*``, or for all of them if `read` is given, sorted by name and without
+          hidden ones;
+        - a Parquet file, a list of them or a folder with them at any depth, such as a
+          HATS catalog, with a column of lists that are the spectra.
+    out : str or path-like, default=None
+        File or folder of the results, which ends in ``.h5``, ``.hdf5``, ``.csv``,
+        ``.zarr`` or ``.parquet``. It appears under its name when it is complete; an
+        older result of that name stays until then, and is replaced. None is for dask
+        arrays.
+    client : distributed.Client, default=None
+        The client of a cluster. None means the current one or, if there is none, a
+        cluster of one process with one thread for each core, which is closed at the
+        end.
+    method : str, default="auto"
+        What to compute: "predict_proba", "predict_log_proba", "decision_function",
+        "score_samples", "predict" or "transform". "auto" is the first of
+        "predict_proba", "predict" and "transform" that the estimator has.
+    return_std : bool, default=False
+        Whether to write error bars as well, which the method returns with
+        ``return_std=True``.
+    ids : array-like of shape (n_rows,) or str, default=None
+        Names or numbers of the objects, which the result lists beside the values; or
+        the name of the array in the store, or of the column of the table, that holds
+        them. None means the array ``id`` beside that of X, if there is one of its
+        length, and the column ``id``, ``object_id`` or ``_healpix_29`` of a table.
+        Survey files have names of their own, so that None is required.
+    name : str, default=None
+        Name of the array in a store, or of the column of a table. None means "flux" or
+        "X" in a store and "flux" in a table, or the only one that can be meant.
+    read : callable, default=None
+        Function that a worker calls with a list of paths of survey files. It returns
+        what :func:`~skastro.datasets.read_spectra` does, of which `flux` (otherwise
+        `images`), `table`, `id`, `failures` and `left_out` are used; or an array, or a
+        list, with one item for each file. None means
+        :func:`~skastro.datasets.read_spectra`, or
+        :class:`~skastro.datasets.ImageFiles` for a list of images.
+    partition_size : int, default=None
+        Rows of a partition, or survey files. Row groups of Parquet are not divided.
+        None means about a second of work, at most 64 MiB of X or 32 files, and the
+        blocks of a dask array.
+    resume : bool, default=True
+        Whether to continue an interrupted run. False drops its finished partitions and
+        starts anew.
+    verbose : int, default=1
+        Whether to show a progress bar; 0 is quiet.
+
+    Returns
+    -------
+    result : Path or dask array
+        The file or folder `out`. Without `out`, a dask array of shape (n_rows, ...),
+        or with `return_std` a tuple of two: the values and their errors.
+
+    Raises
+    ------
+    ImportError
+        If dask or distributed are not installed, or what a format needs: zarr, pyarrow.
+    NotFittedError
+        If the estimator is not fitted.
+    FileNotFoundError
+        If X or the folder of `out` do not exist.
+    FileExistsError
+        If `out` is a folder that holds no earlier result.
+    TypeError
+        If X is none of the above, if the estimator can neither be saved nor pickled, or
+        if the output or `ids` hold neither numbers nor text.
+    ValueError
+        If a parameter is wrong or does not go with X, if no file of X can be read, or
+        if the interrupted run was one of another model, of other data or with other
+        arguments.
+    RuntimeError
+        If another run is writing `out` at this time, or if a partition has ended all
+        workers that it was given to. The message names the partition.
+
+    Warns
+    -----
+    RuntimeWarning
+        If nothing is finished for a minute and the cluster has no workers.
+
+    See Also
+    --------
+    skastro.streaming.predict_stream : The same in one process.
+
+    Notes
+    -----
+    An HDF5 file and a zarr store hold what that of
+    :func:`~skastro.streaming.predict_stream` holds, and a CSV table has the same
+    columns. For survey files ``id``, ``path`` and ``failure`` stand beside the values,
+    for Parquet ``failure``. A file that cannot be read, and a spectrum that the reader
+    leaves out, is a row whose values are NaN, or an empty label, with the reason in
+    ``failure``, which is empty for all other rows. Whole numbers are written as floats
+    for survey files and Parquet. A Parquet folder holds files ``part-00000.parquet``,
+    ... in order, with these columns, and for probabilities ``class``, the label of the
+    largest one.
+
+    The model reaches each process once, as a file of :func:`~skastro.save_model` if it
+    can be one, otherwise as a pickle. If workers declare the resource ``GPU``, each
+    task takes one of it, and the model computes there. Otherwise each task computes on
+    the CPU in one thread.
+
+    Finished partitions are kept in a journal beside `out`, as those of
+    :func:`~skastro.streaming.predict_stream`, and compared with the run in the same
+    way. Partitions of workers that die are given to others.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skastro.distributed import predict
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(1000, 5))
+    >>> model = LogisticRegression().fit(X, np.where(X[:, 0] > 0, "QSO", "STAR"))
+    >>> survey = da.from_array(X, chunks=(250, 5))
+    >>> probability = predict(model, survey)
+    >>> probability
+    dask.array<skastro-predict_proba, shape=(1000, 2), dtype=float64, ...>
+    >>> best = probability.argmax(axis=1).compute(scheduler="threads")
+    >>> bool((model.classes_[best] == model.predict(X)).all())
+    True
+    """
+    _check_installed()
+    if partition_size is not None:
+        check_scalar(partition_size, "partition_size", Integral, min_val=1)
+    if out is None:
+        if not _is_dask_array(X):
+            raise ValueError(
+                "out=None is for dask arrays, whose results are dask arrays; give the "
+                "name of a file, or make X one, such as by dask.array.from_zarr."
+            )
+        _check_unused(X, {"ids": ids, "name": name, "read": read})
+        X = X if partition_size is None else X.rechunk({0: partition_size})
+        model, estimator = Model.of(estimator)
+        method = choose_method(estimator, method, return_std)
+        return predict_lazily(model, estimator, X, method, return_std)
+
+    target, writer = check_out(out, _WRITERS, X=X, ids=ids)
+    _check_not_inside(target, X)
+    if writer in _FOLDERS:
+        _check_package("zarr" if writer is write_zarr else "pyarrow")
+        check_folder(target)
+    if client is not None:
+        _check_client(client)
+    model, estimator = Model.of(estimator)
+    method = choose_method(estimator, method, return_std)
+    source = None if _is_dask_array(X) else _open(X, ids, name, read)
+    with PartitionJournal(journal_path(target)) as journal, _cluster(client) as client:
+        if source is None:
+            _check_unused(X, {"name": name, "read": read})
+            source = DaskSource(X, client, ids)
+        on_gpu = _has_gpus(client)
+        samples = list(source.samples())
+        output = _describe_output(estimator, method, return_std, samples[0], source)
+        if writer is write_csv:
+            output.column_names()
+        elif writer is write_parquet:
+            parquet_names(output, source.columns())
+        if partition_size is None and resume and journal.n_done:
+            # The default depends on the cluster.
+            partition_size = journal.entries.get("partition_size")
+        if partition_size is None:
+            seconds = 0 if on_gpu else _seconds(estimator, output, source)
+            partition_size = _default_size(source, seconds, _n_threads(client))
+        spans = source.split(int(partition_size))
+        sizes = [source.size_of(span) for span in spans]
+        run = fingerprint(
+            estimator,
+            samples,
+            output,
+            **source.about(),
+            partition_size=int(partition_size),
+            partitions=hashlib.sha256(json.dumps(sizes).encode()).hexdigest(),
+        )
+        if resume and journal.n_done:
+            check_same_run(journal.entries, run, journal.path)
+        else:
+            journal.start(run)
+        with hint_at_resuming(journal, source.n_items, source.unit):
+            settings = Run(model, output, on_gpu)
+            with progress(
+                method, source.n_items, journal.n_done, verbose, source.unit
+            ) as bar:
+                for number, arrays in _compute(
+                    client, settings, source, spans, journal
+                ):
+                    journal.append(number, sizes[number], arrays)
+                    bar.update(sizes[number])
+            n_rows, columns = _describe_columns(journal, source, len(spans))
+            with progress(f"write {target.name}", n_rows, 0, verbose) as bar:
+                chunks = shown(_in_order(journal, source, len(spans)), bar)
+                writer(target, n_rows, output, columns, chunks)
+        journal.remove()
+    return Path(out)
+
+
+# What is read -------------------------------------------------------------------------
+
+
+def _is_dask_array(X: Any) -> bool:
+    return type(X).__module__.startswith("dask.array")
+
+
+def _open(X: Any, ids: Any, name: str | None, read: Any) -> Source:
+    """Return the source of the survey."""
+    paths = _list_paths(X, read)
+    if paths is not None and _are_tables(paths):
+        _check_package("pyarrow")
+        _check_unused(X, {"read": read})
+        if not isinstance(ids, str | None):
+            raise ValueError("ids of a table is the name of a column; got an array.")
+        return ParquetSource(paths, name, ids)
+    if paths is not None:
+        _check_unused(X, {"ids": ids, "name": name})
+        return FilesSource(paths, read)
+    _check_unused(X, {"read": read})
+    if isinstance(X, str | os.PathLike):
+        X, ids = open_store(Path(X), name, ids)
+    else:
+        _check_unused(X, {"name": name})
+    if isinstance(ids, str):
+        raise ValueError(f"ids={ids!r} is a name, but X is no store and no table.")
+    return ArraySource(X, ids)
+
+
+def _list_paths(X: Any, read: Any) -> list[str] | None:
+    """Return the files that X stands for; None where it is an array or a store."""
+    if isinstance(X, list | tuple):
+        if not X or not all(isinstance(path, str | os.PathLike) for path in X):
+            raise TypeError(
+                "X must be an array, a path or a list of paths; got "
+                f"{'an empty list' if not X else 'a list of other things'}."
+            )
+        return [os.fspath(path) for path in X]
+    if not isinstance(X, str | os.PathLike):
+        return None
+    path = Path(X)
+    if not path.exists():
+        raise FileNotFoundError(f"X: there is no {path}.")
+    if path.is_file():
+        return None if h5py.is_hdf5(path) else [str(path)]
+    if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
+        return None
+    pattern = "*" if read is not None else "*.fit*"
+    files = sorted(
+        str(file)
+        for file in path.iterdir()
+        if fnmatch(file.name.lower(), pattern) and file.name[0] != "."
+        if file.is_file()
+    )
+    tables = sorted(
+        str(file)
+        for file in path.rglob("*")
+        if file.suffix.lower() in PARQUET_SUFFIXES and file.name[0] not in "._"
+        if read is None and file.is_file()
+    )
+    # A HATS catalog has a map of the sky beside its tables.
+    if tables and files and not any((path / name).is_file() for name in _HATS_FILES):
+        raise ValueError(
+            f"{path} holds survey files and tables; give a list of the files or of the "
+            "tables."
+        )
+    if not tables and not files:
+        raise ValueError(
+            f"{path} holds no survey files ({pattern}), no tables (*.parquet) and no "
+            "zarr store; give a list of files for other names."
+        )
+    return tables or files
+
+
+def _are_tables(paths: Sequence[str]) -> bool:
+    return all(Path(path).suffix.lower() in PARQUET_SUFFIXES for path in paths)
+
+
+# What is checked ----------------------------------------------------------------------
+
+
+def _check_installed() -> None:
+    for package in ("dask.array", "distributed"):
+        _check_package(package)
+
+
+def _check_package(package: str) -> None:
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            f"skastro.distributed.predict needs {package.partition('.')[0]}: "
+            "pip install 'skastro[scale]'"
+        ) from error
+
+
+def _check_client(client: Any) -> None:
+    from distributed import Client
+
+    if not isinstance(client, Client) or client.asynchronous:
+        raise TypeError(
+            "client must be a distributed.Client that is not asynchronous; got "
+            f"{type(client).__name__}."
+        )
+
+
+def _check_unused(X: Any, arguments: dict[str, Any]) -> None:
+    for argument, value in arguments.items():
+        if value is not None:
+            raise ValueError(
+                f"{argument} does not go with X, which is {_kind(X)}; leave it out."
+            )
+
+
+def _kind(X: Any) -> str:
+    if isinstance(X, str | os.PathLike):
+        return f"read from {os.fspath(X)}"
+    return "a list of files" if isinstance(X, list | tuple) else type(X).__name__
+
+
+def _check_not_inside(target: Path, X: Any) -> None:
+    """Refuse to write into, or over, what is read."""
+    if isinstance(X, str | os.PathLike):
+        origin = Path(os.path.realpath(X))
+        if origin == target or origin in target.parents or target in origin.parents:
+            raise ValueError(
+                f"out, {target}, and X, {origin}, lie in each other; choose another "
+                "place for out."
+            )
+
+
+# What is computed ---------------------------------------------------------------------
+
+
+@contextmanager
+def _cluster(client: Any) -> Iterator[Any]:
+    """Return the client, the current one, or one of a cluster of this machine."""
+    from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster, get_client
+
+    if client is None:
+        with suppress(ValueError):
+            client = get_client()
+    if client is not None:
+        _check_client(client)
+        yield client
+        return
+    with (
+        LocalCluster(
+            n_workers=CPU_COUNT, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster) as own,
+    ):
+        # Workers that do not come back are replaced.
+        cluster.adapt(minimum=CPU_COUNT, maximum=CPU_COUNT)
+        yield own
+
+
+def _has_gpus(client: Any) -> bool:
+    """Tell whether workers declare GPUs."""
+    # Newer versions list five workers unless they are told otherwise.
+    lists_some = "n_workers" in inspect.signature(client.scheduler_info).parameters
+    info = (
+        client.scheduler_info(n_workers=-1) if lists_some else client.scheduler_info()
+    )
+    return any("GPU" in worker["resources"] for worker in info["workers"].values())
+
+
+def _n_threads(client: Any) -> int:
+    return max(1, sum(client.nthreads().values()))
+
+
+def _describe_output(
+    estimator: Any, method: str, return_std: bool, sample: Any, source: Source
+) -> Output:
+    values = call(estimator, method, sample, 1, return_std)
+    output = Output.of(estimator, method, values, return_std)
+    if source.may_fail and output.dtype.kind in "biu":
+        # Whole numbers have no NaN.
+        output = replace(output, dtype=np.dtype(np.float64))
+    return output
+
+
+def _seconds(estimator: Any, output: Output, source: Source) -> float:
+    """Measure how long a thread takes for a row."""
+    rows = source.head(_TIMED_ROWS)
+    if rows is None:
+        return 0
+    with one_thread():
+        start = time.perf_counter()
+        call(estimator, output.method, rows, len(rows), output.with_std)
+        return (time.perf_counter() - start) / len(rows)
+
+
+def _default_size(source: Source, seconds: float, n_threads: int) -> int:
+    """Return the size of a partition that takes about a second and fits into memory."""
+    if isinstance(source, DaskSource):
+        return source.most
+    shared = math.ceil(source.n_items / (_PARTITIONS_A_THREAD * n_threads))
+    timely = int(_SECONDS / seconds) if seconds else source.most
+    size = max(min(shared, timely), source.fewest)
+    return source.aligned(min(size, source.most))
+
+
+def _compute(
+    client: Any, run: Run, source: Source, spans: list[Any], journal: PartitionJournal
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Yield the results of the partitions that are missing, as they are finished."""
+    from distributed import CancelledError, KilledWorker
+
+    from skastro.distributed._plugin import RunPlugin
+
+    missing = iter([k for k in range(len(spans)) if k not in journal])
+    name = f"skastro-{uuid.uuid4().hex}"
+    attempts: Counter[int] = Counter()
+    sent: dict[Any, int] = {}
+    finished: queue.Queue[Any] = queue.Queue()
+    options = {"resources": {"GPU": 1}} if run.on_gpu else {}
+
+    def submit(number: int) -> None:
+        key = f"predict-{name}-{number}-{attempts[number]}"
+        future = source.submit(client, name, spans[number], key=key, **options)
+        sent[future] = number
+        future.add_done_callback(finished.put)
+
+    client.register_plugin(RunPlugin(run), name=name)
+    try:
+        for number in islice(missing, _AHEAD * _n_threads(client)):
+            submit(number)
+        while sent:
+            future = _next(finished, client)
+            number = sent.pop(future)
+            try:
+                arrays = future.result()
+            except (KilledWorker, CancelledError) as error:
+                attempts[number] += 1
+                if attempts[number] == _MOST_ATTEMPTS:
+                    raise RuntimeError(
+                        f"Partition {number}, {source.name(spans[number])}, has ended "
+                        f"all workers that it was given to, {_MOST_ATTEMPTS} times; "
+                        "does it take more memory than they have? A smaller "
+                        "partition_size, with resume=False, takes less."
+                    ) from error
+                submit(number)
+                continue
+            except Exception as error:
+                error.add_note(f"In partition {number}: {source.name(spans[number])}.")
+                raise
+            # The worker forgets the results when the last reference is gone.
+            del future
+            yield number, arrays
+            window = _AHEAD * _n_threads(client)
+            for number in islice(missing, max(0, window - len(sent))):
+                submit(number)
+    finally:
+        # The cluster may be gone.
+        with suppress(Exception):
+            client.cancel([*sent])
+            client.unregister_worker_plugin(name)
+
+
+def _next(finished: queue.Queue, client: Any) -> Any:
+    """Wait for a partition; say so if there is nobody to compute it."""
+    while True:
+        try:
+            return finished.get(timeout=_PATIENCE)
+        except queue.Empty:
+            if not client.nthreads():
+                warnings.warn(
+                    "The cluster has no workers; the prediction goes on when there are "
+                    "some. What is finished is kept if you stop it.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+
+
+# What is written ----------------------------------------------------------------------
+
+
+def _in_order(journal: PartitionJournal, source: Source, n_partitions: int) -> Chunks:
+    """Yield rows, values and columns of the partitions."""
+    start = 0
+    for number in range(n_partitions):
+        columns = journal.read(number)
+        values = columns.pop(VALUES)
+        rows = slice(start, start + len(values))
+        if source.ids is not None:
+            columns = {"id": source.ids[rows], **columns}
+        yield rows, values, columns
+        start = rows.stop
+
+
+def _describe_columns(
+    journal: PartitionJournal, source: Source, n_partitions: int
+) -> tuple[int, dict[str, np.dtype]]:
+    """Count the rows of the result, and find the types of the columns beside it."""
+    n_rows = 0
+    columns: dict[str, np.dtype] = {}
+    for rows, _, found in _in_order(journal, source, n_partitions):
+        n_rows = rows.stop
+        for column, values in found.items():
+            dtype = columns.get(column, values.dtype)
+            columns[column] = np.promote_types(dtype, values.dtype)
+    return n_rows, columns

@@ -87,7 +87,8 @@ def test_missing_numbers_are_nan(tmp_path):
 def test_shuffled_batches_hold_each_row_once(tmp_path):
     write(tmp_path)
     X = ParquetColumn(tmp_path, "flux")
-    batches = list(stream_batches(X, None, 7, shuffle=True, buffer_bytes=2000))
+    _, stream = stream_batches(X, None, 7, shuffle=True, buffer_bytes=2000)
+    batches = list(stream)
     positions = np.concatenate([p.numpy() for p, _ in batches])
     assert sorted(positions) == list(range(90))
     assert (np.diff(positions) != 1).mean() > 0.5
@@ -118,7 +119,8 @@ def test_memory_is_bounded(tmp_path):
     X = ParquetColumn(tmp_path, "flux")
     tracemalloc.start()
     total = 0.0
-    for _, batch in stream_batches(X, None, 10, shuffle=True, buffer_bytes=2**20):
+    _, batches = stream_batches(X, None, 10, shuffle=True, buffer_bytes=2**20)
+    for _, batch in batches:
         total += batch.sum().item()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

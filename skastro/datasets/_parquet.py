@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,9 @@ class ParquetColumn(LazyArray):
     TypeError
         If the column does not hold numbers or lists of numbers.
     ValueError
-        If a file lacks the column or stores it in another type, if lists are not
-        equally long, or if row groups are too large to be decoded. What a file holds
-        beyond its first row is seen when it is read.
+        If a file is damaged, lacks the column or stores it in another type, if lists
+        are not equally long, or if row groups are too large to be decoded. What a file
+        holds beyond its first row is seen when it is read.
 
     See Also
     --------
@@ -208,17 +209,20 @@ class ParquetRows:
         return {**self.__dict__, "_last": (-1, np.empty(0))}
 
 
-def open_parquet(path: str) -> Any:
-    """Open a file, or name it in the error."""
+@contextmanager
+def open_parquet(path: str) -> Iterator[Any]:
+    """Open a file; name it in the error where it is damaged."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.ParquetFile(path)
-    except (FileNotFoundError, PermissionError):
-        raise
-    # A damaged footer is either.
+        with pyarrow.parquet.ParquetFile(path) as file:
+            yield file
+    # Damage is either of them.
     except (pyarrow.ArrowInvalid, OSError) as error:
+        # The system names the file itself, as where it is missing.
+        if getattr(error, "errno", None) is not None:
+            raise
         raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
 
 

@@ -148,9 +148,22 @@ def test_other_columns_and_files_are_refused(tmp_path):
     pq.write_table(pa.table({"flux": pa.array([None], pa.list_(pa.int32()))}), path)
     with pytest.raises(ValueError, match="has no lists"):
         ParquetColumn(path, "flux")
+
+
+def test_damaged_files_are_named(tmp_path):
+    path, *_ = write(tmp_path)
+    content = path.read_bytes()
+    X = ParquetColumn(tmp_path, "flux")
+    path.write_bytes(content[:4] + b"\xff" * 2000 + content[2004:])
+    with pytest.raises(ValueError, match=r"Npix=0\.parquet is not a readable Parquet"):
+        X[:]
+    np.testing.assert_array_equal(X[30:60], FLUX[30:60])
     path.write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="is not a readable Parquet file"):
+    with pytest.raises(ValueError, match=r"Npix=0\.parquet is not a readable Parquet"):
         ParquetColumn(tmp_path, "flux")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"Npix=0\.parquet"):
+        X[:]
 
 
 def test_pyarrow_is_asked_for(tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A column of a Parquet table as an array that is read a row group at a time."""
+"""Parquet tables, and a column of one as an array that is read by row groups."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import numpy as np
 
 from skastro.utils import LazyArray
 
-_SUFFIXES = (".parquet", ".parq", ".pq")
+PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
+# Lists that are read together where one is looked for.
+_BATCH = 64
 # A row group is decoded as a whole, whichever of its rows are wanted.
 _MOST_GROUP_BYTES = 2**30
 
@@ -53,9 +57,9 @@ class ParquetColumn(LazyArray):
     TypeError
         If the column does not hold numbers or lists of numbers.
     ValueError
-        If a file lacks the column or stores it in another type, if lists are not
-        equally long, or if row groups are too large to be decoded. What a file holds
-        beyond its first row is seen when it is read.
+        If a file is damaged, lacks the column or stores it in another type, if lists
+        are not equally long, or if row groups are too large to be decoded. What a file
+        holds beyond its first row is seen when it is read.
 
     See Also
     --------
@@ -100,20 +104,17 @@ class ParquetRows:
         # The file of each row group, its number there, and where its rows begin.
         self._groups: list[tuple[int, int]] = []
         starts = [0]
-        for i, name in enumerate(files):
-            with _open(name) as file:
-                self._check_schema(name, file.schema_arrow)
-                for j in range(file.num_row_groups):
-                    n_rows = file.metadata.row_group(j).num_rows
-                    if n_rows:
-                        self._groups.append((i, j))
-                        starts.append(starts[-1] + n_rows)
+        for i, (name, schema, groups) in enumerate(scan_parquet(files)):
+            self._check_schema(name, schema)
+            for j, n_rows in groups.items():
+                self._groups.append((i, j))
+                starts.append(starts[-1] + n_rows)
         self._starts = np.array(starts)
         self._last: tuple[int, np.ndarray] = (-1, np.empty(0))
-        is_list, value_type = _value_type(self._type)
+        has_lists, value_type = _value_type(self._type)
         self.dtype = np.dtype(value_type.to_pandas_dtype())
         self.shape: tuple[int, ...] = (starts[-1],)
-        if is_list:
+        if has_lists:
             self.shape += (self._find_length(),)
         most = max(np.diff(self._starts), default=1)
         self.chunks = (int(most), *self.shape[1:])
@@ -127,11 +128,7 @@ class ParquetRows:
             )
 
     def _check_schema(self, name: str, schema: Any) -> None:
-        if self.column not in schema.names:
-            raise ValueError(
-                f"{name} has no column {self.column!r}; it has: "
-                f"{', '.join(schema.names)}."
-            )
+        check_column(name, schema, self.column)
         found = schema.field(self.column).type
         if self._type is None:
             self._type = found
@@ -144,14 +141,10 @@ class ParquetRows:
 
     def _find_length(self) -> int:
         """Return the length of the first list that is not missing."""
-        import pyarrow.compute
-
         for i, j in self._groups:
-            with _open(self.files[i]) as file:
-                for batch in file.iter_batches(64, [j], columns=[self.column]):
-                    lists = batch[0].drop_null()
-                    if len(lists):
-                        return pyarrow.compute.list_value_length(lists)[0].as_py()
+            for lists in read_lists(self.files[i], [j], self.column):
+                if len(lists):
+                    return len(lists[0])
         raise ValueError(f"The column {self.column!r} has no lists.")
 
     def __getitem__(self, rows: slice) -> np.ndarray:
@@ -171,7 +164,7 @@ class ParquetRows:
         last, values = self._last
         if last != group:
             i, j = self._groups[group]
-            with _open(self.files[i]) as file:
+            with open_parquet(self.files[i]) as file:
                 column = file.read_row_group(j, columns=[self.column])[0]
             values = self._to_numpy(column.combine_chunks(), group)
             # Neighboring slices, as of a prediction, are often in one group.
@@ -216,14 +209,72 @@ class ParquetRows:
         return {**self.__dict__, "_last": (-1, np.empty(0))}
 
 
-def _open(path: str) -> Any:
+@contextmanager
+def open_parquet(path: str) -> Iterator[Any]:
+    """Open a file; name it in the error where it is damaged."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            yield file
+    # Damage is either of them.
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        # The system names the file itself, as where it is missing.
+        if getattr(error, "errno", None) is not None:
+            raise
         raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def scan_parquet(files: list[str]) -> Iterator[tuple[str, Any, dict[int, int]]]:
+    """Yield each file, its schema, and the rows of its row groups that have any."""
+    for name in files:
+        with open_parquet(name) as file:
+            n_rows = {
+                group: file.metadata.row_group(group).num_rows
+                for group in range(file.num_row_groups)
+            }
+            filled = {group: count for group, count in n_rows.items() if count}
+            yield name, file.schema_arrow, filled
+
+
+def check_column(path: str, schema: Any, column: str) -> None:
+    """Refuse a file that lacks a column."""
+    if column not in schema.names:
+        raise ValueError(
+            f"{path} has no column {column!r}; it has: {', '.join(schema.names)}."
+        )
+
+
+def read_lists(path: str, groups: list[int], column: str) -> Iterator[Any]:
+    """Read a column of lists a few at a time, without those that are missing."""
+    with open_parquet(path) as file:
+        for batch in file.iter_batches(_BATCH, groups, columns=[column]):
+            yield batch[0].drop_null()
+
+
+def find_parquet(folder: Path) -> list[Path]:
+    """Return the Parquet files at any depth of a folder, in the order of their paths.
+
+    Files of metadata begin with an underscore, temporary ones with a dot.
+    """
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PARQUET_SUFFIXES
+        if path.name[0] not in "._" and path.is_file()
+    )
+
+
+def is_list(kind: Any) -> bool:
+    """Tell whether a type of Arrow is one of lists."""
+    from pyarrow import types
+
+    return (
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+    )
 
 
 def _find_files(path: Any) -> list[str]:
@@ -240,33 +291,23 @@ def _find_files(path: Any) -> list[str]:
         if not path.exists():
             raise FileNotFoundError(f"There is no file or folder {str(path)!r}.")
         return [str(path.absolute())]
-    # Files of metadata begin with an underscore, temporary ones with a dot.
-    found = sorted(
-        item
-        for item in path.rglob("*")
-        if item.suffix in _SUFFIXES and item.name[0] not in "._" and item.is_file()
-    )
+    found = find_parquet(path)
     if not found:
         raise FileNotFoundError(
-            f"There are no Parquet files ({', '.join(_SUFFIXES)}) in {str(path)!r}."
+            f"There are no Parquet files ({', '.join(PARQUET_SUFFIXES)}) in "
+            f"{str(path)!r}."
         )
     return [str(item.absolute()) for item in found]
 
 
 def _value_type(kind: Any) -> tuple[bool, Any]:
     """Tell whether a column holds lists, and the type of its numbers."""
-    import pyarrow
+    from pyarrow import types
 
-    types = pyarrow.types
-    is_list = (
-        types.is_list(kind)
-        or types.is_large_list(kind)
-        or types.is_fixed_size_list(kind)
-    )
-    value_type = kind.value_type if is_list else kind
+    value_type = kind.value_type if is_list(kind) else kind
     if not (types.is_integer(value_type) or types.is_floating(value_type)):
         raise TypeError(
             f"A column must hold numbers or lists of numbers, but it holds {kind}. "
             "Read other columns by pyarrow.dataset."
         )
-    return is_list, value_type
+    return is_list(kind), value_type

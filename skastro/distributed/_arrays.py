@@ -32,7 +32,7 @@ class _ArrayPart(Part):
     rows: LazyArray
 
     def read(self) -> Rows:
-        return Rows(self.rows[:], slice(None), len(self.rows), {})
+        return Rows.all_of(self.rows[:])
 
 
 class ArraySource(Source):
@@ -69,7 +69,7 @@ class ArraySource(Source):
         """Name the rows."""
         return f"rows {span.start} to {span.stop - 1} of X"
 
-    def samples(self) -> Iterator[np.ndarray]:
+    def samples(self, client: Any = None) -> Iterator[np.ndarray]:
         """Read rows spread over the array."""
         for row in probe_rows(self.n_items):
             yield self._array[row : row + 1]
@@ -81,10 +81,6 @@ class ArraySource(Source):
     def aligned(self, size: int) -> int:
         """Take whole chunks of the file."""
         return self._array.block_rows(size * self._row_bytes)
-
-    def about(self) -> dict[str, Any]:
-        """Add the ids."""
-        return super().about() | {"ids": None if self.ids is None else self.ids.digest}
 
 
 def _is_on_disk(array: LazyArray) -> bool:
@@ -102,12 +98,12 @@ class DaskSource(Source):
 
     kind = "dask array"
 
-    def __init__(self, X: Any, client: Any, ids: Any = None) -> None:
+    def __init__(self, X: Any, ids: Any = None) -> None:
         self._array = one_block_a_row(X)
-        self._client = client
         self.n_items = count_rows(self._array)
         self.ids = None if ids is None else IdColumn(ids, self.n_items)
-        self.most = max(self._array.chunks[0])
+        # Blocks stay what they are unless the caller says so.
+        self.most = self.fewest = max(self._array.chunks[0])
 
     def split(self, size: int) -> list[int]:
         """Return the numbers of the blocks."""
@@ -128,7 +124,7 @@ class DaskSource(Source):
         start = sum(self._array.chunks[0][:span])
         return f"rows {start} to {start + self.size_of(span) - 1} of X"
 
-    def samples(self) -> Iterator[np.ndarray]:
+    def samples(self, client: Any = None) -> Iterator[np.ndarray]:
         """Compute the first rows of some blocks."""
         lengths = np.array(self._array.chunks[0])
         filled = np.flatnonzero(lengths)
@@ -136,20 +132,16 @@ class DaskSource(Source):
             filled[np.linspace(0, len(filled) - 1, _N_BLOCKS, dtype=int)]
         ):
             row = self._array.blocks[int(block)][:1]
-            yield plain_array(self._client.compute(row, sync=True))
-
-    def about(self) -> dict[str, Any]:
-        """Add the ids."""
-        return super().about() | {"ids": None if self.ids is None else self.ids.digest}
+            yield plain_array(client.compute(row, sync=True))
 
     def submit(self, client: Any, run: str, span: int, **options: Any) -> Any:
         """Let a worker predict a block."""
         import dask
 
-        from skastro.distributed._run import predict_block
+        from skastro.distributed._worker import predict_part
 
         key = options.pop("key")
-        task = dask.delayed(predict_block, pure=False)(
+        task = dask.delayed(predict_part, pure=False)(
             run, self.part(span), dask_key_name=key
         )
         return client.compute(task, **options)
@@ -168,12 +160,8 @@ def one_block_a_row(X: Any) -> Any:
 def open_store(path: Path, name: str | None, ids: Any) -> tuple[Any, Any]:
     """Open an array in an HDF5 file or a zarr store, and its ids beside it."""
     if path.is_dir():
-        try:
-            import zarr
-        except ImportError as error:
-            raise ImportError(
-                "zarr stores need zarr: pip install 'skastro[scale]'"
-            ) from error
+        import zarr
+
         group, is_array = zarr.open(path, mode="r"), zarr.Array
     else:
         group, is_array = h5py.File(path, "r"), h5py.Dataset

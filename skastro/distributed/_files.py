@@ -13,8 +13,8 @@ from astropy import units
 
 from skastro.datasets import ImageFiles, read_spectra
 from skastro.datasets._failures import NothingReadError, name_failures
+from skastro.distributed._process import no_warnings_of_files
 from skastro.distributed._source import Part, Rows, Source
-from skastro.distributed._threads import no_warnings_of_files
 from skastro.streaming._journal import probe_rows
 from skastro.utils import error_text, is_lazy
 
@@ -112,7 +112,7 @@ class FilesSource(Source):
         """Name what stands beside the values of a file."""
         return ["id", "path", "failure"]
 
-    def samples(self) -> Iterator[Any]:
+    def samples(self, client: Any = None) -> Iterator[Any]:
         """Read the first row of the first file that has one, and of some others."""
         first, failures = 0, []
         while first < self.n_items:

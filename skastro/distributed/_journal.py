@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from skastro.streaming._journal import Journal
+from skastro.streaming._output import Chunks, IdColumn
 
+# The name of the results among the arrays of a partition; others are columns beside.
+VALUES = "values"
 # Number of the partition, its rows or files, and bytes of its results.
 _HEAD = struct.Struct("<QQQ")
 
@@ -26,11 +29,6 @@ class PartitionJournal(Journal):
         """Tell whether a partition is finished."""
         return number in self._places
 
-    def start(self, entries: dict[str, Any]) -> None:
-        """Begin a run; discard the content of the journal."""
-        super().start(entries)
-        self._places = {}
-
     def append(self, number: int, n_items: int, arrays: dict[str, np.ndarray]) -> None:
         """Keep the results of a partition of so many rows or files."""
         buffer = io.BytesIO()
@@ -41,8 +39,32 @@ class PartitionJournal(Journal):
         self._places[number] = begin, _HEAD.size + len(content)
         self.n_done += n_items
 
-    def read(self, number: int) -> dict[str, np.ndarray]:
-        """Return the results of a partition."""
+    def chunks(self, n_partitions: int, ids: IdColumn | None) -> Chunks:
+        """Yield rows, values and columns of the partitions."""
+        start = 0
+        for number in range(n_partitions):
+            columns = self._read(number)
+            values = columns.pop(VALUES)
+            rows = slice(start, start + len(values))
+            if ids is not None:
+                columns = {"id": ids[rows], **columns}
+            yield rows, values, columns
+            start = rows.stop
+
+    def describe(
+        self, n_partitions: int, ids: IdColumn | None
+    ) -> tuple[int, dict[str, np.dtype]]:
+        """Count the rows of the result, and find the types of the columns beside it."""
+        n_rows = 0
+        columns: dict[str, np.dtype] = {}
+        for rows, _, found in self.chunks(n_partitions, ids):
+            n_rows = rows.stop
+            for column, values in found.items():
+                dtype = columns.get(column, values.dtype)
+                columns[column] = np.promote_types(dtype, values.dtype)
+        return n_rows, columns
+
+    def _read(self, number: int) -> dict[str, np.ndarray]:
         begin, n_bytes = self._places[number]
         self._file.seek(begin)
         content = self._read_record(n_bytes)
@@ -50,6 +72,10 @@ class PartitionJournal(Journal):
             raise self._damaged()
         with np.load(io.BytesIO(content[_HEAD.size :])) as arrays:
             return dict(arrays)
+
+    def _start(self, entries: dict[str, Any]) -> None:
+        super()._start(entries)
+        self._places = {}
 
     def _recover(self) -> None:
         self._places = {}

@@ -7,7 +7,7 @@ import numpy as np
 
 from skastro.distributed._arrays import one_block_a_row
 from skastro.distributed._model import Model
-from skastro.distributed._threads import one_thread
+from skastro.distributed._process import one_thread
 from skastro.streaming._output import call
 from skastro.utils import plain_array
 

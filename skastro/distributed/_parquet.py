@@ -8,15 +8,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skastro.datasets._parquet import (
+    check_column,
+    is_list,
+    open_parquet,
+    read_lists,
+    scan_parquet,
+)
 from skastro.distributed._source import PARTITION_BYTES, Part, Rows, Source
 from skastro.streaming._output import plain_values
 from skastro.utils import plain_labels
 
-PARQUET_SUFFIXES = {".parquet", ".parq", ".pq"}
 _SPECTRA = "flux"
 _IDS = ("id", "object_id", "_healpix_29")
-# Spectra among which one must not be missing, for the comparison of two runs.
-_HEAD = 64
+# Row groups whose first spectra are compared between two runs.
 _N_SAMPLES = 8
 
 
@@ -40,9 +45,7 @@ class _ParquetPart(Part):
     columns: _Columns
 
     def read(self) -> Rows:
-        import pyarrow.parquet
-
-        with pyarrow.parquet.ParquetFile(self.rows.path) as file:
+        with open_parquet(self.rows.path) as file:
             names = [name for name in self.columns[:2] if name is not None]
             table = file.read_row_groups(self.rows.groups, columns=names)
         spectra = table[self.columns.spectra].combine_chunks()
@@ -82,28 +85,20 @@ class ParquetSource(Source):
     may_fail = True
 
     def __init__(self, paths: list[str], name: str | None, ids: str | None) -> None:
-        import pyarrow.parquet
-
         self._groups: list[_Groups] = []
         self._digest = hashlib.sha256()
-        for path in paths:
-            with pyarrow.parquet.ParquetFile(path) as file:
-                if not self._groups:
-                    schema = file.schema_arrow
-                for group in range(file.num_row_groups):
-                    n_rows = file.metadata.row_group(group).num_rows
-                    if n_rows:
-                        self._groups.append(_Groups(path, [group], n_rows))
+        for path, schema, groups in scan_parquet(paths):
+            if path == paths[0]:
+                self._name = _choose(schema, name)
+                found = (column for column in _IDS if column in schema.names)
+                self._ids = next(found, None) if ids is None else ids
+            for column in self._name, self._ids:
+                if column is not None:
+                    check_column(path, schema, column)
+            self._groups += [_Groups(path, [j], n) for j, n in groups.items()]
             self._digest.update(f"{path}\0".encode())
         if not self._groups:
             raise ValueError("X has no rows, so there is nothing to predict.")
-        self._name = _choose(schema, name)
-        if ids is not None and ids not in schema.names:
-            raise ValueError(
-                f"X has no column {ids!r} for ids; it has: {', '.join(schema.names)}."
-            )
-        found = (column for column in _IDS if column in schema.names)
-        self._ids = next(found, None) if ids is None else ids
         self.n_items = sum(group.n_rows for group in self._groups)
         self._n_pixels = len(next(self.samples())[0])
         self.most = max(1, PARTITION_BYTES // (8 * self._n_pixels))
@@ -137,7 +132,7 @@ class ParquetSource(Source):
         """Name the columns beside the values."""
         return ["id"] * (self._ids is not None) + ["failure"]
 
-    def samples(self) -> Iterator[np.ndarray]:
+    def samples(self, client: Any = None) -> Iterator[np.ndarray]:
         """Read the first spectrum of some row groups."""
         n_found = 0
         places = np.linspace(0, len(self._groups) - 1, _N_SAMPLES).round().astype(int)
@@ -157,18 +152,10 @@ class ParquetSource(Source):
 
     def _first(self, rows: _Groups) -> np.ndarray:
         """Read the first spectra of a row group, without those that are missing."""
-        import pyarrow.compute
-        import pyarrow.parquet
-
-        with pyarrow.parquet.ParquetFile(rows.path) as file:
-            batches = file.iter_batches(
-                _HEAD, row_groups=rows.groups, columns=[self._name]
-            )
-            spectra = next(batches)[0].drop_null()
+        spectra = next(read_lists(rows.path, rows.groups, self._name))
         if not len(spectra):
             return np.empty((0, 0))
-        lengths = pyarrow.compute.list_value_length(spectra)
-        return _matrix(spectra, lengths[0].as_py())[0]
+        return _matrix(spectra, len(spectra[0]))[0]
 
     def about(self) -> dict[str, Any]:
         """Add the files and the column of ids."""
@@ -177,17 +164,7 @@ class ParquetSource(Source):
 
 def _choose(schema: Any, name: str | None) -> str:
     """Return the name of the column of spectra."""
-    import pyarrow
-
-    def is_list(column: str) -> bool:
-        kind = schema.field(column).type
-        return (
-            pyarrow.types.is_list(kind)
-            or pyarrow.types.is_large_list(kind)
-            or pyarrow.types.is_fixed_size_list(kind)
-        )
-
-    lists = [column for column in schema.names if is_list(column)]
+    lists = [field.name for field in schema if is_list(field.type)]
     if name is None and _SPECTRA in lists:
         return _SPECTRA
     if name is None and len(lists) == 1:

@@ -11,27 +11,27 @@ import time
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from fnmatch import fnmatch
-from importlib import import_module
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from sklearn.utils import check_scalar
 
-from skastro.distributed._arrays import ArraySource, DaskSource, open_store
-from skastro.distributed._files import FilesSource
 from skastro.distributed._journal import PartitionJournal
 from skastro.distributed._lazy import predict_lazily
 from skastro.distributed._model import Model
-from skastro.distributed._parquet import PARQUET_SUFFIXES, ParquetSource
-from skastro.distributed._run import VALUES, Run
+from skastro.distributed._open import (
+    check_package,
+    check_unused,
+    is_dask_array,
+    open_source,
+)
+from skastro.distributed._process import one_thread
 from skastro.distributed._source import Source
 from skastro.distributed._tables import (
     check_folder,
@@ -39,10 +39,8 @@ from skastro.distributed._tables import (
     write_parquet,
     write_zarr,
 )
-from skastro.distributed._threads import one_thread
-from skastro.streaming._journal import check_same_run, fingerprint
+from skastro.streaming._journal import fingerprint
 from skastro.streaming._output import (
-    Chunks,
     Output,
     Writer,
     call,
@@ -66,8 +64,6 @@ _WRITERS: dict[str, Writer] = {
     ".parquet": write_parquet,
 }
 _FOLDERS = (write_zarr, write_parquet)
-# Files that tell that a folder is a HATS catalog, of its first versions too.
-_HATS_FILES = ("hats.properties", "properties", "catalog_info.json")
 # Work of a partition in seconds: long for the scheduler, short for a killed worker.
 _SECONDS = 1.0
 _TIMED_ROWS = 64
@@ -238,37 +234,37 @@ def predict(
     >>> bool((model.classes_[best] == model.predict(X)).all())
     True
     """
-    _check_installed()
+    for package in ("dask.array", "distributed"):
+        check_package(package)
     if partition_size is not None:
         check_scalar(partition_size, "partition_size", Integral, min_val=1)
     if out is None:
-        if not _is_dask_array(X):
+        if not is_dask_array(X):
             raise ValueError(
                 "out=None is for dask arrays, whose results are dask arrays; give the "
                 "name of a file, or make X one, such as by dask.array.from_zarr."
             )
-        _check_unused(X, {"ids": ids, "name": name, "read": read})
+        check_unused(X, ids=ids, name=name, read=read)
         X = X if partition_size is None else X.rechunk({0: partition_size})
         model, estimator = Model.of(estimator)
         method = choose_method(estimator, method, return_std)
         return predict_lazily(model, estimator, X, method, return_std)
 
+    from skastro.distributed._worker import Run
+
     target, writer = check_out(out, _WRITERS, X=X, ids=ids)
     _check_not_inside(target, X)
     if writer in _FOLDERS:
-        _check_package("zarr" if writer is write_zarr else "pyarrow")
+        check_package("zarr" if writer is write_zarr else "pyarrow")
         check_folder(target)
     if client is not None:
         _check_client(client)
     model, estimator = Model.of(estimator)
     method = choose_method(estimator, method, return_std)
-    source = None if _is_dask_array(X) else _open(X, ids, name, read)
+    source = open_source(X, ids, name, read)
     with PartitionJournal(journal_path(target)) as journal, _cluster(client) as client:
-        if source is None:
-            _check_unused(X, {"name": name, "read": read})
-            source = DaskSource(X, client, ids)
         on_gpu = _has_gpus(client)
-        samples = list(source.samples())
+        samples = list(source.samples(client))
         output = _describe_output(estimator, method, return_std, samples[0], source)
         if writer is write_csv:
             output.column_names()
@@ -290,122 +286,27 @@ def predict(
             partition_size=int(partition_size),
             partitions=hashlib.sha256(json.dumps(sizes).encode()).hexdigest(),
         )
-        if resume and journal.n_done:
-            check_same_run(journal.entries, run, journal.path)
-        else:
-            journal.start(run)
+        journal.begin(run, resume)
         with hint_at_resuming(journal, source.n_items, source.unit):
+            missing = [number for number in range(len(spans)) if number not in journal]
             settings = Run(model, output, on_gpu)
             with progress(
                 method, source.n_items, journal.n_done, verbose, source.unit
             ) as bar:
                 for number, arrays in _compute(
-                    client, settings, source, spans, journal
+                    client, settings, source, spans, missing
                 ):
                     journal.append(number, sizes[number], arrays)
                     bar.update(sizes[number])
-            n_rows, columns = _describe_columns(journal, source, len(spans))
+            n_rows, columns = journal.describe(len(spans), source.ids)
             with progress(f"write {target.name}", n_rows, 0, verbose) as bar:
-                chunks = shown(_in_order(journal, source, len(spans)), bar)
+                chunks = shown(journal.chunks(len(spans), source.ids), bar)
                 writer(target, n_rows, output, columns, chunks)
         journal.remove()
     return Path(out)
 
 
-# What is read -------------------------------------------------------------------------
-
-
-def _is_dask_array(X: Any) -> bool:
-    return type(X).__module__.startswith("dask.array")
-
-
-def _open(X: Any, ids: Any, name: str | None, read: Any) -> Source:
-    """Return the source of the survey."""
-    paths = _list_paths(X, read)
-    if paths is not None and _are_tables(paths):
-        _check_package("pyarrow")
-        _check_unused(X, {"read": read})
-        if not isinstance(ids, str | None):
-            raise ValueError("ids of a table is the name of a column; got an array.")
-        return ParquetSource(paths, name, ids)
-    if paths is not None:
-        _check_unused(X, {"ids": ids, "name": name})
-        return FilesSource(paths, read)
-    _check_unused(X, {"read": read})
-    if isinstance(X, str | os.PathLike):
-        X, ids = open_store(Path(X), name, ids)
-    else:
-        _check_unused(X, {"name": name})
-    if isinstance(ids, str):
-        raise ValueError(f"ids={ids!r} is a name, but X is no store and no table.")
-    return ArraySource(X, ids)
-
-
-def _list_paths(X: Any, read: Any) -> list[str] | None:
-    """Return the files that X stands for; None where it is an array or a store."""
-    if isinstance(X, list | tuple):
-        if not X or not all(isinstance(path, str | os.PathLike) for path in X):
-            raise TypeError(
-                "X must be an array, a path or a list of paths; got "
-                f"{'an empty list' if not X else 'a list of other things'}."
-            )
-        return [os.fspath(path) for path in X]
-    if not isinstance(X, str | os.PathLike):
-        return None
-    path = Path(X)
-    if not path.exists():
-        raise FileNotFoundError(f"X: there is no {path}.")
-    if path.is_file():
-        return None if h5py.is_hdf5(path) else [str(path)]
-    if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
-        return None
-    pattern = "*" if read is not None else "*.fit*"
-    files = sorted(
-        str(file)
-        for file in path.iterdir()
-        if fnmatch(file.name.lower(), pattern) and file.name[0] != "."
-        if file.is_file()
-    )
-    tables = sorted(
-        str(file)
-        for file in path.rglob("*")
-        if file.suffix.lower() in PARQUET_SUFFIXES and file.name[0] not in "._"
-        if read is None and file.is_file()
-    )
-    # A HATS catalog has a map of the sky beside its tables.
-    if tables and files and not any((path / name).is_file() for name in _HATS_FILES):
-        raise ValueError(
-            f"{path} holds survey files and tables; give a list of the files or of the "
-            "tables."
-        )
-    if not tables and not files:
-        raise ValueError(
-            f"{path} holds no survey files ({pattern}), no tables (*.parquet) and no "
-            "zarr store; give a list of files for other names."
-        )
-    return tables or files
-
-
-def _are_tables(paths: Sequence[str]) -> bool:
-    return all(Path(path).suffix.lower() in PARQUET_SUFFIXES for path in paths)
-
-
 # What is checked ----------------------------------------------------------------------
-
-
-def _check_installed() -> None:
-    for package in ("dask.array", "distributed"):
-        _check_package(package)
-
-
-def _check_package(package: str) -> None:
-    try:
-        import_module(package)
-    except ImportError as error:
-        raise ImportError(
-            f"skastro.distributed.predict needs {package.partition('.')[0]}: "
-            "pip install 'skastro[scale]'"
-        ) from error
 
 
 def _check_client(client: Any) -> None:
@@ -416,20 +317,6 @@ def _check_client(client: Any) -> None:
             "client must be a distributed.Client that is not asynchronous; got "
             f"{type(client).__name__}."
         )
-
-
-def _check_unused(X: Any, arguments: dict[str, Any]) -> None:
-    for argument, value in arguments.items():
-        if value is not None:
-            raise ValueError(
-                f"{argument} does not go with X, which is {_kind(X)}; leave it out."
-            )
-
-
-def _kind(X: Any) -> str:
-    if isinstance(X, str | os.PathLike):
-        return f"read from {os.fspath(X)}"
-    return "a list of files" if isinstance(X, list | tuple) else type(X).__name__
 
 
 def _check_not_inside(target: Path, X: Any) -> None:
@@ -508,8 +395,6 @@ def _seconds(estimator: Any, output: Output, source: Source) -> float:
 
 def _default_size(source: Source, seconds: float, n_threads: int) -> int:
     """Return the size of a partition that takes about a second and fits into memory."""
-    if isinstance(source, DaskSource):
-        return source.most
     shared = math.ceil(source.n_items / (_PARTITIONS_A_THREAD * n_threads))
     timely = int(_SECONDS / seconds) if seconds else source.most
     size = max(min(shared, timely), source.fewest)
@@ -517,14 +402,12 @@ def _default_size(source: Source, seconds: float, n_threads: int) -> int:
 
 
 def _compute(
-    client: Any, run: Run, source: Source, spans: list[Any], journal: PartitionJournal
+    client: Any, run: Any, source: Source, spans: list[Any], numbers: list[int]
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Yield the results of the partitions that are missing, as they are finished."""
+    """Yield the results of some partitions, as they are finished."""
     from distributed import CancelledError, KilledWorker
 
-    from skastro.distributed._plugin import RunPlugin
-
-    missing = iter([k for k in range(len(spans)) if k not in journal])
+    waiting = iter(numbers)
     name = f"skastro-{uuid.uuid4().hex}"
     attempts: Counter[int] = Counter()
     sent: dict[Any, int] = {}
@@ -537,9 +420,9 @@ def _compute(
         sent[future] = number
         future.add_done_callback(finished.put)
 
-    client.register_plugin(RunPlugin(run), name=name)
+    client.register_plugin(run, name=name)
     try:
-        for number in islice(missing, _AHEAD * _n_threads(client)):
+        for number in islice(waiting, _AHEAD * _n_threads(client)):
             submit(number)
         while sent:
             future = _next(finished, client)
@@ -564,7 +447,7 @@ def _compute(
             del future
             yield number, arrays
             window = _AHEAD * _n_threads(client)
-            for number in islice(missing, max(0, window - len(sent))):
+            for number in islice(waiting, max(0, window - len(sent))):
                 submit(number)
     finally:
         # The cluster may be gone.
@@ -586,33 +469,3 @@ def _next(finished: queue.Queue, client: Any) -> Any:
                     RuntimeWarning,
                     stacklevel=4,
                 )
-
-
-# What is written ----------------------------------------------------------------------
-
-
-def _in_order(journal: PartitionJournal, source: Source, n_partitions: int) -> Chunks:
-    """Yield rows, values and columns of the partitions."""
-    start = 0
-    for number in range(n_partitions):
-        columns = journal.read(number)
-        values = columns.pop(VALUES)
-        rows = slice(start, start + len(values))
-        if source.ids is not None:
-            columns = {"id": source.ids[rows], **columns}
-        yield rows, values, columns
-        start = rows.stop
-
-
-def _describe_columns(
-    journal: PartitionJournal, source: Source, n_partitions: int
-) -> tuple[int, dict[str, np.dtype]]:
-    """Count the rows of the result, and find the types of the columns beside it."""
-    n_rows = 0
-    columns: dict[str, np.dtype] = {}
-    for rows, _, found in _in_order(journal, source, n_partitions):
-        n_rows = rows.stop
-        for column, values in found.items():
-            dtype = columns.get(column, values.dtype)
-            columns[column] = np.promote_types(dtype, values.dtype)
-    return n_rows, columns

@@ -3,7 +3,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -21,6 +21,11 @@ class Rows(NamedTuple):
     n_rows: int
     # What stands beside the results, such as the reasons of rows that are not kept.
     columns: dict[str, np.ndarray]
+
+    @classmethod
+    def all_of(cls, X: Any) -> Self:
+        """Keep all rows of X, with nothing beside them."""
+        return cls(X, slice(None), len(X), {})
 
 
 class Part(ABC):
@@ -66,7 +71,7 @@ class Source(ABC):
         """Name the rows or files in messages."""
 
     @abstractmethod
-    def samples(self) -> Iterator[Any]:
+    def samples(self, client: Any = None) -> Iterator[Any]:
         """Read single rows, at least one, which two runs are compared by."""
 
     def columns(self) -> list[str]:
@@ -83,10 +88,11 @@ class Source(ABC):
 
     def about(self) -> dict[str, Any]:
         """Describe X for the comparison with another run."""
-        return {"source": self.kind, "n_rows": self.n_items}
+        ids = None if self.ids is None else self.ids.digest
+        return {"source": self.kind, "n_rows": self.n_items, "ids": ids}
 
     def submit(self, client: Any, run: str, span: Any, **options: Any) -> Any:
         """Let a worker predict a partition."""
-        from skastro.distributed._run import predict_part
+        from skastro.distributed._worker import predict_part
 
         return client.submit(predict_part, run, self.part(span), **options)

@@ -92,7 +92,14 @@ class Journal:
         with suppress(OSError):
             self._file.close()
 
-    def start(self, entries: dict[str, Any]) -> None:
+    def begin(self, entries: dict[str, Any], resume: bool) -> None:
+        """Continue the run in the journal, which must be the same, or start one."""
+        if resume and self.n_done:
+            _check_same_run(self.entries, entries, self.path)
+        else:
+            self._start(entries)
+
+    def _start(self, entries: dict[str, Any]) -> None:
         """Begin a run that `entries` describe; discard the content of the journal."""
         self._file.truncate(0)
         line = json.dumps({self.key: _FORMAT, **entries}) + "\n"
@@ -262,7 +269,7 @@ def fingerprint(
     }
 
 
-def check_same_run(old: dict[str, Any], new: dict[str, Any], journal: Path) -> None:
+def _check_same_run(old: dict[str, Any], new: dict[str, Any], journal: Path) -> None:
     """Refuse to continue a run of another model, other data or other settings."""
     different = [entry for entry in _ENTRIES if old.get(entry) != new.get(entry)]
     if different:

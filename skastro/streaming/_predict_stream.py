@@ -16,7 +16,6 @@ from tqdm.auto import tqdm
 from skastro.streaming._journal import (
     ChunkJournal,
     Journal,
-    check_same_run,
     fingerprint,
     probe_rows,
 )
@@ -179,10 +178,7 @@ def predict_stream(
     )
 
     with ChunkJournal(journal_path(target)) as journal:
-        if resume and journal.n_done:
-            check_same_run(journal.entries, run, journal.path)
-        else:
-            journal.start(run)
+        journal.begin(run, resume)
         with hint_at_resuming(journal, n_rows):
             with progress(method, n_rows, journal.n_done, verbose) as bar:
                 for start in range(journal.n_done, n_rows, chunk_size):

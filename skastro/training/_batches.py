@@ -22,7 +22,7 @@ from skastro.training._device import (
     placed_on_device,
 )
 from skastro.training._ranks import Deal, Ranks
-from skastro.training._stream import deal_stream
+from skastro.training._stream import stream_batches
 from skastro.utils import as_lazy, is_lazy, lend_to_each, own_generator
 
 Batch = tuple[Any, torch.Tensor]
@@ -379,11 +379,11 @@ class BatchIterator:
             repeats = np.bincount(drawn, minlength=n_samples)
         shuffle = self.shuffle or repeats is not None
         rows = None if source.rows is None else source.rows.numpy()
-        self.deal, batches = deal_stream(
+        self.deal, batches = stream_batches(
             source.lazy,
             rows,
             self.batch_size,
-            self.ranks,
+            ranks=self.ranks,
             shuffle=shuffle,
             repeats=repeats,
             seed=self._draw_seed() if shuffle else 0,

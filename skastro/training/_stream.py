@@ -31,53 +31,7 @@ def stream_batches(
     rows: np.ndarray | None,
     batch_size: int,
     *,
-    shuffle: bool = False,
-    repeats: np.ndarray | None = None,
-    seed: int = 0,
-    buffer_bytes: int = 2**27,
-    pin_memory: bool = False,
-) -> Iterator[Batch]:
-    """Iterate over an array on disk in batches, reading ahead in a thread.
-
-    Yields the positions (n_batch,) of samples in the data set, which `rows` of `array`
-    make up in their order (None: all), and the samples, in the stored data type. With
-    `shuffle`, blocks of neighboring rows are read in random order, as many as fill a
-    buffer, whose rows are then shuffled; a data set that fits into one buffer is
-    shuffled exactly. `repeats` (n_samples,) says how many times each sample is drawn;
-    samples that are not drawn are not read. There are two buffers of `buffer_bytes`:
-    one is filled while the other is used. With `pin_memory`, tensors are in page-locked
-    memory, from which copies to a CUDA device run beside the computation; it has no
-    effect where there is no CUDA device.
-
-    >>> import numpy as np
-    >>> from skastro.training._stream import stream_batches
-    >>> from skastro.utils import LazyArray
-    >>> array = LazyArray(np.arange(10, dtype="uint8").reshape(5, 2))
-    >>> for positions, X in stream_batches(array, np.array([4, 0, 2]), batch_size=2):
-    ...     print(positions.tolist(), X.tolist())
-    [0, 1] [[8, 9], [0, 1]]
-    [2] [[4, 5]]
-    """
-    _, batches = deal_stream(
-        array,
-        rows,
-        batch_size,
-        None,
-        shuffle=shuffle,
-        repeats=repeats,
-        seed=seed,
-        buffer_bytes=buffer_bytes,
-        pin_memory=pin_memory,
-    )
-    return batches
-
-
-def deal_stream(
-    array: LazyArray,
-    rows: np.ndarray | None,
-    batch_size: int,
-    ranks: Ranks | None,
-    *,
+    ranks: Ranks | None = None,
     shuffle: bool = False,
     repeats: np.ndarray | None = None,
     seed: int = 0,
@@ -85,13 +39,34 @@ def deal_stream(
     pin_memory: bool = False,
     n_skipped: int = 0,
 ) -> tuple[Deal | None, Iterator[Batch]]:
-    """Stream the part of this process in batches of ``ranks.size * batch_size``.
+    """Stream an array on disk in batches, reading ahead in a thread.
 
-    The first `n_skipped` batches are left out, and not read.
+    Returns who has which samples, None without `ranks`, and the batches: the positions
+    (n_batch,) of samples in the data set, which `rows` of `array` make up in their
+    order (None: all), and the samples, in the stored data type. With `shuffle`, blocks
+    of neighboring rows are read in random order, as many as fill a buffer, whose rows
+    are then shuffled; a data set that fits into one buffer is shuffled exactly.
+    `repeats` (n_samples,) says how many times each sample is drawn; samples that are
+    not drawn are not read. There are two buffers of `buffer_bytes`: one is filled while
+    the other is used. With `pin_memory`, tensors are in page-locked memory, from which
+    copies to a CUDA device run beside the computation; it has no effect where there is
+    no CUDA device. The first `n_skipped` batches are left out, and not read.
 
-    Where the samples fit into one buffer, their order and the batches are those of one
-    process. Otherwise each process reads blocks of its own, and its samples are spread
-    evenly over the batches. Arrays of too few blocks are read in whole by all.
+    With `ranks` these are this process's parts of batches of ``ranks.size *
+    batch_size``. Where the samples fit into one buffer, their order and the batches are
+    those of one process. Otherwise each process reads blocks of its own, and its
+    samples are spread evenly over the batches. Arrays of too few blocks are read in
+    whole by all.
+
+    >>> import numpy as np
+    >>> from skastro.training._stream import stream_batches
+    >>> from skastro.utils import LazyArray
+    >>> array = LazyArray(np.arange(10, dtype="uint8").reshape(5, 2))
+    >>> _, batches = stream_batches(array, np.array([4, 0, 2]), batch_size=2)
+    >>> for positions, X in batches:
+    ...     print(positions.tolist(), X.tolist())
+    [0, 1] [[8, 9], [0, 1]]
+    [2] [[4, 5]]
     """
     for name, value in ("batch_size", batch_size), ("buffer_bytes", buffer_bytes):
         if value < 1:

@@ -87,7 +87,8 @@ def test_missing_numbers_are_nan(tmp_path):
 def test_shuffled_batches_hold_each_row_once(tmp_path):
     write(tmp_path)
     X = ParquetColumn(tmp_path, "flux")
-    batches = list(stream_batches(X, None, 7, shuffle=True, buffer_bytes=2000))
+    _, stream = stream_batches(X, None, 7, shuffle=True, buffer_bytes=2000)
+    batches = list(stream)
     positions = np.concatenate([p.numpy() for p, _ in batches])
     assert sorted(positions) == list(range(90))
     assert (np.diff(positions) != 1).mean() > 0.5
@@ -118,7 +119,8 @@ def test_memory_is_bounded(tmp_path):
     X = ParquetColumn(tmp_path, "flux")
     tracemalloc.start()
     total = 0.0
-    for _, batch in stream_batches(X, None, 10, shuffle=True, buffer_bytes=2**20):
+    _, batches = stream_batches(X, None, 10, shuffle=True, buffer_bytes=2**20)
+    for _, batch in batches:
         total += batch.sum().item()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -146,9 +148,22 @@ def test_other_columns_and_files_are_refused(tmp_path):
     pq.write_table(pa.table({"flux": pa.array([None], pa.list_(pa.int32()))}), path)
     with pytest.raises(ValueError, match="has no lists"):
         ParquetColumn(path, "flux")
+
+
+def test_damaged_files_are_named(tmp_path):
+    path, *_ = write(tmp_path)
+    content = path.read_bytes()
+    X = ParquetColumn(tmp_path, "flux")
+    path.write_bytes(content[:4] + b"\xff" * 2000 + content[2004:])
+    with pytest.raises(ValueError, match=r"Npix=0\.parquet is not a readable Parquet"):
+        X[:]
+    np.testing.assert_array_equal(X[30:60], FLUX[30:60])
     path.write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="is not a readable Parquet file"):
+    with pytest.raises(ValueError, match=r"Npix=0\.parquet is not a readable Parquet"):
         ParquetColumn(tmp_path, "flux")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"Npix=0\.parquet"):
+        X[:]
 
 
 def test_pyarrow_is_asked_for(tmp_path, monkeypatch):

@@ -252,7 +252,9 @@ def test_tables(run, model, X, tmp_path):
         run(model, folder / "Npix=1.parquet", "b.parquet", ids="ra")
     )
     assert_array_equal(table["id"], 0.1 * (np.arange(60) + 2**60))
-    with pytest.raises(ValueError, match=r"'color' for ids; it has: object_id, ra, fl"):
+    with pytest.raises(
+        ValueError, match=r"no column 'color'; it has: object_id, ra, fl"
+    ):
         run(model, tmp_path / "catalog", ids="color")
     with pytest.raises(ValueError, match=r"1 columns of lists.*: flux; 'ra' is none"):
         run(model, tmp_path / "catalog", name="ra")

@@ -133,6 +133,18 @@ def test_tables_without_a_clear_column(refuse, X, tmp_path):
     refuse(ValueError, "has no spectra", tmp_path / "null.parquet")
     refuse(ValueError, "id has 1 missing values", tmp_path / "ids.parquet")
     refuse(ValueError, "name of a column", tmp_path / "ids.parquet", ids=range(103))
+    both = [tmp_path / "ids.parquet", tmp_path / "none.parquet"]
+    refuse(ValueError, "none.parquet has no column 'flux'; it has: ra", both)
+
+
+def test_damaged_tables(refuse, X, tmp_path):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"flux": list(X)}), path)
+    content = path.read_bytes()
+    footer = content[:-300] + b"\xff" * 292 + content[-8:]
+    for damaged in (b"", b"nonsense", content[:-100], footer):
+        path.write_bytes(damaged)
+        refuse(ValueError, "a.parquet is not a readable Parquet file", path)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.stats import chisquare, kstest
 from sklearn.utils import check_random_state
 
-from skastro.training._stream import deal_stream, stream_batches
+from skastro.training._stream import stream_batches
 from skastro.utils import ImageFiles, LazyArray
 
 N_ROWS = 400
@@ -55,9 +55,16 @@ class Source:
         return self.array[rows]
 
 
+def batches_of(*args, **kwargs):
+    """Stream in one process."""
+    deal, batches = stream_batches(*args, **kwargs)
+    assert deal is None
+    return batches
+
+
 def collect(*args, **kwargs):
     """Return positions, samples and the sizes of all batches."""
-    batches = list(stream_batches(*args, **kwargs))
+    batches = list(batches_of(*args, **kwargs))
     positions = [positions for positions, _ in batches]
     sizes = [len(places) for places in positions]
     if not batches:
@@ -135,7 +142,7 @@ def test_one_sample_many_times(array):
     source = Source(array)
     repeats = np.zeros(N_ROWS, int)
     repeats[17] = 100_000
-    batches = stream_batches(
+    batches = batches_of(
         LazyArray(source), None, 1000, shuffle=True, repeats=repeats, buffer_bytes=SMALL
     )
     for positions, X in batches:
@@ -190,7 +197,7 @@ def test_images(tmp_path):
 
 
 def test_batches_are_not_overwritten(stored, array):
-    batches = list(stream_batches(stored, None, 10, buffer_bytes=SMALL))
+    batches = list(batches_of(stored, None, 10, buffer_bytes=SMALL))
     for positions, X in batches:
         np.testing.assert_array_equal(X, array[positions.numpy()])
         X.zero_()
@@ -290,7 +297,7 @@ def test_buffers_are_filled_evenly(array, monkeypatch, n_rows):
 
 def test_errors_of_the_thread_reach_the_caller(array):
     source = Source(array, broken_from=200)
-    batches = stream_batches(LazyArray(source), None, 50, buffer_bytes=SMALL)
+    batches = batches_of(LazyArray(source), None, 50, buffer_bytes=SMALL)
     for _ in range(4):
         next(batches)
     with pytest.raises(OSError, match="bad sector") as info:
@@ -301,7 +308,7 @@ def test_errors_of_the_thread_reach_the_caller(array):
 def test_file_that_is_closed_on_the_way(tmp_path, array):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         stored = LazyArray(file.create_dataset("a", data=array))
-        batches = stream_batches(stored, None, 50, buffer_bytes=SMALL)
+        batches = batches_of(stored, None, 50, buffer_bytes=SMALL)
         next(batches)
     with pytest.raises(ValueError, match="file of a lazy array is closed"):
         list(batches)
@@ -309,7 +316,7 @@ def test_file_that_is_closed_on_the_way(tmp_path, array):
 
 def test_reading_goes_on_while_the_caller_works(array):
     source = Source(array)
-    batches = stream_batches(LazyArray(source), None, 50, buffer_bytes=SMALL)
+    batches = batches_of(LazyArray(source), None, 50, buffer_bytes=SMALL)
     next(batches)
     deadline = time.monotonic() + 5
     while source.n_rows_read < 100 and time.monotonic() < deadline:
@@ -323,7 +330,7 @@ def test_reading_goes_on_while_the_caller_works(array):
 @pytest.mark.parametrize("ending", ["close", "break", "error", "forget"])
 def test_thread_ends_with_the_generator(array, ending):
     source = Source(array, pause=0.001)
-    batches = stream_batches(LazyArray(source), None, 10, buffer_bytes=SMALL)
+    batches = batches_of(LazyArray(source), None, 10, buffer_bytes=SMALL)
     next(batches)
     assert len(reader_threads()) == 1
     if ending == "close":
@@ -345,7 +352,7 @@ def test_thread_stops_within_a_buffer(array, monkeypatch):
     monkeypatch.setattr("skastro.utils._lazy._BLOCK_BYTES", ROW_BYTES)
     monkeypatch.setattr("skastro.utils._lazy._GAP_BYTES", 0)
     source = Source(array)
-    batches = stream_batches(LazyArray(source), None, 10, buffer_bytes=SMALL)
+    batches = batches_of(LazyArray(source), None, 10, buffer_bytes=SMALL)
     next(batches)
     source.pause = 0.01
     batches.close()
@@ -354,15 +361,15 @@ def test_thread_stops_within_a_buffer(array, monkeypatch):
 
 
 def test_no_thread_before_the_first_batch(array):
-    batches = stream_batches(LazyArray(array), None, 10)
+    batches = batches_of(LazyArray(array), None, 10)
     assert reader_threads() == []
     batches.close()
 
 
 def test_two_streams_at_a_time(stored, array):
     pairs = zip(
-        stream_batches(stored, None, 50, buffer_bytes=SMALL),
-        stream_batches(stored, None, 50, shuffle=True, buffer_bytes=SMALL),
+        batches_of(stored, None, 50, buffer_bytes=SMALL),
+        batches_of(stored, None, 50, shuffle=True, buffer_bytes=SMALL),
         strict=True,
     )
     for (_, X), (positions, shuffled) in pairs:
@@ -386,26 +393,24 @@ def test_two_streams_at_a_time(stored, array):
 )
 def test_bad_arguments(array, arguments, error, message):
     with pytest.raises(error, match=message):
-        stream_batches(
-            LazyArray(array), **({"rows": None, "batch_size": 10} | arguments)
-        )
+        batches_of(LazyArray(array), **({"rows": None, "batch_size": 10} | arguments))
 
 
 def test_dtype_that_torch_does_not_know():
     X = LazyArray(np.zeros((4, 2), np.longdouble))
     with pytest.raises(TypeError, match="torch has no data type for float128"):
-        stream_batches(X, None, 2)
+        batches_of(X, None, 2)
 
 
 def test_pinning_without_a_device(stored):
-    for positions, X in stream_batches(stored, None, 300, pin_memory=True):
+    for positions, X in batches_of(stored, None, 300, pin_memory=True):
         assert X.is_pinned() == positions.is_pinned() == torch.cuda.is_available()
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_pinned_batches_on_the_device(stored, array, shuffle):
-    batches = stream_batches(
+    batches = batches_of(
         stored, None, 64, shuffle=shuffle, buffer_bytes=SMALL, pin_memory=True
     )
     on_device = []
@@ -427,11 +432,9 @@ def test_skipped_batches_are_not_read(array, shuffle, n_skipped, monkeypatch):
     monkeypatch.setattr("skastro.utils._lazy._GAP_BYTES", 0)
     source = Source(array)
     options = {"shuffle": shuffle, "seed": 7, "buffer_bytes": SMALL}
-    whole = list(stream_batches(LazyArray(source), None, 50, **options))
+    whole = list(batches_of(LazyArray(source), None, 50, **options))
     source.reads.clear()
-    _, rest = deal_stream(
-        LazyArray(source), None, 50, None, n_skipped=n_skipped, **options
-    )
+    rest = batches_of(LazyArray(source), None, 50, n_skipped=n_skipped, **options)
     for found, right in zip(rest, whole[n_skipped:], strict=True):
         for a, b in zip(found, right, strict=True):
             assert torch.equal(a, b)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One thread for each task, so that workers share the cores without crowding."""
+"""The process of a worker: its threads, its warnings and its memory."""
 
+import ctypes
+import os
 import sys
 import threading
 import warnings
@@ -9,6 +11,14 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache, partial
 
 from threadpoolctl import ThreadpoolController
+
+# Parameters of glibc's mallopt: above these sizes freed memory goes back to the system,
+# from the end of the heap, and from blocks of their own.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_SET_BY_DASK = "MALLOC_TRIM_THRESHOLD_"
+# What glibc arrives at by itself where a program frees large blocks.
+_KEPT_BYTES = 2**25
+_GLIBC_BYTES = 2**17
 
 
 class SharedContext:
@@ -60,7 +70,8 @@ no_warnings_of_files = SharedContext(_without_warnings_of_files)
 def one_thread() -> Iterator[None]:
     """Compute on the thread of the caller alone, until the block ends.
 
-    Libraries that are imported in the block do not know the limit.
+    Tasks of one machine then share its cores without crowding. Libraries that are
+    imported in the block do not know the limit.
     """
     if "torch" in sys.modules:
         # PyTorch sets the number of a thread at its first use, which would end the
@@ -69,3 +80,21 @@ def one_thread() -> Iterator[None]:
     # OpenMP, and PyTorch with it, keeps a number for each thread.
     with _one_blas_thread, _one_thread_of("openmp"):
         yield
+
+
+def keep_freed_memory(keep: bool) -> None:
+    """Let a process keep up to 64 MiB that it has freed, or do as Dask wants.
+
+    Dask starts workers that return memory at once. Each batch of a network then waits
+    for the system to clear other memory, which doubles its time.
+    """
+    wanted = os.environ.get(_SET_BY_DASK)
+    if wanted is None:
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    # Only glibc has it.
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(_MMAP_THRESHOLD, _KEPT_BYTES if keep else _GLIBC_BYTES)
+    mallopt(_TRIM_THRESHOLD, 2 * _KEPT_BYTES if keep else int(wanted))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skastro.streaming._journal import Journal
-from skastro.streaming._output import Chunks, IdColumn
+from skastro.streaming._output import Chunks, IdColumn, common_dtype
 
 # The name of the results among the arrays of a partition; others are columns beside.
 VALUES = "values"
@@ -45,6 +45,9 @@ class PartitionJournal(Journal):
         for number in range(n_partitions):
             columns = self._read(number)
             values = columns.pop(VALUES)
+            # Blocks of a dask array may be empty.
+            if not len(values):
+                continue
             rows = slice(start, start + len(values))
             if ids is not None:
                 columns = {"id": ids[rows], **columns}
@@ -56,12 +59,12 @@ class PartitionJournal(Journal):
     ) -> tuple[int, dict[str, np.dtype]]:
         """Count the rows of the result, and find the types of the columns beside it."""
         n_rows = 0
-        columns: dict[str, np.dtype] = {}
+        dtypes: dict[str, set[np.dtype]] = {}
         for rows, _, found in self.chunks(n_partitions, ids):
             n_rows = rows.stop
             for column, values in found.items():
-                dtype = columns.get(column, values.dtype)
-                columns[column] = np.promote_types(dtype, values.dtype)
+                dtypes.setdefault(column, set()).add(values.dtype)
+        columns = {name: common_dtype(some, name) for name, some in dtypes.items()}
         return n_rows, columns
 
     def _read(self, number: int) -> dict[str, np.ndarray]:

@@ -74,6 +74,10 @@ _PARTITIONS_A_THREAD = 4
 _AHEAD = 3
 # Seconds without a finished partition, after which to look for workers.
 _PATIENCE = 60.0
+# Seconds between looks at the connection.
+_PAUSE = 1.0
+# What Dask calls a client that has given up.
+_LOST = ("closing", "closed")
 # How often a partition is sent again after its workers died. Dask itself gives it to
 # four workers before it reports that.
 _MOST_ATTEMPTS = 4
@@ -428,10 +432,10 @@ def _compute(
         for number in islice(waiting, _AHEAD * _n_threads(client)):
             submit(number)
         while sent:
-            future = _next(finished, client)
+            future = _next(finished, client, run.on_gpu)
             number = sent.pop(future)
             try:
-                arrays = future.result()
+                arrays = future.result(timeout=_PATIENCE)
             except (KilledWorker, CancelledError) as error:
                 attempts[number] += 1
                 if attempts[number] == _MOST_ATTEMPTS:
@@ -444,6 +448,11 @@ def _compute(
                 submit(number)
                 continue
             except Exception as error:
+                if isinstance(error, TimeoutError) and future.status != "error":
+                    # The worker has died since, and another one is to compute it.
+                    sent[future] = number
+                    future.add_done_callback(finished.put)
+                    continue
                 error.add_note(f"In partition {number}: {source.name(spans[number])}.")
                 raise
             # The worker forgets the results when the last reference is gone.
@@ -452,6 +461,13 @@ def _compute(
             window = _AHEAD * _n_threads(client)
             for number in islice(waiting, max(0, window - len(sent))):
                 submit(number)
+    except Exception as error:
+        if client.status not in _LOST:
+            raise
+        raise RuntimeError(
+            "The connection to the scheduler of Dask is lost; start the scheduler, and "
+            "repeat the call with a new client."
+        ) from error
     finally:
         # The cluster may be gone.
         with suppress(Exception):
@@ -459,16 +475,30 @@ def _compute(
             client.unregister_worker_plugin(name)
 
 
-def _next(finished: queue.Queue, client: Any) -> Any:
+def _wait_for_scheduler(client: Any) -> None:
+    """Wait while Dask tries to connect anew, and raise when it has given up."""
+    while client.status == "connecting":
+        time.sleep(_PAUSE)
+    if client.status in _LOST:
+        raise ConnectionError("The client is closed.")
+
+
+def _next(finished: queue.Queue, client: Any, on_gpu: bool) -> Any:
     """Wait for a partition; say so if there is nobody to compute it."""
+    since = time.monotonic()
     while True:
-        try:
-            return finished.get(timeout=_PATIENCE)
-        except queue.Empty:
-            if not client.nthreads():
-                warnings.warn(
-                    "The cluster has no workers; the prediction goes on when there are "
-                    "some. What is finished is kept if you stop it.",
-                    RuntimeWarning,
-                    stacklevel=4,
-                )
+        _wait_for_scheduler(client)
+        with suppress(queue.Empty):
+            future = finished.get(timeout=_PAUSE)
+            _wait_for_scheduler(client)
+            return future
+        if time.monotonic() - since < _PATIENCE:
+            continue
+        since = time.monotonic()
+        if not (_has_gpus(client) if on_gpu else client.nthreads()):
+            warnings.warn(
+                f"The cluster has no workers{' with a GPU' * on_gpu}; the prediction "
+                "goes on when there are some. What is finished is kept if you stop it.",
+                RuntimeWarning,
+                stacklevel=4,
+            )

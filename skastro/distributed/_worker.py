@@ -37,12 +37,25 @@ class Run(WorkerPlugin):
 def predict_part(run: str, part: Part | np.ndarray) -> dict[str, np.ndarray]:
     """Predict a partition, or a block of a dask array; return results and columns."""
     settings: Run = get_worker().plugins[run]
+    if settings.on_gpu and settings.model.is_file:
+        _check_cuda()
     # First, so that the limit holds for all libraries that it brings.
     estimator = settings.model.load("cuda" if settings.on_gpu else "cpu")
     with nullcontext() if settings.on_gpu else one_thread():
         is_part = isinstance(part, Part)
         rows = part.read() if is_part else Rows.all_of(plain_array(part))
         return _predict_rows(estimator, settings.output, rows)
+
+
+def _check_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RuntimeError(
+            f"The worker {get_worker().address} declares the resource GPU, but its "
+            "PyTorch finds no CUDA; start it without the resource, or with another "
+            "PyTorch or driver."
+        )
 
 
 def _predict_rows(estimator: Any, output: Output, rows: Rows) -> dict[str, np.ndarray]:

@@ -472,6 +472,21 @@ def test_workers_with_gpus_are_asked_for_them(run, X):
     assert set(found.ravel()) == {2}
 
 
+def test_gpus_of_which_pytorch_knows_nothing(run, model, X, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with (
+        Client(
+            processes=False,
+            n_workers=1,
+            resources={"GPU": 1},
+            dashboard_address=":0",
+            set_as_default=False,
+        ) as client,
+        pytest.raises(RuntimeError, match="declares the resource GPU, but its PyTorch"),
+    ):
+        run(model, X, client=client)
+
+
 def test_progress_is_shown_unless_quiet(run, model, X, capsys):
     run(model, X)
     captured = capsys.readouterr()

@@ -17,7 +17,14 @@ import dask.system
 import h5py
 import numpy as np
 import pytest
-from distributed import Client, KilledWorker, LocalCluster
+from distributed import (
+    Client,
+    KilledWorker,
+    LocalCluster,
+    Scheduler,
+    SpecCluster,
+    Worker,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 
@@ -197,6 +204,55 @@ def test_other_model_is_refused(model, rows, client, tmp_path):
     other.classes_ = model.classes_
     with pytest.raises(ValueError, match="predict_proba for rows of X is not what it"):
         run(other, rows, tmp_path / "a.h5", client)
+
+
+def wait_for(model, n_partitions):
+    while len(model.computed()) < n_partitions:
+        time.sleep(0.01)
+
+
+def test_lost_scheduler(model, rows, tmp_path):
+    def close():
+        wait_for(model, 3)
+        cluster.close()
+
+    model.seconds = 0.1
+    with (
+        LocalCluster(processes=False, n_workers=1, dashboard_address=":0") as cluster,
+        Client(cluster.scheduler_address, timeout=0.5, set_as_default=False) as client,
+    ):
+        closer = threading.Thread(target=close)
+        closer.start()
+        with pytest.raises(
+            RuntimeError, match="to the scheduler of Dask is lost"
+        ) as lost:
+            run(model, rows, tmp_path / "a.h5", client)
+        closer.join()
+    assert "rows are finished and kept in" in lost.value.__notes__[0]
+
+
+def test_lost_gpus(model, rows, monkeypatch, tmp_path):
+    """Workers without a GPU go on living, but compute nothing."""
+    monkeypatch.setattr("skastro.distributed._predict._PATIENCE", 0.1)
+    model.seconds = 0.1
+    gpu = {"cls": Worker, "options": {"nthreads": 1, "resources": {"GPU": 1}}}
+    cpu = {"cls": Worker, "options": {"nthreads": 1}}
+    scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0"}}
+    with (
+        SpecCluster({"cpu": cpu, "gpu": gpu}, scheduler) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+
+        def close():
+            wait_for(model, 3)
+            cluster.sync(cluster.workers["gpu"].close)
+
+        closer = threading.Thread(target=close)
+        closer.start()
+        # Warnings are errors here.
+        with pytest.raises(RuntimeWarning, match="has no workers with a GPU"):
+            run(model, rows, tmp_path / "a.h5", client)
+        closer.join()
 
 
 def test_two_runs_at_once_are_refused(model, rows, client, tmp_path):

@@ -122,6 +122,16 @@ def test_labels_of_bytes_are_text():
     assert plain_labels([b"STAR ", b"QSO"]).tolist() == ["STAR", "QSO"]
 
 
+def test_labels_are_not_rounded():
+    assert plain_labels([2**63 + 1, 5]).tolist() == [2**63 + 1, 5]
+    assert plain_labels([2**53, 0.5]).tolist() == [2**53, 0.5]
+    for labels in ([2**63 + 1, -5], [2**53 + 1, 0.5]):
+        with pytest.raises(
+            TypeError, match=f"y holds {labels[0]} beside other numbers"
+        ):
+            plain_labels(labels)
+
+
 def test_frames_hold_two_axes():
     flux = rng.normal(size=(4, 2, 40))
     with sklearn.config_context(transform_output="pandas"):

@@ -182,20 +182,24 @@ def predict(
     FileExistsError
         If `out` is a folder that holds no earlier result.
     TypeError
-        If X is none of the above, if the estimator can neither be saved nor pickled, or
-        if the output or `ids` hold neither numbers nor text.
+        If X is none of the above, if the estimator can neither be saved nor pickled, if
+        the output or `ids` hold neither numbers nor text, or if whole numbers would be
+        rounded: `ids` of several types, or an output beyond 2**53 that is written as
+        floats.
     ValueError
         If a parameter is wrong or does not go with X, if no file of X can be read, or
         if the interrupted run was one of another model, of other data or with other
         arguments.
     RuntimeError
-        If another run is writing `out` at this time, or if a partition has ended all
-        workers that it was given to. The message names the partition.
+        If another run is writing `out` at this time, if the scheduler is lost, if a
+        worker declares a GPU but has no CUDA, or if a partition has ended all workers
+        that it was given to. The message names the partition.
 
     Warns
     -----
     RuntimeWarning
-        If nothing is finished for a minute and the cluster has no workers.
+        If nothing is finished for a minute and the cluster has no workers, or none of
+        those with a GPU that a run on GPUs began with.
 
     See Also
     --------
@@ -211,7 +215,8 @@ def predict(
     ``failure``, which is empty for all other rows. Whole numbers are written as floats
     for survey files and Parquet. A Parquet folder holds files ``part-00000.parquet``,
     ... in order, with these columns, and for probabilities ``class``, the label of the
-    largest one.
+    largest one. :class:`~skastro.RejectingClassifier` rejects rows in ``predict`` only,
+    hence not in ``class``.
 
     The model reaches each process once, as a file of :func:`~skastro.save_model` if it
     can be one, otherwise as a pickle. If workers declare the resource ``GPU``, each

@@ -107,8 +107,8 @@ def predict_stream(
         shall go into a CSV, or if the interrupted run was one of another model, of
         other data or with other arguments.
     TypeError
-        If X has no length or slices, or if the output or `ids` hold neither numbers
-        nor text.
+        If X has no length or slices, if the output or `ids` hold neither numbers nor
+        text, or if `ids` hold whole numbers that no type holds together.
     RuntimeError
         If another run is writing `out` at this time.
 

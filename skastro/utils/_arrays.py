@@ -348,7 +348,9 @@ def _labels_of(items: Sequence[Any], name: str) -> np.ndarray:
 def array_of_numbers(items: Sequence[Any], name: str) -> np.ndarray:
     """Make an array of a list, which rounds no whole numbers."""
     array = np.asarray(items)
-    if array.dtype.kind == "f":
+    if array.size and array.dtype.kind == "f":
+        if all(isinstance(item, Integral) and int(item) >= 0 for item in items):
+            return np.array(items, np.uint64)
         for item in items:
             if isinstance(item, Integral) and int(float(item)) != item:
                 raise TypeError(

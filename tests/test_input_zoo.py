@@ -1066,6 +1066,7 @@ WITHOUT_ARRAYS = {
     "utils.ImageLayout": "takes what was checked",
     "utils.RowwiseSource": "takes arrays on disk",
     "utils.TooLargeError": "takes a message",
+    "utils.array_of_numbers": "tested as plain_labels",
     "utils.as_lazy": "tested as LazyArray",
     "utils.atomic_": "takes a path",
     "utils.check_": "numbers, names and shapes, or what was converted before",

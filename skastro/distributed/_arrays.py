@@ -29,10 +29,20 @@ _N_BLOCKS = 3
 
 @dataclass(frozen=True)
 class _ArrayPart(Part):
-    rows: LazyArray
+    rows: np.ndarray
 
     def read(self) -> Rows:
-        return Rows.all_of(self.rows[:])
+        return Rows.all_of(self.rows)
+
+
+@dataclass(frozen=True)
+class _StoredPart(Part):
+    # A pickle of the array, so that a task opens the file, and not the scheduler.
+    array: bytes
+    rows: slice | np.ndarray
+
+    def read(self) -> Rows:
+        return Rows.all_of(pickle.loads(self.array)[self.rows][:])
 
 
 class ArraySource(Source):
@@ -46,7 +56,7 @@ class ArraySource(Source):
         self.ids = None if ids is None else IdColumn(ids, self.n_items)
         self._row_bytes = max(1, self._array.nbytes // self.n_items)
         self.most = max(1, PARTITION_BYTES // self._row_bytes)
-        self._travels = not _is_on_disk(self._array)
+        self._stored = _stored(self._array.source)
 
     def split(self, size: int) -> list[slice]:
         """Return ranges of rows."""
@@ -59,11 +69,12 @@ class ArraySource(Source):
         """Return the number of rows."""
         return span.stop - span.start
 
-    def part(self, span: slice) -> _ArrayPart:
+    def part(self, span: slice) -> Part:
         """Return rows, or where they are on disk."""
-        if self._travels:
-            return _ArrayPart(LazyArray(self._array[span]))
-        return _ArrayPart(self._array[np.arange(span.start, span.stop)])
+        if self._stored is None:
+            return _ArrayPart(self._array[span])
+        rows = self._array.rows
+        return _StoredPart(self._stored, span if rows is None else rows[span])
 
     def name(self, span: slice) -> str:
         """Name the rows."""
@@ -83,14 +94,17 @@ class ArraySource(Source):
         return self._array.block_rows(size * self._row_bytes)
 
 
-def _is_on_disk(array: LazyArray) -> bool:
-    """Tell whether another process can open the array from a small description."""
-    if isinstance(array.source, np.ndarray) and not isinstance(array.source, np.memmap):
-        return False
+def _stored(source: Any) -> bytes | None:
+    """Return a small pickle, by which another process can open an array on disk."""
+    import cloudpickle
+
+    if isinstance(source, np.ndarray) and not isinstance(source, np.memmap):
+        return None
     try:
-        return len(pickle.dumps(array[np.arange(1)])) < _DESCRIPTION_BYTES
+        content = cloudpickle.dumps(LazyArray(source))
     except (pickle.PicklingError, TypeError):
-        return False
+        return None
+    return content if len(content) < _DESCRIPTION_BYTES else None
 
 
 class DaskSource(Source):

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from astropy import units
 
 from skastro.datasets import ImageFiles, read_spectra
 from skastro.datasets._failures import NothingReadError, name_failures
+from skastro.datasets.spectra._fields import parse_unit
 from skastro.distributed._process import no_warnings_of_files
 from skastro.distributed._source import Part, Rows, Source
 from skastro.streaming._journal import probe_rows
@@ -246,7 +246,9 @@ def _in_unit(found: _Found, unit: str | None) -> Any:
     if unit is None or found.flux_units is None:
         return X
     for own in set(found.flux_units) - {unit}:
-        if units.Unit(own).is_equivalent(units.Unit(unit)):
+        with no_warnings_of_files:
+            given, wanted = parse_unit(own), parse_unit(unit)
+        if given.is_equivalent(wanted):
             rows = [row for row, name in enumerate(found.flux_units) if name == own]
-            X[rows] *= units.Unit(own).to(units.Unit(unit))
+            X[rows] *= given.to(wanted)
     return X

@@ -184,13 +184,16 @@ def predict(
         if the interrupted run was one of another model, of other data or with other
         arguments.
     RuntimeError
-        If another run is writing `out` at this time, or if a partition has ended all
-        workers that it was given to. The message names the partition.
+        If the client is closed, if another run is writing `out` at this time, if a
+        worker does not find a file that the client does, or if a partition has ended
+        all workers that it was given to. The message names the partition.
 
     Warns
     -----
     RuntimeWarning
         If nothing is finished for a minute and the cluster has no workers.
+    UserWarning
+        If rows have no result. The column ``failure`` tells the reasons.
 
     See Also
     --------
@@ -298,11 +301,18 @@ def predict(
                 ):
                     journal.append(number, sizes[number], arrays)
                     bar.update(sizes[number])
-            n_rows, columns = journal.describe(len(spans), source.ids)
+            n_rows, columns, n_failed, reason = journal.describe(len(spans), source.ids)
             with progress(f"write {target.name}", n_rows, 0, verbose) as bar:
                 chunks = shown(journal.chunks(len(spans), source.ids), bar)
                 writer(target, n_rows, output, columns, chunks)
         journal.remove()
+    if n_failed:
+        warnings.warn(
+            f"{n_failed} of {n_rows} rows have no result, the first one because: "
+            f"{reason}. The column failure has the reasons of all.",
+            UserWarning,
+            stacklevel=2,
+        )
     return Path(out)
 
 
@@ -316,6 +326,11 @@ def _check_client(client: Any) -> None:
         raise TypeError(
             "client must be a distributed.Client that is not asynchronous; got "
             f"{type(client).__name__}."
+        )
+    if client.status != "running":
+        raise RuntimeError(
+            f"The client is {client.status}, not running; connect a new one to the "
+            "cluster."
         )
 
 

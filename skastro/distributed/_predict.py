@@ -26,6 +26,7 @@ from skastro.distributed._journal import PartitionJournal
 from skastro.distributed._lazy import predict_lazily
 from skastro.distributed._model import Model
 from skastro.distributed._open import (
+    check_not_inside,
     check_package,
     check_unused,
     is_dask_array,
@@ -256,7 +257,9 @@ def predict(
     from skastro.distributed._worker import Run
 
     target, writer = check_out(out, _WRITERS, X=X, ids=ids)
-    _check_not_inside(target, X)
+    check_not_inside(target, X, "X")
+    if not isinstance(ids, str):
+        check_not_inside(target, ids, "ids")
     if writer in _FOLDERS:
         check_package("zarr" if writer is write_zarr else "pyarrow")
         check_folder(target)
@@ -332,17 +335,6 @@ def _check_client(client: Any) -> None:
             f"The client is {client.status}, not running; connect a new one to the "
             "cluster."
         )
-
-
-def _check_not_inside(target: Path, X: Any) -> None:
-    """Refuse to write into, or over, what is read."""
-    if isinstance(X, str | os.PathLike):
-        origin = Path(os.path.realpath(X))
-        if origin == target or origin in target.parents or target in origin.parents:
-            raise ValueError(
-                f"out, {target}, and X, {origin}, lie in each other; choose another "
-                "place for out."
-            )
 
 
 # What is computed ---------------------------------------------------------------------

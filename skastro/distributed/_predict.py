@@ -112,7 +112,8 @@ def predict(
         - a dask array of shape (n_rows, ...), whose blocks of rows are the partitions;
         - a zarr array, ``h5py.Dataset``, :class:`numpy.memmap`,
           :class:`~skastro.datasets.LazyArray` or array of that shape. Workers open the
-          file themselves; rows of arrays in memory are sent to them;
+          file themselves; rows of arrays in memory, and of tables of pandas, are sent
+          to them;
         - the path of a zarr store or HDF5 file with such an array;
         - a folder or list of survey files. A folder stands for its files that match
           ``*.fit*``, or for all of them if `read` is given, sorted by name and without

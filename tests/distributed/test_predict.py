@@ -18,7 +18,7 @@ from distributed import Client, get_client
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.linear_model import BayesianRidge
+from sklearn.linear_model import BayesianRidge, LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
 from skastro import SpectrumClassifier, save_model
@@ -183,6 +183,15 @@ def stored(request, X, tmp_path):
 def test_arrays(run, model, X, stored):
     found = read_hdf5(run(model, stored))
     assert_allclose(found["predict_proba"], model.predict_proba(X), rtol=1e-6)
+
+
+def test_tables_in_memory_keep_their_names(run, X):
+    table = pd.DataFrame(X[:, :3], columns=["u", "g", "source"])
+    model = LogisticRegression().fit(table, X[:, 0] > 0)
+    found = read_hdf5(run(model, table, ids=table["u"]))
+    assert_allclose(found["predict_proba"], model.predict_proba(table), rtol=1e-6)
+    with pytest.raises(ValueError, match="feature names"):
+        run(model, table[["g", "u", "source"]])
 
 
 @pytest.mark.parametrize("kind", ["h5", "zarr"])

@@ -75,7 +75,9 @@ def _matrix(spectra: Any, n_pixels: int) -> tuple[np.ndarray, np.ndarray]:
 
     lengths = pyarrow.compute.list_value_length(spectra).fill_null(-1).to_numpy()
     kept = lengths == n_pixels
-    values = spectra.filter(kept).flatten().to_numpy(zero_copy_only=False)
+    values = (
+        spectra.filter(pyarrow.array(kept)).flatten().to_numpy(zero_copy_only=False)
+    )
     return values.reshape(-1, n_pixels), np.flatnonzero(kept)
 
 

@@ -101,6 +101,10 @@ def predict(
     same call continues with the partitions that are missing. A dask array without
     `out` gives a dask array of the results, which computes nothing yet.
 
+    All workers must see the survey under the same absolute path. One that does not find
+    a file of the client raises an error; blocks of a dask array are read by Dask, which
+    may give zeros for a zarr store that is not there.
+
     Parameters
     ----------
     estimator : estimator or path-like
@@ -208,8 +212,8 @@ def predict(
     columns. For survey files ``id``, ``path`` and ``failure`` stand beside the values,
     for Parquet ``failure``. A file that cannot be read, and a spectrum that the reader
     leaves out, is a row whose values are NaN, or an empty label, with the reason in
-    ``failure``, which is empty for all other rows. Whole numbers are written as floats
-    for survey files and Parquet. A Parquet folder holds files ``part-00000.parquet``,
+    ``failure``, which is empty for all other rows; ``path`` is absolute. Whole numbers
+    are written as floats for survey files and Parquet. A Parquet folder holds files ``part-00000.parquet``,
     ... in order, with these columns, and for probabilities ``class``, the label of the
     largest one.
 
@@ -220,7 +224,8 @@ def predict(
 
     Finished partitions are kept in a journal beside `out`, as those of
     :func:`~skastro.streaming.predict_stream`, and compared with the run in the same
-    way. Partitions of workers that die are given to others.
+    way, and by the sizes and times of Parquet files. Partitions of workers that die are
+    given to others.
 
     Examples
     --------

@@ -81,6 +81,11 @@ class FilesSource(Source):
     fewest = 1
 
     def __init__(self, paths: list[str], reader: Reader | None) -> None:
+        self._missing = {path for path in paths if not os.path.exists(path)}
+        # Names that are no files of the client are for the reader.
+        paths = [
+            path if path in self._missing else os.path.abspath(path) for path in paths
+        ]
         if len(set(paths)) < len(paths):
             twice = next(path for path in paths if paths.count(path) > 1)
             raise ValueError(f"X lists {twice} twice; list each file once.")
@@ -90,7 +95,6 @@ class FilesSource(Source):
                     f"The name of the file {path!r} is not UTF-8; rename it."
                 )
         self._paths = paths
-        self._missing = {path for path in paths if not os.path.exists(path)}
         if reader is None:
             images = is_lazy(paths)
             reader = ImageFiles if images else partial(read_spectra, verbose=0)

@@ -63,7 +63,8 @@ class PartitionJournal(Journal):
         columns: dict[str, np.dtype] = {}
         for rows, _, found in self.chunks(n_partitions, ids):
             n_rows = rows.stop
-            failures = [*filter(None, found.get("failure", ()))]
+            failures = found.get("failure", np.empty(0, "S1"))
+            failures = failures[failures != b""]
             n_failed += len(failures)
             reason = reason or next(iter(failures), b"")
             for column, values in found.items():

@@ -71,10 +71,10 @@ def _list_paths(X: Any, read: Any) -> list[str] | None:
                 "X must be an array, a path or a list of paths; got "
                 f"{'an empty list' if not X else 'a list of other things'}."
             )
-        return [_absolute(path) for path in X]
+        return [os.fspath(path) for path in X]
     if not isinstance(X, str | os.PathLike):
         return None
-    path = Path(X)
+    path = Path(X).absolute()
     if not path.exists():
         raise FileNotFoundError(
             f"X: there is no {path}. Patterns are resolved by sorted(glob.glob(X))."
@@ -82,19 +82,17 @@ def _list_paths(X: Any, read: Any) -> list[str] | None:
             else f"X: there is no {path}."
         )
     if path.is_file():
-        return None if h5py.is_hdf5(path) else [_absolute(path)]
+        return None if h5py.is_hdf5(path) else [str(path)]
     if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
         return None
     pattern = "*" if read is not None else "*.fit*"
     files = sorted(
-        _absolute(file)
+        str(file)
         for file in path.iterdir()
         if fnmatch(file.name.lower(), pattern) and file.name[0] != "."
         if file.is_file()
     )
-    tables = (
-        [] if read is not None else [_absolute(file) for file in find_parquet(path)]
-    )
+    tables = [] if read is not None else [str(file) for file in find_parquet(path)]
     # A HATS catalog has a map of the sky beside its tables.
     if tables and files and not any((path / name).is_file() for name in _HATS_FILES):
         raise ValueError(
@@ -107,12 +105,6 @@ def _list_paths(X: Any, read: Any) -> list[str] | None:
             "zarr store; give a list of files for other names."
         )
     return tables or files
-
-
-def _absolute(path: str | os.PathLike) -> str:
-    """Return the path of a file for workers in any folder."""
-    # Names that are no files of the client are for the reader.
-    return os.path.abspath(path) if os.path.exists(path) else os.fspath(path)
 
 
 def check_not_inside(target: Path, values: Any, name: str) -> None:

@@ -90,6 +90,7 @@ class ParquetSource(Source):
     def __init__(self, paths: list[str], name: str | None, ids: str | None) -> None:
         self._groups: list[_Groups] = []
         self._digest = hashlib.sha256()
+        paths = [os.path.abspath(path) for path in paths]
         for path, schema, groups in scan_parquet(paths):
             if path == paths[0]:
                 self._name = _choose(schema, name)

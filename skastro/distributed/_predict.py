@@ -213,9 +213,9 @@ def predict(
     for Parquet ``failure``. A file that cannot be read, and a spectrum that the reader
     leaves out, is a row whose values are NaN, or an empty label, with the reason in
     ``failure``, which is empty for all other rows; ``path`` is absolute. Whole numbers
-    are written as floats for survey files and Parquet. A Parquet folder holds files ``part-00000.parquet``,
-    ... in order, with these columns, and for probabilities ``class``, the label of the
-    largest one.
+    are written as floats for survey files and Parquet. A Parquet folder holds files
+    ``part-00000.parquet``, ... in order, with these columns, and for probabilities
+    ``class``, the label of the largest one.
 
     The model reaches each process once, as a file of :func:`~skastro.save_model` if it
     can be one, otherwise as a pickle. If workers declare the resource ``GPU``, each

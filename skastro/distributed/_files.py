@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,7 +85,8 @@ class FilesSource(Source):
         self._missing = {path for path in paths if not os.path.exists(path)}
         # Names that are no files of the client are for the reader.
         paths = [
-            path if path in self._missing else os.path.abspath(path) for path in paths
+            path if path in self._missing else str(Path(path).absolute())
+            for path in paths
         ]
         if len(set(paths)) < len(paths):
             twice = next(path for path in paths if paths.count(path) > 1)

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +91,7 @@ class ParquetSource(Source):
     def __init__(self, paths: list[str], name: str | None, ids: str | None) -> None:
         self._groups: list[_Groups] = []
         self._digest = hashlib.sha256()
-        paths = [os.path.abspath(path) for path in paths]
+        paths = [str(Path(path).absolute()) for path in paths]
         for path, schema, groups in scan_parquet(paths):
             if path == paths[0]:
                 self._name = _choose(schema, name)

@@ -505,7 +505,7 @@ class _StoredDataset:
                 f"Cannot pickle a lazy array of HDF5 data in memory ({filename!r}); "
                 "write them to a file on disk and open that."
             )
-        self.filename = os.path.abspath(os.fsdecode(filename))
+        self.filename = str(Path(os.fsdecode(filename)).absolute())
         self.name = dataset.name
 
     def open(self) -> Any:
@@ -554,7 +554,7 @@ class _StoredZarr:
     def __init__(self, array: Any) -> None:
         root = getattr(array.store, "root", None)
         # Other stores, as in memory, describe themselves.
-        self.store = array.store if root is None else os.path.abspath(root)
+        self.store = array.store if root is None else Path(root).absolute()
         self.name = array.path
 
     def open(self) -> Any:

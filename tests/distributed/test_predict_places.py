@@ -83,6 +83,18 @@ def test_workers_in_another_folder(run, X, survey, tmp_path):
     assert_array_equal(run(lambda: os.chdir(tmp_path / "other"), survey), X)
 
 
+def test_folders_above_links(run, X, tmp_path, monkeypatch):
+    """The folder above a link is that of its target."""
+    monkeypatch.chdir(tmp_path)
+    for folder, rows in (("far/deep", X), ("near", -X)):
+        os.makedirs(folder)
+        for number, row in enumerate(rows):
+            np.save(Path(folder) / ".." / f"{number:03}.npy", row)
+    Path("link").symlink_to("far/deep")
+    paths = [f"link/../{number:03}.npy" for number in range(len(X))]
+    assert_array_equal(run(lambda: None, (paths, read_all)), X)
+
+
 def test_workers_that_do_not_see_the_survey(run, survey, tmp_path):
     """They neither predict zeros nor make rows of failures."""
     folder = tmp_path / "survey"

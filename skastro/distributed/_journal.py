@@ -53,16 +53,23 @@ class PartitionJournal(Journal):
 
     def describe(
         self, n_partitions: int, ids: IdColumn | None
-    ) -> tuple[int, dict[str, np.dtype]]:
-        """Count the rows of the result, and find the types of the columns beside it."""
-        n_rows = 0
+    ) -> tuple[int, dict[str, np.dtype], int, str]:
+        """Describe the result.
+
+        Return the number of its rows, the types of the columns beside the values, the
+        number of failures and the reason of the first.
+        """
+        n_rows, n_failed, reason = 0, 0, b""
         columns: dict[str, np.dtype] = {}
         for rows, _, found in self.chunks(n_partitions, ids):
             n_rows = rows.stop
+            failures = [*filter(None, found.get("failure", ()))]
+            n_failed += len(failures)
+            reason = reason or next(iter(failures), b"")
             for column, values in found.items():
                 dtype = columns.get(column, values.dtype)
                 columns[column] = np.promote_types(dtype, values.dtype)
-        return n_rows, columns
+        return n_rows, columns, n_failed, reason.decode()
 
     def _read(self, number: int) -> dict[str, np.ndarray]:
         begin, n_bytes = self._places[number]

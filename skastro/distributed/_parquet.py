@@ -2,6 +2,7 @@
 """Surveys in Parquet, such as HATS catalogs: a column of spectra, a row an object."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -74,7 +75,9 @@ def _matrix(spectra: Any, n_pixels: int) -> tuple[np.ndarray, np.ndarray]:
 
     lengths = pyarrow.compute.list_value_length(spectra).fill_null(-1).to_numpy()
     kept = lengths == n_pixels
-    values = spectra.filter(kept).flatten().to_numpy(zero_copy_only=False)
+    values = (
+        spectra.filter(pyarrow.array(kept)).flatten().to_numpy(zero_copy_only=False)
+    )
     return values.reshape(-1, n_pixels), np.flatnonzero(kept)
 
 
@@ -96,7 +99,10 @@ class ParquetSource(Source):
                 if column is not None:
                     check_column(path, schema, column)
             self._groups += [_Groups(path, [j], n) for j, n in groups.items()]
-            self._digest.update(f"{path}\0".encode())
+            # A file that was written anew may hold other objects.
+            status = os.stat(path)
+            named = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
+            self._digest.update(named.encode())
         if not self._groups:
             raise ValueError("X has no rows, so there is nothing to predict.")
         self.n_items = sum(group.n_rows for group in self._groups)

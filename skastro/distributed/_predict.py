@@ -26,6 +26,7 @@ from skastro.distributed._journal import PartitionJournal
 from skastro.distributed._lazy import predict_lazily
 from skastro.distributed._model import Model
 from skastro.distributed._open import (
+    check_not_inside,
     check_package,
     check_unused,
     is_dask_array,
@@ -100,6 +101,10 @@ def predict(
     same call continues with the partitions that are missing. A dask array without
     `out` gives a dask array of the results, which computes nothing yet.
 
+    All workers must see the survey under the same absolute path. One that does not find
+    a file of the client raises an error; blocks of a dask array are read by Dask, which
+    may give zeros for a zarr store that is not there.
+
     Parameters
     ----------
     estimator : estimator or path-like
@@ -111,7 +116,8 @@ def predict(
         - a dask array of shape (n_rows, ...), whose blocks of rows are the partitions;
         - a zarr array, ``h5py.Dataset``, :class:`numpy.memmap`,
           :class:`~skastro.datasets.LazyArray` or array of that shape. Workers open the
-          file themselves; rows of arrays in memory are sent to them;
+          file themselves; rows of arrays in memory, and of tables of pandas, are sent
+          to them;
         - the path of a zarr store or HDF5 file with such an array;
         - a folder or list of survey files. A folder stands for its files that match
           ``*.fit*``, or for all of them if `read` is given, sorted by name and without
@@ -184,13 +190,16 @@ def predict(
         if the interrupted run was one of another model, of other data or with other
         arguments.
     RuntimeError
-        If another run is writing `out` at this time, or if a partition has ended all
-        workers that it was given to. The message names the partition.
+        If the client is closed, if another run is writing `out` at this time, if a
+        worker does not find a file that the client does, or if a partition has ended
+        all workers that it was given to. The message names the partition.
 
     Warns
     -----
     RuntimeWarning
         If nothing is finished for a minute and the cluster has no workers.
+    UserWarning
+        If rows have no result. The column ``failure`` tells the reasons.
 
     See Also
     --------
@@ -203,8 +212,8 @@ def predict(
     columns. For survey files ``id``, ``path`` and ``failure`` stand beside the values,
     for Parquet ``failure``. A file that cannot be read, and a spectrum that the reader
     leaves out, is a row whose values are NaN, or an empty label, with the reason in
-    ``failure``, which is empty for all other rows. Whole numbers are written as floats
-    for survey files and Parquet. A Parquet folder holds files ``part-00000.parquet``,
+    ``failure``, which is empty for all other rows; ``path`` is absolute. Whole numbers
+    are written as floats for survey files and Parquet. A Parquet folder holds files ``part-00000.parquet``,
     ... in order, with these columns, and for probabilities ``class``, the label of the
     largest one.
 
@@ -215,7 +224,8 @@ def predict(
 
     Finished partitions are kept in a journal beside `out`, as those of
     :func:`~skastro.streaming.predict_stream`, and compared with the run in the same
-    way. Partitions of workers that die are given to others.
+    way, and by the sizes and times of Parquet files. Partitions of workers that die are
+    given to others.
 
     Examples
     --------
@@ -253,7 +263,9 @@ def predict(
     from skastro.distributed._worker import Run
 
     target, writer = check_out(out, _WRITERS, X=X, ids=ids)
-    _check_not_inside(target, X)
+    check_not_inside(target, X, "X")
+    if not isinstance(ids, str):
+        check_not_inside(target, ids, "ids")
     if writer in _FOLDERS:
         check_package("zarr" if writer is write_zarr else "pyarrow")
         check_folder(target)
@@ -298,11 +310,18 @@ def predict(
                 ):
                     journal.append(number, sizes[number], arrays)
                     bar.update(sizes[number])
-            n_rows, columns = journal.describe(len(spans), source.ids)
+            n_rows, columns, n_failed, reason = journal.describe(len(spans), source.ids)
             with progress(f"write {target.name}", n_rows, 0, verbose) as bar:
                 chunks = shown(journal.chunks(len(spans), source.ids), bar)
                 writer(target, n_rows, output, columns, chunks)
         journal.remove()
+    if n_failed:
+        warnings.warn(
+            f"{n_failed} of {n_rows} rows have no result, the first one because: "
+            f"{reason}. The column failure has the reasons of all.",
+            UserWarning,
+            stacklevel=2,
+        )
     return Path(out)
 
 
@@ -317,17 +336,11 @@ def _check_client(client: Any) -> None:
             "client must be a distributed.Client that is not asynchronous; got "
             f"{type(client).__name__}."
         )
-
-
-def _check_not_inside(target: Path, X: Any) -> None:
-    """Refuse to write into, or over, what is read."""
-    if isinstance(X, str | os.PathLike):
-        origin = Path(os.path.realpath(X))
-        if origin == target or origin in target.parents or target in origin.parents:
-            raise ValueError(
-                f"out, {target}, and X, {origin}, lie in each other; choose another "
-                "place for out."
-            )
+    if client.status != "running":
+        raise RuntimeError(
+            f"The client is {client.status}, not running; connect a new one to the "
+            "cluster."
+        )
 
 
 # What is computed ---------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skastro.streaming._journal import Journal
-from skastro.streaming._output import Chunks, IdColumn
+from skastro.streaming._output import Chunks, IdColumn, common_dtype
 
 # The name of the results among the arrays of a partition; others are columns beside.
 VALUES = "values"
@@ -45,6 +45,9 @@ class PartitionJournal(Journal):
         for number in range(n_partitions):
             columns = self._read(number)
             values = columns.pop(VALUES)
+            # Blocks of a dask array may be empty.
+            if not len(values):
+                continue
             rows = slice(start, start + len(values))
             if ids is not None:
                 columns = {"id": ids[rows], **columns}
@@ -60,7 +63,7 @@ class PartitionJournal(Journal):
         number of failures and the reason of the first.
         """
         n_rows, n_failed, reason = 0, 0, b""
-        columns: dict[str, np.dtype] = {}
+        dtypes: dict[str, set[np.dtype]] = {}
         for rows, _, found in self.chunks(n_partitions, ids):
             n_rows = rows.stop
             failures = found.get("failure", np.empty(0, "S1"))
@@ -68,8 +71,8 @@ class PartitionJournal(Journal):
             n_failed += len(failures)
             reason = reason or next(iter(failures), b"")
             for column, values in found.items():
-                dtype = columns.get(column, values.dtype)
-                columns[column] = np.promote_types(dtype, values.dtype)
+                dtypes.setdefault(column, set()).add(values.dtype)
+        columns = {name: common_dtype(some, name) for name, some in dtypes.items()}
         return n_rows, columns, n_failed, reason.decode()
 
     def _read(self, number: int) -> dict[str, np.ndarray]:

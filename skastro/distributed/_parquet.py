@@ -18,7 +18,7 @@ from skastro.datasets._parquet import (
     scan_parquet,
 )
 from skastro.distributed._source import PARTITION_BYTES, Part, Rows, Source
-from skastro.streaming._output import plain_values
+from skastro.streaming._output import common_dtype, plain_values
 from skastro.utils import plain_labels
 
 _SPECTRA = "flux"
@@ -89,7 +89,10 @@ class ParquetSource(Source):
     may_fail = True
 
     def __init__(self, paths: list[str], name: str | None, ids: str | None) -> None:
+        from pyarrow.types import is_floating, is_integer
+
         self._groups: list[_Groups] = []
+        id_types = set()
         self._digest = hashlib.sha256()
         paths = [str(Path(path).absolute()) for path in paths]
         for path, schema, groups in scan_parquet(paths):
@@ -100,6 +103,10 @@ class ParquetSource(Source):
             for column in self._name, self._ids:
                 if column is not None:
                     check_column(path, schema, column)
+            if self._ids is not None:
+                kind = schema.field(self._ids).type
+                is_number = is_integer(kind) or is_floating(kind)
+                id_types.add(np.dtype(kind.to_pandas_dtype() if is_number else "S"))
             self._groups += [_Groups(path, [j], n) for j, n in groups.items()]
             # A file that was written anew may hold other objects.
             status = os.stat(path)
@@ -107,6 +114,8 @@ class ParquetSource(Source):
             self._digest.update(named.encode())
         if not self._groups:
             raise ValueError("X has no rows, so there is nothing to predict.")
+        if id_types:
+            common_dtype(id_types, "ids")
         self.n_items = sum(group.n_rows for group in self._groups)
         self._n_pixels = len(next(self.samples())[0])
         self.most = max(1, PARTITION_BYTES // (8 * self._n_pixels))

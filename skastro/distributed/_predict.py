@@ -45,6 +45,7 @@ from skastro.streaming._output import (
     Output,
     Writer,
     call,
+    check_exact,
     choose_method,
     write_csv,
     write_hdf5,
@@ -392,6 +393,8 @@ def _describe_output(
     if source.may_fail and output.dtype.kind in "biu":
         # Whole numbers have no NaN.
         output = replace(output, dtype=np.dtype(np.float64))
+        if method == "predict" and output.classes is not None:
+            check_exact(output.classes, f"{output.estimator}.predict")
     return output
 
 

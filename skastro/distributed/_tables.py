@@ -18,6 +18,7 @@ from skastro.streaming._output import Chunks, Columns, Output, as_text
 # Large enough for the files of a store to be few, small enough for a reader of a part.
 _ZARR_CHUNK_BYTES = 2**22
 _PARQUET_ROWS = 2**17
+_PARQUET_BYTES = 2**26
 
 
 def write_zarr(
@@ -43,11 +44,33 @@ def write_zarr(
             _create(group, name, shape, output.dtype)
         for name, dtype in columns.items():
             _create(group, name, (n_rows,), dtype)
-        for rows, chunk, labels in chunks:
+        written = {name: _Chunked(group[name]) for name in (*output.parts, *columns)}
+        for _, chunk, labels in chunks:
             for name, part in output.parts.items():
-                group[name][rows] = _plain(chunk[part])
+                written[name].append(chunk[part])
             for name in columns:
-                group[name][rows] = _plain(labels[name])
+                written[name].append(labels[name])
+
+
+class _Chunked:
+    """An array of zarr that grows by whole chunks, since a part rewrites its chunk."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self._start = self._stop = 0
+        self._waiting: list[np.ndarray] = []
+
+    def append(self, values: np.ndarray) -> None:
+        """Take the next rows; write what is complete."""
+        self._waiting.append(values)
+        self._stop += len(values)
+        is_last = self._stop == self._array.shape[0]
+        end = self._stop - (0 if is_last else self._stop % self._array.chunks[0])
+        if end > self._start:
+            rows = np.concatenate(self._waiting)
+            n_written = end - self._start
+            self._array[self._start : end] = _plain(rows[:n_written])
+            self._start, self._waiting = end, [rows[n_written:]]
 
 
 def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:
@@ -69,15 +92,18 @@ def write_parquet(
     import pyarrow
     import pyarrow.parquet
 
+    schema = _schema(output, columns)
     with _new_folder(path) as folder:
-        number, waiting, n_waiting = 0, [], 0
+        number, waiting, n_rows_waiting, n_bytes = 0, [], 0, 0
         for rows, chunk, labels in chunks:
-            waiting.append(_table(output, rows, chunk, labels))
-            n_waiting += len(chunk)
-            if n_waiting >= _PARQUET_ROWS or rows.stop == n_rows:
+            waiting.append(_table(schema, output, rows, chunk, labels))
+            n_rows_waiting += len(chunk)
+            n_bytes += waiting[-1].nbytes
+            is_full = n_rows_waiting >= _PARQUET_ROWS or n_bytes >= _PARQUET_BYTES
+            if is_full or rows.stop == n_rows:
                 table = pyarrow.concat_tables(waiting)
                 pyarrow.parquet.write_table(table, folder / f"part-{number:05}.parquet")
-                number, waiting, n_waiting = number + 1, [], 0
+                number, waiting, n_rows_waiting, n_bytes = number + 1, [], 0, 0
 
 
 def parquet_names(output: Output, columns: Iterable[str]) -> list[str]:
@@ -101,8 +127,30 @@ def _has_classes(output: Output) -> bool:
     return is_probability and is_listed
 
 
+def _schema(output: Output, columns: Columns) -> Any:
+    """Return the names and types of a table, the same for all partitions."""
+    import pyarrow
+
+    dtypes = [] if "id" in columns else [np.dtype(np.int64)]
+    dtypes += columns.values()
+    if _has_classes(output) and output.classes is not None:
+        dtypes.append(output.classes.dtype)
+    names = parquet_names(output, columns)
+    dtypes += [output.dtype] * (len(names) - len(dtypes))
+    types = [
+        pyarrow.string() if dtype.kind == "S" else pyarrow.from_numpy_dtype(dtype)
+        for dtype in dtypes
+    ]
+    fields = [*zip(names, types, strict=True)]
+    return pyarrow.schema(fields, metadata=output.origin())
+
+
 def _table(
-    output: Output, rows: slice, chunk: np.ndarray, labels: dict[str, np.ndarray]
+    schema: Any,
+    output: Output,
+    rows: slice,
+    chunk: np.ndarray,
+    labels: dict[str, np.ndarray],
 ) -> Any:
     import pyarrow
 
@@ -111,11 +159,10 @@ def _table(
     if _has_classes(output) and output.classes is not None:
         known = ~np.isnan(chunk).any(axis=1)
         best = output.classes[np.where(known, chunk.argmax(axis=1), 0)]
-        arrays.append(pyarrow.array(_plain(best), mask=~known))
+        arrays.append(pyarrow.array(_plain(best), schema.field("class").type, ~known))
     for part in output.parts.values():
         arrays += [_plain(column) for column in chunk[part].reshape(len(chunk), -1).T]
-    names = parquet_names(output, labels)
-    return pyarrow.table(arrays, names, metadata=output.origin())
+    return pyarrow.table(arrays, schema=schema)
 
 
 def check_folder(path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from skastro.utils import (
+    array_of_numbers,
     atomic_hdf5,
     atomic_write,
     check_space,
@@ -35,6 +36,9 @@ METHODS = (
 )
 _AUTO_METHODS = ("predict_proba", "predict", "transform")
 _ONE_COLUMN_A_CLASS = ("predict_proba", "predict_log_proba", "decision_function")
+# Types with whole numbers that no float holds, and the largest of which all are held.
+_BEYOND_FLOATS = {np.dtype(np.int64), np.dtype(np.uint64)}
+_LARGEST_EXACT = 2**53
 # Rows of a column that are read together.
 _BATCH_ROWS = 2**16
 # Chunks in which HDF5 stores a data set: large enough to read fast, small enough to
@@ -164,8 +168,7 @@ class Output:
                     f"{name} gives text, whose width must be known beforehand, but "
                     f"{type(estimator).__name__} has no classes_ that list all labels."
                 )
-            # A classifier may return labels beyond its classes, such as "UNKNOWN".
-            dtype = np.promote_types(labels.dtype, dtype)
+            dtype = np.result_type(labels.dtype, dtype, *_label_beside(estimator))
         # The classes of several targets, joined to one list, would be of no use.
         several = isinstance(getattr(estimator, "classes_", None), list | tuple)
         names = None
@@ -193,6 +196,8 @@ class Output:
                 f"{name} gives {values.dtype} of shape {values.shape[1:]} for a row, "
                 f"but gave {self.dtype} of shape {self.shape} for the first."
             )
+        if self.dtype.kind == "f":
+            check_exact(values, name)
         return np.ascontiguousarray(values, dtype=self.dtype)
 
     def column_names(self) -> list[str]:
@@ -220,6 +225,18 @@ class Output:
         return [f"{stem}{number}" for number in range(n_columns)]
 
 
+def check_exact(values: np.ndarray, name: str) -> None:
+    """Refuse whole numbers that become others where they are stored as floats."""
+    if values.dtype in _BEYOND_FLOATS and values.size:
+        for value in map(int, (values.min(), values.max())):
+            if abs(value) > _LARGEST_EXACT:
+                raise TypeError(
+                    f"{name} gives {value}, which is rounded beside rows without a "
+                    "result, since these make whole numbers floats; train with labels "
+                    "of text, or of numbers up to 2**53."
+                )
+
+
 def _all_labels(estimator: Any) -> np.ndarray | None:
     """Return the labels that a classifier can give, of all targets if several."""
     classes = getattr(estimator, "classes_", None)
@@ -228,6 +245,17 @@ def _all_labels(estimator: Any) -> np.ndarray | None:
     if isinstance(classes, list | tuple):
         classes = np.concatenate([np.asarray(labels) for labels in classes])
     return plain_values(classes, f"{type(estimator).__name__}.classes_")
+
+
+def _label_beside(estimator: Any) -> list[np.dtype]:
+    """Return the type of the label for rejected rows, which is none of the classes."""
+    while not hasattr(estimator, "reject_label_"):
+        steps = getattr(estimator, "steps", None)
+        if steps is None and not hasattr(estimator, "best_estimator_"):
+            return []
+        # A pipeline, or a search of parameters, has it inside.
+        estimator = estimator.best_estimator_ if steps is None else steps[-1][1]
+    return [plain_values(estimator.reject_label_, "reject_label_").dtype]
 
 
 def _feature_names(estimator: Any, shape: tuple[int, ...]) -> list[str] | None:
@@ -248,7 +276,9 @@ def plain_values(values: Any, name: str) -> np.ndarray:
         values.ravel().tolist() if values.dtype.kind in "OSTU" else [None]
     )
     if all(isinstance(value, numbers.Real) for value in objects):
-        plain = np.array(objects)
+        plain = array_of_numbers(objects, name)
+        if plain.dtype == object:
+            raise TypeError(f"{name} must be numbers of at most 64 bits, or text.")
     elif all(isinstance(value, str) for value in objects):
         plain = np.array([value.encode() for value in objects], np.bytes_)
     elif all(isinstance(value, bytes) for value in objects):
@@ -269,6 +299,22 @@ def as_text(values: np.ndarray) -> list:
     return np.array(text, object).reshape(values.shape).tolist()
 
 
+def common_dtype(dtypes: Iterable[np.dtype], name: str) -> np.dtype:
+    """Return the type that holds values of several types and changes none."""
+    dtypes = {*dtypes}
+    if len({dtype.kind == "S" for dtype in dtypes}) > 1:
+        raise TypeError(f"{name} must be either text or numbers, got both.")
+    dtype = np.result_type(*dtypes)
+    if dtype.kind == "f" and dtypes & _BEYOND_FLOATS:
+        names = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(
+            f"{name} are of the types {names}, which only floats hold together, so "
+            "that large whole numbers would be rounded; give all in one type, or as "
+            "text."
+        )
+    return dtype
+
+
 Writer = Callable[[Path, int, Output, Columns, Chunks], None]
 
 
@@ -286,15 +332,13 @@ class IdColumn:
                 f"({n_rows},); got shape {shape}."
             )
         digest = hashlib.sha256()
-        dtypes = set()
+        dtypes: set[np.dtype] = set()
         for start in range(0, n_rows, _BATCH_ROWS):
             batch = self._read(start, min(start + _BATCH_ROWS, n_rows))
             dtypes.add(batch.dtype)
             is_text = batch.dtype.kind == "S"
             digest.update(b"\0".join([*batch, b""]) if is_text else batch.tobytes())
-        if len({dtype.kind == "S" for dtype in dtypes}) > 1:
-            raise TypeError("ids must be either text or numbers, got both.")
-        self.dtype = np.result_type(*dtypes)
+        self.dtype = common_dtype(dtypes, "ids")
         self.digest = digest.hexdigest()
 
     def __getitem__(self, rows: slice) -> np.ndarray:

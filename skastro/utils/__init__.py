@@ -3,6 +3,7 @@
 
 from skastro.utils._archive import check_arrays, read_archive, write_archive
 from skastro.utils._arrays import (
+    array_of_numbers,
     check_rows_are_images,
     check_spectra_layout,
     fill_masks,
@@ -82,6 +83,7 @@ __all__ = [
     "RowwiseSource",
     "TooLargeError",
     "apply_rebin_matrix",
+    "array_of_numbers",
     "as_lazy",
     "atomic_hdf5",
     "atomic_write",

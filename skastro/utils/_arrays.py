@@ -2,7 +2,7 @@
 """The input layer: plain arrays of what users give, and refusal of swapped axes."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -342,7 +342,20 @@ def _labels_of(items: Sequence[Any], name: str) -> np.ndarray:
     is_text = {isinstance(item, str | bytes) for item in items}
     if len(is_text) > 1:
         raise ValueError(f"{name} mixes text and numbers; give labels of one kind.")
-    return np.asarray(items)
+    return array_of_numbers(items, name)
+
+
+def array_of_numbers(items: Sequence[Any], name: str) -> np.ndarray:
+    """Make an array of a list, which rounds no whole numbers."""
+    array = np.asarray(items)
+    if array.dtype.kind == "f":
+        for item in items:
+            if isinstance(item, Integral) and int(float(item)) != item:
+                raise TypeError(
+                    f"{name} holds {item} beside other numbers, and would be rounded, "
+                    "since no type of whole numbers holds all of them; give text."
+                )
+    return array
 
 
 def _is_missing(item: Any) -> bool:

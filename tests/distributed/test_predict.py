@@ -3,6 +3,7 @@
 
 import csv
 import os
+from collections import Counter
 
 import dask
 import dask.array as da
@@ -53,6 +54,13 @@ def read_hdf5(path):
 def read_zarr(path):
     group = zarr.open_group(path, mode="r")
     return {name: array[:] for name, array in group.arrays()}
+
+
+LARGE = {"partition_size": 1500}
+
+
+def widened(rows):
+    return np.repeat(rows, 200, axis=1).astype(float)
 
 
 # Formats ------------------------------------------------------------------------------
@@ -134,6 +142,34 @@ def test_large_tables_have_few_files(run, tmp_path):
     out = run(same, X, "a.parquet", partition_size=50_000)
     assert sorted(os.listdir(out)) == ["part-00000.parquet", "part-00001.parquet"]
     assert pd.read_parquet(out)["row"].tolist() == list(range(len(X)))
+
+
+def test_wide_tables_have_files_of_bounded_size(run):
+    X = np.arange(60_000)[:, None]
+    out = run(FunctionTransformer(widened, validate=False), X, "a.parquet", **LARGE)
+    assert sorted(os.listdir(out)) == ["part-00000.parquet", "part-00001.parquet"]
+    table = pd.read_parquet(out, columns=["row", "x199"])
+    assert_array_equal(table["row"], np.arange(60_000))
+    assert_array_equal(table["x199"], X[:, 0])
+
+
+def test_chunks_of_a_store_are_written_once(run, monkeypatch):
+    X = np.arange(60_000)[:, None]
+    writes, write = Counter(), zarr.Array.__setitem__
+
+    def count(array, rows, values):
+        writes[array.name] += 1
+        write(array, rows, values)
+
+    monkeypatch.setattr(zarr.Array, "__setitem__", count)
+    wide = FunctionTransformer(widened, validate=False)
+    group = zarr.open_group(run(wide, X, "a.zarr", ids=X[:, 0], **LARGE), mode="r")
+    values = group["transform"]
+    assert values.chunks[0] < len(X)
+    assert_array_equal(values[:, 199], X[:, 0])
+    assert_array_equal(group["id"][:], X[:, 0])
+    assert writes["/id"] == 1
+    assert writes["/transform"] <= values.nchunks
 
 
 def test_older_results_are_replaced(run, model, X, tmp_path):
@@ -227,6 +263,10 @@ def test_blocks_of_dask(run, model, X, tmp_path):
     found = read_hdf5(run(model, blocks, partition_size=None, ids=IDS))
     assert_allclose(found["predict_proba"], model.predict_proba(X), rtol=1e-6)
     assert_array_equal(found["id"], IDS)
+    table = pd.read_parquet(run(model, blocks, "a.parquet", partition_size=None))
+    assert_array_equal(table["class"], model.predict(X))
+    out = run(model, blocks, "a.csv", partition_size=None, method="predict")
+    assert_array_equal(pd.read_csv(out)["predict"], model.predict(X))
     found = read_hdf5(run(model, blocks, partition_size=40))
     assert_allclose(found["predict_proba"], model.predict_proba(X), rtol=1e-6)
 
@@ -282,6 +322,62 @@ def test_missing_spectra_of_a_table(run, model, X, tmp_path):
     good = table.drop(bad)
     expected = model.predict_proba(np.delete(X, bad, axis=0))
     assert_allclose(good[model.classes_], expected, rtol=1e-6)
+
+
+def test_partitions_without_a_result(run, model, X, tmp_path):
+    rows = [None if 20 <= row < 40 else flux for row, flux in enumerate(X)]
+    write_table(tmp_path / "X.parquet", rows, row_group_size=20)
+    bad = np.arange(20, 40)
+    for method in ("predict_proba", "predict"):
+        out = run(model, tmp_path / "X.parquet", "a.parquet", method=method)
+        table = pd.read_parquet(out)
+        assert table["failure"].str.len().to_numpy().nonzero()[0].tolist() == [*bad]
+        labels = table["class" if method == "predict_proba" else method]
+        assert labels[bad].isna().all() or set(labels[bad]) == {""}
+        assert_array_equal(labels.drop(bad), np.delete(model.predict(X), bad))
+
+
+def test_ids_of_several_types(run, model, X, tmp_path):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+
+    def write(name, ids):
+        flux = list(X[: len(ids)])
+        table = pyarrow.table({"id": ids, "flux": flux})
+        pyarrow.parquet.write_table(table, folder / name)
+
+    write("a.parquet", np.array([1, 2**63 - 1]))
+    write("b.parquet", np.array([3, 4], np.int32))
+    for out in ("out.parquet", "out.zarr", "out.h5"):
+        found = run(model, folder, out)
+        read = {".parquet": pd.read_parquet, ".zarr": read_zarr, ".h5": read_hdf5}
+        assert read[found.suffix](found)["id"].tolist() == [1, 2**63 - 1, 3, 4]
+    write("b.parquet", np.array([3, 4], np.uint64))
+    with pytest.raises(TypeError, match="int64, uint64, which only floats hold"):
+        run(model, folder)
+    write("b.parquet", ["3", "4"])
+    with pytest.raises(TypeError, match="either text or numbers"):
+        run(model, folder)
+
+
+def test_large_labels_beside_failures(run, X, tmp_path):
+    write_table(tmp_path / "X.parquet", X)
+    labels = np.where(X[:, 0] > 0, 2**53, 3)
+    model = LogisticRegression().fit(X, labels)
+    arguments = {"X": tmp_path / "X.parquet", "method": "predict"}
+    found = read_hdf5(run(model, **arguments))["predict"]
+    assert_array_equal(found.astype(int), model.predict(X))
+    for method in ("predict", "transform"):
+        if method == "predict":
+            model = LogisticRegression().fit(X, labels + 1)
+        else:
+            model = FunctionTransformer(beyond_floats, validate=False)
+        with pytest.raises(TypeError, match="9007199254740993, which is rounded"):
+            run(model, tmp_path / "X.parquet", method=method)
+
+
+def beyond_floats(rows):
+    return np.where(rows[:, :1] > 0, 2**53 + 1, 3)
 
 
 # Lazily -------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 
-from skastro.estimators import SpectrumClassifier
+from skastro.estimators import RejectingClassifier, SpectrumClassifier
 from skastro.pipeline import Pipeline
 from skastro.preprocessing import StandardizeSpectra
 from skastro.streaming import predict_stream
@@ -88,6 +88,24 @@ def test_labels_that_are_numbers_stay_numbers(X, labels, tmp_path):
         assert file["predict"].dtype == model.classes_.dtype
         assert_array_equal(file["predict"][:], model.predict(X))
         assert_array_equal(file["classes"][:], model.classes_)
+
+
+@pytest.mark.parametrize("as_objects", [False, True])
+def test_labels_of_rejected_rows(X, y, as_objects, tmp_path):
+    """The first row is none of them, and their label is longer than all others."""
+    y = y.astype(object) if as_objects else y
+    model = RejectingClassifier(
+        LogisticRegression(), coverage=0.5, cv=2, reject_label="U" * 20
+    )
+    model = sklearn.pipeline.make_pipeline(StandardScaler(), model).fit(X, y)
+    X = X[np.argsort(-model.predict_proba(X).max(axis=1))]
+    expected = model.predict(X)
+    assert expected[0] != expected[-1] == "U" * 20
+    out = tmp_path / "a.h5"
+    predict_stream(model, X, 50, out=out, method="predict", verbose=0)
+    with h5py.File(out) as file:
+        assert_array_equal(file["predict"].asstr()[:], expected)
+        assert_array_equal(file["classes"].asstr()[:], np.unique(y))
 
 
 def test_transformers_name_their_columns(read_csv, X, tmp_path):

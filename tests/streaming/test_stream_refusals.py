@@ -116,6 +116,9 @@ def test_chunks_without_rows(model, X, chunk_size, tmp_path):
         ([None] * 103, ValueError, "ids has missing values in rows 0, 1"),
         (np.zeros(103, "M8[s]"), TypeError, "ids must be numbers or text"),
         (np.array([b"\xff"] * 103), ValueError, "utf-8"),
+        ([2**63 + 1, -5] + [0] * 101, TypeError, "holds 9223372036854775809 beside"),
+        (np.array([2**60 + 1] + [0.5] * 102, object), TypeError, "would be rounded"),
+        ([2**64] * 103, TypeError, "at most 64 bits"),
     ],
 )
 def test_ids_that_cannot_be_written(model, X, ids, error, message, tmp_path):

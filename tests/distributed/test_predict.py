@@ -324,6 +324,7 @@ def test_missing_spectra_of_a_table(run, model, X, tmp_path):
     assert_allclose(good[model.classes_], expected, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:20 of 103 rows have no result")
 def test_partitions_without_a_result(run, model, X, tmp_path):
     rows = [None if 20 <= row < 40 else flux for row, flux in enumerate(X)]
     write_table(tmp_path / "X.parquet", rows, row_group_size=20)

@@ -330,7 +330,8 @@ def test_partitions_without_a_result(run, model, X, tmp_path):
     write_table(tmp_path / "X.parquet", rows, row_group_size=20)
     bad = np.arange(20, 40)
     for method in ("predict_proba", "predict"):
-        out = run(model, tmp_path / "X.parquet", "a.parquet", method=method)
+        with pytest.warns(UserWarning, match="20 of 103 rows have no result"):
+            out = run(model, tmp_path / "X.parquet", "a.parquet", method=method)
         table = pd.read_parquet(out)
         assert table["failure"].str.len().to_numpy().nonzero()[0].tolist() == [*bad]
         labels = table["class" if method == "predict_proba" else method]

@@ -25,6 +25,8 @@ from skastro.base._net import MOST_KEPT, BaseNet, spread_rows
 from skastro.training import find_source
 from skastro.utils import name_rows, plain_array, plain_labels, score_plain
 
+# Losses that divide by the weights of the classes.
+_WEIGHTED_LOSSES = (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
 # Limits of log(temperature). What lies beyond comes from logits that tell nothing.
 _BOUNDS = (-4.0, 4.0)
 # Standard deviation of the prior of log(temperature). Of 0.2 to 0.5, and none, it gave
@@ -207,6 +209,18 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         if self.class_weight is None:
             return None
         return compute_sample_weight(self.class_weight, self.classes_inferred_[y])
+
+    def _count_terms(self, y: Any, is_weighted: bool) -> float | None:
+        if is_weighted or not isinstance(self.criterion_, _WEIGHTED_LOSSES):
+            return None
+        # torch divides by the weights of the classes that occur.
+        weight, ignored = self.criterion_.weight, self.criterion_.ignore_index
+        if weight is None and ignored < 0:
+            return None
+        known = y[y != ignored].long()
+        if weight is None:
+            return float(len(known))
+        return float(weight[known.to(weight.device)].sum())
 
     # After the training ---------------------------------------------------------
 

@@ -27,6 +27,7 @@ from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from skorch import NeuralNet
 from skorch.callbacks import (
+    BatchScoring,
     Callback,
     Checkpoint,
     EpochScoring,
@@ -294,8 +295,9 @@ class BaseNet(NeuralNet):
         A normalized batch in the layout ``(batch, channels, ...)``.
     ``_loss_terms() -> dict of str to Tensor``
         Terms of the latest loss, for the history.
-    ``_count_terms(y) -> int or None``
-        What the loss of a batch is a mean of, for trainings on several devices.
+    ``_count_terms(y, is_weighted) -> float or None``
+        The number of terms, or the sum of their weights, that the loss of a batch is a
+        mean of; None for its samples. For trainings on several devices.
     ``_after_training(train, valid) -> None``
         Learn attributes from the trained module (a temperature, ...).
     ``_fitted_state() -> dict`` and ``_restore_fitted_state(state) -> None``
@@ -1516,7 +1518,7 @@ class BaseNet(NeuralNet):
             ranks = self._training.ranks
             if ranks is not None:
                 digest = fingerprint(train, valid, groups=self._groups)
-                ranks.check_same({"The digest of some samples": digest}, _SAME)
+                ranks.check_same({"X, y or groups": digest}, _SAME)
             if "training_id_" not in self.__dict__:
                 own = self._identify_training(train, valid)
                 self.training_id_ = own if ranks is None else ranks.from_first(own)
@@ -1686,8 +1688,9 @@ class BaseNet(NeuralNet):
             ``sampler="balanced"`` draws the groups of a class equally often.
             ``resume``, str or path-like: a file that holds the training. If it exists,
             the training goes on from there. On the CPU the result is, bit for bit, that
-            of a training without interruption, whatever ended the process. The data and
-            the parameters must be the same.
+            of a training without interruption, whatever ended the process; on several
+            devices only where nothing but the order is drawn. The data and the
+            parameters must be the same.
             ``resume_every``, float, default=600.0: the file is written after each
             epoch, and within an epoch after so many seconds, at the end of a batch. 0
             stands for each batch, and infinity for epochs only.
@@ -1885,6 +1888,10 @@ class BaseNet(NeuralNet):
             ]
         try:
             yield
+        except BaseException:
+            # An outer estimator, such as a search, may go on after an error.
+            ranks.part()
+            raise
         finally:
             self.__dict__["verbose"], self.callbacks_ = verbose, callbacks
 
@@ -1950,6 +1957,11 @@ class BaseNet(NeuralNet):
     ) -> None:
         """Let the processes begin alike, stop together and end alike."""
         weights = [weight for _, weight in self.get_all_learnable_params()]
+        if any(map(is_lazy_weight, weights)):
+            raise ValueError(
+                "A training on several devices needs a network whose weights have "
+                "their sizes before the first batch; give the sizes to its layers."
+            )
         if method_name == "on_train_begin":
             ranks.check_same(self._identity(), _SAME)
         if method_name == "on_epoch_end" and ranks.agree_to_stop(bool(stops), weights):
@@ -1979,7 +1991,7 @@ class BaseNet(NeuralNet):
             },
             "What is known of the data": repr(self.training_data_[-1]),
             "The sum of the weights": f"{sum(float(w.sum()) for w in weights):.6g}",
-            "The number of epochs to go on from": str(file.n_epochs if file else 0),
+            "Where to go on": file.place if file else "",
         }
 
     def _check_can_be_saved(self) -> None:
@@ -2100,7 +2112,7 @@ class BaseNet(NeuralNet):
         n_batches = 0
         # Callbacks that keep predictions need those of all processes.
         hears = any(
-            isinstance(callback, EpochScoring) or not _is_own(callback)
+            isinstance(callback, EpochScoring | BatchScoring) or not _is_own(callback)
             for _, callback in self.callbacks_
         )
 
@@ -2292,7 +2304,7 @@ class BaseNet(NeuralNet):
         loss = self.get_loss(y_pred, y, X=X, training=True)
         ranks = None if self._training is None else self._training.ranks
         if ranks is not None:
-            loss = loss * self._share_of_loss(ranks, y)
+            loss = loss * self._share_of_loss(ranks, X, y)
         scaler = self._gradient_scaler(batch)
         (loss if scaler is None else scaler.scale(loss)).backward()
         if ranks is not None:
@@ -2300,12 +2312,15 @@ class BaseNet(NeuralNet):
             loss = ranks.sum(loss)
         return {"loss": loss, "y_pred": y_pred}
 
-    def _share_of_loss(self, ranks: Ranks, y: Any) -> float:
+    def _share_of_loss(self, ranks: Ranks, X: Any, y: Any) -> float:
         """Weight the loss of this process's samples in that of all."""
+        is_weighted = separate_weight(X)[1] is not None
+        # get_loss takes the mean of weighted losses.
         reduction = getattr(self.criterion_, "reduction", "mean")
-        return ranks.weight_of(reduction, self._count_terms(y))
+        reduction = "mean" if is_weighted else reduction
+        return ranks.weight_of(reduction, self._count_terms(y, is_weighted))
 
-    def _count_terms(self, y: Any) -> int | None:
+    def _count_terms(self, y: Any, is_weighted: bool) -> float | None:
         """Count what the loss of a batch is a mean of; None stands for the samples."""
         return None
 
@@ -2342,8 +2357,8 @@ class BaseNet(NeuralNet):
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         step = super().validation_step(batch, **fit_params)
         if self._training is not None and self._training.ranks is not None:
-            ranks, (_, y) = self._training.ranks, unpack_data(batch)
-            step["loss"] = ranks.sum(step["loss"] * self._share_of_loss(ranks, y))
+            ranks, (X, y) = self._training.ranks, unpack_data(batch)
+            step["loss"] = ranks.sum(step["loss"] * self._share_of_loss(ranks, X, y))
         return {**step, "y_pred": _compact(step["y_pred"])}
 
     @override

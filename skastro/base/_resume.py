@@ -91,6 +91,12 @@ class TrainingFile:
             # What begins the epoch anew may change it in place.
             self._restore(copy.deepcopy(self.state))
 
+    @property
+    def place(self) -> str:
+        """Say where the training of the file goes on."""
+        position = (self.state or {}).get("position") or {"n_batches": 0}
+        return f"after {self.n_epochs} epochs and {position['n_batches']} batches"
+
     def begin_epoch(self) -> tuple[int, bool | None]:
         """Return how many batches of the epoch are done, and whether from a stream.
 
@@ -194,6 +200,9 @@ class TrainingFile:
 
 def as_told(value: Any) -> str:
     """Show a parameter's value, without the addresses of functions and objects."""
+    if isinstance(value, set | frozenset):
+        # Their order differs between processes.
+        return f"{{{', '.join(sorted(map(as_told, value)))}}}"
     if isinstance(value, type) or inspect.isroutine(value):
         return f"{value.__module__}.{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

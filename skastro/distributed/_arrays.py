@@ -12,10 +12,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from skastro.distributed._source import PARTITION_BYTES, Part, Rows, Source
+from skastro.distributed._source import Part, Rows, Source
 from skastro.streaming._journal import probe_rows
-from skastro.streaming._output import IdColumn
-from skastro.streaming._predict_stream import count_rows
+from skastro.streaming._output import IdColumn, take_rows
+from skastro.streaming._predict_stream import count_rows, default_chunk_size
 from skastro.utils import LazyArray, plain_array
 
 # Names of arrays of spectra, the first that exists counts.
@@ -29,10 +29,20 @@ _N_BLOCKS = 3
 
 @dataclass(frozen=True)
 class _ArrayPart(Part):
-    rows: LazyArray
+    rows: Any
 
     def read(self) -> Rows:
-        return Rows.all_of(self.rows[:])
+        return Rows.all_of(self.rows)
+
+
+@dataclass(frozen=True)
+class _StoredPart(Part):
+    # A pickle of the array, so that a task opens the file, and not the scheduler.
+    array: bytes
+    rows: slice | np.ndarray
+
+    def read(self) -> Rows:
+        return Rows.all_of(pickle.loads(self.array)[self.rows][:])
 
 
 class ArraySource(Source):
@@ -41,12 +51,12 @@ class ArraySource(Source):
     kind = "array"
 
     def __init__(self, X: Any, ids: Any = None) -> None:
-        self._array = LazyArray(X)
+        # Rows of a table of pandas keep the names of its columns.
+        self._array = X if hasattr(X, "iloc") else LazyArray(X)
         self.n_items = count_rows(self._array)
         self.ids = None if ids is None else IdColumn(ids, self.n_items)
-        self._row_bytes = max(1, self._array.nbytes // self.n_items)
-        self.most = max(1, PARTITION_BYTES // self._row_bytes)
-        self._travels = not _is_on_disk(self._array)
+        self.most = default_chunk_size(self._array)
+        self._stored = _stored(self._array)
 
     def split(self, size: int) -> list[slice]:
         """Return ranges of rows."""
@@ -59,38 +69,45 @@ class ArraySource(Source):
         """Return the number of rows."""
         return span.stop - span.start
 
-    def part(self, span: slice) -> _ArrayPart:
+    def part(self, span: slice) -> Part:
         """Return rows, or where they are on disk."""
-        if self._travels:
-            return _ArrayPart(LazyArray(self._array[span]))
-        return _ArrayPart(self._array[np.arange(span.start, span.stop)])
+        if self._stored is None:
+            return _ArrayPart(take_rows(self._array, span.start, span.stop))
+        rows = self._array.rows
+        return _StoredPart(self._stored, span if rows is None else rows[span])
 
     def name(self, span: slice) -> str:
         """Name the rows."""
         return f"rows {span.start} to {span.stop - 1} of X"
 
-    def samples(self, client: Any = None) -> Iterator[np.ndarray]:
+    def samples(self, client: Any = None) -> Iterator[Any]:
         """Read rows spread over the array."""
         for row in probe_rows(self.n_items):
-            yield self._array[row : row + 1]
+            yield take_rows(self._array, row, row + 1)
 
-    def head(self, n_rows: int) -> np.ndarray:
+    def head(self, n_rows: int) -> Any:
         """Read the first rows."""
-        return self._array[:n_rows]
+        return take_rows(self._array, 0, n_rows)
 
     def aligned(self, size: int) -> int:
         """Take whole chunks of the file."""
-        return self._array.block_rows(size * self._row_bytes)
+        if not isinstance(self._array, LazyArray):
+            return size
+        row_bytes = max(1, self._array.nbytes // self.n_items)
+        return self._array.block_rows(size * row_bytes)
 
 
-def _is_on_disk(array: LazyArray) -> bool:
-    """Tell whether another process can open the array from a small description."""
-    if isinstance(array.source, np.ndarray) and not isinstance(array.source, np.memmap):
-        return False
+def _stored(array: Any) -> bytes | None:
+    """Return a small pickle, by which another process can open an array on disk."""
+    import cloudpickle
+
+    if not isinstance(array, LazyArray) or type(array.source) is np.ndarray:
+        return None
     try:
-        return len(pickle.dumps(array[np.arange(1)])) < _DESCRIPTION_BYTES
+        content = cloudpickle.dumps(LazyArray(array.source))
     except (pickle.PicklingError, TypeError):
-        return False
+        return None
+    return content if len(content) < _DESCRIPTION_BYTES else None
 
 
 class DaskSource(Source):

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from astropy import units
 
 from skastro.datasets import ImageFiles, read_spectra
 from skastro.datasets._failures import NothingReadError, name_failures
+from skastro.datasets.spectra._fields import parse_unit
 from skastro.distributed._process import no_warnings_of_files
 from skastro.distributed._source import Part, Rows, Source
 from skastro.streaming._journal import probe_rows
@@ -39,10 +40,16 @@ class _FilesPart(Part):
     paths: list[str]
     reader: Reader
     flux_unit: str | None
+    # Those that the client does not find either.
+    missing: frozenset[str]
 
     def read(self) -> Rows:
         with no_warnings_of_files:
             found = _read(self.paths, self.reader)
+        for file, _ in found.failures:
+            path = self.paths[file]
+            if path not in self.missing and not os.path.exists(path):
+                raise FileNotFoundError(path)
         X = _in_unit(found, self.flux_unit)
         # The rows of a file come where it is in the list.
         files = np.concatenate([found.files, [file for file, _ in found.failures]])
@@ -75,6 +82,12 @@ class FilesSource(Source):
     fewest = 1
 
     def __init__(self, paths: list[str], reader: Reader | None) -> None:
+        self._missing = {path for path in paths if not os.path.exists(path)}
+        # Names that are no files of the client are for the reader.
+        paths = [
+            path if path in self._missing else str(Path(path).absolute())
+            for path in paths
+        ]
         if len(set(paths)) < len(paths):
             twice = next(path for path in paths if paths.count(path) > 1)
             raise ValueError(f"X lists {twice} twice; list each file once.")
@@ -101,7 +114,9 @@ class FilesSource(Source):
 
     def part(self, span: slice) -> _FilesPart:
         """Return the paths."""
-        return _FilesPart(self._paths[span], self._reader, self._flux_unit)
+        paths = self._paths[span]
+        missing = self._missing.intersection(paths)
+        return _FilesPart(paths, self._reader, self._flux_unit, frozenset(missing))
 
     def name(self, span: slice) -> str:
         """Name the files."""
@@ -237,7 +252,9 @@ def _in_unit(found: _Found, unit: str | None) -> Any:
     if unit is None or found.flux_units is None:
         return X
     for own in set(found.flux_units) - {unit}:
-        if units.Unit(own).is_equivalent(units.Unit(unit)):
+        with no_warnings_of_files:
+            given, wanted = parse_unit(own), parse_unit(unit)
+        if given.is_equivalent(wanted):
             rows = [row for row, name in enumerate(found.flux_units) if name == own]
-            X[rows] *= units.Unit(own).to(units.Unit(unit))
+            X[rows] *= given.to(wanted)
     return X

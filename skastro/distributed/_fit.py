@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from skastro.training import Ranks, current_ranks, training_on
+from skastro.training import PARTED, Ranks, current_ranks, training_on
 
 
 def fit(
@@ -100,10 +100,7 @@ def fit(
     if current_ranks() is not None:
         raise RuntimeError("This thread is in a training on several devices already.")
     if not torch.distributed.is_initialized():
-        raise RuntimeError(
-            "The processes have parted, as after an error in one of them. Start the "
-            "script again; fit(..., resume='file') goes on where a training has ended."
-        )
+        raise RuntimeError(PARTED)
     device = accelerator.device
     if device.type == "cpu":
         # Accelerate counts CPUs, of which torch knows one.
@@ -113,8 +110,7 @@ def fit(
         with training_on(ranks):
             estimator.fit(X, y, **fit_params)
     except BaseException:
-        # The others would wait for this process forever.
-        torch.distributed.destroy_process_group()
+        ranks.part()
         raise
     if not ranks.was_used:
         warnings.warn(
@@ -132,7 +128,8 @@ def _check(accelerator: Any) -> None:
         raise ValueError(
             f"{n_started} processes were started (WORLD_SIZE), but accelerator knows "
             f"{accelerator.num_processes}, so that each would train by itself. On CPUs "
-            "make it by Accelerator(cpu=True)."
+            "make it by Accelerator(cpu=True), and a PartialState before it by "
+            "PartialState(cpu=True)."
         )
     name = accelerator.distributed_type.value
     if name not in ("NO", "MULTI_CPU", "MULTI_GPU"):
@@ -142,8 +139,9 @@ def _check(accelerator: Any) -> None:
         )
     if accelerator.mixed_precision != "no":
         raise ValueError(
-            f"accelerator has mixed_precision={accelerator.mixed_precision!r}; leave "
-            "that out, and set the estimator's parameter precision."
+            f"accelerator has mixed_precision={accelerator.mixed_precision!r}, from "
+            "its call, the launcher or accelerate's configuration; leave that out, and "
+            "set the estimator's parameter precision."
         )
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(

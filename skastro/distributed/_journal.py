@@ -56,16 +56,24 @@ class PartitionJournal(Journal):
 
     def describe(
         self, n_partitions: int, ids: IdColumn | None
-    ) -> tuple[int, dict[str, np.dtype]]:
-        """Count the rows of the result, and find the types of the columns beside it."""
-        n_rows = 0
+    ) -> tuple[int, dict[str, np.dtype], int, str]:
+        """Describe the result.
+
+        Return the number of its rows, the types of the columns beside the values, the
+        number of failures and the reason of the first.
+        """
+        n_rows, n_failed, reason = 0, 0, b""
         dtypes: dict[str, set[np.dtype]] = {}
         for rows, _, found in self.chunks(n_partitions, ids):
             n_rows = rows.stop
+            failures = found.get("failure", np.empty(0, "S1"))
+            failures = failures[failures != b""]
+            n_failed += len(failures)
+            reason = reason or next(iter(failures), b"")
             for column, values in found.items():
                 dtypes.setdefault(column, set()).add(values.dtype)
         columns = {name: common_dtype(some, name) for name, some in dtypes.items()}
-        return n_rows, columns
+        return n_rows, columns, n_failed, reason.decode()
 
     def _read(self, number: int) -> dict[str, np.ndarray]:
         begin, n_bytes = self._places[number]

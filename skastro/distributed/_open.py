@@ -2,7 +2,9 @@
 """What X can be, and the source that reads it."""
 
 import os
+from collections.abc import Iterator
 from fnmatch import fnmatch
+from glob import has_magic
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,16 @@ def is_dask_array(X: Any) -> bool:
 
 def _list_paths(X: Any, read: Any) -> list[str] | None:
     """Return the files that X stands for; None where it is an array or a store."""
+    if getattr(getattr(X, "dtype", None), "kind", "f") in "OSTU":
+        raise TypeError(
+            f"X is an array of {X.dtype}, but must hold numbers; paths are given by a "
+            "list, such as X.tolist()."
+        )
+    if isinstance(X, Iterator):
+        raise TypeError(
+            f"X is a {type(X).__name__}, which can be read only once; give a list of "
+            "paths, list(X)."
+        )
     if isinstance(X, list | tuple):
         if not X or not all(isinstance(path, str | os.PathLike) for path in X):
             raise TypeError(
@@ -62,9 +74,13 @@ def _list_paths(X: Any, read: Any) -> list[str] | None:
         return [os.fspath(path) for path in X]
     if not isinstance(X, str | os.PathLike):
         return None
-    path = Path(X)
+    path = Path(X).absolute()
     if not path.exists():
-        raise FileNotFoundError(f"X: there is no {path}.")
+        raise FileNotFoundError(
+            f"X: there is no {path}. Patterns are resolved by sorted(glob.glob(X))."
+            if has_magic(path.name)
+            else f"X: there is no {path}."
+        )
     if path.is_file():
         return None if h5py.is_hdf5(path) else [str(path)]
     if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
@@ -89,6 +105,32 @@ def _list_paths(X: Any, read: Any) -> list[str] | None:
             "zarr store; give a list of files for other names."
         )
     return tables or files
+
+
+def check_not_inside(target: Path, values: Any, name: str) -> None:
+    """Refuse to write into, or over, what is read."""
+    for path in _origins(values, target):
+        origin = Path(os.path.realpath(path))
+        if origin == target or origin in target.parents or target in origin.parents:
+            raise ValueError(
+                f"out, {target}, and {name}, {origin}, lie in each other; choose "
+                "another place for out."
+            )
+
+
+def _origins(values: Any, target: Path) -> list[Any]:
+    """Return the files and folders of an array or a survey, as far as they tell."""
+    while hasattr(values, "source"):
+        values = values.source
+    if isinstance(values, str | os.PathLike):
+        return [values]
+    # Those of a ParquetColumn, or a list, which may be long.
+    files = getattr(values, "files", values)
+    if isinstance(files, list | tuple):
+        paths = [file for file in files if isinstance(file, str | os.PathLike)]
+        return paths if target.exists() else []
+    root = getattr(getattr(values, "store", None), "root", None)
+    return [] if root is None else [root]
 
 
 def check_package(package: str) -> None:

@@ -2,8 +2,10 @@
 """Surveys in Parquet, such as HATS catalogs: a column of spectra, a row an object."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +76,9 @@ def _matrix(spectra: Any, n_pixels: int) -> tuple[np.ndarray, np.ndarray]:
 
     lengths = pyarrow.compute.list_value_length(spectra).fill_null(-1).to_numpy()
     kept = lengths == n_pixels
-    values = spectra.filter(kept).flatten().to_numpy(zero_copy_only=False)
+    values = (
+        spectra.filter(pyarrow.array(kept)).flatten().to_numpy(zero_copy_only=False)
+    )
     return values.reshape(-1, n_pixels), np.flatnonzero(kept)
 
 
@@ -90,6 +94,7 @@ class ParquetSource(Source):
         self._groups: list[_Groups] = []
         id_types = set()
         self._digest = hashlib.sha256()
+        paths = [str(Path(path).absolute()) for path in paths]
         for path, schema, groups in scan_parquet(paths):
             if path == paths[0]:
                 self._name = _choose(schema, name)
@@ -103,7 +108,10 @@ class ParquetSource(Source):
                 is_number = is_integer(kind) or is_floating(kind)
                 id_types.add(np.dtype(kind.to_pandas_dtype() if is_number else "S"))
             self._groups += [_Groups(path, [j], n) for j, n in groups.items()]
-            self._digest.update(f"{path}\0".encode())
+            # A file that was written anew may hold other objects.
+            status = os.stat(path)
+            named = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
+            self._digest.update(named.encode())
         if not self._groups:
             raise ValueError("X has no rows, so there is nothing to predict.")
         if id_types:

@@ -48,6 +48,8 @@ def _without_warnings_of_files() -> Iterator[None]:
     with warnings.catch_warnings():
         message = r"(?s)\d+ of \d+ files could not be read"
         warnings.filterwarnings("ignore", message, UserWarning)
+        # Of astropy, about units such as W/m2/um.
+        warnings.filterwarnings("ignore", ".*multiple slashes")
         yield
 
 

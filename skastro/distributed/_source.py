@@ -33,7 +33,7 @@ class Part(ABC):
 
     @abstractmethod
     def read(self) -> Rows:
-        """Read the rows."""
+        """Read the rows; raise FileNotFoundError where a file of the client is not."""
 
 
 class Source(ABC):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a worker does with a partition; imported only where distributed is installed."""
 
+import platform
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ def predict_part(run: str, part: Part | np.ndarray) -> dict[str, np.ndarray]:
     estimator = settings.model.load("cuda" if settings.on_gpu else "cpu")
     with nullcontext() if settings.on_gpu else one_thread():
         is_part = isinstance(part, Part)
-        rows = part.read() if is_part else Rows.all_of(plain_array(part))
+        rows = _read(part) if is_part else Rows.all_of(plain_array(part))
         return _predict_rows(estimator, settings.output, rows)
 
 
@@ -56,6 +57,17 @@ def _check_cuda() -> None:
             "PyTorch finds no CUDA; start it without the resource, or with another "
             "PyTorch or driver."
         )
+
+
+def _read(part: Part) -> Rows:
+    try:
+        return part.read()
+    except FileNotFoundError as error:
+        raise RuntimeError(
+            f"The worker on {platform.node()} does not find a file that the client "
+            f"does: {error}. All workers must see the survey under the same path; "
+            "mount it there, or start workers only where it is."
+        ) from error
 
 
 def _predict_rows(estimator: Any, output: Output, rows: Rows) -> dict[str, np.ndarray]:

@@ -546,8 +546,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
             loss = loss * (known.numel() / known.sum().clamp(min=1)).to(loss)
         return loss
 
-    def _count_terms(self, y: Any) -> int | None:
-        return int((~y.isnan()).sum()) if self._gives_errors else None
+    def _count_terms(self, y: Any, is_weighted: bool) -> float | None:
+        return float((~y.isnan()).sum()) if self._gives_errors else None
 
     def _scale_target(self, y: torch.Tensor) -> torch.Tensor:
         n_targets = int(np.prod(self.target_shape_))

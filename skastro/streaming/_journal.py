@@ -34,14 +34,15 @@ _TOLERANCE_OF_LARGEST = 1e-6
 # Names of the entries for messages, in the order of comparison.
 _ENTRIES = {
     "source": "the kind of X",
-    "files": "the list of files",
+    "files": "the list of files, or one of them,",
     "n_rows": "the number of rows of X",
+    # The rows that are compared depend on them.
+    "partition_size": "partition_size",
+    "partitions": "the division of X into partitions",
     "data": "X",
     "ids": "ids",
     "method": "method",
     "chunk_size": "chunk_size",
-    "partition_size": "partition_size",
-    "partitions": "the division of X into partitions",
     "classes": "the estimator's classes",
     "dtype": "the type of the output",
     "shape": "the shape of the output for a row",

@@ -8,6 +8,7 @@ exchanged, and the estimator remains an ordinary one.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -21,7 +22,21 @@ from skastro.utils import own_generator
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # Weights that should be equal may differ by rounding on different processors.
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-4
+# Longer values of what differs are not shown.
+_LONGEST = 200
+# How gloo and NCCL tell that another process has ended.
+_ENDED = re.compile(
+    r"connect|closed|reset|broken pipe|timed? ?out|(read|write|recv|send) error|"
+    r"remote process|socket|aborted|EOF",
+    re.IGNORECASE,
+)
+
+
+PARTED = (
+    "The processes have parted, as after an error in one of them. Start the script "
+    "again; fit(..., resume='file') goes on where a training has ended."
+)
 
 
 class Ranks:
@@ -102,7 +117,7 @@ class Ranks:
         self._exchange(dist.all_reduce, total)
         return total
 
-    def weight_of(self, reduction: str, n_terms: int | None) -> float:
+    def weight_of(self, reduction: str, n_terms: float | None) -> float:
         """Weight a loss: a sum, or a mean over so many terms, None for the samples."""
         if self.is_shared or (reduction != "sum" and n_terms is None):
             return self.weight
@@ -140,7 +155,8 @@ class Ranks:
             return type(values)(map(self.gather, values))
         if isinstance(values, Mapping):
             return {name: self.gather(part) for name, part in values.items()}
-        if self.is_shared or not isinstance(values, Tensor):
+        is_batch = isinstance(values, Tensor) and values.ndim > 0
+        if self.is_shared or not is_batch or len(values) != self._sizes[self.rank]:
             return values
         own = values.detach().to(self.device)
         most = int(self._sizes.max())
@@ -175,15 +191,25 @@ class Ranks:
                 tensor.copy_(sent)
 
     def _exchange(self, function: Callable, *args: Any) -> None:
+        if not dist.is_initialized():
+            raise RuntimeError(PARTED)
         try:
             function(*args)
         except RuntimeError as error:
+            if not _ENDED.search(str(error)):
+                raise
             raise RuntimeError(
                 f"Process {self.rank} of {self.size} cannot reach the others any more: "
                 "one has ended, by an error that it reports or because it was killed "
                 f"({str(error).split('. ')[0]}). Start all of them again; "
                 "fit(..., resume='file') goes on where a training has ended."
             ) from error
+
+    @staticmethod
+    def part() -> None:
+        """Leave the others, which would wait for this process forever."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
     # What has to be the same -----------------------------------------------------
 
@@ -194,21 +220,23 @@ class Ranks:
             told = [other.get(name) for other in others]
             if len(set(told)) > 1:
                 first = next(rank for rank, v in enumerate(told) if v != told[0])
+                values = f": {told[0]} in process 0, {told[first]} in {first}"
+                if len(values) > _LONGEST:
+                    values = ""
                 raise ValueError(
-                    f"{name} differs between the processes: process 0 has {told[0]}, "
-                    f"process {first} has {told[first]}. {advice}"
+                    f"{name} differs between the processes{values}. {advice}"
                 )
 
     def agree_to_stop(self, wants_to_stop: bool, weights: Iterable[Tensor]) -> bool:
         """Tell whether a process ends the training, and check that weights agree."""
         norms = [float(w.detach().double().norm()) for w in weights]
-        told = self.gather_objects((wants_to_stop, float(np.linalg.norm(norms))))
+        told = self.gather_objects((wants_to_stop, norms))
         found = np.array([norm for _, norm in told])
         if not np.allclose(found, found[0], rtol=_TOLERANCE, atol=0, equal_nan=True):
             raise RuntimeError(
-                "The weights of the processes have drifted apart: their norms are "
-                f"{found.tolist()}. Something changes them in one process only, such "
-                "as a callback or a module that draws numbers of its own."
+                "The weights of the processes have drifted apart. Something changes "
+                "them, or their gradients, in one process only, such as a callback or "
+                "a module that draws numbers of its own."
             )
         return any(wants for wants, _ in told)
 
@@ -238,6 +266,8 @@ class Ranks:
 
     # Batch norm ------------------------------------------------------------------
 
+    # Sums over processes end a graph anyway.
+    @torch.compiler.disable
     def normalize(self, layer: Any, x: Tensor) -> Tensor:
         if not layer.training:
             return type(layer).forward(layer, x)
@@ -280,8 +310,9 @@ class Ranks:
         share = layer.momentum
         if share is None:
             share = 1.0 / float(layer.num_batches_tracked)
-        layer.running_mean.lerp_(mean, share)
-        layer.running_var.lerp_(variance * count / max(1.0, count - 1), share)
+        variance = variance * count / max(1.0, count - 1)
+        layer.running_mean.lerp_(mean.to(layer.running_mean), share)
+        layer.running_var.lerp_(variance.to(layer.running_var), share)
 
 
 class Deal:

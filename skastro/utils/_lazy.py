@@ -82,9 +82,9 @@ class LazyArray:
 
     Notes
     -----
-    A pickle does not contain the data: HDF5 data sets and memory maps are stored as the
-    path of their file, which is opened for reading when the array is unpickled. The
-    workers of joblib thus read the file themselves.
+    A pickle does not contain the data: HDF5 data sets, zarr arrays and memory maps are
+    stored as the path of their file, which is opened for reading when the array is
+    unpickled. The workers of joblib thus read the file themselves.
 
     Examples
     --------
@@ -345,11 +345,13 @@ class LazyArray:
             state["source"] = _StoredDataset(self.source)
         elif isinstance(self.source, np.memmap):
             state["source"] = _StoredMemmap(self.source)
+        elif _root_module(self.source) == "zarr":
+            state["source"] = _StoredZarr(self.source)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if isinstance(self.source, _StoredDataset | _StoredMemmap):
+        if isinstance(self.source, _StoredDataset | _StoredMemmap | _StoredZarr):
             self.source = self.source.open()
 
 
@@ -503,7 +505,7 @@ class _StoredDataset:
                 f"Cannot pickle a lazy array of HDF5 data in memory ({filename!r}); "
                 "write them to a file on disk and open that."
             )
-        self.filename = os.path.abspath(os.fsdecode(filename))
+        self.filename = str(Path(os.fsdecode(filename)).absolute())
         self.name = dataset.name
 
     def open(self) -> Any:
@@ -540,3 +542,23 @@ class _StoredMemmap:
     def open(self) -> np.memmap:
         """Map the file for reading."""
         return np.memmap(self.filename, self.dtype, "r", self.offset, self.shape)
+
+
+class _StoredZarr:
+    """Store and name of a zarr array, to open it again in another process.
+
+    A pickle of zarr holds the description of the array. Where the store is not found,
+    all its chunks would count as missing, hence as zeros.
+    """
+
+    def __init__(self, array: Any) -> None:
+        root = getattr(array.store, "root", None)
+        # Other stores, as in memory, describe themselves.
+        self.store = array.store if root is None else Path(root).absolute()
+        self.name = array.path
+
+    def open(self) -> Any:
+        """Open the array for reading."""
+        import zarr
+
+        return zarr.open_array(self.store, path=self.name, mode="r")

@@ -71,7 +71,9 @@ def test_other_processes_find_the_same_id():
 
 
 @pytest.mark.parametrize(
-    "params", [{"random_state": None}, {"predict_nonlinearity": lambda x: x}], ids=str
+    "params",
+    [{"random_state": None}, {"predict_nonlinearity": lambda x: x}],
+    ids=["no seed", "lambda"],
 )
 def test_what_cannot_be_told_apart_has_an_id_of_its_own(params):
     assert id_of(make(**params)) != id_of(make(**params))

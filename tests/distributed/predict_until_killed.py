@@ -28,8 +28,11 @@ class Killed(LogisticRegression):
         return super().predict_proba(X)
 
 
-folder = Path(sys.argv[1])
-X = np.load(folder / "rows.npy")
-model = Killed().fit(X, np.where(X[:, 0] > 0, "STAR", "QSO"))
-with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0"):
-    predict(model, X, out=folder / "a.zarr", partition_size=SIZE, verbose=0)
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    X = np.load(folder / "rows.npy")
+    model = Killed().fit(X, np.where(X[:, 0] > 0, "STAR", "QSO"))
+    with Client(
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0"
+    ):
+        predict(model, X, out=folder / "a.zarr", partition_size=SIZE, verbose=0)

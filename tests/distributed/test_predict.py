@@ -221,6 +221,15 @@ def test_arrays(run, model, X, stored):
     assert_allclose(found["predict_proba"], model.predict_proba(X), rtol=1e-6)
 
 
+def test_tables_in_memory_keep_their_names(run, X):
+    table = pd.DataFrame(X[:, :3], columns=["u", "g", "source"])
+    model = LogisticRegression().fit(table, X[:, 0] > 0)
+    found = read_hdf5(run(model, table, ids=table["u"]))
+    assert_allclose(found["predict_proba"], model.predict_proba(table), rtol=1e-6)
+    with pytest.raises(ValueError, match="feature names"):
+        run(model, table[["g", "u", "source"]])
+
+
 @pytest.mark.parametrize("kind", ["h5", "zarr"])
 def test_stores(run, model, X, kind, tmp_path):
     path, expected = tmp_path / f"survey.{kind}", model.predict_proba(X)
@@ -304,7 +313,8 @@ def test_missing_spectra_of_a_table(run, model, X, tmp_path):
     rows = list(X)
     rows[0], rows[57], rows[58] = None, rows[57][:3], []
     write_table(tmp_path / "X.parquet", rows, row_group_size=20)
-    table = pd.read_parquet(run(model, tmp_path / "X.parquet", "a.parquet"))
+    with pytest.warns(UserWarning, match="3 of 103 rows .* it has no 6 values"):
+        table = pd.read_parquet(run(model, tmp_path / "X.parquet", "a.parquet"))
     bad = np.flatnonzero(table["failure"] != "")
     assert_array_equal(bad, [0, 57, 58])
     assert table["failure"][57] == "it has no 6 values"
@@ -314,12 +324,14 @@ def test_missing_spectra_of_a_table(run, model, X, tmp_path):
     assert_allclose(good[model.classes_], expected, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:20 of 103 rows have no result")
 def test_partitions_without_a_result(run, model, X, tmp_path):
     rows = [None if 20 <= row < 40 else flux for row, flux in enumerate(X)]
     write_table(tmp_path / "X.parquet", rows, row_group_size=20)
     bad = np.arange(20, 40)
     for method in ("predict_proba", "predict"):
-        out = run(model, tmp_path / "X.parquet", "a.parquet", method=method)
+        with pytest.warns(UserWarning, match="20 of 103 rows have no result"):
+            out = run(model, tmp_path / "X.parquet", "a.parquet", method=method)
         table = pd.read_parquet(out)
         assert table["failure"].str.len().to_numpy().nonzero()[0].tolist() == [*bad]
         labels = table["class" if method == "predict_proba" else method]

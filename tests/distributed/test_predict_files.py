@@ -56,6 +56,12 @@ def survey(data_dir, tmp_path):
     return folder
 
 
+def some_fail(n_failed, n_rows, reason=""):
+    """Expect the warning about rows without a result."""
+    message = rf"{n_failed} of {n_rows} rows have no result.* because: .*{reason}"
+    return pytest.warns(UserWarning, match=message)
+
+
 def read_table(path):
     return pd.read_parquet(path)
 
@@ -64,7 +70,8 @@ def read_table(path):
 def test_same_as_in_one_process(run, survey, sums, size):
     with pytest.warns(UserWarning, match="3 of 28 files could not be read"):
         whole = read_spectra(survey, verbose=0)
-    table = read_table(run(sums, survey, "a.parquet", partition_size=size))
+    with some_fail(5, 28, "truncated"):
+        table = read_table(run(sums, survey, "a.parquet", partition_size=size))
     names = sorted(path.name for path in survey.glob("[!.]*.fit*"))
     assert [os.path.basename(path) for path in table["path"]] == names
     assert table.columns[:3].tolist() == ["id", "path", "failure"]
@@ -84,13 +91,18 @@ def test_same_as_in_one_process(run, survey, sums, size):
 
 
 def test_formats_hold_the_same(run, survey, sums):
-    table = read_table(run(sums, survey, "a.parquet"))
-    with h5py.File(run(sums, survey, "a.h5")) as file:
+    with some_fail(5, 28):
+        table = read_table(run(sums, survey, "a.parquet"))
+    with some_fail(5, 28):
+        out = run(sums, survey, "a.h5")
+    with h5py.File(out) as file:
         assert set(file) == {"transform", "id", "path", "failure"}
         for name in ("id", "path", "failure"):
             assert_array_equal(file[name].asstr()[:], table[name])
         assert_array_equal(file["transform"][:], table.iloc[:, 3:])
-    lines = pd.read_csv(run(sums, survey, "a.csv"), keep_default_na=False)
+    with some_fail(5, 28):
+        out = run(sums, survey, "a.csv")
+    lines = pd.read_csv(out, keep_default_na=False)
     assert lines.columns.tolist() == table.columns.tolist()
     for name in ("id", "path", "failure"):
         assert_array_equal(lines[name], table[name])
@@ -121,15 +133,17 @@ def test_interrupted_run_goes_on(run, survey, sums, client, tmp_path):
                     raise OSError("Disk on fire")
             return fluxes(X)
 
-    expected = run(sums, survey, "b.h5").read_bytes()
+    with some_fail(5, 28):
+        expected = run(sums, survey, "b.h5").read_bytes()
     with pytest.raises(OSError, match="Disk on fire") as caught:
         run(Stops(validate=False), survey)
     notes = "\n".join(caught.value.__notes__)
     assert "In partition" in notes
     assert "of 28 files are finished and kept in" in notes
-    with pytest.raises(ValueError, match="the list of files differs"):
+    with pytest.raises(ValueError, match="the list of files, or one of them, differs"):
         run(sums, [*survey.glob("sdss*")])
-    assert run(sums, survey).read_bytes() == expected
+    with some_fail(5, 28):
+        assert run(sums, survey).read_bytes() == expected
 
 
 def test_units_of_flux(run, sums):
@@ -138,7 +152,7 @@ def test_units_of_flux(run, sums):
 
     def read(paths):
         values = np.array([[float(path[-1])] * 51 for path in paths])
-        units = ["1e-17 erg / (Angstrom s cm2)", "W / (m2 um)"]
+        units = ["1e-17 erg/s/cm2/Angstrom", "W/m2/um"]
         flux_unit = [units[int(path[-1]) % 2] for path in paths]
         table = Table({"path": paths, "flux_unit": flux_unit})
         return Bunch(flux=values, table=table, failures=[], left_out=[])
@@ -160,7 +174,8 @@ def test_images(run, tmp_path):
     mean = FunctionTransformer(
         lambda images: images.mean(axis=(1, 2))[:, None], validate=False
     )
-    table = read_table(run(mean, paths, "a.parquet"))
+    with some_fail(1, 7, "identify"):
+        table = read_table(run(mean, paths, "a.parquet"))
     assert_array_equal(table["x0"], [0, 10, 20, np.nan, 40, 50, 60])
     assert_array_equal(table["failure"] != "", table["x0"].isna())
     assert "identify" in table["failure"][3]
@@ -171,7 +186,8 @@ def test_images(run, tmp_path):
     folder.mkdir()
     for path in paths:
         shutil.copy(path, folder)
-    table = read_table(run(mean, folder, "b.parquet", read=ImageFiles))
+    with some_fail(1, 7):
+        table = read_table(run(mean, folder, "b.parquet", read=ImageFiles))
     assert_array_equal(table["x0"], [0, 10, 20, np.nan, 40, 50, 60])
 
 
@@ -194,11 +210,15 @@ def test_readers_of_other_kinds(run, tmp_path):
             return self.classes_[(self.transform(X) > 2).astype(int)]
 
     model = Labels(validate=False)
-    with h5py.File(run(model, paths, read=read, method="predict")) as file:
+    with some_fail(1, 6, "it is bad"):
+        out = run(model, paths, read=read, method="predict")
+    with h5py.File(out) as file:
         labels = ["dim", "dim", "dim", "bright", "", "bright"]
         assert file["predict"].asstr()[:].tolist() == labels
         assert file["failure"].asstr()[4] == "it is bad"
-    with h5py.File(run(model, paths, read=read, method="transform")) as file:
+    with some_fail(1, 6, "it is bad"):
+        out = run(model, paths, read=read, method="transform")
+    with h5py.File(out) as file:
         assert_array_equal(file["transform"][:], [0, 1, 2, 3, np.nan, 5])
 
 
@@ -223,7 +243,8 @@ def test_files_without_a_row_are_failures(run, sums):
             flux=np.ones((len(table.path), 51)), table=table, failures=failures
         )
 
-    table = read_table(run(sums, list("abcdefg"), "a.parquet", read=read))
+    with some_fail(2, 7, "it holds no spectrum"):
+        table = read_table(run(sums, list("abcdefg"), "a.parquet", read=read))
     assert table["failure"].tolist()[:3] == ["it holds no spectrum", "it is bad", ""]
     assert table["x0"].isna().tolist() == [True, True] + [False] * 5
 

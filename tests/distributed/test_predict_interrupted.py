@@ -13,9 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cloudpickle
+import dask.array as da
 import dask.system
 import h5py
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from distributed import (
     Client,
@@ -196,6 +199,27 @@ def test_other_runs_are_refused(model, rows, client, changes, message, tmp_path)
     with pytest.raises(ValueError, match=message):
         run(model, **arguments)
     run(model, **arguments, resume=False)
+
+
+def test_other_blocks_are_refused(model, rows, client, tmp_path):
+    blocks = da.from_array(rows, chunks=(SIZE, 4))
+    interrupt(model, blocks, tmp_path / "a.h5", client)
+    others = da.from_array(rows, chunks=((SIZE, 1, SIZE - 1, *[SIZE] * 18), 4))
+    with pytest.raises(ValueError, match="the division of X into partitions differs"):
+        run(model, others, tmp_path / "a.h5", client, partition_size=None)
+
+
+def test_table_that_was_written_anew_is_refused(model, rows, client, tmp_path):
+    """Old ids would stand beside new ones."""
+    survey = tmp_path / "survey.parquet"
+    for first in (0, 1000):
+        columns = {"flux": list(rows), "id": first + np.arange(200)}
+        table = pyarrow.table(columns)
+        pyarrow.parquet.write_table(table, survey, row_group_size=SIZE)
+        if not first:
+            interrupt(model, survey, tmp_path / "a.h5", client)
+    with pytest.raises(ValueError, match="the list of files, or one of them, differs"):
+        run(model, survey, tmp_path / "a.h5", client)
 
 
 def test_other_model_is_refused(model, rows, client, tmp_path):

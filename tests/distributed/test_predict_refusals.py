@@ -11,10 +11,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import zarr
+from distributed import Client
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
+from skastro.datasets import LazyArray, ParquetColumn
 from skastro.distributed import predict
 
 
@@ -60,6 +62,30 @@ def test_input_is_not_overwritten(refuse, X, tmp_path):
     )
 
 
+def test_older_result_that_is_read_is_not_overwritten(refuse, older, tmp_path):
+    """A result is replaced, but not if it is what the call reads."""
+    stores = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    values, ids = stores["transform"], stores["id"]
+    for array in (values, LazyArray(values), LazyArray(values, rows=[2, 1])):
+        refuse(ValueError, "and X, .* lie in each other", array, "a.zarr")
+    rows = np.zeros((103, 6))
+    refuse(ValueError, "and ids, .* lie in each other", rows, "a.zarr", ids=ids)
+    tables = sorted((tmp_path / "a.parquet").glob("*.parquet"))
+    refuse(ValueError, "lie in each other", tables, "a.parquet")
+    column = ParquetColumn(tables, "x0")
+    refuse(ValueError, "lie in each other", column, "a.parquet")
+    refuse(ValueError, "lie in each other", [tmp_path / "a.h5"], "a.h5")
+
+
+@pytest.fixture
+def older(client, X, tmp_path):
+    """Write results that predict would replace."""
+    model = FunctionTransformer(validate=False)
+    for ending in ("zarr", "parquet", "h5"):
+        out = tmp_path / f"a.{ending}"
+        predict(model, X, out=out, ids=np.arange(103), client=client, verbose=0)
+
+
 @pytest.mark.parametrize(
     ("estimator", "error", "message"),
     [
@@ -95,7 +121,9 @@ def test_what_is_no_survey(refuse, X, tmp_path):
     refuse(TypeError, "made of an h5py.Dataset", None)
     refuse(TypeError, "an empty list", [])
     refuse(TypeError, "a list of other things", X.tolist())
-    refuse(TypeError, "holds numbers", X.astype(str))
+    refuse(TypeError, r"must hold numbers; .* X\.tolist", X.astype(str))
+    refuse(TypeError, r"X is a generator.*list\(X\)", (str(row) for row in X))
+    refuse(FileNotFoundError, r"glob\.glob", tmp_path / "*.fits")
     refuse(ValueError, "no rows", X[:0])
     refuse(FileNotFoundError, "there is no .*survey", tmp_path / "survey")
     (tmp_path / "survey").mkdir()
@@ -120,7 +148,7 @@ def test_tables_without_a_clear_column(refuse, X, tmp_path):
     tables = {
         "none": {"ra": np.arange(103)},
         "two": {"a": lists, "b": lists},
-        "empty": {"flux": lists.filter(np.zeros(103, bool))},
+        "empty": {"flux": lists[:0]},
         "null": {"flux": pyarrow.nulls(10, lists.type)},
         "ids": {"flux": lists, "id": pyarrow.array([None, *range(102)])},
     }
@@ -168,6 +196,12 @@ def test_arguments_that_do_not_go_with_X(refuse, X, tmp_path):
     refuse(ValueError, "read does not go with X", lazy, read=len)
     refuse(ValueError, "partition_size == 0, must be >= 1", X, partition_size=0)
     refuse(TypeError, "must be a distributed.Client", X, client="tcp://10.0.0.1")
+
+
+def test_closed_client(refuse, client, X):
+    with Client(client.scheduler.address, set_as_default=False) as closed:
+        pass
+    refuse(RuntimeError, "client is closed, not running", X, client=closed)
 
 
 def test_results_that_do_not_go_into_a_table(refuse, X):

@@ -17,7 +17,13 @@ import h5py
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+)
 
 from skastro import SpectrumClassifier, SpectrumRegressor, VAETransformer
 from skastro.datasets import LazyArray
@@ -52,7 +58,7 @@ def classifier(n_ranks: int, **params: Any) -> SpectrumClassifier:
 
 def told(net: Any, X: np.ndarray) -> dict[str, Any]:
     """Tell what a training has given."""
-    names = ("train_loss", "valid_loss", "valid_acc", "train_f1", "kl")
+    names = ("train_loss", "valid_loss", "valid_acc", "train_f1", "error")
     history = {
         name: [float(row[name]) for row in net.history if name in row] for name in names
     }
@@ -96,6 +102,21 @@ def weighted(n_ranks: int, folder: Path) -> dict[str, Any]:
     weight = np.linspace(0, 2, len(X))
     clf = classifier(n_ranks, class_weight="balanced")
     return told(fit(clf, X, y, sample_weight=weight), X)
+
+
+def summed(n_ranks: int, folder: Path) -> dict[str, Any]:
+    """Sum the losses of a batch, some of which have weights."""
+    X, y = spectra()
+    weight = np.linspace(1, 2, len(X))
+    clf = classifier(n_ranks, criterion__reduction="sum", lr=1e-4)
+    return told(fit(clf, X, y, sample_weight=weight), X)
+
+
+def weighted_by_criterion(n_ranks: int, folder: Path) -> dict[str, Any]:
+    """Let the loss weight the classes, as torch does."""
+    X, y = spectra()
+    clf = classifier(n_ranks, criterion__weight=torch.tensor([1.0, 5.0]))
+    return told(fit(clf, X, y), X)
 
 
 def stopped(n_ranks: int, folder: Path) -> dict[str, Any]:
@@ -159,7 +180,20 @@ def regressed(n_ranks: int, folder: Path) -> dict[str, Any]:
     X, _ = spectra()
     y = np.stack([X.mean(axis=1), X[:, 0]], axis=1)
     y[::7, 1] = np.nan
-    net = SpectrumRegressor(
+    return told(fit(regressor(n_ranks), X, y), X)
+
+
+def scored(n_ranks: int, folder: Path) -> dict[str, Any]:
+    """Score batches; without other scores no outputs would be collected."""
+    X, _ = spectra()
+    scores = BatchScoring("neg_mean_absolute_error", False, name="error")
+    net = regressor(n_ranks, callbacks=[("score", scores)])
+    return told(fit(net, X, X.mean(axis=1)), X)
+
+
+def regressor(n_ranks: int, **params: Any) -> SpectrumRegressor:
+    """Make a network without random numbers in its training."""
+    return SpectrumRegressor(
         module="resnet10",
         augment=None,
         module__width=4,
@@ -169,8 +203,8 @@ def regressed(n_ranks: int, folder: Path) -> dict[str, Any]:
         precision="float32",
         random_state=0,
         verbose=0,
+        **params,
     )
-    return told(fit(net, X, y), X)
 
 
 def varied(n_ranks: int, folder: Path) -> dict[str, Any]:
@@ -199,12 +233,15 @@ TRAININGS = {
         last_of_one,
         balanced,
         weighted,
+        summed,
+        weighted_by_criterion,
         stopped,
         stopped_by_one,
         checkpoints,
         resumed,
         streamed,
         regressed,
+        scored,
         varied,
     )
 }

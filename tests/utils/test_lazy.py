@@ -355,6 +355,17 @@ def test_memmaps_that_cannot_be_pickled(tmp_path):
         pickle.dumps(LazyArray(nameless))
 
 
+def test_pickled_zarr_is_not_found(tmp_path, array):
+    """Missing chunks would be zeros."""
+    zarr = pytest.importorskip("zarr")
+    stored = zarr.create_array(tmp_path / "a.zarr", name="deep/X", data=array)
+    text = pickle.dumps(LazyArray(stored))
+    np.testing.assert_array_equal(pickle.loads(text)[:], array)
+    (tmp_path / "a.zarr").rename(tmp_path / "b.zarr")
+    with pytest.raises(FileNotFoundError, match=r"a\.zarr"):
+        pickle.loads(text)
+
+
 def test_pickled_zarr(tmp_path, array):
     zarr = pytest.importorskip("zarr")
     stored = zarr.create_array(

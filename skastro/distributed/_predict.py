@@ -110,8 +110,8 @@ def predict(
         a file of the client raises an error; blocks of a dask array are read by Dask, which
         may give zeros for a zarr store that is not there.
 
-        Parameters
-        ----------
+    Parameters
+    ----------
         estimator : estimator or path-like
             Any fitted estimator or pipeline with scikit-learn's interface, or a file of
             :func:`~skastro.save_model`.
@@ -171,14 +171,14 @@ def predict(
         verbose : int, default=1
             Whether to show a progress bar; 0 is quiet.
 
-        Returns
-        -------
+    Returns
+    -------
         result : Path or dask array
             The file or folder `out`. Without `out`, a dask array of shape (n_rows, ...),
             or with `return_std` a tuple of two: the values and their errors.
 
-        Raises
-        ------
+    Raises
+    ------
         ImportError
             If dask or distributed are not installed, or what a format needs: zarr, pyarrow.
         NotFittedError
@@ -207,8 +207,8 @@ def predict(
             all workers that it was given to. The message names the partition.
     >>>>>>> main
 
-        Warns
-        -----
+    Warns
+    -----
         RuntimeWarning
     <<<<<<< HEAD
             If nothing is finished for a minute and the cluster has no workers, or none of
@@ -219,12 +219,12 @@ def predict(
             If rows have no result. The column ``failure`` tells the reasons.
     >>>>>>> main
 
-        See Also
-        --------
+    See Also
+    --------
         skastro.streaming.predict_stream : The same in one process.
 
-        Notes
-        -----
+    Notes
+    -----
         An HDF5 file and a zarr store hold what that of
         :func:`~skastro.streaming.predict_stream` holds, and a CSV table has the same
         columns. For survey files ``id``, ``path`` and ``failure`` stand beside the values,
@@ -253,8 +253,8 @@ def predict(
         way, and by the sizes and times of Parquet files. Partitions of workers that die are
         given to others.
 
-        Examples
-        --------
+    Examples
+    --------
         >>> import dask.array as da
         >>> import numpy as np
         >>> from sklearn.linear_model import LogisticRegression

@@ -101,174 +101,158 @@ def predict(
 ) -> Any:
     """Predict a survey on the workers of a Dask cluster.
 
-        X is divided into partitions. Each worker reads its partitions by itself, and the
-        client writes the results in the order of X. After an interruption of any kind, the
-        same call continues with the partitions that are missing. A dask array without
-        `out` gives a dask array of the results, which computes nothing yet.
+    X is divided into partitions. Each worker reads its partitions by itself, and the
+    client writes the results in the order of X. After an interruption of any kind, the
+    same call continues with the partitions that are missing. A dask array without
+    `out` gives a dask array of the results, which computes nothing yet.
 
-        All workers must see the survey under the same absolute path. One that does not find
-        a file of the client raises an error; blocks of a dask array are read by Dask, which
-        may give zeros for a zarr store that is not there.
+    All workers must see the survey under the same absolute path. One that does not find
+    a file of the client raises an error; blocks of a dask array are read by Dask, which
+    may give zeros for a zarr store that is not there.
 
     Parameters
     ----------
-        estimator : estimator or path-like
-            Any fitted estimator or pipeline with scikit-learn's interface, or a file of
-            :func:`~skastro.save_model`.
-        X : dask array, array-like, path-like or list of path-like
-            The survey, one of
+    estimator : estimator or path-like
+        Any fitted estimator or pipeline with scikit-learn's interface, or a file of
+        :func:`~skastro.save_model`.
+    X : dask array, array-like, path-like or list of path-like
+        The survey, one of
 
-            - a dask array of shape (n_rows, ...), whose blocks of rows are the partitions;
-            - a zarr array, ``h5py.Dataset``, :class:`numpy.memmap`,
-              :class:`~skastro.datasets.LazyArray` or array of that shape. Workers open the
-              file themselves; rows of arrays in memory, and of tables of pandas, are sent
-              to them;
-            - the path of a zarr store or HDF5 file with such an array;
-            - a folder or list of survey files. A folder stands for its files that match
-              ``*.fit*``, or for all of them if `read` is given, sorted by name and without
-              hidden ones;
-            - a Parquet file, a list of them or a folder with them at any depth, such as a
-              HATS catalog, with a column of lists that are the spectra.
-        out : str or path-like, default=None
-            File or folder of the results, which ends in ``.h5``, ``.hdf5``, ``.csv``,
-            ``.zarr`` or ``.parquet``. It appears under its name when it is complete; an
-            older result of that name stays until then, and is replaced. None is for dask
-            arrays.
-        client : distributed.Client, default=None
-            The client of a cluster. None means the current one or, if there is none, a
-            cluster of one process with one thread for each core, which is closed at the
-            end.
-        method : str, default="auto"
-            What to compute: "predict_proba", "predict_log_proba", "decision_function",
-            "score_samples", "predict" or "transform". "auto" is the first of
-            "predict_proba", "predict" and "transform" that the estimator has.
-        return_std : bool, default=False
-            Whether to write error bars as well, which the method returns with
-            ``return_std=True``.
-        ids : array-like of shape (n_rows,) or str, default=None
-            Names or numbers of the objects, which the result lists beside the values; or
-            the name of the array in the store, or of the column of the table, that holds
-            them. None means the array ``id`` beside that of X, if there is one of its
-            length, and the column ``id``, ``object_id`` or ``_healpix_29`` of a table.
-            Survey files have names of their own, so that None is required.
-        name : str, default=None
-            Name of the array in a store, or of the column of a table. None means "flux" or
-            "X" in a store and "flux" in a table, or the only one that can be meant.
-        read : callable, default=None
-            Function that a worker calls with a list of paths of survey files. It returns
-            what :func:`~skastro.datasets.read_spectra` does, of which `flux` (otherwise
-            `images`), `table`, `id`, `failures` and `left_out` are used; or an array, or a
-            list, with one item for each file. None means
-            :func:`~skastro.datasets.read_spectra`, or
-            :class:`~skastro.datasets.ImageFiles` for a list of images.
-        partition_size : int, default=None
-            Rows of a partition, or survey files. Row groups of Parquet are not divided.
-            None means about a second of work, at most 64 MiB of X or 32 files, and the
-            blocks of a dask array.
-        resume : bool, default=True
-            Whether to continue an interrupted run. False drops its finished partitions and
-            starts anew.
-        verbose : int, default=1
-            Whether to show a progress bar; 0 is quiet.
+        - a dask array of shape (n_rows, ...), whose blocks of rows are the partitions;
+        - a zarr array, ``h5py.Dataset``, :class:`numpy.memmap`,
+          :class:`~skastro.datasets.LazyArray` or array of that shape. Workers open the
+          file themselves; rows of arrays in memory, and of tables of pandas, are sent
+          to them;
+        - the path of a zarr store or HDF5 file with such an array;
+        - a folder or list of survey files. A folder stands for its files that match
+          ``*.fit*``, or for all of them if `read` is given, sorted by name and without
+          hidden ones;
+        - a Parquet file, a list of them or a folder with them at any depth, such as a
+          HATS catalog, with a column of lists that are the spectra.
+    out : str or path-like, default=None
+        File or folder of the results, which ends in ``.h5``, ``.hdf5``, ``.csv``,
+        ``.zarr`` or ``.parquet``. It appears under its name when it is complete; an
+        older result of that name stays until then, and is replaced. None is for dask
+        arrays.
+    client : distributed.Client, default=None
+        The client of a cluster. None means the current one or, if there is none, a
+        cluster of one process with one thread for each core, which is closed at the
+        end.
+    method : str, default="auto"
+        What to compute: "predict_proba", "predict_log_proba", "decision_function",
+        "score_samples", "predict" or "transform". "auto" is the first of
+        "predict_proba", "predict" and "transform" that the estimator has.
+    return_std : bool, default=False
+        Whether to write error bars as well, which the method returns with
+        ``return_std=True``.
+    ids : array-like of shape (n_rows,) or str, default=None
+        Names or numbers of the objects, which the result lists beside the values; or
+        the name of the array in the store, or of the column of the table, that holds
+        them. None means the array ``id`` beside that of X, if there is one of its
+        length, and the column ``id``, ``object_id`` or ``_healpix_29`` of a table.
+        Survey files have names of their own, so that None is required.
+    name : str, default=None
+        Name of the array in a store, or of the column of a table. None means "flux" or
+        "X" in a store and "flux" in a table, or the only one that can be meant.
+    read : callable, default=None
+        Function that a worker calls with a list of paths of survey files. It returns
+        what :func:`~skastro.datasets.read_spectra` does, of which `flux` (otherwise
+        `images`), `table`, `id`, `failures` and `left_out` are used; or an array, or a
+        list, with one item for each file. None means
+        :func:`~skastro.datasets.read_spectra`, or
+        :class:`~skastro.datasets.ImageFiles` for a list of images.
+    partition_size : int, default=None
+        Rows of a partition, or survey files. Row groups of Parquet are not divided.
+        None means about a second of work, at most 64 MiB of X or 32 files, and the
+        blocks of a dask array.
+    resume : bool, default=True
+        Whether to continue an interrupted run. False drops its finished partitions and
+        starts anew.
+    verbose : int, default=1
+        Whether to show a progress bar; 0 is quiet.
 
     Returns
     -------
-        result : Path or dask array
-            The file or folder `out`. Without `out`, a dask array of shape (n_rows, ...),
-            or with `return_std` a tuple of two: the values and their errors.
+    result : Path or dask array
+        The file or folder `out`. Without `out`, a dask array of shape (n_rows, ...),
+        or with `return_std` a tuple of two: the values and their errors.
 
     Raises
     ------
-        ImportError
-            If dask or distributed are not installed, or what a format needs: zarr, pyarrow.
-        NotFittedError
-            If the estimator is not fitted.
-        FileNotFoundError
-            If X or the folder of `out` do not exist.
-        FileExistsError
-            If `out` is a folder that holds no earlier result.
-        TypeError
-            If X is none of the above, if the estimator can neither be saved nor pickled, if
-            the output or `ids` hold neither numbers nor text, or if whole numbers would be
-            rounded: `ids` of several types, or an output beyond 2**53 that is written as
-            floats.
-        ValueError
-            If a parameter is wrong or does not go with X, if no file of X can be read, or
-            if the interrupted run was one of another model, of other data or with other
-            arguments.
-        RuntimeError
-    <<<<<<< HEAD
-            If another run is writing `out` at this time, if the scheduler is lost, if a
-            worker declares a GPU but has no CUDA, or if a partition has ended all workers
-            that it was given to. The message names the partition.
-    =======
-            If the client is closed, if another run is writing `out` at this time, if a
-            worker does not find a file that the client does, or if a partition has ended
-            all workers that it was given to. The message names the partition.
-    >>>>>>> main
+    ImportError
+        If dask or distributed are not installed, or what a format needs: zarr, pyarrow.
+    NotFittedError
+        If the estimator is not fitted.
+    FileNotFoundError
+        If X or the folder of `out` do not exist.
+    FileExistsError
+        If `out` is a folder that holds no earlier result.
+    TypeError
+        If X is none of the above, if the estimator can neither be saved nor pickled, if
+        the output or `ids` hold neither numbers nor text, or if whole numbers would be
+        rounded: `ids` of several types, or an output beyond 2**53 that is written as
+        floats.
+    ValueError
+        If a parameter is wrong or does not go with X, if no file of X can be read, or
+        if the interrupted run was one of another model, of other data or with other
+        arguments.
+    RuntimeError
+        If the client is closed, if another run is writing `out` at this time, if the
+        scheduler is lost, if a worker does not find a file that the client does or
+        declares a GPU but has no CUDA, or if a partition has ended all workers that
+        it was given to. The message names the partition.
 
     Warns
     -----
-        RuntimeWarning
-    <<<<<<< HEAD
-            If nothing is finished for a minute and the cluster has no workers, or none of
-            those with a GPU that a run on GPUs began with.
-    =======
-            If nothing is finished for a minute and the cluster has no workers.
-        UserWarning
-            If rows have no result. The column ``failure`` tells the reasons.
-    >>>>>>> main
+    RuntimeWarning
+        If nothing is finished for a minute and the cluster has no workers, or none of
+        those with a GPU that a run on GPUs began with.
+    UserWarning
+        If rows have no result. The column ``failure`` tells the reasons.
 
     See Also
     --------
-        skastro.streaming.predict_stream : The same in one process.
+    skastro.streaming.predict_stream : The same in one process.
 
     Notes
     -----
-        An HDF5 file and a zarr store hold what that of
-        :func:`~skastro.streaming.predict_stream` holds, and a CSV table has the same
-        columns. For survey files ``id``, ``path`` and ``failure`` stand beside the values,
-        for Parquet ``failure``. A file that cannot be read, and a spectrum that the reader
-        leaves out, is a row whose values are NaN, or an empty label, with the reason in
-    <<<<<<< HEAD
-        ``failure``, which is empty for all other rows. Whole numbers are written as floats
-        for survey files and Parquet. A Parquet folder holds files ``part-00000.parquet``,
-        ... in order, with these columns, and for probabilities ``class``, the label of the
-        largest one. :class:`~skastro.RejectingClassifier` rejects rows in ``predict`` only,
-        hence not in ``class``.
-    =======
-        ``failure``, which is empty for all other rows; ``path`` is absolute. Whole numbers
-        are written as floats for survey files and Parquet. A Parquet folder holds files
-        ``part-00000.parquet``, ... in order, with these columns, and for probabilities
-        ``class``, the label of the largest one.
-    >>>>>>> main
+    An HDF5 file and a zarr store hold what that of
+    :func:`~skastro.streaming.predict_stream` holds, and a CSV table has the same
+    columns. For survey files ``id``, ``path`` and ``failure`` stand beside the values,
+    for Parquet ``failure``. A file that cannot be read, and a spectrum that the reader
+    leaves out, is a row whose values are NaN, or an empty label, with the reason in
+    ``failure``, which is empty for all other rows; ``path`` is absolute. Whole numbers
+    are written as floats for survey files and Parquet. A Parquet folder holds files
+    ``part-00000.parquet``, ... in order, with these columns, and for probabilities
+    ``class``, the label of the largest one. :class:`~skastro.RejectingClassifier`
+    rejects rows in ``predict`` only, hence not in ``class``.
 
-        The model reaches each process once, as a file of :func:`~skastro.save_model` if it
-        can be one, otherwise as a pickle. If workers declare the resource ``GPU``, each
-        task takes one of it, and the model computes there. Otherwise each task computes on
-        the CPU in one thread.
+    The model reaches each process once, as a file of :func:`~skastro.save_model` if it
+    can be one, otherwise as a pickle. If workers declare the resource ``GPU``, each
+    task takes one of it, and the model computes there. Otherwise each task computes on
+    the CPU in one thread.
 
-        Finished partitions are kept in a journal beside `out`, as those of
-        :func:`~skastro.streaming.predict_stream`, and compared with the run in the same
-        way, and by the sizes and times of Parquet files. Partitions of workers that die are
-        given to others.
+    Finished partitions are kept in a journal beside `out`, as those of
+    :func:`~skastro.streaming.predict_stream`, and compared with the run in the same
+    way, and by the sizes and times of Parquet files. Partitions of workers that die are
+    given to others.
 
     Examples
     --------
-        >>> import dask.array as da
-        >>> import numpy as np
-        >>> from sklearn.linear_model import LogisticRegression
-        >>> from skastro.distributed import predict
-        >>> rng = np.random.default_rng(0)
-        >>> X = rng.normal(size=(1000, 5))
-        >>> model = LogisticRegression().fit(X, np.where(X[:, 0] > 0, "QSO", "STAR"))
-        >>> survey = da.from_array(X, chunks=(250, 5))
-        >>> probability = predict(model, survey)
-        >>> probability
-        dask.array<skastro-predict_proba, shape=(1000, 2), dtype=float64, ...>
-        >>> best = probability.argmax(axis=1).compute(scheduler="threads")
-        >>> bool((model.classes_[best] == model.predict(X)).all())
-        True
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skastro.distributed import predict
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(1000, 5))
+    >>> model = LogisticRegression().fit(X, np.where(X[:, 0] > 0, "QSO", "STAR"))
+    >>> survey = da.from_array(X, chunks=(250, 5))
+    >>> probability = predict(model, survey)
+    >>> probability
+    dask.array<skastro-predict_proba, shape=(1000, 2), dtype=float64, ...>
+    >>> best = probability.argmax(axis=1).compute(scheduler="threads")
+    >>> bool((model.classes_[best] == model.predict(X)).all())
+    True
     """
     for package in ("dask.array", "distributed"):
         check_package(package)

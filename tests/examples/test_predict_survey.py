@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.once
+pytestmark = [
+    pytest.mark.once,
+    # The surveys have damaged files.
+    pytest.mark.filterwarnings("ignore:.* rows have no result"),
+]
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "predict_survey.py"
 

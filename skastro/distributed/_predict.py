@@ -248,8 +248,8 @@ def predict(
     >>> model = LogisticRegression().fit(X, np.where(X[:, 0] > 0, "QSO", "STAR"))
     >>> survey = da.from_array(X, chunks=(250, 5))
     >>> probability = predict(model, survey)
-    >>> probability
-    dask.array<skastro-predict_proba, shape=(1000, 2), dtype=float64, ...>
+    >>> probability.shape, probability.numblocks
+    ((1000, 2), (4, 1))
     >>> best = probability.argmax(axis=1).compute(scheduler="threads")
     >>> bool((model.classes_[best] == model.predict(X)).all())
     True

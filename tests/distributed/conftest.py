@@ -2,6 +2,7 @@
 """Clusters, a model and its rows."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from distributed import Client, LocalCluster
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from skastro.distributed import predict
 
 
 @pytest.fixture(scope="package")
@@ -35,3 +38,15 @@ def model(X: np.ndarray) -> Any:
     """Fit a pipeline."""
     y = np.array(["GALAXY", "QSO", "Σ"])[X[:, :3].argmax(axis=1)]
     return make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+
+
+@pytest.fixture
+def run(client: Client, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    """Return a function that predicts in partitions of the module's size."""
+
+    def run(model: Any, X: Any, out: str = "a.h5", **arguments: Any) -> Path:
+        size = request.module.PARTITION_SIZE
+        options = {"client": client, "partition_size": size, "verbose": 0} | arguments
+        return predict(model, X, out=tmp_path / out, **options)
+
+    return run

@@ -29,18 +29,9 @@ from skastro.utils import LazyArray
 
 # The oldest zarr warns when it reads text.
 pytestmark = pytest.mark.filterwarnings("ignore:.*vlen-utf8")
+# Of the fixture `run`: rows or files of a partition.
+PARTITION_SIZE = 10
 IDS = np.array([f"Gaia {number}" for number in range(103)])
-
-
-@pytest.fixture
-def run(client, tmp_path):
-    """Return a function that predicts in partitions of ten rows."""
-
-    def run(model, X, out="a.h5", **arguments):
-        options = {"client": client, "partition_size": 10, "verbose": 0} | arguments
-        return predict(model, X, out=tmp_path / out, **options)
-
-    return run
 
 
 def read_hdf5(path):

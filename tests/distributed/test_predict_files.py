@@ -17,8 +17,9 @@ from sklearn.utils import Bunch
 
 from skastro import MinMaxSpectra, make_pipeline
 from skastro.datasets import read_spectra
-from skastro.distributed import predict
 
+# Of the fixture `run`: rows or files of a partition.
+PARTITION_SIZE = 4
 GRID = np.linspace(4000, 8000, 300)
 
 
@@ -30,17 +31,6 @@ def fluxes(rows):
 @pytest.fixture
 def sums():
     return FunctionTransformer(fluxes, validate=False)
-
-
-@pytest.fixture
-def run(client, tmp_path):
-    """Return a function that predicts in partitions of four files."""
-
-    def run(model, X, out="a.h5", **arguments):
-        options = {"client": client, "partition_size": 4, "verbose": 0} | arguments
-        return predict(model, X, out=tmp_path / out, **options)
-
-    return run
 
 
 @pytest.fixture

@@ -64,9 +64,12 @@ __all__ = [
     "RealNotInt",
     "StrOptions",
     "check_method_params",
+    "convolve_and_activate",
     "cpu_multiplies_bfloat16",
     "estimator_has",
     "fit_context",
+    "has_hooks",
+    "has_onednn",
     "holders_of_estimators",
     "is_normalization",
     "offers_set_output",
@@ -76,6 +79,7 @@ __all__ = [
     "validate_as_skorch",
     "validate_parameter_constraints",
     "validated_sample_weight",
+    "version_of",
     "wrap_output",
 ]
 
@@ -89,6 +93,70 @@ def cpu_multiplies_bfloat16() -> bool:
     import torch
 
     return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def has_onednn() -> bool:
+    """Tell whether :func:`convolve_and_activate` works.
+
+    Public way: none.
+    """
+    import torch
+
+    # Elsewhere than on x86, oneDNN calls other libraries.
+    return (
+        torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
+        and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    )
+
+
+def convolve_and_activate(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    activation: str,
+    slope: float | None,
+    added: Any,
+) -> Any:
+    """Convolve maps, add others, and activate, in one step of oneDNN.
+
+    Public way: ``torch.compile``, which calls the same functions, and needs a C++
+    compiler and minutes.
+    """
+    import torch
+
+    operation = torch.ops.mkldnn._convolution_pointwise
+    options = bias, padding, stride, (1, 1), 1
+    slopes = [] if slope is None else [slope]
+    if added is None:
+        return operation(x, weight, *options, activation, slopes, "")
+    then = None if activation == "none" else activation
+    return operation.binary(
+        x, added, weight, *options, "add", None, then, slopes, ""
+    )
+
+
+def has_hooks(layer: Any) -> bool:
+    """Tell whether a function is called when a layer is.
+
+    Public way: none.
+    """
+    from torch.nn.modules.module import _has_any_global_hook
+
+    return bool(
+        layer._forward_hooks or layer._forward_pre_hooks or _has_any_global_hook()
+    )
+
+
+def version_of(tensor: Any) -> int:
+    """Count the changes of a tensor in place; -1 where torch does not count them.
+
+    Public way: none.
+    """
+    return -1 if tensor.is_inference() else tensor._version
 
 
 def is_normalization(layer: Any) -> bool:

@@ -95,6 +95,7 @@ from skastro.base._validation import (
 )
 from skastro.base._weight_names import find_network, say_network
 from skastro.networks import get_module
+from skastro.networks.folding import FoldedWeights
 from skastro.streaming import predict_stream
 from skastro.training import (
     SAMPLE_WEIGHT,
@@ -2102,6 +2103,8 @@ class BaseNet(NeuralNet):
         ranks = None if self._training is None else self._training.ranks
         if ranks is not None:
             self._share(iterator)
+        if not training:
+            step_fn = self._fold(step_fn, getattr(iterator, "dataset", None))
         wait = self._torch_device.type == "cpu" or self._losses_are_watched()
         draws = self._may_draw()
         halving = BatchHalving()
@@ -2393,8 +2396,9 @@ class BaseNet(NeuralNet):
     def _evaluate(self, dataset: Any) -> Iterator[tuple[Any, torch.Tensor, Any]]:
         """Yield X, the module's output and the target, batch by batch."""
         halving = BatchHalving()
+        step = self._fold(self.evaluation_step, dataset)
         for batch in self.get_iterator(dataset, training=False):
-            for part, output in halving.run(self.evaluation_step, batch):
+            for part, output in halving.run(step, batch):
                 X, y = unpack_data(part)
                 yield X, output[0] if isinstance(output, tuple) else output, y
 
@@ -2577,7 +2581,9 @@ class BaseNet(NeuralNet):
             X = plain_array(X)
         halving = BatchHalving("iterator_valid__batch_size")
         # In the samples' order, whatever the mode of the layers.
-        iterator = self.get_iterator(self.get_dataset(X), training=False)
+        dataset = self.get_dataset(X)
+        iterator = self.get_iterator(dataset, training=False)
+        step = self._fold(step, dataset)
         if check and isinstance(iterator, BatchIterator):
             iterator.checks_finite = True
             iterator.allows_nan = self._takes_nan
@@ -2590,6 +2596,18 @@ class BaseNet(NeuralNet):
             # Says in which rows.
             self._check_finite(X)
             raise
+
+    def _fold(self, step: Callable, dataset: Any) -> Callable:
+        """Let the module use folded weights in the steps of a pass over a data set."""
+        if self.compile or not hasattr(dataset, "__len__"):
+            return step
+        folded = FoldedWeights(self.module_, len(dataset))
+
+        def folded_step(batch: Any, **params: Any) -> Any:
+            with folded.used():
+                return step(batch, **params)
+
+        return folded_step
 
     def _check_finite(self, X: Any) -> None:
         check_finite(X, advice=self._finite_advice, allow_nan=self._takes_nan)

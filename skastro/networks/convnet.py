@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from skastro.networks.folding import ConvolutionalLayers
 from skastro.networks.layers import (
     BatchNorm1d,
     Conv1d,
@@ -91,7 +92,7 @@ class ConvNet(nn.Module):
             convolution = Conv1d(previous, width, kernel_size, stride=2)
             layers += [convolution, BatchNorm1d(width), nn.ReLU(inplace=True)]
             previous, n_pixels = width, (n_pixels + 1) // 2
-        self.maps = nn.Sequential(*layers)
+        self.maps = ConvolutionalLayers(*layers)
         self.hidden = nn.Sequential(
             nn.Flatten(),
             Dropout(dropout),

@@ -8,6 +8,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skastro.networks.folding import ConvolutionalLayers
 from skastro.networks.layers import (
     BatchNorm1d,
     Conv1d,
@@ -155,7 +156,7 @@ class RedshiftNet(nn.Module):
         check_count(n_features, "n_features")
         check_count(n_templates, "n_templates")
         self.stride = check_count(stride, "stride")
-        self.stem = nn.Sequential(
+        self.stem = ConvolutionalLayers(
             # Wide enough to see all pixels between two positions, and their neighbors.
             Conv1d(n_channels, width, 2 * self.stride + 3, stride=self.stride),
             BatchNorm1d(width),

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from skastro.networks.folding import ConvolutionalLayers, convolve_and_normalize
 from skastro.networks.layers import (
     BATCH_NORM,
     CONVOLUTION,
@@ -43,7 +44,7 @@ class _Block(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
+            self.downsample = ConvolutionalLayers(
                 CONVOLUTION[ndim](in_channels, out_channels, 1, stride=stride),
                 BATCH_NORM[ndim](out_channels),
             )
@@ -75,9 +76,10 @@ class BasicBlock(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, in_channels, ...)`` to ``(batch, channels, ...)``."""
-        maps = self.relu(self.bn1(self.conv1(x)))
-        maps = self.bn2(self.conv2(maps))
-        return self.relu(maps + self.shortcut(x))
+        maps = convolve_and_normalize(x, self.conv1, self.bn1, self.relu)
+        return convolve_and_normalize(
+            maps, self.conv2, self.bn2, self.relu, self.shortcut(x)
+        )
 
 
 class Bottleneck(_Block):
@@ -108,10 +110,11 @@ class Bottleneck(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, in_channels, ...)`` to ``(batch, 4 * channels, ...)``."""
-        maps = self.relu(self.bn1(self.conv1(x)))
-        maps = self.relu(self.bn2(self.conv2(maps)))
-        maps = self.bn3(self.conv3(maps))
-        return self.relu(maps + self.shortcut(x))
+        maps = convolve_and_normalize(x, self.conv1, self.bn1, self.relu)
+        maps = convolve_and_normalize(maps, self.conv2, self.bn2, self.relu)
+        return convolve_and_normalize(
+            maps, self.conv3, self.bn3, self.relu, self.shortcut(x)
+        )
 
 
 _BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
@@ -268,7 +271,8 @@ class ResNet(nn.Module):
             The maps, never negative, shorter by the product of all strides.
         """
         maps = enter_maps(x, self.ndim)
-        maps = self.maxpool(self.relu(self.bn1(self.conv1(maps))))
+        maps = convolve_and_normalize(maps, self.conv1, self.bn1, self.relu)
+        maps = self.maxpool(maps)
         for stage in range(self.n_stages):
             maps = self.get_submodule(f"layer{stage + 1}")(maps)
         return leave_maps(maps, self.ndim)

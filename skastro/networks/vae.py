@@ -12,6 +12,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skastro.networks.folding import FOLDED, ConvolutionalLayers
 from skastro.networks.layers import (
     BATCH_NORM,
     Head,
@@ -74,6 +75,7 @@ class _ConvTranspose2d(_OnMaps, nn.ConvTranspose2d):
 
 
 _CONVOLUTION: dict[int, Any] = {1: _Conv1d, 2: _Conv2d}
+FOLDED.update(_CONVOLUTION.values())
 _TRANSPOSED: dict[int, Any] = {1: _ConvTranspose1d, 2: _ConvTranspose2d}
 
 
@@ -341,7 +343,8 @@ class ConvVAE(nn.Module):
             self.axes = _PrincipalAxes(shape, latent_dim, self.n_invariant)
 
     def _level(self, conv: nn.Module, n_maps: int) -> nn.Module:
-        return nn.Sequential(conv, BATCH_NORM[self.ndim](n_maps), nn.LeakyReLU(_SLOPE))
+        norm = BATCH_NORM[self.ndim](n_maps)
+        return ConvolutionalLayers(conv, norm, nn.LeakyReLU(_SLOPE))
 
     def start_from(self, samples: Tensor) -> None:
         """Find the principal axes to which the convolutions add corrections.

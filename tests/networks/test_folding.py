@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Batch norms folded into convolutions give what the layers give one by one."""
+
+import pytest
+import torch
+from torch import nn
+
+from skastro import GalaxyClassifier, SpectrumClassifier
+from skastro._compat import has_onednn
+from skastro.datasets import make_spectra
+from skastro.networks import ConvNet, ConvVAE, RedshiftNet, ResNet
+from skastro.networks.folding import FoldedWeights, convolve_and_normalize
+from skastro.networks.layers import BatchNorm1d, Conv1d
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not has_onednn(), reason="needs oneDNN on an x86 processor"),
+]
+
+MANY = 10**6
+NETWORKS = {
+    "resnet, spectra": (lambda: ResNet(2, 3, width=8), (2, 300)),
+    "resnet, stride 4": (
+        lambda: ResNet(1, 3, width=8, stem="stride4", kernel_size=7),
+        (1, 259),
+    ),
+    "resnet, images": (lambda: ResNet(3, 4, ndim=2, width=8), (3, 33, 41)),
+    "bottleneck": (
+        lambda: ResNet(
+            1, 4, ndim=2, width=4, block="bottleneck", n_blocks=(1, 2), stem="stride1"
+        ),
+        (1, 21, 18),
+    ),
+    "convnet": (lambda: ConvNet(1, 3, 130, widths=(4, 8)), (1, 130)),
+    "redshift": (lambda: RedshiftNet(2, 50, 200, width=8, n_blocks=2), (2, 200)),
+    "vae, spectra": (lambda: ConvVAE(1, 100, 3, widths=(4, 8)), (1, 100)),
+    "vae, images": (lambda: ConvVAE(2, (20, 27), 3, widths=(4, 8)), (2, 20, 27)),
+}
+
+
+def with_statistics(network: nn.Module) -> nn.Module:
+    """Give batch norms weights and statistics of a training, and predict."""
+    generator = torch.Generator().manual_seed(0)
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            with torch.no_grad():
+                for part in (layer.running_var, layer.weight):
+                    part.uniform_(0.5, 2, generator=generator)
+                for part in (layer.running_mean, layer.bias):
+                    part.normal_(0, 0.3, generator=generator)
+    return network.eval()
+
+
+def first(output: object) -> torch.Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def calls_of_batch_norm(network: nn.Module, x: torch.Tensor) -> int:
+    """Count the batch norms that are computed."""
+    with torch.profiler.profile() as profile:
+        network(x)
+    return sum(
+        event.count
+        for event in profile.key_averages()
+        if event.key == "aten::batch_norm"
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_networks_compute_the_same(name, dtype):
+    torch.manual_seed(0)
+    make, shape = NETWORKS[name]
+    network = with_statistics(make())
+    x = torch.randn(5, *shape)
+    with torch.no_grad():
+        exact = first(network(x))
+        with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
+            plain = first(network(x)).float()
+            with FoldedWeights(network, MANY).used():
+                folded = first(network(x)).float()
+                n_calls = calls_of_batch_norm(network, x)
+    scale = exact.abs().max()
+    # Not worse than layer by layer: short formats are rounded less often.
+    tolerance = 2e-6 * scale + 1.5 * (plain - exact).abs().max()
+    assert (folded - exact).abs().max() <= tolerance
+    # The decoder's convolutions are transposed.
+    transposed = sum("Transpose" in type(m).__name__ for m in network.modules())
+    assert n_calls == transposed
+
+
+def test_other_layers_are_left_alone():
+    class Doubled(Conv1d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    x = torch.randn(3, 2, 1, 40)
+    norm = with_statistics(BatchNorm1d(4))
+    conv = Doubled(2, 4, 3)
+    with torch.no_grad(), FoldedWeights(nn.Sequential(conv, norm), MANY).used():
+        torch.testing.assert_close(
+            convolve_and_normalize(x, conv, norm), norm(conv(x)), rtol=0, atol=0
+        )
+
+
+def test_hooks_see_what_they_always_saw():
+    network = with_statistics(ResNet(1, 3, width=8))
+    x, seen = torch.randn(4, 1, 200), []
+    block = network.layer1[0]
+    handles = [
+        layer.register_forward_hook(lambda *parts: seen.append(parts[-1].clone()))
+        for layer in (block.conv1, block.bn2)
+    ]
+    with torch.no_grad():
+        plain = network(x)
+        with FoldedWeights(network, MANY).used():
+            folded = network(x)
+    for handle in handles:
+        handle.remove()
+    torch.testing.assert_close(folded, plain)
+    assert len(seen) == 4
+    for before, after in zip(seen[:2], seen[2:], strict=True):
+        torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_and_training_do_without():
+    network = with_statistics(ResNet(1, 3, width=8))
+    x = torch.randn(4, 1, 200, requires_grad=True)
+    with FoldedWeights(network, MANY).used():
+        network(x).sum().backward()
+        assert x.grad.abs().sum() > 0
+        network.train()
+        before = network.bn1.running_mean.clone()
+        with torch.no_grad():
+            network(x)
+    assert not torch.equal(network.bn1.running_mean, before)
+
+
+def test_changed_weights_are_folded_anew():
+    network = with_statistics(ResNet(1, 3, width=8))
+    x = torch.randn(4, 1, 200)
+    weights = FoldedWeights(network, MANY)
+    with torch.no_grad():
+        with weights.used():
+            network(x)
+        network.conv1.weight.mul_(-1)
+        network.layer2[0].bn1.running_mean.add_(0.5)
+        expected = network(x)
+        with weights.used():
+            torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_few_samples_are_not_worth_it():
+    network = with_statistics(ResNet(1, 3, width=32, kernel_size=7))
+    x = torch.randn(1, 1, 100)
+    with torch.no_grad(), FoldedWeights(network, 1).used():
+        few = calls_of_batch_norm(network, x)
+    with torch.no_grad(), FoldedWeights(network, MANY).used():
+        many = calls_of_batch_norm(network, x)
+    assert (few > 0, many) == (True, 0)
+
+
+def test_estimators_predict_the_same_with_weights_set_by_hand():
+    spectra = make_spectra(40, wavelength=range(3900, 9000, 20), random_state=0)
+    clf = SpectrumClassifier(max_epochs=2, verbose=0, random_state=0)
+    clf.fit(spectra.flux, spectra.target)
+    before = clf.predict_proba(spectra.flux)
+    for weight in clf.module_.layer1.parameters():
+        # Changes of ``data`` are not counted by torch.
+        weight.data.mul_(-1)
+    changed = clf.predict_proba(spectra.flux)
+    assert abs(changed - before).max() > 1e-3
+    with torch.no_grad():
+        clf.module_.eval()
+        x = clf.module_input(spectra.flux)
+        expected = clf.module_(x).softmax(1).numpy()
+    assert abs(changed - expected).max() < 1e-5
+
+
+def test_validation_and_prediction_agree(rng=None):
+    torch.manual_seed(0)
+    images = torch.randint(0, 255, (24, 20, 20, 3), dtype=torch.uint8).numpy()
+    classes = [0, 1, 2] * 8
+    clf = GalaxyClassifier(
+        "resnet18",
+        module__width=8,
+        max_epochs=1,
+        train_split=0.5,
+        restore_best_weights=False,
+        verbose=0,
+        random_state=0,
+    ).fit(images, classes)
+    assert clf.history[-1]["valid_loss"] > 0
+    probability = clf.predict_proba(images)
+    alone = clf.predict_proba(images[:1])
+    assert abs(alone - probability[:1]).max() < 0.02

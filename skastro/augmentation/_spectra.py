@@ -79,7 +79,10 @@ class CCDNoise(SpectrumAugmentation):
         if self.random_scale:
             deviation = deviation * draw_uniform(batch, generator)
         if self.relative:
-            deviation = deviation * batch.std(dim=-1, keepdim=True, correction=0)
+            # Ten times as fast as torch's std.
+            apart = batch - batch.mean(dim=-1, keepdim=True)
+            norm = torch.linalg.vector_norm(apart, dim=-1, keepdim=True)
+            deviation = deviation * norm / math.sqrt(batch.shape[-1])
         noise = torch.randn(
             batch.shape, generator=generator, device=batch.device, dtype=batch.dtype
         )

@@ -228,14 +228,24 @@ class ImageInput(NeuralNet):
         return x
 
     def _normalize(self, X: torch.Tensor) -> torch.Tensor:
-        unit, X = self._unit_of(X), self._layout.to_images(X).float()
-        return X if unit == 1 else X / unit
+        unit, images = self._unit_of(X), self._layout.to_images(X)
+        if unit == 1:
+            return images.float()
+        # Where there is a copy already, another one would take as long again.
+        return images / unit if images.is_floating_point() else images.float().div_(unit)
 
     def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
         mean, scale = channel_constants(
             self.channel_mean_, self.channel_scale_, X.device
         )
-        return (self._add_stretched(X) - mean) / scale
+        X = self._add_stretched(X)
+        if X.is_contiguous() or not X.is_contiguous(memory_format=torch.channels_last):
+            return (X - mean) / scale
+        # torch is several times as fast on long rows as on a few channels.
+        rows = X.movedim(1, -1).flatten(2)
+        mean, scale = (part.flatten().repeat(X.shape[-1]) for part in (mean, scale))
+        rows = (rows - mean).div_(scale)
+        return rows.unflatten(2, (X.shape[-1], -1)).movedim(-1, 1)
 
     def _check_state_is_complete(self) -> None:
         super()._check_state_is_complete()

@@ -25,6 +25,8 @@ _SHORTEST_SPECTRUM = 100
 # deviation, and the limit of what is so many of these away from the median.
 _SIGMA_PER_MAD = 1.482602218505602
 _LIMIT = 8.0
+# Flux that float32 can square, in the units that are usual.
+_USUAL_FLUX = 1e-25, 1e15
 # The continuum is a mean over one part of so many, at least this part of the mean flux,
 # and at most so many times exceeded.
 _CONTINUUM_PARTS = 15
@@ -261,10 +263,12 @@ class SpectrumInput(NeuralNet):
     def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
         splits = self._normalization_of(X.shape[-1]) == "split"
         X = super()._to_module_layout(X)
-        covered = torch.ones_like(X[0, 0])
+        covered = None
         if self.wavelength is not None:
             X, covered = _to_grid(X, tuple(self._pixels().tolist()))
-        return split_channels(X, covered) if splits else X
+        if not splits:
+            return X
+        return split_channels(X, torch.ones_like(X[0, 0]) if covered is None else covered)
 
     def _check_saved_state(self, state: dict[str, Any]) -> None:
         super()._check_saved_state(state)
@@ -309,15 +313,25 @@ class SpectrumInput(NeuralNet):
 
 def _standardize(X: torch.Tensor) -> torch.Tensor:
     """Standardize spectra robustly, whatever float32 their numbers are."""
-    # Squares and differences of the largest and the smallest numbers are no numbers.
-    size = _median(X.abs())
-    size = torch.where(size > 0, size, X.abs().amax(dim=-1, keepdim=True))
-    # One pixel of 1e30 must not make zeros of all others.
-    X = (X / torch.where(size > 0, size, 1.0)).clamp(-1e15, 1e15)
+    largest = X.abs().amax(dim=-1, keepdim=True)
+    usual = (largest > _USUAL_FLUX[0]) & (largest < _USUAL_FLUX[1])
+    # Neither a graph nor a GPU can wait for the answer.
+    asks = X.device.type == "cpu" and not torch.compiler.is_exporting()
+    if not (asks and usual.all()):
+        # Squares and differences of the largest and the smallest numbers are no
+        # numbers.
+        size = _median(X.abs())
+        size = torch.where(size > 0, size, largest)
+        size = torch.where((size > 0) & ~usual, size, 1.0)
+        # One pixel of 1e30 must not make zeros of all others.
+        X = (X / size).clamp(-1e15, 1e15)
     X = X - _median(X)
     scale = _SIGMA_PER_MAD * _median(X.abs())
-    scale = torch.where(scale > 0, scale, X.square().mean(-1, keepdim=True).sqrt())
-    return (X / torch.where(scale > 0, scale, 1.0)).clamp(-_LIMIT, _LIMIT)
+    if not (asks and (scale > 0).all()):
+        root = X.square().mean(-1, keepdim=True).sqrt()
+        scale = torch.where(scale > 0, scale, root)
+        scale = torch.where(scale > 0, scale, 1.0)
+    return (X / scale).clamp_(-_LIMIT, _LIMIT)
 
 
 def _divide_by_mean(X: torch.Tensor) -> torch.Tensor:

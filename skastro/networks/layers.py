@@ -77,9 +77,9 @@ def enter_maps(x: Tensor, ndim: int) -> Tensor:
         return maps
     if device == "cpu" or (device == "cuda" and torch.is_autocast_enabled("cuda")):
         # to(memory_format=...) would return one-channel input unchanged, with strides
-        # that torch and all later layers take for channels-first.
-        rows = maps.movedim(1, -1).clone(memory_format=torch.contiguous_format)
-        return rows.movedim(-1, 1)
+        # that torch and all later layers take for channels-first. view makes new ones.
+        rows = maps.movedim(1, -1)
+        return rows.reshape(-1).view(rows.shape).movedim(-1, 1)
     return maps
 
 

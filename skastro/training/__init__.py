@@ -24,8 +24,8 @@ from skastro.training._callbacks import (
     Schedule,
     Steps,
 )
+from skastro.training._compute import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._likelihood import BinnedLikelihood, NegativeLogLikelihood
-from skastro.training._precision import PRECISIONS, fast_kernels, resolve_precision
 from skastro.training._pretraining import GreedyPretraining
 from skastro.training._ranks import PARTED, Ranks, batch_norms_of_all
 from skastro.training._split import ValidationSplit, encode_groups

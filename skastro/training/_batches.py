@@ -15,6 +15,7 @@ import torch
 from skorch.dataset import Dataset, get_len
 from torch.utils.data import DataLoader, Subset
 
+from skastro.training._compute import adapt_threads
 from skastro.training._device import (
     available_memory,
     on_device,
@@ -590,6 +591,7 @@ class BatchHalving:
 
         Raises torch.OutOfMemoryError if the memory is too small for one sample.
         """
+        adapt_threads()
         todo = split_batch(batch, self._limit)[::-1]
         while todo:
             part = todo.pop()

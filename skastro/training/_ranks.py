@@ -266,8 +266,6 @@ class Ranks:
 
     # Batch norm ------------------------------------------------------------------
 
-    # Sums over processes end a graph anyway.
-    @torch.compiler.disable
     def normalize(self, layer: Any, x: Tensor) -> Tensor:
         if not layer.training:
             return type(layer).forward(layer, x)
@@ -360,8 +358,11 @@ def batch_norms_of_all(ranks: Ranks, parts: Iterable[Any]) -> Iterator[None]:
         for layer in part.modules()
         if isinstance(layer, _BATCH_NORMS) and "forward" not in vars(layer)
     ]
+    # Sums over processes end a graph anyway. As a decorator, `disable` would make each
+    # import of the package import torch's compiler.
+    normalize = torch.compiler.disable(ranks.normalize)
     for layer in layers:
-        layer.forward = partial(ranks.normalize, layer)
+        layer.forward = partial(normalize, layer)
     try:
         yield
     finally:

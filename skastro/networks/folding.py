@@ -21,13 +21,7 @@ from skastro._compat import (
     has_onednn,
     version_of,
 )
-from skastro.networks.layers import (
-    BatchNorm1d,
-    BatchNorm2d,
-    Conv1d,
-    Conv2d,
-    pool_stride,
-)
+from skastro.networks.layers import BatchNorm1d, BatchNorm2d, Conv1d, Conv2d
 
 _THIS_THREAD = threading.local()
 # Layers whose ``forward`` is known; those of a subclass may do something else.
@@ -86,7 +80,7 @@ class FoldedWeights:
             self._versions = versions
             self._folded.clear()
         before = getattr(_THIS_THREAD, "weights", None)
-        _THIS_THREAD.weights = self
+        _THIS_THREAD.weights = self if has_onednn() else None
         try:
             yield
         finally:
@@ -159,8 +153,10 @@ def convolve_and_normalize(
         values if len(values) == 2 else (least, *values)
         for values, least in ((conv.stride, 1), (conv.padding, 0))
     )
-    if weight.shape[2:] == (1, 1):
-        x, stride = pool_stride(x, stride)
+    if weight.shape[2:] == (1, 1) and stride != (1, 1):
+        # As Conv1d does; without gradients slices are faster than pooling.
+        x, stride = x[..., :: stride[0], :: stride[1]], (1, 1)
+        x = x.contiguous(memory_format=torch.channels_last)
     return convolve_and_activate(
         x.to(dtype),
         weight,
@@ -204,5 +200,4 @@ def _can_fold(
         and not norm.training
         and conv.weight.dtype is torch.float32
         and not any(map(has_hooks, layers))
-        and has_onednn()
     )

@@ -231,7 +231,7 @@ class Conv1d(_SameSize, nn.Conv1d):
             return convolve(_convolve_wide, x, weight, stride=self.stride[0])
         stride = (1, *self.stride)
         if self.kernel_size == (1,):
-            x, stride = pool_stride(x, stride)
+            x, stride = _strided(x, stride)
         padding = (0, *self.padding)
         return convolve(F.conv2d, x, weight, stride=stride, padding=padding)
 
@@ -243,12 +243,12 @@ class Conv2d(_SameSize, nn.Conv2d):
         """Convolve maps ``(batch, channels, height, width)``."""
         stride = self.stride
         if self.kernel_size == (1, 1):
-            x, stride = pool_stride(x, stride)
+            x, stride = _strided(x, stride)
         padding = self.padding
         return convolve(F.conv2d, x, self.weight, stride=stride, padding=padding)
 
 
-def pool_stride(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+def _strided(x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
     """Take every second (third, ...) pixel before a convolution of width 1.
 
     The result is that of a strided convolution. On the CPU, torch 2.13 writes beyond

@@ -16,6 +16,7 @@ from sklearn.utils import Bunch
 from tqdm import tqdm
 
 from skastro.sevi._basis import ShellBasis
+from skastro.sevi._cell_basis import CellBasis, largest_radius, polar_cells
 from skastro.sevi._electrons import FACTORS
 from skastro.sevi._prior import ShellPrior
 from skastro.sevi._radius_search import RadiusSearch
@@ -194,14 +195,15 @@ def compare_cells(
 
 
 def is_uniform_noise(
-    counts: torch.Tensor, multiplicity: torch.Tensor, log_likelihood: torch.Tensor
+    counts: torch.Tensor, background: torch.Tensor, log_likelihood: torch.Tensor
 ) -> torch.Tensor:
     """Find images (n,) that a uniform background explains as well as shells do.
 
+    `background` (n_cells,) is the share of each cell in a uniform background;
     `log_likelihood` (n,) is that of the shells: the sum of
     counts log(expected / mean) - expected.
     """
-    uniform = multiplicity * (len(multiplicity) / multiplicity.sum())
+    uniform = background * len(background)
     value = (torch.xlogy(counts, uniform) - counts).double().sum(1)
     return log_likelihood - value < _LEAST_GAIN
 
@@ -334,8 +336,11 @@ def mixture_weights(
 # Pixels are joined up to this size, in widths of the thinnest shell, without loss of
 # information on the coefficients.
 _COARSEST_PIXEL = 1.6
-# Pixels, times shells, of the images that are fitted at once.
-_PIXELS_AT_ONCE = 2**17
+# Rings and sectors of the first, coarse fit: thickness in widths of the thinnest shell.
+_RING = 1.6
+_N_SECTORS = 32
+# Numbers in an array that stays in the processor's cache.
+_AT_ONCE = 2**21
 
 # Longest step in a mean radius, in widths of the thinnest shell, and in the logarithm
 # of a number of electrons.
@@ -344,12 +349,26 @@ _LONGEST_LOG_NUMBER = 1.0
 # A step is accepted if the log-probability does not fall by more than this: the mean of
 # the posterior is slightly less probable than its mode.
 _ALLOWED_FALL = 5.0
-# In standard deviations.
-_TOLERANCE = 0.05
+# Step in standard deviations that is the last one. What is left to the maximum is about
+# a twentieth of it, and for shells that nearly coincide more.
+_TOLERANCE = 1.0
+_CLOSE_TOLERANCE = 0.05
 # Steps after which hopeless starts are pruned.
 _FIRST_STEPS = 4
 # Most steps of the others, within a narrow range.
 _LAST_STEPS = 12
+
+
+class _Level(NamedTuple):
+    """The cells of a fit, and for each one a share and an index.
+
+    `background` is the share of each cell in a uniform background, and `in_search` the
+    cell of the radius search that it belongs to.
+    """
+
+    basis: ShellBasis | CellBasis
+    background: torch.Tensor
+    in_search: torch.Tensor
 
 
 class _Expansion(NamedTuple):
@@ -391,6 +410,20 @@ class _Fit:
         return {field.name: getattr(self, field.name)[rows] for field in fields(self)}
 
 
+def coarse_cells(quadrant: ShellBasis, prior: ShellPrior) -> torch.Tensor:
+    """Divide a quadrant into thin rings and many sectors."""
+    largest = largest_radius(prior)
+    n_rings = math.ceil(largest / (_RING * prior.radius_width[0]))
+    cells = polar_cells(quadrant, largest, n_rings, _N_SECTORS)
+    return cells.unique(return_inverse=True)[1]
+
+
+def fine_cells(quadrant: ShellBasis, prior: ShellPrior) -> torch.Tensor:
+    """Number the pixels of a quadrant by their radii; those beyond all shells alike."""
+    s = torch.hypot(*quadrant.quadrant_axes()).flatten()
+    return s.argsort().argsort().clamp(max=int((s < largest_radius(prior)).sum()))
+
+
 class ShellFit:
     """Fit shells to images of one size by their Poisson likelihood and a prior.
 
@@ -421,35 +454,42 @@ class ShellFit:
         most = max(1, int(_COARSEST_PIXEL * finest / (2 * extent / size)))
         self.joined = max(f for f in range(1, most + 1) if size % f == 0)
         side = size // self.joined
-        self.basis = ShellBasis(
+        self._fold_to = (2 * torch.arange(side, device=device) - (side - 1)).abs() // 2
+        self.parameters = ShellParameters(n_shells, prior, device, distorted=distorted)
+        basis = ShellBasis(
             side,
             extent=extent,
             finest_width=finest,
             quadrant=not distorted,
             device=device,
         )
-        self._fold_to = (2 * torch.arange(side, device=device) - (side - 1)).abs() // 2
-        self.parameters = ShellParameters(n_shells, prior, device, distorted=distorted)
         whole = torch.ones(1, side, side, device=device)
         self.upright: ShellFit | None = None
+        self.levels: list[_Level] = []
         if distorted:
             self.upright = ShellFit(
                 size, n_shells, prior, extent=extent, device=device, max_iter=max_iter
             )
-            self.multiplicity = whole.flatten()
             self.search: RadiusSearch = self.upright.search
+            pixels = self._fold_to[:, None] * len(self._fold_to.unique()) + self._fold_to
+            in_search = self.search.cells.cells[pixels.flatten()]
+            self.levels = [_Level(basis, whole.flatten() / whole.sum(), in_search)]
         else:
-            self.multiplicity = self._fold(whole)[0]
-            self.search = RadiusSearch(self.basis, self.multiplicity, n_shells, prior)
+            multiplicity = self._fold(whole)[0]
+            self.search = RadiusSearch(basis, multiplicity, n_shells, prior)
+            for cells in (coarse_cells(basis, prior), fine_cells(basis, prior)):
+                of_cells = CellBasis(basis, multiplicity, cells, prior)
+                in_search = torch.zeros(of_cells.n_cells).to(cells)
+                in_search[cells] = self.search.cells.cells
+                self.levels.append(_Level(of_cells, of_cells.background, in_search))
 
     def __call__(self, images: torch.Tensor) -> ShellPosterior:
         """Fit images (n, size, size), polarized along their last axis."""
-        step = max(1, _PIXELS_AT_ONCE // (len(self.multiplicity) * self.n_shells))
-        return ShellPosterior.concatenate([self._fit(p) for p in images.split(step)])
+        return self._fit(images)
 
     def _join(self, images: torch.Tensor) -> torch.Tensor:
         """Sum pixels that are finer than needed."""
-        images = images.to(self.basis.device, torch.float32)
+        images = images.to(self._fold_to.device, torch.float32)
         if self.joined > 1:
             images = images.unflatten(2, (-1, self.joined)).sum(3)
             images = images.unflatten(1, (-1, self.joined)).sum(2)
@@ -464,19 +504,13 @@ class ShellFit:
             images = images.new_zeros(shape).index_add_(axis, self._fold_to, images)
         return images.flatten(1)
 
-    def _cells(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Sum the pixels of the fit (n, n_pixels) over large cells of a quadrant."""
-        if self.upright is not None:
-            side = self.basis.size
-            pixels = self._fold(pixels.unflatten(1, (side, side)))
-        return self.search.histogram(pixels)
-
     def _fit(self, images: torch.Tensor) -> ShellPosterior:
         images = self._join(images)
         if self.upright is not None:
             return self._fit_distorted(images, self.upright)
-        counts = self._fold(images)
-        fit, mixture = self.solve(counts)
+        folded = self._fold(images)
+        fit, mixture = self.solve(folded)
+        counts = self.levels[-1].basis.histogram(folded)
         posterior = self._posterior(counts, fit)
         posterior.is_outlier |= is_asymmetric(images)
         if mixture is not None:
@@ -490,12 +524,11 @@ class ShellFit:
     ) -> ShellPosterior:
         start, _ = upright.solve(self._fold(images))
         counts = images.flatten(1)
-        fit = self._refine(counts, self.parameters.distort(start.theta))
+        level = self.levels[0]
+        fit = self._refine(level, counts, self.parameters.distort(start.mean))
         posterior = self._posterior(counts, fit)
         # The halves of images that are off center differ, as expected by the fit.
-        expected, _ = self.parameters.expected(
-            fit.theta, counts.sum(1), self.basis, self.multiplicity
-        )
+        expected, _ = self.parameters.expected(fit.theta, counts.sum(1), *level[:2])
         posterior.is_outlier |= is_asymmetric(images, expected.view_as(images))
         return posterior
 
@@ -508,28 +541,35 @@ class ShellFit:
         return torch.cat(parts, dim=1)
 
     def solve(
-        self, counts: torch.Tensor
+        self, images: torch.Tensor
     ) -> tuple[_Fit, tuple[torch.Tensor, torch.Tensor, _Fit] | None]:
         """Fit folded images (n, n_pixels).
 
         Returns the most probable fits and, if several fits compete for an image, the
         indices of their images, their probabilities, and these fits.
         """
-        total = counts.sum(1).double()
-        radius = self.search(counts).double()
-        fit = self._refine(counts, self.parameters.start(total, radius))
+        total = images.sum(1).double()
+        radius = self.search(images).double()
+        coarse, fine = self.levels
+        rough, counts = (level.basis.histogram(images) for level in self.levels)
+        fit = self._refine(coarse, rough, self.parameters.start(total, radius))
+        fit = self._refine(fine, counts, fit.mean, sites=(fit.strength, fit.pull))
         if self.n_shells == 1:
             return fit, None
         cells = cells_of_close_shells(self.parameters, fit.theta, total)
         if cells is None:
             return fit, None
-        parts = self._refine(counts[cells.rows], *cells[2:], max_iter=_FIRST_STEPS)
+        parts = self._refine(
+            coarse, rough[cells.rows], *cells[2:], max_iter=_FIRST_STEPS
+        )
         hopeful = prune(cells, parts.value)
         if not len(hopeful):
             return fit, None
         cells = Cells(*(part[hopeful] for part in cells))
         cells = cells._replace(theta=parts.theta[hopeful])
-        parts = self._refine(counts[cells.rows], *cells[2:], max_iter=_LAST_STEPS)
+        parts = self._refine(
+            fine, counts[cells.rows], *cells[2:], max_iter=_LAST_STEPS
+        )
         evidence = self._evidence(total[cells.rows], parts, *cells[3:])
         kept, best, weight = mixture_weights(
             cells, evidence, parts.limited_mean, parts.limited_sd
@@ -540,41 +580,70 @@ class ShellFit:
         return fit, (cells.rows[kept], weight, _Fit(**parts.rows(kept)))
 
     def _expand(
-        self, theta: torch.Tensor, counts: torch.Tensor, total: torch.Tensor
+        self,
+        level: _Level,
+        theta: torch.Tensor,
+        counts: torch.Tensor,
+        total: torch.Tensor,
     ) -> _Expansion:
-        expected, slopes = self.parameters.expected(
-            theta, total, self.basis, self.multiplicity
-        )
-        # This avoids a division by zero in pixels without expected counts.
+        step = max(1, _AT_ONCE // (theta.shape[1] * counts.shape[1]))
+        parts = [
+            self._expand_some(level, *some)
+            for some in zip(
+                theta.split(step), counts.split(step), total.split(step), strict=True
+            )
+        ]
+        return _Expansion(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+    def _expand_some(
+        self,
+        level: _Level,
+        theta: torch.Tensor,
+        counts: torch.Tensor,
+        total: torch.Tensor,
+    ) -> _Expansion:
+        expected, slopes = self.parameters.expected(theta, total, *level[:2])
+        # This avoids a division by zero in cells without expected counts.
         mean = total[:, None].to(expected) / expected.shape[1]
-        expected = expected + 1e-12 * mean
+        expected += 1e-12 * mean
         value = (torch.xlogy(counts, expected / mean) - expected).double().sum(1)
-        slopes = slopes.double()
-        gradient = torch.einsum("nip,np->ni", slopes, (counts / expected - 1).double())
-        information = (slopes / expected[:, None].double()) @ slopes.mT
         value = value + self.parameters.log_prior(theta, total)
-        return _Expansion(value, gradient, information, self._cells(expected))
+        weight = expected.rsqrt()
+        slopes *= weight[:, None]
+        rest = (counts - expected) * weight
+        gradient = (slopes @ rest[..., None])[..., 0].double()
+        information = (slopes @ slopes.mT).double()
+        cells = expected.new_zeros(len(expected), self.search.cells.n_cells)
+        cells.index_add_(1, level.in_search, expected)
+        return _Expansion(value, gradient, information, cells)
 
     def _refine(
         self,
+        level: _Level,
         counts: torch.Tensor,
         theta: torch.Tensor,
         low: torch.Tensor | None = None,
         high: torch.Tensor | None = None,
+        *,
+        sites: tuple[torch.Tensor, torch.Tensor] | None = None,
         max_iter: int | None = None,
+        tolerance: float = _TOLERANCE,
     ) -> _Fit:
         """Fit from a start, within limits of each image or those of all."""
         shape = (len(theta), -1)
         low = self.parameters.low.expand(shape) if low is None else low
         high = self.parameters.high.expand(shape) if high is None else high
         total = counts.sum(1).double()
-        fit = self._begin(theta, self._expand(theta, counts, total))
+        fit = self._begin(theta, self._expand(level, theta, counts, total))
+        if sites is not None:
+            fit.strength, fit.pull = (part.clone() for part in sites)
         prior_precision, prior_shift = self.parameters.normal_prior(total)
         longest = _LONGEST_RADIUS * self.prior.radius_width[0]
         rows = torch.arange(len(theta), device=theta.device)
         for _ in range(self.max_iter if max_iter is None else max_iter):
+            damping = fit.damping[rows]
             information = fit.information[rows]
-            stiff = information.diagonal(dim1=1, dim2=2) * fit.damping[rows, None]
+            stiff = information.diagonal(dim1=1, dim2=2) * damping[:, None]
             information = information + torch.diag_embed(stiff)
             old = fit.theta[rows]
             shift = fit.gradient[rows] + torch.einsum("nij,nj->ni", information, old)
@@ -589,15 +658,7 @@ class ShellFit:
             move = posterior.mean - old
             sd = posterior.covariance.diagonal(dim1=1, dim2=2).sqrt()
             size = (move / sd)[:, self.parameters.of_shells].abs().amax(1)
-            length = torch.maximum(
-                (self.parameters.radius(move).abs() / longest).amax(1),
-                (self.parameters.log_number(move).abs() / _LONGEST_LOG_NUMBER).amax(1),
-            )
-            new = old + move / length.clamp(min=1)[:, None]
-            there = self._expand(new, counts[rows], total[rows])
-            taken = there.value > fit.value[rows] - _ALLOWED_FALL
-            damping = fit.damping[rows]
-            small = taken & (damping < 0.1)
+            size = torch.where(damping < 0.1, size, torch.inf)
             fit.put(
                 rows,
                 strength=posterior.sites[0],
@@ -608,7 +669,23 @@ class ShellFit:
                 limited_sd=posterior.limited_sd,
                 free_mean=posterior.free_mean,
                 free_sd=posterior.free_sd,
-                step=torch.where(small, size, torch.inf),
+                step=size,
+            )
+            going = size > tolerance
+            if not going.any():
+                break
+            rows, old, move = rows[going], old[going], move[going]
+            length = torch.maximum(
+                (self.parameters.radius(move).abs() / longest).amax(1),
+                (self.parameters.log_number(move).abs() / _LONGEST_LOG_NUMBER).amax(1),
+            )
+            new = old + move / length.clamp(min=1)[:, None]
+            there = self._expand(level, new, counts[rows], total[rows])
+            taken = there.value > fit.value[rows] - _ALLOWED_FALL
+            damping = damping[going]
+            fit.put(
+                rows,
+                step=torch.where(taken, size[going], torch.inf),
                 damping=torch.where(
                     taken,
                     torch.where(damping < 0.01, 0.0, damping / 4),
@@ -620,9 +697,6 @@ class ShellFit:
                 theta=new[taken],
                 **{name: part[taken] for name, part in there._asdict().items()},
             )
-            rows = rows[fit.step[rows] > _TOLERANCE]
-            if not len(rows):
-                break
         return fit
 
     def _evidence(
@@ -663,27 +737,28 @@ class ShellFit:
 
     def _posterior(self, counts: torch.Tensor, fit: _Fit) -> ShellPosterior:
         of = self.parameters
-        have = self._cells(counts).double()
-        misfit, is_outlier = compare_cells(have, fit.cells.double())
+        level = self.levels[-1]
+        have = torch.zeros_like(fit.cells).index_add_(1, level.in_search, counts)
+        misfit, is_outlier = compare_cells(have.double(), fit.cells.double())
         value = fit.value - of.log_prior(fit.theta, counts.sum(1).double())
-        uniform = is_uniform_noise(counts, self.multiplicity, value)
+        uniform = is_uniform_noise(counts, level.background, value)
         converged = fit.step < math.inf
         sd = fit.covariance.diagonal(dim1=1, dim2=2).sqrt()
-        number = of.log_number(fit.theta).exp()
+        number = of.log_number(fit.mean).exp()
         return ShellPosterior(
             beta=of.limited_beta(fit.limited_mean),
             beta_std=of.limited_beta(fit.limited_sd),
             free_mean=of.limited_beta(fit.free_mean),
             free_sd=of.limited_beta(fit.free_sd),
             beta_cov=of.beta_block(fit.covariance),
-            radius=of.radius(fit.theta),
+            radius=of.radius(fit.mean),
             radius_std=of.radius(sd),
-            radius_width=of.radius_width(fit.theta),
+            radius_width=of.radius_width(fit.mean),
             radius_width_std=of.radius_width(sd),
             n_electrons=number,
             n_electrons_std=number * of.log_number(sd),
-            distortion=self._distortion(fit.theta),
-            background=fit.theta[:, -1],
+            distortion=self._distortion(fit.mean),
+            background=fit.mean[:, -1],
             misfit=misfit,
             is_outlier=is_outlier | uniform,
             converged=converged,

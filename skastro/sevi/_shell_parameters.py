@@ -4,6 +4,7 @@
 import torch
 
 from skastro.sevi._basis import ShellBasis
+from skastro.sevi._cell_basis import CellBasis
 from skastro.sevi._electrons import N_BETAS
 from skastro.sevi._prior import ShellPrior
 
@@ -183,16 +184,37 @@ class ShellParameters:
         self,
         theta: torch.Tensor,
         total: torch.Tensor,
-        basis: ShellBasis,
-        multiplicity: torch.Tensor,
+        basis: ShellBasis | CellBasis,
+        background: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute expected counts (n, n_pixels) of folded images, and derivatives.
+        """Compute expected counts (n, n_cells), and derivatives.
 
-        The latter have the shape (n, n_parameters, n_pixels).
+        The latter have the shape (n, n_parameters, n_cells). `background` (n_cells,) is
+        the share of each cell in a uniform background. The cells are the pixels, if the
+        image is distorted.
         """
-        number, beta = self.log_number(theta).exp(), self.beta(theta)
         width = self.radius_width(theta)
         width = width.clamp(min=_LEAST_WIDTH * self.prior.radius_width[0])
+        if isinstance(basis, ShellBasis):
+            slopes = self._pixel_slopes(theta, width, basis)
+        else:
+            slopes = basis.slopes(
+                self.log_number(theta).exp(),
+                self.beta(theta),
+                self.radius(theta),
+                width,
+            )
+        expected = slopes[:, self._of_all_shells][:, :: self.n_each].sum(1)
+        torch.mul(background, total[:, None].to(slopes), out=slopes[:, -1])
+        expected = expected.clamp_(min=0)
+        expected += theta[:, -1:].to(slopes) * slopes[:, -1]
+        return expected, slopes
+
+    def _pixel_slopes(
+        self, theta: torch.Tensor, width: torch.Tensor, basis: ShellBasis
+    ) -> torch.Tensor:
+        """Compute derivatives in the pixels of distorted images; the last is zero."""
+        number, beta = self.log_number(theta).exp(), self.beta(theta)
         slopes = []
         for shell in range(self.n_shells):
             images = basis.linearized(
@@ -205,14 +227,8 @@ class ShellParameters:
             own = images[:, 0] / 2 + (images[:, 1:-2] * weight).sum(1)
             images = torch.cat([own[:, None], images[:, 1:]], dim=1)
             slopes.append(images * number[:, shell, None, None].to(images))
-        slopes = torch.cat(slopes, dim=1) * multiplicity
-        expected = slopes[:, :: self.n_each].sum(1).clamp(min=0)
-        if self.distorted:
-            moved = self._distortion_slopes(theta, width, basis)
-            slopes = torch.cat([slopes, moved], dim=1)
-        flat = (multiplicity / multiplicity.sum()) * total[:, None].to(slopes)
-        expected = expected + theta[:, -1:].to(slopes) * flat
-        return expected, torch.cat([slopes, flat[:, None]], dim=1)
+        moved = self._distortion_slopes(theta, width, basis)
+        return torch.cat([*slopes, moved, torch.zeros_like(own)[:, None]], dim=1)
 
     def _distortion_slopes(
         self, theta: torch.Tensor, width: torch.Tensor, basis: ShellBasis

@@ -51,9 +51,8 @@ class CellBasis:
         self.n_cells = int(cells.max()) + 1
         self.background = self.histogram(multiplicity / multiplicity.sum())
         self._step = _STEP * prior.radius_width[0]
-        self._largest = largest_radius(prior)
         # The first node is at -step.
-        n_nodes = math.ceil(self._largest / self._step) + 3
+        n_nodes = math.ceil(largest_radius(prior) / self._step) + 6
         nodes = torch.arange(-1, n_nodes - 1, device=cells.device) * self._step
         self._nodes = nodes.abs()
         self._n_terms = 1 + len(prior.mean)
@@ -70,37 +69,30 @@ class CellBasis:
             firsts.tolist(), ends[:-1].tolist(), ends[1:].tolist(), strict=True
         ):
             pixels = order[begin:end]
-            block = self._block(
-                *quadrant.points(pixels), weights[pixels], cells[pixels] - first
-            )
-            if block is not None:
-                self._blocks.append((slice(first, first + block[1].shape[1]), *block))
+            places, shares = quadrant.points(pixels)
+            weight = weights[pixels, None] * shares
+            cell = cells[pixels] - first
+            columns, matrix = self._block(places, weight, cell)
+            last = first + matrix.shape[1]
+            self._blocks.append((slice(first, last), columns, matrix))
 
     def _block(
-        self,
-        places: torch.Tensor,
-        shares: torch.Tensor,
-        weights: torch.Tensor,
-        cells: torch.Tensor,
-    ) -> tuple[slice, torch.Tensor] | None:
+        self, places: torch.Tensor, weight: torch.Tensor, cell: torch.Tensor
+    ) -> tuple[slice, torch.Tensor]:
         """Integrate over cells: columns of the nodes, and (n_columns, n_cells)."""
         s = torch.hypot(places[..., 0], places[..., 1])
-        inside = s < self._largest
-        if not inside.any():
-            return None
-        cell = cells[:, None].expand_as(s)[inside]
-        weight = (weights[:, None] * shares)[inside]
-        cosine = (places[..., 1] / s.clamp(min=1e-30))[inside]
-        place = s[inside] / self._step
-        values = even_legendre(cosine)[:, : self._n_terms] * weight[:, None]
+        cosine = places[..., 1] / s.clamp(min=1e-30)
+        values = even_legendre(cosine)[..., : self._n_terms] * weight[..., None]
+        # All shells end before the last nodes.
+        place = (s / self._step).clamp(max=len(self._nodes) - 4)
         node = place.long()
         first = int(node.min())
         n_nodes = int(node.max()) - first + 4
-        n_cells = int(cells.max()) + 1
+        n_cells = int(cell.max()) + 1
         matrix = values.new_zeros(n_cells * n_nodes, self._n_terms)
         for neighbor, share in enumerate(_cubic_weights(place - node)):
-            row = cell * n_nodes + node - first + neighbor
-            matrix.index_add_(0, row, values * share[:, None])
+            row = cell[:, None] * n_nodes + node - first + neighbor
+            matrix.index_add_(0, row.flatten(), (values * share[..., None]).flatten(0, 1))
         columns = slice(first * self._n_terms, (first + n_nodes) * self._n_terms)
         return columns, matrix.view(n_cells, -1).T.contiguous()
 
@@ -139,20 +131,22 @@ class CellBasis:
             for part in (number, beta, radius, radius_width)
         )
         moments = self._moments(self._nodes, radius, radius_width)
-        moments = moments * number[:, None, None, None]
+        moments *= number[:, None, None, None]
         beta = torch.cat([torch.full_like(beta[:, :1], 0.5), beta], dim=1)
         mixed = torch.einsum("nl,lmk->nkm", beta, self._expansion)
-        mixed = (moments.flatten(1, 2) @ mixed).view(n, n_shells, 3, n_nodes, -1)
-        radial = moments[:, 0] @ self._expansion[1:].flatten(0, 1).T
-        radial = radial.view(n, n_shells, n_nodes, n_betas, -1)
+        mixed = (moments.flatten(1, 2) @ mixed).view(n, n_shells, n_nodes, 3, -1)
+        each = self._expansion[1:].flatten(0, 1).T
+        each = moments[:, :, 0].flatten(0, 1) @ each
+        each = each.view(n, n_shells, n_nodes, n_betas, -1)
         rows = n_shells * (n_betas + 3)
-        tables = radial.new_zeros(n, rows + 1, n_nodes, self._n_terms)
-        of_shells = tables[:, :rows].view(n, n_shells, -1, n_nodes, self._n_terms)
-        of_shells[:, :, 0] = mixed[:, :, 0]
-        of_shells[:, :, 1:-2] = radial.transpose(2, 3)
-        of_shells[:, :, -2:] = mixed[:, :, 1:]
+        tables = each.new_empty(n, rows + 1, n_nodes, self._n_terms)
+        tables[:, -1] = 0
+        of_shells = tables[:, :-1].unflatten(1, (n_shells, -1)).transpose(2, 3)
+        of_shells[..., 0, :] = mixed[..., 0, :]
+        of_shells[..., 1:-2, :] = each
+        of_shells[..., -2:, :] = mixed[..., 1:, :]
         tables = tables.view(n * (rows + 1), -1)
-        slopes = tables.new_zeros(len(tables), self.n_cells)
+        slopes = tables.new_empty(len(tables), self.n_cells)
         for cells, columns, matrix in self._blocks:
             torch.mm(tables[:, columns], matrix, out=slopes[:, cells])
         return slopes.view(n, rows + 1, -1)
@@ -161,13 +155,16 @@ class CellBasis:
 def polar_cells(
     quadrant: ShellBasis, largest: float, n_rings: int, n_angles: int
 ) -> torch.Tensor:
-    """Divide the pixels of a quadrant into rings and sectors, with one cell beyond."""
+    """Divide the pixels of a quadrant into rings and sectors, with one cell beyond.
+
+    Returns the cell of each pixel (n_pixels,); cells without pixels are not counted.
+    """
     across, along = quadrant.quadrant_axes()
     s = torch.hypot(across, along)
     ring = (s / largest * n_rings).long().clamp(max=n_rings)
     angle = (torch.atan2(across, along) * (2 / math.pi) * n_angles).long()
     angle = angle.clamp(max=n_angles - 1).masked_fill(ring == n_rings, 0)
-    return (ring * n_angles + angle).flatten()
+    return (ring * n_angles + angle).flatten().unique(return_inverse=True)[1]
 
 
 def largest_radius(prior: ShellPrior) -> float:
@@ -226,7 +223,7 @@ class _Moments:
     def __call__(
         self, s: torch.Tensor, radius: torch.Tensor, radius_width: torch.Tensor
     ) -> torch.Tensor:
-        """Return moments (n, 3, n_radii, n_terms) at the distances s (n_radii,)."""
+        """Return moments (n, n_radii, 3, n_terms) at the distances s (n_radii,)."""
         ratio = radius_width / radius
         place = ((torch.log(ratio) - self._center) / self._half).clamp(-1, 1)
         values = torch.cos(self._orders * torch.acos(place)[:, None])
@@ -242,9 +239,10 @@ class _Moments:
         row += _N_RADII * torch.arange(len(radius), device=s.device)[:, None]
         found = torch.lerp(table[row], table[row + 1], part)
         found *= (distance < REACH)[..., None]
-        found = found.unflatten(2, (3, -1)).transpose(1, 2)
+        found = found.unflatten(2, (3, -1))
         power = torch.stack([radius**-2, radius**-3, radius**-3], dim=1)
-        return found * power[:, :, None, None]
+        found *= power[:, None, :, None]
+        return found
 
 
 def _node_range(ratio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

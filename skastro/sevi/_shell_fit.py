@@ -250,21 +250,27 @@ class Cells(NamedTuple):
     high: torch.Tensor
 
 
+def are_close(parameters: ShellParameters, theta: torch.Tensor) -> torch.Tensor:
+    """Find fits (n,) with shells that are close to each other."""
+    gap = parameters.radius(theta).diff(dim=1)
+    return (gap < _CLOSE * parameters.prior.radius_width[0]).any(1)
+
+
 def cells_of_close_shells(
-    parameters: ShellParameters, theta: torch.Tensor, total: torch.Tensor
-) -> Cells | None:
+    parameters: ShellParameters,
+    theta: torch.Tensor,
+    total: torch.Tensor,
+    rows: torch.Tensor,
+) -> Cells:
     """Divide the range of the distance of two close shells into cells, with starts.
 
     Within a cell the posterior is nearly normal; over all cells it is not. Each cell is
     started from either order of the two shells and, where they nearly coincide, from
-    typical shells too. Returns None if the fit `theta` (n, d) has no close shells.
+    typical shells too. `rows` are those of the fits `theta` (n, d) with close shells.
     """
     unit = parameters.prior.radius_width[0]
-    gap, inner = parameters.radius(theta).diff(dim=1).min(1)
-    rows = (gap < _CLOSE * unit).nonzero()[:, 0]
-    if not len(rows):
-        return None
-    theta, inner = theta[rows], inner[rows]
+    theta = theta[rows]
+    inner = parameters.radius(theta).diff(dim=1).argmin(1)
     starts = [
         theta,
         parameters.exchange(theta, inner),
@@ -293,11 +299,38 @@ def cells_of_close_shells(
     return Cells(*(torch.cat(parts) for parts in zip(*cells, strict=True)))
 
 
-def prune(cells: Cells, value: torch.Tensor) -> torch.Tensor:
-    """Return the starts that may still become the best, by their values (n,) so far."""
-    best = value.new_full((int(cells.rows.max()) + 1,), -torch.inf)
+def prune(
+    cells: Cells, value: torch.Tensor, step: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the starts that may still become the best.
+
+    `value` (n,) are their log-probabilities so far, and `step` (n,) their last steps in
+    standard deviations, if they are still to move.
+    """
+    best = value.new_full((len(value) and int(cells.rows.max()) + 1,), -torch.inf)
     best = best.scatter_reduce(0, cells.rows, value, "amax")
-    return (value > best[cells.rows] - _HOPELESS).nonzero()[:, 0]
+    hope = value if step is None else value + step**2
+    return (hope > best[cells.rows] - _HOPELESS).nonzero()[:, 0]
+
+
+def distinct(
+    cells: Cells, value: torch.Tensor, mean: torch.Tensor, sd: torch.Tensor
+) -> torch.Tensor:
+    """Return fits, the best first, without those that equal a better one of their cell.
+
+    `value` (n,) are finite log-probabilities of those that have not failed; `mean` and
+    `sd` (n, m) describe the limited combinations.
+    """
+    known = value.isfinite().nonzero()[:, 0]
+    order = known[value[known].argsort(descending=True)]
+    own = torch.stack([cells.rows, cells.cell], dim=1)
+    kept = order[:0]
+    for part in order:
+        beside = kept[(own[kept] == own[part]).all(1)]
+        same = ((mean[beside] - mean[part]).abs() < _SAME * sd[part]).all(1)
+        if not same.any():
+            kept = torch.cat([kept, part[None]])
+    return kept
 
 
 def mixture_weights(
@@ -310,23 +343,13 @@ def mixture_weights(
     are kept (none of an image whose fits all failed; equal ones once), the best fit of
     each image, and the weights of the kept fits.
     """
-    known = evidence.isfinite().nonzero()[:, 0]
-    order = known[evidence[known].argsort(descending=True)]
-    kept: list[int] = []
+    order = distinct(cells, evidence, mean, sd)
     best: dict[int, int] = {}
-    rows, places = cells.rows.tolist(), cells.cell.tolist()
-    for part in order.tolist():
-        top = best.setdefault(rows[part], part)
-        beside = [
-            other
-            for other in kept
-            if rows[other] == rows[part] and places[other] == places[part]
-        ]
-        same = ((mean[beside] - mean[part]).abs() < _SAME * sd[part]).all(1)
-        if evidence[top] - evidence[part] < _NEGLIGIBLE and not same.any():
-            kept.append(part)
-    chosen = torch.tensor(kept, dtype=torch.long, device=evidence.device)
-    weight = evidence.new_zeros(len(kept))
+    for part, row in zip(order.tolist(), cells.rows[order].tolist(), strict=True):
+        best.setdefault(row, part)
+    top = evidence[[best[row] for row in cells.rows[order].tolist()]]
+    chosen = order[top - evidence[order] < _NEGLIGIBLE]
+    weight = evidence.new_zeros(len(chosen))
     for row in best:
         own = cells.rows[chosen] == row
         weight[own] = evidence[chosen[own]].softmax(0)
@@ -353,9 +376,11 @@ _ALLOWED_FALL = 5.0
 # a twentieth of it, and for shells that nearly coincide more.
 _TOLERANCE = 1.0
 _CLOSE_TOLERANCE = 0.05
-# Steps after which hopeless starts are pruned.
-_FIRST_STEPS = 4
-# Most steps of the others, within a narrow range.
+# Most steps of the coarse fit.
+_COARSE_STEPS = 15
+# For close shells, how often hopeless starts are pruned during the coarse fit, and most
+# steps of the final one.
+_ROUNDS = 3
 _LAST_STEPS = 12
 
 
@@ -414,14 +439,18 @@ def coarse_cells(quadrant: ShellBasis, prior: ShellPrior) -> torch.Tensor:
     """Divide a quadrant into thin rings and many sectors."""
     largest = largest_radius(prior)
     n_rings = math.ceil(largest / (_RING * prior.radius_width[0]))
-    cells = polar_cells(quadrant, largest, n_rings, _N_SECTORS)
-    return cells.unique(return_inverse=True)[1]
+    return polar_cells(quadrant, largest, n_rings, _N_SECTORS)
 
 
 def fine_cells(quadrant: ShellBasis, prior: ShellPrior) -> torch.Tensor:
     """Number the pixels of a quadrant by their radii; those beyond all shells alike."""
     s = torch.hypot(*quadrant.quadrant_axes()).flatten()
     return s.argsort().argsort().clamp(max=int((s < largest_radius(prior)).sum()))
+
+
+def take(cells: Cells, parts: _Fit, rows: torch.Tensor) -> tuple[Cells, _Fit]:
+    """Return some of the fits that compete."""
+    return Cells(*(part[rows] for part in cells)), _Fit(**parts.rows(rows))
 
 
 class ShellFit:
@@ -552,25 +581,45 @@ class ShellFit:
         radius = self.search(images).double()
         coarse, fine = self.levels
         rough, counts = (level.basis.histogram(images) for level in self.levels)
-        fit = self._refine(coarse, rough, self.parameters.start(total, radius))
-        fit = self._refine(fine, counts, fit.mean, sites=(fit.strength, fit.pull))
-        if self.n_shells == 1:
+        start = self.parameters.start(total, radius)
+        fit = self._refine(coarse, rough, start, max_iter=_COARSE_STEPS)
+        # Close shells have several solutions, and seldom converge to one.
+        apart = (~are_close(self.parameters, fit.theta)).nonzero()[:, 0]
+        if len(apart):
+            sites = fit.strength[apart], fit.pull[apart]
+            parts = self._refine(fine, counts[apart], fit.mean[apart], sites=sites)
+            fit.put(apart, **vars(parts))
+        close = are_close(self.parameters, fit.theta).nonzero()[:, 0]
+        if not len(close):
             return fit, None
-        cells = cells_of_close_shells(self.parameters, fit.theta, total)
-        if cells is None:
+        fit.step[close] = math.inf
+        cells = cells_of_close_shells(self.parameters, fit.theta, total, close)
+        parts = self._begin(coarse, rough[cells.rows], cells.theta)
+        for _ in range(_ROUNDS):
+            self._continue(
+                coarse,
+                rough[cells.rows],
+                parts,
+                *cells[3:],
+                max_iter=_COARSE_STEPS // _ROUNDS,
+            )
+            cells, parts = take(cells, parts, prune(cells, parts.value, parts.step))
+        cells, parts = take(cells, parts, prune(cells, parts.value))
+        several = distinct(cells, parts.value, parts.limited_mean, parts.limited_sd)
+        cells, parts = take(cells, parts, several)
+        if not len(several):
             return fit, None
         parts = self._refine(
-            coarse, rough[cells.rows], *cells[2:], max_iter=_FIRST_STEPS
-        )
-        hopeful = prune(cells, parts.value)
-        if not len(hopeful):
-            return fit, None
-        cells = Cells(*(part[hopeful] for part in cells))
-        cells = cells._replace(theta=parts.theta[hopeful])
-        parts = self._refine(
-            fine, counts[cells.rows], *cells[2:], max_iter=_LAST_STEPS
+            fine,
+            counts[cells.rows],
+            parts.theta,
+            *cells[3:],
+            sites=(parts.strength, parts.pull),
+            max_iter=_LAST_STEPS,
+            tolerance=_CLOSE_TOLERANCE,
         )
         evidence = self._evidence(total[cells.rows], parts, *cells[3:])
+        evidence = evidence.masked_fill(parts.step == math.inf, -math.inf)
         kept, best, weight = mixture_weights(
             cells, evidence, parts.limited_mean, parts.limited_sd
         )
@@ -633,14 +682,30 @@ class ShellFit:
         shape = (len(theta), -1)
         low = self.parameters.low.expand(shape) if low is None else low
         high = self.parameters.high.expand(shape) if high is None else high
-        total = counts.sum(1).double()
-        fit = self._begin(theta, self._expand(level, theta, counts, total))
+        fit = self._begin(level, counts, theta)
         if sites is not None:
             fit.strength, fit.pull = (part.clone() for part in sites)
+        self._continue(level, counts, fit, low, high, max_iter, tolerance)
+        return fit
+
+    def _continue(
+        self,
+        level: _Level,
+        counts: torch.Tensor,
+        fit: _Fit,
+        low: torch.Tensor,
+        high: torch.Tensor,
+        max_iter: int | None = None,
+        tolerance: float = _TOLERANCE,
+    ) -> None:
+        """Continue the fits whose last step is larger than the tolerance."""
+        total = counts.sum(1).double()
         prior_precision, prior_shift = self.parameters.normal_prior(total)
         longest = _LONGEST_RADIUS * self.prior.radius_width[0]
-        rows = torch.arange(len(theta), device=theta.device)
+        rows = (fit.step > tolerance).nonzero()[:, 0]
         for _ in range(self.max_iter if max_iter is None else max_iter):
+            if not len(rows):
+                break
             damping = fit.damping[rows]
             information = fit.information[rows]
             stiff = information.diagonal(dim1=1, dim2=2) * damping[:, None]
@@ -672,14 +737,14 @@ class ShellFit:
                 step=size,
             )
             going = size > tolerance
-            if not going.any():
-                break
             rows, old, move = rows[going], old[going], move[going]
             length = torch.maximum(
                 (self.parameters.radius(move).abs() / longest).amax(1),
                 (self.parameters.log_number(move).abs() / _LONGEST_LOG_NUMBER).amax(1),
             )
             new = old + move / length.clamp(min=1)[:, None]
+            if not len(rows):
+                break
             there = self._expand(level, new, counts[rows], total[rows])
             taken = there.value > fit.value[rows] - _ALLOWED_FALL
             damping = damping[going]
@@ -697,7 +762,6 @@ class ShellFit:
                 theta=new[taken],
                 **{name: part[taken] for name, part in there._asdict().items()},
             )
-        return fit
 
     def _evidence(
         self,
@@ -717,7 +781,10 @@ class ShellFit:
         posterior = truncated_posterior(*arguments, sites)
         return fit.value + log_mass(*arguments, posterior)
 
-    def _begin(self, theta: torch.Tensor, there: _Expansion) -> _Fit:
+    def _begin(
+        self, level: _Level, counts: torch.Tensor, theta: torch.Tensor
+    ) -> _Fit:
+        there = self._expand(level, theta, counts, counts.sum(1).double())
         n, n_limits = len(theta), len(self.parameters.low)
         limited = theta.new_zeros(n, n_limits)
         return _Fit(

@@ -4,7 +4,7 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple, Self
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from skastro.sevi._basis import ShellBasis
 from skastro.sevi._cell_basis import CellBasis, largest_radius, polar_cells
+from skastro.sevi._distortion_test import THRESHOLD, DistortionTest
 from skastro.sevi._electrons import FACTORS
 from skastro.sevi._prior import ShellPrior
 from skastro.sevi._radius_search import RadiusSearch
@@ -74,6 +75,7 @@ class ShellPosterior:
     distortion: torch.Tensor
     background: torch.Tensor
     misfit: torch.Tensor
+    is_distorted: torch.Tensor
     is_outlier: torch.Tensor
     converged: torch.Tensor
 
@@ -86,15 +88,16 @@ class ShellPosterior:
     @property
     def failed(self) -> np.ndarray:
         """Indices of the images for which the fit found no answer."""
-        return np.flatnonzero(self._no_answer.cpu().numpy())
+        return np.flatnonzero(self.no_answer.cpu().numpy())
 
     @property
     def out_of_range(self) -> np.ndarray:
         """Mask (n,) of the images that do not show shells within the ranges."""
-        return (self.is_outlier | self._no_answer).cpu().numpy()
+        return (self.is_outlier | self.no_answer).cpu().numpy()
 
     @property
-    def _no_answer(self) -> torch.Tensor:
+    def no_answer(self) -> torch.Tensor:
+        """Mask (n,) of the images for which the fit found no answer."""
         return ~(self.converged & self.beta.isfinite().all(2).all(1))
 
     def interval(self, coverage: float, prior: ShellPrior) -> np.ndarray:
@@ -125,6 +128,15 @@ class ShellPosterior:
             center=center if polarization_axis == 1 else center[:, ::-1],
             out_of_range=self.out_of_range,
         )
+
+    def rows(self, rows: torch.Tensor) -> Self:
+        """Return some images."""
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def put(self, rows: torch.Tensor, other: Self) -> None:
+        """Replace images."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(other, field.name)
 
     def put_mixture(
         self, parts: Self, rows: torch.Tensor, weight: torch.Tensor, prior: ShellPrior
@@ -208,22 +220,14 @@ def is_uniform_noise(
     return log_likelihood - value < _LEAST_GAIN
 
 
-def is_asymmetric(
-    images: torch.Tensor, expected: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Find images (n, size, size) whose halves differ otherwise than expected.
+def is_asymmetric(halves: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    """Find images (n,) whose halves differ otherwise than expected.
 
-    Without `expected` counts, both halves should have equal counts.
+    `halves` (n, 2) are the differences of the counts in the halves along each axis,
+    less those expected; `total` (n,) are the counts.
     """
-    total = images.sum((1, 2), dtype=torch.float64)
-    rest = images.double() if expected is None else images.double() - expected
-    differ = torch.zeros_like(total, dtype=torch.bool)
-    for axis in (1, 2):
-        half = images.shape[axis] // 2
-        sums = rest.sum(3 - axis)
-        difference = (sums[:, :half].sum(1) - sums[:, -half:].sum(1)).abs()
-        differ |= difference > _MISFIT * total.sqrt() + _OFF_CENTER * total
-    return differ
+    most = _MISFIT * total.sqrt() + _OFF_CENTER * total
+    return (halves.abs() > most[:, None]).any(1)
 
 
 # Ends of the cells of the distance of two radii, in widths of the thinnest shell.
@@ -362,6 +366,9 @@ _COARSEST_PIXEL = 1.6
 # Rings and sectors of the first, coarse fit: thickness in widths of the thinnest shell.
 _RING = 1.6
 _N_SECTORS = 32
+# Images that are fitted at once with their distortion, and most steps of this fit.
+_DISTORTED_AT_ONCE = 8
+_DISTORTED_STEPS = 20
 # Numbers in an array that stays in the processor's cache.
 _AT_ONCE = 2**21
 
@@ -388,21 +395,27 @@ class _Level(NamedTuple):
     """The cells of a fit, and for each one a share and an index.
 
     `background` is the share of each cell in a uniform background, and `in_search` the
-    cell of the radius search that it belongs to.
+    cell of the radius search that it belongs to. `test` finds distorted images.
     """
 
     basis: ShellBasis | CellBasis
     background: torch.Tensor
     in_search: torch.Tensor
+    test: DistortionTest | None = None
 
 
 class _Expansion(NamedTuple):
-    """The likelihood about some parameters, and the counts expected there."""
+    """The likelihood about some parameters, and the counts expected there.
+
+    `stretch` (n, n_parameters + 2) is the information that the ellipticity shares with
+    each parameter, its own, and the derivative of the log-likelihood by it.
+    """
 
     value: torch.Tensor
     gradient: torch.Tensor
     information: torch.Tensor
-    cells: torch.Tensor
+    expected: torch.Tensor
+    stretch: torch.Tensor
 
 
 @dataclass
@@ -413,7 +426,8 @@ class _Fit:
     value: torch.Tensor
     gradient: torch.Tensor
     information: torch.Tensor
-    cells: torch.Tensor
+    expected: torch.Tensor
+    stretch: torch.Tensor
     damping: torch.Tensor
     step: torch.Tensor
     strength: torch.Tensor
@@ -472,10 +486,12 @@ class ShellFit:
         prior: ShellPrior,
         *,
         extent: float = 1.0,
-        distorted: bool = False,
+        distortion: bool | str = False,
         device: str | torch.device = "cpu",
         max_iter: int = 40,
     ) -> None:
+        self.distortion = distortion
+        distorted = distortion is not False
         self.n_shells = n_shells
         self.prior = prior
         self.max_iter = max_iter
@@ -506,15 +522,14 @@ class ShellFit:
         else:
             multiplicity = self._fold(whole)[0]
             self.search = RadiusSearch(basis, multiplicity, n_shells, prior)
-            for cells in (coarse_cells(basis, prior), fine_cells(basis, prior)):
+            fine = fine_cells(basis, prior)
+            test = DistortionTest(basis, multiplicity, fine)
+            for cells, tests in ((coarse_cells(basis, prior), None), (fine, test)):
                 of_cells = CellBasis(basis, multiplicity, cells, prior)
                 in_search = torch.zeros(of_cells.n_cells).to(cells)
                 in_search[cells] = self.search.cells.cells
-                self.levels.append(_Level(of_cells, of_cells.background, in_search))
-
-    def __call__(self, images: torch.Tensor) -> ShellPosterior:
-        """Fit images (n, size, size), polarized along their last axis."""
-        return self._fit(images)
+                level = _Level(of_cells, of_cells.background, in_search, tests)
+                self.levels.append(level)
 
     def _join(self, images: torch.Tensor) -> torch.Tensor:
         """Sum pixels that are finer than needed."""
@@ -524,41 +539,104 @@ class ShellFit:
             images = images.unflatten(1, (-1, self.joined)).sum(2)
         return images
 
-    def _fold(self, images: torch.Tensor) -> torch.Tensor:
-        """Sum the quadrants of images whose pixels are joined, as (n, n_pixels)."""
+    def _fold(
+        self, images: torch.Tensor, signs: tuple[bool, bool] = (False, False)
+    ) -> torch.Tensor:
+        """Sum the quadrants of images whose pixels are joined, as (n, n_pixels).
+
+        `signs` tells for each axis to subtract the first half from the second.
+        """
         side = int(self._fold_to.max()) + 1
-        for axis in (1, 2):
+        for axis, sign in enumerate(signs, 1):
             shape = list(images.shape)
             shape[axis] = side
+            if sign:
+                place = torch.arange(images.shape[axis], device=images.device)
+                place = (2 * place - (images.shape[axis] - 1)).sign()
+                images = images * (place[:, None] if axis == 1 else place)
             images = images.new_zeros(shape).index_add_(axis, self._fold_to, images)
         return images.flatten(1)
 
-    def _fit(self, images: torch.Tensor) -> ShellPosterior:
+    def _halves(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute the differences (n, 2) of the halves of images along each axis."""
+        parts = [self._fold(images, signs) for signs in ((True, False), (False, True))]
+        return torch.stack([part.sum(1, dtype=torch.float64) for part in parts], dim=1)
+
+    def __call__(self, images: torch.Tensor) -> ShellPosterior:
+        """Fit images (n, size, size), polarized along their last axis."""
         images = self._join(images)
-        if self.upright is not None:
-            return self._fit_distorted(images, self.upright)
+        posterior, start = (self.upright or self)._fit_upright(images)
+        if self.upright is None:
+            return posterior
+        rows = posterior.is_distorted | posterior.is_outlier | posterior.no_answer
+        if self.distortion is True:
+            rows = torch.ones_like(rows)
+        rows = rows.nonzero()[:, 0]
+        for first in range(0, len(rows), _DISTORTED_AT_ONCE):
+            some = rows[first : first + _DISTORTED_AT_ONCE]
+            found = self._fit_distorted(images[some], start[some])
+            taken = (~found.no_answer | (self.distortion is True)).nonzero()[:, 0]
+            posterior.put(some[taken], found.rows(taken))
+        return posterior
+
+    def _fit_upright(self, images: torch.Tensor) -> tuple[ShellPosterior, torch.Tensor]:
+        """Fit images as upright; also return the parameters."""
         folded = self._fold(images)
         fit, mixture = self.solve(folded)
-        counts = self.levels[-1].basis.histogram(folded)
+        level = self.levels[-1]
+        counts = level.basis.histogram(folded)
         posterior = self._posterior(counts, fit)
-        posterior.is_outlier |= is_asymmetric(images)
+        odd = torch.stack(
+            [
+                self._fold(images, signs)
+                for signs in ((True, True), (True, False), (False, True))
+            ],
+            dim=1,
+        )
+        halves = odd[:, 1:].sum(2, dtype=torch.float64)
+        posterior.is_outlier |= is_asymmetric(halves, folded.sum(1).double())
+        score = self._odd_score(fit, level.basis.histogram(odd))
+        stretched = self._stretch_score(fit)
         if mixture is not None:
             rows, weight, parts = mixture
             posterior_of_parts = self._posterior(counts[rows], parts)
             posterior.put_mixture(posterior_of_parts, rows, weight, self.prior)
-        return posterior
+            # One of several solutions says nothing about the ellipticity.
+            stretched[rows] = 0
+        posterior.is_distorted |= score + stretched > THRESHOLD
+        return posterior, fit.mean
+
+    def _odd_score(self, fit: _Fit, odd: torch.Tensor) -> torch.Tensor:
+        """Compute χ² (n,) of tilt and displacement.
+
+        `odd` (n, 3, n_cells) are differences of the quadrants: odd along both axes,
+        along the first and along the second.
+        """
+        slopes = self.levels[-1].test.slopes(fit.expected)[:, 1:]
+        weight = slopes / fit.expected[:, None]
+        score = (weight * odd).sum(2, dtype=torch.float64)
+        return (score**2 / (weight * slopes).sum(2, dtype=torch.float64)).sum(1)
+
+    def _stretch_score(self, fit: _Fit) -> torch.Tensor:
+        """Compute χ² (n,) of the ellipticity at the mean of the other parameters."""
+        shared, own, score = fit.stretch.tensor_split((-2, -1), dim=1)
+        score = score[:, 0] - (shared * (fit.mean - fit.theta)).sum(1)
+        known = torch.einsum("ni,nij,nj->n", shared, fit.covariance, shared)
+        return score**2 / (own[:, 0] - known)
 
     def _fit_distorted(
-        self, images: torch.Tensor, upright: "ShellFit"
+        self, images: torch.Tensor, start: torch.Tensor
     ) -> ShellPosterior:
-        start, _ = upright.solve(self._fold(images))
         counts = images.flatten(1)
-        level = self.levels[0]
-        fit = self._refine(level, counts, self.parameters.distort(start.mean))
+        theta = self.parameters.distort(start)
+        fit = self._refine(
+            self.levels[0], counts, theta, max_iter=_DISTORTED_STEPS
+        )
         posterior = self._posterior(counts, fit)
         # The halves of images that are off center differ, as expected by the fit.
-        expected, _ = self.parameters.expected(fit.theta, counts.sum(1), *level[:2])
-        posterior.is_outlier |= is_asymmetric(images, expected.view_as(images))
+        halves = self._halves(images - fit.expected.view_as(images))
+        total = counts.sum(1, dtype=torch.float64)
+        posterior.is_outlier |= is_asymmetric(halves, total)
         return posterior
 
     def _distortion(self, theta: torch.Tensor) -> torch.Tensor:
@@ -585,6 +663,8 @@ class ShellFit:
         fit = self._refine(coarse, rough, start, max_iter=_COARSE_STEPS)
         # Close shells have several solutions, and seldom converge to one.
         apart = (~are_close(self.parameters, fit.theta)).nonzero()[:, 0]
+        none = fit.expected.new_zeros(len(fit.theta), fine.basis.n_cells)
+        fit = replace(fit, expected=none)
         if len(apart):
             sites = fit.strength[apart], fit.pull[apart]
             parts = self._refine(fine, counts[apart], fit.mean[apart], sites=sites)
@@ -662,9 +742,14 @@ class ShellFit:
         rest = (counts - expected) * weight
         gradient = (slopes @ rest[..., None])[..., 0].double()
         information = (slopes @ slopes.mT).double()
-        cells = expected.new_zeros(len(expected), self.search.cells.n_cells)
-        cells.index_add_(1, level.in_search, expected)
-        return _Expansion(value, gradient, information, cells)
+        stretch = torch.zeros_like(gradient)
+        stretch = torch.cat([stretch, stretch[:, :2]], dim=1)
+        if level.test is not None:
+            change = level.test.slopes(expected)[:, 0] * weight
+            stretch[:, :-2] = (slopes @ change[..., None])[..., 0]
+            stretch[:, -2] = (change**2).sum(1)
+            stretch[:, -1] = (change * rest).sum(1)
+        return _Expansion(value, gradient, information, expected, stretch)
 
     def _refine(
         self,
@@ -805,8 +890,12 @@ class ShellFit:
     def _posterior(self, counts: torch.Tensor, fit: _Fit) -> ShellPosterior:
         of = self.parameters
         level = self.levels[-1]
-        have = torch.zeros_like(fit.cells).index_add_(1, level.in_search, counts)
-        misfit, is_outlier = compare_cells(have.double(), fit.cells.double())
+        empty = counts.new_zeros(len(counts), self.search.cells.n_cells)
+        have, expected = (
+            empty.index_add(1, level.in_search, part).double()
+            for part in (counts, fit.expected)
+        )
+        misfit, is_outlier = compare_cells(have, expected)
         value = fit.value - of.log_prior(fit.theta, counts.sum(1).double())
         uniform = is_uniform_noise(counts, level.background, value)
         converged = fit.step < math.inf
@@ -827,6 +916,7 @@ class ShellFit:
             distortion=self._distortion(fit.mean),
             background=fit.mean[:, -1],
             misfit=misfit,
+            is_distorted=torch.zeros_like(uniform),
             is_outlier=is_outlier | uniform,
             converged=converged,
         )
@@ -840,7 +930,7 @@ def fit_shells(
     convention: str = "density",
     polarization_axis: int = 1,
     extent: float = 1.0,
-    distortion: bool = False,
+    distortion: bool | str = "auto",
     device: str | torch.device = "cpu",
     verbose: int = 0,
 ) -> Bunch:
@@ -964,7 +1054,7 @@ def fit_shells(
         n_shells,
         prior,
         extent=float(extent),
-        distorted=bool(distortion),
+        distortion=distortion if isinstance(distortion, str) else bool(distortion),
         device=torch.device(device),
         verbose=verbose,
     )
@@ -1011,7 +1101,7 @@ def fit_posterior(
     prior: ShellPrior,
     *,
     extent: float,
-    distorted: bool,
+    distortion: bool | str,
     device: torch.device,
     verbose: int,
 ) -> ShellPosterior:
@@ -1021,7 +1111,7 @@ def fit_posterior(
     """
     # Apple's devices do not support float64.
     device = torch.device("cpu") if device.type == "mps" else device
-    fit = _cached_fit(size, n_shells, prior, extent, distorted, device)
+    fit = _cached_fit(size, n_shells, prior, extent, distortion, device)
     parts = []
     with tqdm(total=len(X), disable=not verbose, unit="image") as progress:
         for first in range(0, len(X), _FITTED_AT_ONCE):
@@ -1056,11 +1146,11 @@ def _cached_fit(
     n_shells: int,
     prior: ShellPrior,
     extent: float,
-    distorted: bool,
+    distortion: bool | str,
     device: torch.device,
 ) -> ShellFit:
     """Keep the tables that fits of one kind share."""
     with torch.inference_mode(False):
         return ShellFit(
-            size, n_shells, prior, extent=extent, distorted=distorted, device=device
+            size, n_shells, prior, extent=extent, distortion=distortion, device=device
         )

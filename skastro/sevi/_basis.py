@@ -343,6 +343,17 @@ class ShellBasis:
         across, along = torch.meshgrid(axis, axis, indexing="ij")
         return across, along
 
+    def pixel_places(self) -> torch.Tensor:
+        """Return the places of the pixels of a whole image.
+
+        Returns
+        -------
+        places : Tensor of shape (size**2, 2)
+            Distances of their centers from the middle along both axes, in pixels.
+        """
+        axis = self._axes[False] / self.pixel
+        return torch.cartesian_prod(axis, axis)
+
     def points(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the points at which pixels are integrated.
 

@@ -3,7 +3,7 @@
 
 import torch
 
-from skastro.sevi._basis import ShellBasis
+from skastro.sevi._basis import ShellBasis, detector_matrix
 from skastro.sevi._cell_basis import CellBasis
 from skastro.sevi._electrons import N_BETAS
 from skastro.sevi._prior import ShellPrior
@@ -16,10 +16,11 @@ _EDGE = 0.003
 _LEAST_WIDTH = 0.4
 _FIRST_BACKGROUND = 0.01
 
-# Distortion of the image on the detector: name, scatter, and step of the derivative.
-# The center is in pixels.
+# Scatter of tilt in degrees, ellipticity and displacement in pixels.
 _DISTORTION_SD = (3.0, 0.02, 2.0, 2.0)
-_DISTORTION_STEP = (0.1, 0.002, 0.05, 0.05)
+# Steps of derivatives: displacement in pixels, tilt and ellipticity.
+_SHIFT = 0.02
+_STEP = 1e-3
 
 
 class ShellParameters:
@@ -233,19 +234,36 @@ class ShellParameters:
     def _distortion_slopes(
         self, theta: torch.Tensor, width: torch.Tensor, basis: ShellBasis
     ) -> torch.Tensor:
-        """Compute derivatives (n, 4, n_pixels) by the distortion."""
+        """Compute derivatives (n, 4, n_pixels) of expected counts by the distortion."""
         number, beta = self.log_number(theta).exp(), self.beta(theta)
         # The expected image has all 12 coefficients.
         beta = torch.nn.functional.pad(beta, (0, N_BETAS - self.n_betas))
-        slopes = []
-        for place, step in enumerate(_DISTORTION_STEP, self._of_all_shells.stop):
-            change = torch.zeros_like(theta)
-            change[:, place] = step
-            after, before = (
+        tilt, ellipticity, center = self.distortion(theta).values()
+        steps = _SHIFT * torch.eye(2).to(center)
+        moved = torch.stack(
+            [
                 basis.expected(
-                    beta, self.radius(theta), width, number, **self.distortion(there)
-                )
-                for there in (theta + change, theta - change)
-            )
-            slopes.append((after - before).flatten(1) / (2 * step))
-        return torch.stack(slopes, dim=1)
+                    beta,
+                    self.radius(theta),
+                    width,
+                    number,
+                    tilt=tilt,
+                    ellipticity=ellipticity,
+                    center=center + shift,
+                ).flatten(1)
+                for shift in torch.cat([steps, -steps])
+            ],
+            dim=1,
+        )
+        by_center = (moved[:, :2] - moved[:, 2:]) / (2 * _SHIFT)
+        # Tilt and ellipticity move each pixel by a known distance.
+        places = basis.pixel_places() - center[:, None]
+        here = detector_matrix(tilt, ellipticity)
+        turned = detector_matrix(tilt + _STEP, ellipticity)
+        stretched = detector_matrix(tilt, ellipticity + _STEP)
+        slopes = []
+        for there in (turned, stretched):
+            change = (there - here) / _STEP @ torch.linalg.inv(here)
+            move = (places @ change.mT).mT.to(by_center)
+            slopes.append((by_center * move).sum(1))
+        return torch.cat([torch.stack(slopes, dim=1), by_center], dim=1)

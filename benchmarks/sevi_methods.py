@@ -18,6 +18,7 @@ from skastro.sevi import make_sevi
 
 METHODS = {
     "skastro": "skastro",
+    "upright": "skastro, `distortion=False`",
     "distorted": "skastro, `distortion=True`",
     "pyabel-16": "PyAbel rBasex, order 16",
     "pyabel-20": "PyAbel rBasex, order 20",
@@ -26,6 +27,8 @@ METHODS = {
     "crlb": "bound of Cramér and Rao",
     "limit": "limit with the prior",
 }
+# Values of the parameter `distortion`.
+_DISTORTION = {"skastro": "auto", "upright": False, "distorted": True}
 # These take images as round.
 _ROUND_ONLY = ("crlb", "limit")
 # 90 % of a normal distribution are within so many standard deviations.
@@ -59,11 +62,11 @@ def make_method(name: str, case: Case, options: Options) -> Method | None:
     """Make a method for a case; None where it is not for such images."""
     if name in _ROUND_ONLY and not case.is_round:
         return None
-    if name == "distorted" and case.clean is None:
+    if name in ("upright", "distorted") and case.clean is None:
         return None
-    if name in ("skastro", "distorted"):
+    if name in _DISTORTION:
         fitted = _regressor(case.n_shells, options.pretrained)
-        return lambda batch: _measured(fitted, name == "distorted", batch)
+        return lambda batch: _measured(fitted, _DISTORTION[name], batch)
     if name.startswith("pyabel"):
         settings = _pyabel_settings(name, case, options)
         return lambda batch: Answer(
@@ -102,7 +105,7 @@ def _regressor(n_shells: int, pretrained: bool) -> SEVIRegressor:
     return regressor.fit(train.images, train.beta)
 
 
-def _measured(regressor: SEVIRegressor, distortion: bool, batch: Batch) -> Answer:
+def _measured(regressor: SEVIRegressor, distortion: bool | str, batch: Batch) -> Answer:
     regressor.set_params(distortion=distortion)
     vars(regressor).pop("_last_fit", None)
     shape = (len(batch), batch.case.n_shells, -1)

@@ -343,6 +343,37 @@ class ShellBasis:
         across, along = torch.meshgrid(axis, axis, indexing="ij")
         return across, along
 
+    def pixel_places(self) -> torch.Tensor:
+        """Return the places of the pixels of a whole image.
+
+        Returns
+        -------
+        places : Tensor of shape (size**2, 2)
+            Distances of their centers from the middle along both axes, in pixels.
+        """
+        axis = self._axes[False] / self.pixel
+        return torch.cartesian_prod(axis, axis)
+
+    def points(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the points at which pixels are integrated.
+
+        Parameters
+        ----------
+        pixels : Tensor of int of shape (n,)
+            Indices of pixels, those of a quadrant if there is only one.
+
+        Returns
+        -------
+        places : Tensor of shape (n, n_points**2, 2)
+            Distances from the second axis of the image and from the first.
+        weights : Tensor of shape (n_points**2,)
+            Shares of the pixel.
+        """
+        axis = self._axes[self.quadrant]
+        rows, columns = pixels // len(axis), pixels % len(axis)
+        places = torch.stack([axis[rows], axis[columns]], dim=1)
+        return places[:, None] + self._offsets, self._weights
+
     def expected(
         self,
         beta: torch.Tensor,

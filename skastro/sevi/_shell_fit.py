@@ -4,7 +4,7 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple, Self
@@ -16,6 +16,8 @@ from sklearn.utils import Bunch
 from tqdm import tqdm
 
 from skastro.sevi._basis import ShellBasis
+from skastro.sevi._cell_basis import CellBasis, largest_radius, polar_cells
+from skastro.sevi._distortion_test import THRESHOLD, DistortionTest
 from skastro.sevi._electrons import FACTORS
 from skastro.sevi._prior import ShellPrior
 from skastro.sevi._radius_search import RadiusSearch
@@ -73,6 +75,7 @@ class ShellPosterior:
     distortion: torch.Tensor
     background: torch.Tensor
     misfit: torch.Tensor
+    is_distorted: torch.Tensor
     is_outlier: torch.Tensor
     converged: torch.Tensor
 
@@ -85,15 +88,16 @@ class ShellPosterior:
     @property
     def failed(self) -> np.ndarray:
         """Indices of the images for which the fit found no answer."""
-        return np.flatnonzero(self._no_answer.cpu().numpy())
+        return np.flatnonzero(self.no_answer.cpu().numpy())
 
     @property
     def out_of_range(self) -> np.ndarray:
         """Mask (n,) of the images that do not show shells within the ranges."""
-        return (self.is_outlier | self._no_answer).cpu().numpy()
+        return (self.is_outlier | self.no_answer).cpu().numpy()
 
     @property
-    def _no_answer(self) -> torch.Tensor:
+    def no_answer(self) -> torch.Tensor:
+        """Mask (n,) of the images for which the fit found no answer."""
         return ~(self.converged & self.beta.isfinite().all(2).all(1))
 
     def interval(self, coverage: float, prior: ShellPrior) -> np.ndarray:
@@ -124,6 +128,15 @@ class ShellPosterior:
             center=center if polarization_axis == 1 else center[:, ::-1],
             out_of_range=self.out_of_range,
         )
+
+    def rows(self, rows: torch.Tensor) -> Self:
+        """Return some images."""
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def put(self, rows: torch.Tensor, other: Self) -> None:
+        """Replace images."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(other, field.name)
 
     def put_mixture(
         self, parts: Self, rows: torch.Tensor, weight: torch.Tensor, prior: ShellPrior
@@ -194,34 +207,27 @@ def compare_cells(
 
 
 def is_uniform_noise(
-    counts: torch.Tensor, multiplicity: torch.Tensor, log_likelihood: torch.Tensor
+    counts: torch.Tensor, background: torch.Tensor, log_likelihood: torch.Tensor
 ) -> torch.Tensor:
     """Find images (n,) that a uniform background explains as well as shells do.
 
+    `background` (n_cells,) is the share of each cell in a uniform background;
     `log_likelihood` (n,) is that of the shells: the sum of
     counts log(expected / mean) - expected.
     """
-    uniform = multiplicity * (len(multiplicity) / multiplicity.sum())
+    uniform = background * len(background)
     value = (torch.xlogy(counts, uniform) - counts).double().sum(1)
     return log_likelihood - value < _LEAST_GAIN
 
 
-def is_asymmetric(
-    images: torch.Tensor, expected: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Find images (n, size, size) whose halves differ otherwise than expected.
+def is_asymmetric(halves: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    """Find images (n,) whose halves differ otherwise than expected.
 
-    Without `expected` counts, both halves should have equal counts.
+    `halves` (n, 2) are the differences of the counts in the halves along each axis,
+    less those expected; `total` (n,) are the counts.
     """
-    total = images.sum((1, 2), dtype=torch.float64)
-    rest = images.double() if expected is None else images.double() - expected
-    differ = torch.zeros_like(total, dtype=torch.bool)
-    for axis in (1, 2):
-        half = images.shape[axis] // 2
-        sums = rest.sum(3 - axis)
-        difference = (sums[:, :half].sum(1) - sums[:, -half:].sum(1)).abs()
-        differ |= difference > _MISFIT * total.sqrt() + _OFF_CENTER * total
-    return differ
+    most = _MISFIT * total.sqrt() + _OFF_CENTER * total
+    return (halves.abs() > most[:, None]).any(1)
 
 
 # Ends of the cells of the distance of two radii, in widths of the thinnest shell.
@@ -248,21 +254,27 @@ class Cells(NamedTuple):
     high: torch.Tensor
 
 
+def are_close(parameters: ShellParameters, theta: torch.Tensor) -> torch.Tensor:
+    """Find fits (n,) with shells that are close to each other."""
+    gap = parameters.radius(theta).diff(dim=1)
+    return (gap < _CLOSE * parameters.prior.radius_width[0]).any(1)
+
+
 def cells_of_close_shells(
-    parameters: ShellParameters, theta: torch.Tensor, total: torch.Tensor
-) -> Cells | None:
+    parameters: ShellParameters,
+    theta: torch.Tensor,
+    total: torch.Tensor,
+    rows: torch.Tensor,
+) -> Cells:
     """Divide the range of the distance of two close shells into cells, with starts.
 
     Within a cell the posterior is nearly normal; over all cells it is not. Each cell is
     started from either order of the two shells and, where they nearly coincide, from
-    typical shells too. Returns None if the fit `theta` (n, d) has no close shells.
+    typical shells too. `rows` are those of the fits `theta` (n, d) with close shells.
     """
     unit = parameters.prior.radius_width[0]
-    gap, inner = parameters.radius(theta).diff(dim=1).min(1)
-    rows = (gap < _CLOSE * unit).nonzero()[:, 0]
-    if not len(rows):
-        return None
-    theta, inner = theta[rows], inner[rows]
+    theta = theta[rows]
+    inner = parameters.radius(theta).diff(dim=1).argmin(1)
     starts = [
         theta,
         parameters.exchange(theta, inner),
@@ -291,11 +303,38 @@ def cells_of_close_shells(
     return Cells(*(torch.cat(parts) for parts in zip(*cells, strict=True)))
 
 
-def prune(cells: Cells, value: torch.Tensor) -> torch.Tensor:
-    """Return the starts that may still become the best, by their values (n,) so far."""
-    best = value.new_full((int(cells.rows.max()) + 1,), -torch.inf)
+def prune(
+    cells: Cells, value: torch.Tensor, step: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the starts that may still become the best.
+
+    `value` (n,) are their log-probabilities so far, and `step` (n,) their last steps in
+    standard deviations, if they are still to move.
+    """
+    best = value.new_full((len(value) and int(cells.rows.max()) + 1,), -torch.inf)
     best = best.scatter_reduce(0, cells.rows, value, "amax")
-    return (value > best[cells.rows] - _HOPELESS).nonzero()[:, 0]
+    hope = value if step is None else value + step**2
+    return (hope > best[cells.rows] - _HOPELESS).nonzero()[:, 0]
+
+
+def distinct(
+    cells: Cells, value: torch.Tensor, mean: torch.Tensor, sd: torch.Tensor
+) -> torch.Tensor:
+    """Return fits, the best first, without those that equal a better one of their cell.
+
+    `value` (n,) are finite log-probabilities of those that have not failed; `mean` and
+    `sd` (n, m) describe the limited combinations.
+    """
+    known = value.isfinite().nonzero()[:, 0]
+    order = known[value[known].argsort(descending=True)]
+    own = torch.stack([cells.rows, cells.cell], dim=1)
+    kept = order[:0]
+    for part in order:
+        beside = kept[(own[kept] == own[part]).all(1)]
+        same = ((mean[beside] - mean[part]).abs() < _SAME * sd[part]).all(1)
+        if not same.any():
+            kept = torch.cat([kept, part[None]])
+    return kept
 
 
 def mixture_weights(
@@ -308,23 +347,13 @@ def mixture_weights(
     are kept (none of an image whose fits all failed; equal ones once), the best fit of
     each image, and the weights of the kept fits.
     """
-    known = evidence.isfinite().nonzero()[:, 0]
-    order = known[evidence[known].argsort(descending=True)]
-    kept: list[int] = []
+    order = distinct(cells, evidence, mean, sd)
     best: dict[int, int] = {}
-    rows, places = cells.rows.tolist(), cells.cell.tolist()
-    for part in order.tolist():
-        top = best.setdefault(rows[part], part)
-        beside = [
-            other
-            for other in kept
-            if rows[other] == rows[part] and places[other] == places[part]
-        ]
-        same = ((mean[beside] - mean[part]).abs() < _SAME * sd[part]).all(1)
-        if evidence[top] - evidence[part] < _NEGLIGIBLE and not same.any():
-            kept.append(part)
-    chosen = torch.tensor(kept, dtype=torch.long, device=evidence.device)
-    weight = evidence.new_zeros(len(kept))
+    for part, row in zip(order.tolist(), cells.rows[order].tolist(), strict=True):
+        best.setdefault(row, part)
+    top = evidence[[best[row] for row in cells.rows[order].tolist()]]
+    chosen = order[top - evidence[order] < _NEGLIGIBLE]
+    weight = evidence.new_zeros(len(chosen))
     for row in best:
         own = cells.rows[chosen] == row
         weight[own] = evidence[chosen[own]].softmax(0)
@@ -334,8 +363,14 @@ def mixture_weights(
 # Pixels are joined up to this size, in widths of the thinnest shell, without loss of
 # information on the coefficients.
 _COARSEST_PIXEL = 1.6
-# Pixels, times shells, of the images that are fitted at once.
-_PIXELS_AT_ONCE = 2**17
+# Rings and sectors of the first, coarse fit: thickness in widths of the thinnest shell.
+_RING = 1.6
+_N_SECTORS = 32
+# Images that are fitted at once with their distortion, and most steps of this fit.
+_DISTORTED_AT_ONCE = 8
+_DISTORTED_STEPS = 20
+# Numbers in an array that stays in the processor's cache.
+_AT_ONCE = 2**21
 
 # Longest step in a mean radius, in widths of the thinnest shell, and in the logarithm
 # of a number of electrons.
@@ -344,21 +379,43 @@ _LONGEST_LOG_NUMBER = 1.0
 # A step is accepted if the log-probability does not fall by more than this: the mean of
 # the posterior is slightly less probable than its mode.
 _ALLOWED_FALL = 5.0
-# In standard deviations.
-_TOLERANCE = 0.05
-# Steps after which hopeless starts are pruned.
-_FIRST_STEPS = 4
-# Most steps of the others, within a narrow range.
+# Step in standard deviations that is the last one. What is left to the maximum is about
+# a twentieth of it, and for shells that nearly coincide more.
+_TOLERANCE = 1.0
+_CLOSE_TOLERANCE = 0.05
+# Most steps of the coarse fit.
+_COARSE_STEPS = 15
+# For close shells, how often hopeless starts are pruned during the coarse fit, and most
+# steps of the final one.
+_ROUNDS = 3
 _LAST_STEPS = 12
 
 
+class _Level(NamedTuple):
+    """The cells of a fit, and for each one a share and an index.
+
+    `background` is the share of each cell in a uniform background, and `in_search` the
+    cell of the radius search that it belongs to. `test` finds distorted images.
+    """
+
+    basis: ShellBasis | CellBasis
+    background: torch.Tensor
+    in_search: torch.Tensor
+    test: DistortionTest | None = None
+
+
 class _Expansion(NamedTuple):
-    """The likelihood about some parameters, and the counts expected there."""
+    """The likelihood about some parameters, and the counts expected there.
+
+    `stretch` (n, n_parameters + 2) is the information that the ellipticity shares with
+    each parameter, its own, and the derivative of the log-likelihood by it.
+    """
 
     value: torch.Tensor
     gradient: torch.Tensor
     information: torch.Tensor
-    cells: torch.Tensor
+    expected: torch.Tensor
+    stretch: torch.Tensor
 
 
 @dataclass
@@ -369,7 +426,8 @@ class _Fit:
     value: torch.Tensor
     gradient: torch.Tensor
     information: torch.Tensor
-    cells: torch.Tensor
+    expected: torch.Tensor
+    stretch: torch.Tensor
     damping: torch.Tensor
     step: torch.Tensor
     strength: torch.Tensor
@@ -391,6 +449,24 @@ class _Fit:
         return {field.name: getattr(self, field.name)[rows] for field in fields(self)}
 
 
+def coarse_cells(quadrant: ShellBasis, prior: ShellPrior) -> torch.Tensor:
+    """Divide a quadrant into thin rings and many sectors."""
+    largest = largest_radius(prior)
+    n_rings = math.ceil(largest / (_RING * prior.radius_width[0]))
+    return polar_cells(quadrant, largest, n_rings, _N_SECTORS)
+
+
+def fine_cells(quadrant: ShellBasis, prior: ShellPrior) -> torch.Tensor:
+    """Number the pixels of a quadrant by their radii; those beyond all shells alike."""
+    s = torch.hypot(*quadrant.quadrant_axes()).flatten()
+    return s.argsort().argsort().clamp(max=int((s < largest_radius(prior)).sum()))
+
+
+def take(cells: Cells, parts: _Fit, rows: torch.Tensor) -> tuple[Cells, _Fit]:
+    """Return some of the fits that compete."""
+    return Cells(*(part[rows] for part in cells)), _Fit(**parts.rows(rows))
+
+
 class ShellFit:
     """Fit shells to images of one size by their Poisson likelihood and a prior.
 
@@ -410,10 +486,12 @@ class ShellFit:
         prior: ShellPrior,
         *,
         extent: float = 1.0,
-        distorted: bool = False,
+        distortion: bool | str = False,
         device: str | torch.device = "cpu",
         max_iter: int = 40,
     ) -> None:
+        self.distortion = distortion
+        distorted = distortion is not False
         self.n_shells = n_shells
         self.prior = prior
         self.max_iter = max_iter
@@ -421,82 +499,144 @@ class ShellFit:
         most = max(1, int(_COARSEST_PIXEL * finest / (2 * extent / size)))
         self.joined = max(f for f in range(1, most + 1) if size % f == 0)
         side = size // self.joined
-        self.basis = ShellBasis(
+        self._fold_to = (2 * torch.arange(side, device=device) - (side - 1)).abs() // 2
+        self.parameters = ShellParameters(n_shells, prior, device, distorted=distorted)
+        basis = ShellBasis(
             side,
             extent=extent,
             finest_width=finest,
             quadrant=not distorted,
             device=device,
         )
-        self._fold_to = (2 * torch.arange(side, device=device) - (side - 1)).abs() // 2
-        self.parameters = ShellParameters(n_shells, prior, device, distorted=distorted)
         whole = torch.ones(1, side, side, device=device)
         self.upright: ShellFit | None = None
+        self.levels: list[_Level] = []
         if distorted:
             self.upright = ShellFit(
                 size, n_shells, prior, extent=extent, device=device, max_iter=max_iter
             )
-            self.multiplicity = whole.flatten()
             self.search: RadiusSearch = self.upright.search
+            pixels = self._fold_to[:, None] * len(self._fold_to.unique()) + self._fold_to
+            in_search = self.search.cells.cells[pixels.flatten()]
+            self.levels = [_Level(basis, whole.flatten() / whole.sum(), in_search)]
         else:
-            self.multiplicity = self._fold(whole)[0]
-            self.search = RadiusSearch(self.basis, self.multiplicity, n_shells, prior)
-
-    def __call__(self, images: torch.Tensor) -> ShellPosterior:
-        """Fit images (n, size, size), polarized along their last axis."""
-        step = max(1, _PIXELS_AT_ONCE // (len(self.multiplicity) * self.n_shells))
-        return ShellPosterior.concatenate([self._fit(p) for p in images.split(step)])
+            multiplicity = self._fold(whole)[0]
+            self.search = RadiusSearch(basis, multiplicity, n_shells, prior)
+            fine = fine_cells(basis, prior)
+            test = DistortionTest(basis, multiplicity, fine)
+            for cells, tests in ((coarse_cells(basis, prior), None), (fine, test)):
+                of_cells = CellBasis(basis, multiplicity, cells, prior)
+                in_search = torch.zeros(of_cells.n_cells).to(cells)
+                in_search[cells] = self.search.cells.cells
+                level = _Level(of_cells, of_cells.background, in_search, tests)
+                self.levels.append(level)
 
     def _join(self, images: torch.Tensor) -> torch.Tensor:
         """Sum pixels that are finer than needed."""
-        images = images.to(self.basis.device, torch.float32)
+        images = images.to(self._fold_to.device, torch.float32)
         if self.joined > 1:
             images = images.unflatten(2, (-1, self.joined)).sum(3)
             images = images.unflatten(1, (-1, self.joined)).sum(2)
         return images
 
-    def _fold(self, images: torch.Tensor) -> torch.Tensor:
-        """Sum the quadrants of images whose pixels are joined, as (n, n_pixels)."""
+    def _fold(
+        self, images: torch.Tensor, signs: tuple[bool, bool] = (False, False)
+    ) -> torch.Tensor:
+        """Sum the quadrants of images whose pixels are joined, as (n, n_pixels).
+
+        `signs` tells for each axis to subtract the first half from the second.
+        """
         side = int(self._fold_to.max()) + 1
-        for axis in (1, 2):
+        for axis, sign in enumerate(signs, 1):
             shape = list(images.shape)
             shape[axis] = side
+            if sign:
+                place = torch.arange(images.shape[axis], device=images.device)
+                place = (2 * place - (images.shape[axis] - 1)).sign()
+                images = images * (place[:, None] if axis == 1 else place)
             images = images.new_zeros(shape).index_add_(axis, self._fold_to, images)
         return images.flatten(1)
 
-    def _cells(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Sum the pixels of the fit (n, n_pixels) over large cells of a quadrant."""
-        if self.upright is not None:
-            side = self.basis.size
-            pixels = self._fold(pixels.unflatten(1, (side, side)))
-        return self.search.histogram(pixels)
+    def _halves(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute the differences (n, 2) of the halves of images along each axis."""
+        parts = [self._fold(images, signs) for signs in ((True, False), (False, True))]
+        return torch.stack([part.sum(1, dtype=torch.float64) for part in parts], dim=1)
 
-    def _fit(self, images: torch.Tensor) -> ShellPosterior:
+    def __call__(self, images: torch.Tensor) -> ShellPosterior:
+        """Fit images (n, size, size), polarized along their last axis."""
         images = self._join(images)
-        if self.upright is not None:
-            return self._fit_distorted(images, self.upright)
-        counts = self._fold(images)
-        fit, mixture = self.solve(counts)
+        posterior, start = (self.upright or self)._fit_upright(images)
+        if self.upright is None:
+            return posterior
+        rows = posterior.is_distorted | posterior.is_outlier | posterior.no_answer
+        if self.distortion is True:
+            rows = torch.ones_like(rows)
+        rows = rows.nonzero()[:, 0]
+        for first in range(0, len(rows), _DISTORTED_AT_ONCE):
+            some = rows[first : first + _DISTORTED_AT_ONCE]
+            found = self._fit_distorted(images[some], start[some])
+            taken = (~found.no_answer | (self.distortion is True)).nonzero()[:, 0]
+            posterior.put(some[taken], found.rows(taken))
+        return posterior
+
+    def _fit_upright(self, images: torch.Tensor) -> tuple[ShellPosterior, torch.Tensor]:
+        """Fit images as upright; also return the parameters."""
+        folded = self._fold(images)
+        fit, mixture = self.solve(folded)
+        level = self.levels[-1]
+        counts = level.basis.histogram(folded)
         posterior = self._posterior(counts, fit)
-        posterior.is_outlier |= is_asymmetric(images)
+        odd = torch.stack(
+            [
+                self._fold(images, signs)
+                for signs in ((True, True), (True, False), (False, True))
+            ],
+            dim=1,
+        )
+        halves = odd[:, 1:].sum(2, dtype=torch.float64)
+        posterior.is_outlier |= is_asymmetric(halves, folded.sum(1).double())
+        score = self._odd_score(fit, level.basis.histogram(odd))
+        stretched = self._stretch_score(fit)
         if mixture is not None:
             rows, weight, parts = mixture
             posterior_of_parts = self._posterior(counts[rows], parts)
             posterior.put_mixture(posterior_of_parts, rows, weight, self.prior)
-        return posterior
+            # One of several solutions says nothing about the ellipticity.
+            stretched[rows] = 0
+        posterior.is_distorted |= score + stretched > THRESHOLD
+        return posterior, fit.mean
+
+    def _odd_score(self, fit: _Fit, odd: torch.Tensor) -> torch.Tensor:
+        """Compute χ² (n,) of tilt and displacement.
+
+        `odd` (n, 3, n_cells) are differences of the quadrants: odd along both axes,
+        along the first and along the second.
+        """
+        slopes = self.levels[-1].test.slopes(fit.expected)[:, 1:]
+        weight = slopes / fit.expected[:, None]
+        score = (weight * odd).sum(2, dtype=torch.float64)
+        return (score**2 / (weight * slopes).sum(2, dtype=torch.float64)).sum(1)
+
+    def _stretch_score(self, fit: _Fit) -> torch.Tensor:
+        """Compute χ² (n,) of the ellipticity at the mean of the other parameters."""
+        shared, own, score = fit.stretch.tensor_split((-2, -1), dim=1)
+        score = score[:, 0] - (shared * (fit.mean - fit.theta)).sum(1)
+        known = torch.einsum("ni,nij,nj->n", shared, fit.covariance, shared)
+        return score**2 / (own[:, 0] - known)
 
     def _fit_distorted(
-        self, images: torch.Tensor, upright: "ShellFit"
+        self, images: torch.Tensor, start: torch.Tensor
     ) -> ShellPosterior:
-        start, _ = upright.solve(self._fold(images))
         counts = images.flatten(1)
-        fit = self._refine(counts, self.parameters.distort(start.theta))
+        theta = self.parameters.distort(start)
+        fit = self._refine(
+            self.levels[0], counts, theta, max_iter=_DISTORTED_STEPS
+        )
         posterior = self._posterior(counts, fit)
         # The halves of images that are off center differ, as expected by the fit.
-        expected, _ = self.parameters.expected(
-            fit.theta, counts.sum(1), self.basis, self.multiplicity
-        )
-        posterior.is_outlier |= is_asymmetric(images, expected.view_as(images))
+        halves = self._halves(images - fit.expected.view_as(images))
+        total = counts.sum(1, dtype=torch.float64)
+        posterior.is_outlier |= is_asymmetric(halves, total)
         return posterior
 
     def _distortion(self, theta: torch.Tensor) -> torch.Tensor:
@@ -508,29 +648,58 @@ class ShellFit:
         return torch.cat(parts, dim=1)
 
     def solve(
-        self, counts: torch.Tensor
+        self, images: torch.Tensor
     ) -> tuple[_Fit, tuple[torch.Tensor, torch.Tensor, _Fit] | None]:
         """Fit folded images (n, n_pixels).
 
         Returns the most probable fits and, if several fits compete for an image, the
         indices of their images, their probabilities, and these fits.
         """
-        total = counts.sum(1).double()
-        radius = self.search(counts).double()
-        fit = self._refine(counts, self.parameters.start(total, radius))
-        if self.n_shells == 1:
+        total = images.sum(1).double()
+        radius = self.search(images).double()
+        coarse, fine = self.levels
+        rough, counts = (level.basis.histogram(images) for level in self.levels)
+        start = self.parameters.start(total, radius)
+        fit = self._refine(coarse, rough, start, max_iter=_COARSE_STEPS)
+        # Close shells have several solutions, and seldom converge to one.
+        apart = (~are_close(self.parameters, fit.theta)).nonzero()[:, 0]
+        none = fit.expected.new_zeros(len(fit.theta), fine.basis.n_cells)
+        fit = replace(fit, expected=none)
+        if len(apart):
+            sites = fit.strength[apart], fit.pull[apart]
+            parts = self._refine(fine, counts[apart], fit.mean[apart], sites=sites)
+            fit.put(apart, **vars(parts))
+        close = are_close(self.parameters, fit.theta).nonzero()[:, 0]
+        if not len(close):
             return fit, None
-        cells = cells_of_close_shells(self.parameters, fit.theta, total)
-        if cells is None:
+        fit.step[close] = math.inf
+        cells = cells_of_close_shells(self.parameters, fit.theta, total, close)
+        parts = self._begin(coarse, rough[cells.rows], cells.theta)
+        for _ in range(_ROUNDS):
+            self._continue(
+                coarse,
+                rough[cells.rows],
+                parts,
+                *cells[3:],
+                max_iter=_COARSE_STEPS // _ROUNDS,
+            )
+            cells, parts = take(cells, parts, prune(cells, parts.value, parts.step))
+        cells, parts = take(cells, parts, prune(cells, parts.value))
+        several = distinct(cells, parts.value, parts.limited_mean, parts.limited_sd)
+        cells, parts = take(cells, parts, several)
+        if not len(several):
             return fit, None
-        parts = self._refine(counts[cells.rows], *cells[2:], max_iter=_FIRST_STEPS)
-        hopeful = prune(cells, parts.value)
-        if not len(hopeful):
-            return fit, None
-        cells = Cells(*(part[hopeful] for part in cells))
-        cells = cells._replace(theta=parts.theta[hopeful])
-        parts = self._refine(counts[cells.rows], *cells[2:], max_iter=_LAST_STEPS)
+        parts = self._refine(
+            fine,
+            counts[cells.rows],
+            parts.theta,
+            *cells[3:],
+            sites=(parts.strength, parts.pull),
+            max_iter=_LAST_STEPS,
+            tolerance=_CLOSE_TOLERANCE,
+        )
         evidence = self._evidence(total[cells.rows], parts, *cells[3:])
+        evidence = evidence.masked_fill(parts.step == math.inf, -math.inf)
         kept, best, weight = mixture_weights(
             cells, evidence, parts.limited_mean, parts.limited_sd
         )
@@ -540,41 +709,91 @@ class ShellFit:
         return fit, (cells.rows[kept], weight, _Fit(**parts.rows(kept)))
 
     def _expand(
-        self, theta: torch.Tensor, counts: torch.Tensor, total: torch.Tensor
+        self,
+        level: _Level,
+        theta: torch.Tensor,
+        counts: torch.Tensor,
+        total: torch.Tensor,
     ) -> _Expansion:
-        expected, slopes = self.parameters.expected(
-            theta, total, self.basis, self.multiplicity
-        )
-        # This avoids a division by zero in pixels without expected counts.
+        step = max(1, _AT_ONCE // (theta.shape[1] * counts.shape[1]))
+        parts = [
+            self._expand_some(level, *some)
+            for some in zip(
+                theta.split(step), counts.split(step), total.split(step), strict=True
+            )
+        ]
+        return _Expansion(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+    def _expand_some(
+        self,
+        level: _Level,
+        theta: torch.Tensor,
+        counts: torch.Tensor,
+        total: torch.Tensor,
+    ) -> _Expansion:
+        expected, slopes = self.parameters.expected(theta, total, *level[:2])
+        # This avoids a division by zero in cells without expected counts.
         mean = total[:, None].to(expected) / expected.shape[1]
-        expected = expected + 1e-12 * mean
+        expected += 1e-12 * mean
         value = (torch.xlogy(counts, expected / mean) - expected).double().sum(1)
-        slopes = slopes.double()
-        gradient = torch.einsum("nip,np->ni", slopes, (counts / expected - 1).double())
-        information = (slopes / expected[:, None].double()) @ slopes.mT
         value = value + self.parameters.log_prior(theta, total)
-        return _Expansion(value, gradient, information, self._cells(expected))
+        weight = expected.rsqrt()
+        slopes *= weight[:, None]
+        rest = (counts - expected) * weight
+        gradient = (slopes @ rest[..., None])[..., 0].double()
+        information = (slopes @ slopes.mT).double()
+        stretch = torch.zeros_like(gradient)
+        stretch = torch.cat([stretch, stretch[:, :2]], dim=1)
+        if level.test is not None:
+            change = level.test.slopes(expected)[:, 0] * weight
+            stretch[:, :-2] = (slopes @ change[..., None])[..., 0]
+            stretch[:, -2] = (change**2).sum(1)
+            stretch[:, -1] = (change * rest).sum(1)
+        return _Expansion(value, gradient, information, expected, stretch)
 
     def _refine(
         self,
+        level: _Level,
         counts: torch.Tensor,
         theta: torch.Tensor,
         low: torch.Tensor | None = None,
         high: torch.Tensor | None = None,
+        *,
+        sites: tuple[torch.Tensor, torch.Tensor] | None = None,
         max_iter: int | None = None,
+        tolerance: float = _TOLERANCE,
     ) -> _Fit:
         """Fit from a start, within limits of each image or those of all."""
         shape = (len(theta), -1)
         low = self.parameters.low.expand(shape) if low is None else low
         high = self.parameters.high.expand(shape) if high is None else high
+        fit = self._begin(level, counts, theta)
+        if sites is not None:
+            fit.strength, fit.pull = (part.clone() for part in sites)
+        self._continue(level, counts, fit, low, high, max_iter, tolerance)
+        return fit
+
+    def _continue(
+        self,
+        level: _Level,
+        counts: torch.Tensor,
+        fit: _Fit,
+        low: torch.Tensor,
+        high: torch.Tensor,
+        max_iter: int | None = None,
+        tolerance: float = _TOLERANCE,
+    ) -> None:
+        """Continue the fits whose last step is larger than the tolerance."""
         total = counts.sum(1).double()
-        fit = self._begin(theta, self._expand(theta, counts, total))
         prior_precision, prior_shift = self.parameters.normal_prior(total)
         longest = _LONGEST_RADIUS * self.prior.radius_width[0]
-        rows = torch.arange(len(theta), device=theta.device)
+        rows = (fit.step > tolerance).nonzero()[:, 0]
         for _ in range(self.max_iter if max_iter is None else max_iter):
+            if not len(rows):
+                break
+            damping = fit.damping[rows]
             information = fit.information[rows]
-            stiff = information.diagonal(dim1=1, dim2=2) * fit.damping[rows, None]
+            stiff = information.diagonal(dim1=1, dim2=2) * damping[:, None]
             information = information + torch.diag_embed(stiff)
             old = fit.theta[rows]
             shift = fit.gradient[rows] + torch.einsum("nij,nj->ni", information, old)
@@ -589,15 +808,7 @@ class ShellFit:
             move = posterior.mean - old
             sd = posterior.covariance.diagonal(dim1=1, dim2=2).sqrt()
             size = (move / sd)[:, self.parameters.of_shells].abs().amax(1)
-            length = torch.maximum(
-                (self.parameters.radius(move).abs() / longest).amax(1),
-                (self.parameters.log_number(move).abs() / _LONGEST_LOG_NUMBER).amax(1),
-            )
-            new = old + move / length.clamp(min=1)[:, None]
-            there = self._expand(new, counts[rows], total[rows])
-            taken = there.value > fit.value[rows] - _ALLOWED_FALL
-            damping = fit.damping[rows]
-            small = taken & (damping < 0.1)
+            size = torch.where(damping < 0.1, size, torch.inf)
             fit.put(
                 rows,
                 strength=posterior.sites[0],
@@ -608,7 +819,23 @@ class ShellFit:
                 limited_sd=posterior.limited_sd,
                 free_mean=posterior.free_mean,
                 free_sd=posterior.free_sd,
-                step=torch.where(small, size, torch.inf),
+                step=size,
+            )
+            going = size > tolerance
+            rows, old, move = rows[going], old[going], move[going]
+            length = torch.maximum(
+                (self.parameters.radius(move).abs() / longest).amax(1),
+                (self.parameters.log_number(move).abs() / _LONGEST_LOG_NUMBER).amax(1),
+            )
+            new = old + move / length.clamp(min=1)[:, None]
+            if not len(rows):
+                break
+            there = self._expand(level, new, counts[rows], total[rows])
+            taken = there.value > fit.value[rows] - _ALLOWED_FALL
+            damping = damping[going]
+            fit.put(
+                rows,
+                step=torch.where(taken, size[going], torch.inf),
                 damping=torch.where(
                     taken,
                     torch.where(damping < 0.01, 0.0, damping / 4),
@@ -620,10 +847,6 @@ class ShellFit:
                 theta=new[taken],
                 **{name: part[taken] for name, part in there._asdict().items()},
             )
-            rows = rows[fit.step[rows] > _TOLERANCE]
-            if not len(rows):
-                break
-        return fit
 
     def _evidence(
         self,
@@ -643,7 +866,10 @@ class ShellFit:
         posterior = truncated_posterior(*arguments, sites)
         return fit.value + log_mass(*arguments, posterior)
 
-    def _begin(self, theta: torch.Tensor, there: _Expansion) -> _Fit:
+    def _begin(
+        self, level: _Level, counts: torch.Tensor, theta: torch.Tensor
+    ) -> _Fit:
+        there = self._expand(level, theta, counts, counts.sum(1).double())
         n, n_limits = len(theta), len(self.parameters.low)
         limited = theta.new_zeros(n, n_limits)
         return _Fit(
@@ -663,28 +889,34 @@ class ShellFit:
 
     def _posterior(self, counts: torch.Tensor, fit: _Fit) -> ShellPosterior:
         of = self.parameters
-        have = self._cells(counts).double()
-        misfit, is_outlier = compare_cells(have, fit.cells.double())
+        level = self.levels[-1]
+        empty = counts.new_zeros(len(counts), self.search.cells.n_cells)
+        have, expected = (
+            empty.index_add(1, level.in_search, part).double()
+            for part in (counts, fit.expected)
+        )
+        misfit, is_outlier = compare_cells(have, expected)
         value = fit.value - of.log_prior(fit.theta, counts.sum(1).double())
-        uniform = is_uniform_noise(counts, self.multiplicity, value)
+        uniform = is_uniform_noise(counts, level.background, value)
         converged = fit.step < math.inf
         sd = fit.covariance.diagonal(dim1=1, dim2=2).sqrt()
-        number = of.log_number(fit.theta).exp()
+        number = of.log_number(fit.mean).exp()
         return ShellPosterior(
             beta=of.limited_beta(fit.limited_mean),
             beta_std=of.limited_beta(fit.limited_sd),
             free_mean=of.limited_beta(fit.free_mean),
             free_sd=of.limited_beta(fit.free_sd),
             beta_cov=of.beta_block(fit.covariance),
-            radius=of.radius(fit.theta),
+            radius=of.radius(fit.mean),
             radius_std=of.radius(sd),
-            radius_width=of.radius_width(fit.theta),
+            radius_width=of.radius_width(fit.mean),
             radius_width_std=of.radius_width(sd),
             n_electrons=number,
             n_electrons_std=number * of.log_number(sd),
-            distortion=self._distortion(fit.theta),
-            background=fit.theta[:, -1],
+            distortion=self._distortion(fit.mean),
+            background=fit.mean[:, -1],
             misfit=misfit,
+            is_distorted=torch.zeros_like(uniform),
             is_outlier=is_outlier | uniform,
             converged=converged,
         )
@@ -698,7 +930,7 @@ def fit_shells(
     convention: str = "density",
     polarization_axis: int = 1,
     extent: float = 1.0,
-    distortion: bool = False,
+    distortion: bool | str = "auto",
     device: str | torch.device = "cpu",
     verbose: int = 0,
 ) -> Bunch:
@@ -822,7 +1054,7 @@ def fit_shells(
         n_shells,
         prior,
         extent=float(extent),
-        distorted=bool(distortion),
+        distortion=distortion if isinstance(distortion, str) else bool(distortion),
         device=torch.device(device),
         verbose=verbose,
     )
@@ -869,7 +1101,7 @@ def fit_posterior(
     prior: ShellPrior,
     *,
     extent: float,
-    distorted: bool,
+    distortion: bool | str,
     device: torch.device,
     verbose: int,
 ) -> ShellPosterior:
@@ -879,7 +1111,7 @@ def fit_posterior(
     """
     # Apple's devices do not support float64.
     device = torch.device("cpu") if device.type == "mps" else device
-    fit = _cached_fit(size, n_shells, prior, extent, distorted, device)
+    fit = _cached_fit(size, n_shells, prior, extent, distortion, device)
     parts = []
     with tqdm(total=len(X), disable=not verbose, unit="image") as progress:
         for first in range(0, len(X), _FITTED_AT_ONCE):
@@ -914,11 +1146,11 @@ def _cached_fit(
     n_shells: int,
     prior: ShellPrior,
     extent: float,
-    distorted: bool,
+    distortion: bool | str,
     device: torch.device,
 ) -> ShellFit:
     """Keep the tables that fits of one kind share."""
     with torch.inference_mode(False):
         return ShellFit(
-            size, n_shells, prior, extent=extent, distorted=distorted, device=device
+            size, n_shells, prior, extent=extent, distortion=distortion, device=device
         )

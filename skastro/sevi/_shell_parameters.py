@@ -3,7 +3,8 @@
 
 import torch
 
-from skastro.sevi._basis import ShellBasis
+from skastro.sevi._basis import ShellBasis, detector_matrix
+from skastro.sevi._cell_basis import CellBasis
 from skastro.sevi._electrons import N_BETAS
 from skastro.sevi._prior import ShellPrior
 
@@ -15,10 +16,11 @@ _EDGE = 0.003
 _LEAST_WIDTH = 0.4
 _FIRST_BACKGROUND = 0.01
 
-# Distortion of the image on the detector: name, scatter, and step of the derivative.
-# The center is in pixels.
+# Scatter of tilt in degrees, ellipticity and displacement in pixels.
 _DISTORTION_SD = (3.0, 0.02, 2.0, 2.0)
-_DISTORTION_STEP = (0.1, 0.002, 0.05, 0.05)
+# Steps of derivatives: displacement in pixels, tilt and ellipticity.
+_SHIFT = 0.02
+_STEP = 1e-3
 
 
 class ShellParameters:
@@ -183,16 +185,37 @@ class ShellParameters:
         self,
         theta: torch.Tensor,
         total: torch.Tensor,
-        basis: ShellBasis,
-        multiplicity: torch.Tensor,
+        basis: ShellBasis | CellBasis,
+        background: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute expected counts (n, n_pixels) of folded images, and derivatives.
+        """Compute expected counts (n, n_cells), and derivatives.
 
-        The latter have the shape (n, n_parameters, n_pixels).
+        The latter have the shape (n, n_parameters, n_cells). `background` (n_cells,) is
+        the share of each cell in a uniform background. The cells are the pixels, if the
+        image is distorted.
         """
-        number, beta = self.log_number(theta).exp(), self.beta(theta)
         width = self.radius_width(theta)
         width = width.clamp(min=_LEAST_WIDTH * self.prior.radius_width[0])
+        if isinstance(basis, ShellBasis):
+            slopes = self._pixel_slopes(theta, width, basis)
+        else:
+            slopes = basis.slopes(
+                self.log_number(theta).exp(),
+                self.beta(theta),
+                self.radius(theta),
+                width,
+            )
+        expected = slopes[:, self._of_all_shells][:, :: self.n_each].sum(1)
+        torch.mul(background, total[:, None].to(slopes), out=slopes[:, -1])
+        expected = expected.clamp_(min=0)
+        expected += theta[:, -1:].to(slopes) * slopes[:, -1]
+        return expected, slopes
+
+    def _pixel_slopes(
+        self, theta: torch.Tensor, width: torch.Tensor, basis: ShellBasis
+    ) -> torch.Tensor:
+        """Compute derivatives in the pixels of distorted images; the last is zero."""
+        number, beta = self.log_number(theta).exp(), self.beta(theta)
         slopes = []
         for shell in range(self.n_shells):
             images = basis.linearized(
@@ -205,31 +228,42 @@ class ShellParameters:
             own = images[:, 0] / 2 + (images[:, 1:-2] * weight).sum(1)
             images = torch.cat([own[:, None], images[:, 1:]], dim=1)
             slopes.append(images * number[:, shell, None, None].to(images))
-        slopes = torch.cat(slopes, dim=1) * multiplicity
-        expected = slopes[:, :: self.n_each].sum(1).clamp(min=0)
-        if self.distorted:
-            moved = self._distortion_slopes(theta, width, basis)
-            slopes = torch.cat([slopes, moved], dim=1)
-        flat = (multiplicity / multiplicity.sum()) * total[:, None].to(slopes)
-        expected = expected + theta[:, -1:].to(slopes) * flat
-        return expected, torch.cat([slopes, flat[:, None]], dim=1)
+        moved = self._distortion_slopes(theta, width, basis)
+        return torch.cat([*slopes, moved, torch.zeros_like(own)[:, None]], dim=1)
 
     def _distortion_slopes(
         self, theta: torch.Tensor, width: torch.Tensor, basis: ShellBasis
     ) -> torch.Tensor:
-        """Compute derivatives (n, 4, n_pixels) by the distortion."""
+        """Compute derivatives (n, 4, n_pixels) of expected counts by the distortion."""
         number, beta = self.log_number(theta).exp(), self.beta(theta)
         # The expected image has all 12 coefficients.
         beta = torch.nn.functional.pad(beta, (0, N_BETAS - self.n_betas))
-        slopes = []
-        for place, step in enumerate(_DISTORTION_STEP, self._of_all_shells.stop):
-            change = torch.zeros_like(theta)
-            change[:, place] = step
-            after, before = (
+        tilt, ellipticity, center = self.distortion(theta).values()
+        steps = _SHIFT * torch.eye(2).to(center)
+        moved = torch.stack(
+            [
                 basis.expected(
-                    beta, self.radius(theta), width, number, **self.distortion(there)
-                )
-                for there in (theta + change, theta - change)
-            )
-            slopes.append((after - before).flatten(1) / (2 * step))
-        return torch.stack(slopes, dim=1)
+                    beta,
+                    self.radius(theta),
+                    width,
+                    number,
+                    tilt=tilt,
+                    ellipticity=ellipticity,
+                    center=center + shift,
+                ).flatten(1)
+                for shift in torch.cat([steps, -steps])
+            ],
+            dim=1,
+        )
+        by_center = (moved[:, :2] - moved[:, 2:]) / (2 * _SHIFT)
+        # Tilt and ellipticity move each pixel by a known distance.
+        places = basis.pixel_places() - center[:, None]
+        here = detector_matrix(tilt, ellipticity)
+        turned = detector_matrix(tilt + _STEP, ellipticity)
+        stretched = detector_matrix(tilt, ellipticity + _STEP)
+        slopes = []
+        for there in (turned, stretched):
+            change = (there - here) / _STEP @ torch.linalg.inv(here)
+            move = (places @ change.mT).mT.to(by_center)
+            slopes.append((by_center * move).sum(1))
+        return torch.cat([torch.stack(slopes, dim=1), by_center], dim=1)

@@ -92,4 +92,4 @@ def test_images_that_no_fit_explains(counts):
     hot[0, 24, 10] = counts
     found = ShellFit(48, 2, ShellPrior.published(12, (0.3, 0.9), WIDTH))(hot)
     assert found.is_outlier.all()
-    assert not found.converged.any()
+    assert found.out_of_range.all()

@@ -83,6 +83,6 @@ def test_shells_off_center_are_shells_to_a_fit_of_the_center():
     images = torch.cat([images, images[:1]])
     images[2, : SIZE // 2] = 0
     prior = ShellPrior.published(12, (0.3, 0.9), (0.005, 0.009))
-    found = ShellFit(SIZE, 1, prior, distorted=True)(images)
+    found = ShellFit(SIZE, 1, prior, distortion=True)(images)
     np.testing.assert_allclose(found.distortion[:2, 2:], scenes["center"], atol=0.05)
     assert found.is_outlier.tolist() == [False, False, True]

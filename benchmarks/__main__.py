@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import hdf5, memory, report
+from benchmarks import hdf5, memory, profile, report
 from benchmarks.cases import CASES
 from benchmarks.compare import compare
 
-NAMES = [*CASES, "memory", "hdf5"]
+NAMES = [*CASES, "profile", "memory", "hdf5"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name == "memory":
             title = memory.TITLE
             parts = memory.compare(options.device, options.quick)
+        elif name == "profile":
+            title = profile.TITLE
+            parts = profile.compare(options.device, min(rounds, 2), options.quick)
         elif name == "hdf5":
             title = hdf5.TITLE
             gigabytes = 0.05 if options.quick else options.gigabytes

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import hdf5, memory, profile, report
+from benchmarks import experiments, hdf5, memory, profile, report
 from benchmarks.cases import CASES
 from benchmarks.compare import compare
 
-NAMES = [*CASES, "profile", "memory", "hdf5"]
+NAMES = [*CASES, "profile", "experiments", "memory", "hdf5"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--write", action="store_true", help="write results of --quick too"
     )
     parser.add_argument("--results", type=Path, default=report.RESULTS)
+    parser.add_argument("--epochs", type=int, default=2, help="of the experiments")
     parser.add_argument("--gigabytes", type=float, default=8.0, help="of the HDF5 file")
     parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="for it")
     parser.add_argument("--keep", action="store_true", help="leave that file there")
@@ -73,6 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif name == "profile":
             title = profile.TITLE
             parts = profile.compare(options.device, min(rounds, 2), options.quick)
+        elif name == "experiments":
+            title = experiments.TITLE
+            few = min(rounds, 3)
+            parts = experiments.compare(
+                few, options.quick, options.epochs, options.device
+            )
         elif name == "hdf5":
             title = hdf5.TITLE
             gigabytes = 0.05 if options.quick else options.gigabytes

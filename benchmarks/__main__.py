@@ -7,6 +7,7 @@ Run from the root of the repository::
     python -m benchmarks --device cuda
     python -m benchmarks --only tiny images-18
     python -m benchmarks --only hdf5 --gigabytes 8 --folder /tmp
+    python -m benchmarks --device cuda --budget 480
 
 The tables are printed, and those in RESULTS.md are replaced, each as soon as it is
 measured.
@@ -16,12 +17,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks import experiments, hdf5, memory, profile, report
+from benchmarks import budget, experiments, hdf5, memory, profile, report
 from benchmarks.cases import CASES
 from benchmarks.compare import compare
+from benchmarks.device_parts import make_parts
 
 NAMES = [*CASES, "profile", "experiments", "memory", "hdf5"]
 
@@ -49,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--results", type=Path, default=report.RESULTS)
     parser.add_argument("--epochs", type=int, default=2, help="of the experiments")
+    parser.add_argument(
+        "--budget", type=float, metavar="SECONDS", help="all that fits, in one run"
+    )
+    parser.add_argument("--json", type=Path, help="results of --budget")
     parser.add_argument("--gigabytes", type=float, default=8.0, help="of the HDF5 file")
     parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="for it")
     parser.add_argument("--keep", action="store_true", help="leave that file there")
@@ -67,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     rounds = 1 if options.quick else options.rounds
     command = " ".join(["python -m benchmarks", *arguments])
+    if options.budget is not None:
+        if not _run_within_budget(options, command):
+            sys.exit(1)
+        return
     for name in chosen:
         if name == "memory":
             title = memory.TITLE
@@ -94,6 +105,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\n{block}\n", flush=True)
         if options.write or not options.quick:
             report.update(options.results, options.device, {name: block}, NAMES)
+
+
+def _run_within_budget(options: argparse.Namespace, command: str) -> bool:
+    """Measure what fits into the seconds; tell whether all of it went well."""
+    device, seconds = options.device, options.budget
+    path = options.json or report.RESULTS.with_name(f"budget_{device}.json")
+
+    def write(results: list[dict[str, Any]], spent: float) -> None:
+        budget.write(path, device, command, seconds, results, spent)
+        done = [result["name"] for result in results if result["seconds"]]
+        print(f"{spent:6.1f} s  {done[-1]}", flush=True)
+
+    parts = make_parts(device, seconds, options.quick)
+    results = budget.spend(parts, seconds, after_each=write)
+    where = report.provenance(device, command)
+    block = report.block(budget.TITLE, where, *budget.tables(results))
+    print(f"\n{block}\n", flush=True)
+    if options.write or not options.quick:
+        report.update(options.results, device, {"budget": block}, [*NAMES, "budget"])
+    return not any(result["error"] for result in results)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ KERNELS = {
 # Python, and what torch does around its kernels.
 BETWEEN = "between kernels"
 # Rows.
-_N_WARM_UP, _N_PROFILED = 64, 320
+_N_WARM_UP, _N_PROFILED = 64, 128
 
 
 @dataclass
@@ -110,23 +110,23 @@ _SPECTRUM, _GALAXY = "SpectrumClassifier", "GalaxyClassifier"
 _TINY = partial(CASES["tiny-64"].make_data, 10_000)
 _TINY_PARAMS = {"module": CASES["tiny-64"].module, "max_epochs": 8}
 _LONG = partial(CASES["spectra"].make_data, 320)
-_IMAGES = partial(CASES["images-18"].make_data, 960)
+_IMAGES = partial(CASES["images-18"].make_data, 320)
 # Parameters that are not named are the estimators' defaults.
 JOBS: dict[str, Callable[[str, bool], Job]] = {
     "tiny-64": partial(_fit, _SPECTRUM, _TINY, batch_size=64, **_TINY_PARAMS),
     "tiny-256": partial(_fit, _SPECTRUM, _TINY, batch_size=256, **_TINY_PARAMS),
     "spectra": partial(_fit, _SPECTRUM, partial(_real, "spectra"), max_epochs=8),
     "lamost": partial(_fit, _SPECTRUM, partial(_real, "lamost"), max_epochs=3),
-    "spectra-18": partial(_fit, _SPECTRUM, _LONG, module="resnet18", max_epochs=3),
-    "images-10": partial(_fit, _GALAXY, _IMAGES, max_epochs=3),
+    "spectra-18": partial(_fit, _SPECTRUM, _LONG, module="resnet18", max_epochs=2),
+    "images-10": partial(_fit, _GALAXY, _IMAGES, max_epochs=2),
     "images-18": partial(_fit, _GALAXY, _IMAGES, module="resnet18", max_epochs=2),
     "images-50": partial(_fit, _GALAXY, _IMAGES, module="resnet50", max_epochs=1),
-    "vae": partial(_fit, "VAETransformer", _IMAGES, max_epochs=2),
+    "vae": partial(_fit, "VAETransformer", _IMAGES, max_epochs=1),
     "predict-tiny": partial(_predict, _SPECTRUM, _TINY, 40_000, **_TINY_PARAMS),
-    "predict-spectra": partial(_predict, _SPECTRUM, _LONG, 2000),
-    "predict-images": partial(_predict, _GALAXY, _IMAGES, 2000),
-    "sevi-1": partial(_shells, 1, 128),
-    "sevi-2": partial(_shells, 2, 24),
+    "predict-spectra": partial(_predict, _SPECTRUM, _LONG, 1000),
+    "predict-images": partial(_predict, _GALAXY, _IMAGES, 1000),
+    "sevi-1": partial(_shells, 1, 64),
+    "sevi-2": partial(_shells, 2, 16),
 }
 
 

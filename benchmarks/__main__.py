@@ -87,10 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parts = profile.compare(options.device, min(rounds, 2), options.quick)
         elif name == "experiments":
             title = experiments.TITLE
-            few = min(rounds, 3)
-            parts = experiments.compare(
-                few, options.quick, options.epochs, options.device
-            )
+            few, epochs = min(rounds, 3), options.epochs
+            parts = experiments.compare(few, options.quick, epochs, options.device)
         elif name == "hdf5":
             title = hdf5.TITLE
             gigabytes = 0.05 if options.quick else options.gigabytes
@@ -114,8 +112,8 @@ def _run_within_budget(options: argparse.Namespace, command: str) -> bool:
 
     def write(results: list[dict[str, Any]], spent: float) -> None:
         budget.write(path, device, command, seconds, results, spent)
-        done = [result["name"] for result in results if result["seconds"]]
-        print(f"{spent:6.1f} s  {done[-1]}", flush=True)
+        done = [r["name"] for r in results if r["cut"] != budget.NOT_RUN]
+        print(f"{spent:6.1f} s  {done[-1] if done else ''}", flush=True)
 
     parts = make_parts(device, seconds, options.quick)
     results = budget.spend(parts, seconds, after_each=write)

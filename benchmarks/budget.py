@@ -72,7 +72,8 @@ def spend(
     clock : callable, default=time.monotonic
         The time.
     after_each : callable
-        Gets the results so far, of all parts, and the seconds that passed.
+        Gets the results so far, of all parts, and the seconds that passed; before
+        the first part too.
 
     Returns
     -------
@@ -83,6 +84,7 @@ def spend(
     start = clock()
     empty = {"figures": {}, "rows": 0, "rounds": 0, "seconds": 0.0, "error": None}
     results = [{"name": part.name, **empty, "cut": NOT_RUN} for part in parts]
+    after_each(results, 0.0)
     for i, part in enumerate(parts):
         begun = clock()
         left = budget - (begun - start)

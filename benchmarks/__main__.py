@@ -7,6 +7,7 @@ Run from the root of the repository::
     python -m benchmarks --device cuda
     python -m benchmarks --only tiny images-18
     python -m benchmarks --only hdf5 --gigabytes 8 --folder /tmp
+    python -m benchmarks --device cuda --budget 480
 
 The tables are printed, and those in RESULTS.md are replaced, each as soon as it is
 measured.
@@ -16,14 +17,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks import hdf5, memory, report
+from benchmarks import budget, experiments, hdf5, memory, profile, report
 from benchmarks.cases import CASES
 from benchmarks.compare import compare
+from benchmarks.device_parts import make_parts
 
-NAMES = [*CASES, "memory", "hdf5"]
+NAMES = [*CASES, "profile", "experiments", "memory", "hdf5"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--write", action="store_true", help="write results of --quick too"
     )
     parser.add_argument("--results", type=Path, default=report.RESULTS)
+    parser.add_argument("--epochs", type=int, default=2, help="of the experiments")
+    parser.add_argument(
+        "--budget", type=float, metavar="SECONDS", help="all that fits, in one run"
+    )
+    parser.add_argument("--json", type=Path, help="results of --budget")
     parser.add_argument("--gigabytes", type=float, default=8.0, help="of the HDF5 file")
     parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="for it")
     parser.add_argument("--keep", action="store_true", help="leave that file there")
@@ -66,10 +74,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     rounds = 1 if options.quick else options.rounds
     command = " ".join(["python -m benchmarks", *arguments])
+    if options.budget is not None:
+        if not _run_within_budget(options, command):
+            sys.exit(1)
+        return
     for name in chosen:
         if name == "memory":
             title = memory.TITLE
             parts = memory.compare(options.device, options.quick)
+        elif name == "profile":
+            title = profile.TITLE
+            parts = profile.compare(options.device, min(rounds, 2), options.quick)
+        elif name == "experiments":
+            title = experiments.TITLE
+            few, epochs = min(rounds, 3), options.epochs
+            parts = experiments.compare(few, options.quick, epochs, options.device)
         elif name == "hdf5":
             title = hdf5.TITLE
             gigabytes = 0.05 if options.quick else options.gigabytes
@@ -84,6 +103,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\n{block}\n", flush=True)
         if options.write or not options.quick:
             report.update(options.results, options.device, {name: block}, NAMES)
+
+
+def _run_within_budget(options: argparse.Namespace, command: str) -> bool:
+    """Measure what fits into the seconds; tell whether all of it went well."""
+    device, seconds = options.device, options.budget
+    path = options.json or report.RESULTS.with_name(f"budget_{device}.json")
+
+    def write(results: list[dict[str, Any]], spent: float) -> None:
+        budget.write(path, device, command, seconds, results, spent)
+        done = [r["name"] for r in results if r["cut"] != budget.NOT_RUN]
+        print(f"{spent:6.1f} s  {done[-1] if done else ''}", flush=True)
+
+    parts = make_parts(device, seconds, options.quick)
+    results = budget.spend(parts, seconds, after_each=write)
+    where = report.provenance(device, command)
+    block = report.block(budget.TITLE, where, *budget.tables(results))
+    print(f"\n{block}\n", flush=True)
+    if options.write or not options.quick:
+        report.update(options.results, device, {"budget": block}, [*NAMES, "budget"])
+    return not any(result["error"] for result in results)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ of the loop (arrays for skorch and skastro, tensors on the device for the comput
 to an array of probabilities.
 """
 
+from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +40,16 @@ _LEAST_SECONDS = 0.5
 Rates = dict[str, list[float]]
 
 
+@dataclass
+class Measured:
+    """Samples per second by loop, of each round; number formats by loop; remarks."""
+
+    training: Rates
+    prediction: Rates
+    formats: dict[str, str]
+    notes: str
+
+
 def compare(
     case: Case, device: str, rounds: int, quick: bool
 ) -> tuple[list[str], list[str], list[str]]:
@@ -64,29 +76,37 @@ def compare(
     RuntimeError
         If the predictions of the loops differ.
     """
+    found = measure(case, device, rounds, quick)
+    return (
+        _rates_table(found.training, found.prediction, found.formats),
+        _ratios_table(found.training, found.prediction),
+        [found.notes],
+    )
+
+
+def measure(
+    case: Case, device: str, rounds: int, quick: bool, *, slow: bool = True
+) -> Measured:
+    """Measure one case as `compare` does, or leave out the slow loops (a) and (b)."""
     n_rows, n_slow, epochs = case.rows.resolve(device, quick)
     X, y = case.make_data(n_rows)
 
-    few = slice(2 * case.batch_size)
-    source = case.make_estimator(device, max_epochs=1).fit(X[few], y[few])
+    first = slice(2 * case.batch_size)
+    source = case.make_estimator(device, max_epochs=1).fit(X[first], y[first])
     seen = Observation(source, X)
-    slow = X[:n_slow], y[:n_slow]
-    network = case.plain()
-    network.load_state_dict(seen.network.state_dict())
-    convert = case.make_converter(source)
-    workers = (0,) if quick else None
-    seed = SeedLoop(case, *slow, network, convert, device, workers)
-    skorch = SkorchLoop(case, seen.limited(n_slow), slow[1], device, epochs)
-    skastro = SkastroLoop(case, X, y, device, epochs)
-    augmented = SkastroLoop(case, X, y, device, epochs, vary=True)
-    bound = ComputeBound(case, seen, y, device, epochs)
-    trainers = {
-        SEED: seed,
-        SKORCH: skorch,
-        SKASTRO: skastro,
-        AUGMENTED: augmented,
-        BOUND: bound,
-    }
+    trainers: dict[str, Any] = {}
+    if slow:
+        few = X[:n_slow], y[:n_slow]
+        network = case.plain()
+        network.load_state_dict(seen.network.state_dict())
+        convert = case.make_converter(source)
+        workers = (0,) if quick else None
+        trainers[SEED] = SeedLoop(case, *few, network, convert, device, workers)
+        seen_few = seen.limited(n_slow)
+        trainers[SKORCH] = SkorchLoop(case, seen_few, few[1], device, epochs)
+    trainers[SKASTRO] = SkastroLoop(case, X, y, device, epochs)
+    trainers[AUGMENTED] = SkastroLoop(case, X, y, device, epochs, vary=True)
+    trainers[BOUND] = bound = ComputeBound(case, seen, y, device, epochs)
     if case.indexing:
         for dtype in dict.fromkeys((None, seen.dtype)):
             name = f"{INDEXING}, {_name(dtype)}"
@@ -101,9 +121,9 @@ def compare(
     training = take_turns(tasks, rounds, f"{case.name}: training")
 
     # After the training the weights of the loops differ.
-    for loop in (seed, skorch):
-        loop.load(seen.network)
-    skastro.estimator = source
+    for name in {SEED, SKORCH} & set(trainers):
+        trainers[name].load(seen.network)
+    trainers[SKASTRO].estimator = source
     least_seconds = 0.05 if quick else _LEAST_SECONDS
     bound.choose_batch(least_seconds)
     answers: dict[str, np.ndarray] = {}
@@ -117,26 +137,23 @@ def compare(
             n_predicted += len(answers[name])
         return {name: n_predicted / seconds}
 
-    predictors = (SEED, SKORCH, SKASTRO, BOUND)
+    predictors = [n for n in (SEED, SKORCH, SKASTRO, BOUND) if n in trainers]
     tasks = {name: lambda name=name: predict(name) for name in predictors}
     prediction = take_turns(tasks, rounds, f"{case.name}: prediction")
     difference = _check_agreement(answers, seen.dtype)
 
     formats = {SEED: "float32", SKORCH: "float32"}
     formats |= dict.fromkeys((SKASTRO, AUGMENTED, WHOLE_FIT, BOUND), seen.format)
-    notes = [
+    notes = (
         f"Rows in an epoch: {n_rows}"
         + (f" ({n_slow} for a and b)" if n_slow < n_rows else "")
         + f"; epochs in a call of `fit`: {epochs}. Medians of {rounds} interleaved "
-        f"round(s), with the least and the most. (a) has {seed.description}. (d) "
-        f"predicts {bound.predict_batch} rows at once. Probabilities of all loops "
-        f"agree within {difference:.1g}."
-    ]
-    return (
-        _rates_table(training, prediction, formats),
-        _ratios_table(training, prediction),
-        notes,
+        "round(s), with the least and the most."
+        + (f" (a) has {trainers[SEED].description}." if slow else "")
+        + f" (d) predicts {bound.predict_batch} rows at once. Probabilities of all "
+        f"loops agree within {difference:.1g}."
     )
+    return Measured(training, prediction, formats, notes)
 
 
 def _name(dtype: torch.dtype | None) -> str:

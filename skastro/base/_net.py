@@ -361,8 +361,9 @@ class BaseNet(NeuralNet):
     random_state : int, RandomState instance or None, default=None
         Seed of the weights, the validation split, the order of the samples, dropout
         and other draws of the training. With an int, results are the same at each call
-        on the CPU and the global generators stay untouched. None follows the global
-        generators, so that ``torch.manual_seed`` governs.
+        on the CPU, if torch has the same number of threads, and the global generators
+        stay untouched. None follows the global generators, so that
+        ``torch.manual_seed`` governs.
     warm_start : bool, default=False
         Whether ``fit`` trains a fitted network on, instead of starting anew.
     verbose : int, default=1

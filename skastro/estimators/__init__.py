@@ -1,25 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The estimators: one file a subject."""
+"""The estimators: one file a subject.
 
-from skastro.estimators.galaxy import GalaxyClassifier, GalaxyRegressor
-from skastro.estimators.meta import (
-    EnsembleClassifier,
-    EnsembleRegressor,
-    RejectingClassifier,
-)
-from skastro.estimators.redshift import ZWARNING, RedshiftRegressor
-from skastro.estimators.spectrum import SpectrumClassifier, SpectrumRegressor
-from skastro.estimators.vae import VAETransformer
+The stub ``__init__.pyi`` lists the public names. Each is loaded on first use.
+"""
 
-__all__ = [
-    "ZWARNING",
-    "EnsembleClassifier",
-    "EnsembleRegressor",
-    "GalaxyClassifier",
-    "GalaxyRegressor",
-    "RedshiftRegressor",
-    "RejectingClassifier",
-    "SpectrumClassifier",
-    "SpectrumRegressor",
-    "VAETransformer",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1480,9 +1480,10 @@ class BaseNet(NeuralNet):
             return self.batch_size
         device = torch.device(self.device or "cpu")
         large = _LARGE_VALIDATION_BATCH if self._is_training() else _LARGE_BATCH
-        if device.type == "cpu" and self.batch_size >= large:
-            return self.batch_size
-        return max(self.batch_size, samples_at_once(device, math.prod(shape)))
+        at_once = samples_at_once(device, math.prod(shape))
+        # Of small samples more are better.
+        is_large = device.type == "cpu" and large <= self.batch_size and at_once <= 256
+        return self.batch_size if is_large else max(self.batch_size, at_once)
 
     @override
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple:

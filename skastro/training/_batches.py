@@ -502,7 +502,8 @@ def samples_at_once(device: torch.device, sample_size: int) -> int:
 
     On a CPU these are as many as make two megabytes, which leaves the first feature
     maps of a small network in its cache, or 256 where samples are larger, which pays
-    for reading the weights of a large network. On a CUDA device it is one number for
+    for reading the weights of a large network, or 1024 of at most as many numbers,
+    where calling a layer takes as long as computing it. On a CUDA device it is one number for
     each 2048 bytes of its memory, a quarter of which a residual network of 64 maps then
     takes, and less where less is available.
     """
@@ -510,7 +511,8 @@ def samples_at_once(device: torch.device, sample_size: int) -> int:
         total = torch.cuda.get_device_properties(device).total_memory
         n_bytes = min(total, 4 * available_memory(device))
         return max(1, n_bytes // 2048 // sample_size)
-    return max(1, 2**19 // sample_size, min(256, 2**22 // sample_size))
+    least = 1024 if sample_size <= 1024 else min(256, 2**22 // sample_size)
+    return max(1, 2**19 // sample_size, least)
 
 
 def current_ranks() -> Ranks | None:

@@ -134,9 +134,7 @@ def convolve_and_activate(
     if added is None:
         return operation(x, weight, *options, activation, slopes, "")
     then = None if activation == "none" else activation
-    return operation.binary(
-        x, added, weight, *options, "add", None, then, slopes, ""
-    )
+    return operation.binary(x, added, weight, *options, "add", None, then, slopes, "")
 
 
 def has_hooks(layer: Any) -> bool:

@@ -232,7 +232,9 @@ class ImageInput(NeuralNet):
         if unit == 1:
             return images.float()
         # Where there is a copy already, another one would take as long again.
-        return images / unit if images.is_floating_point() else images.float().div_(unit)
+        return (
+            images / unit if images.is_floating_point() else images.float().div_(unit)
+        )
 
     def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
         mean, scale = channel_constants(

@@ -268,7 +268,9 @@ class SpectrumInput(NeuralNet):
             X, covered = _to_grid(X, tuple(self._pixels().tolist()))
         if not splits:
             return X
-        return split_channels(X, torch.ones_like(X[0, 0]) if covered is None else covered)
+        return split_channels(
+            X, torch.ones_like(X[0, 0]) if covered is None else covered
+        )
 
     def _check_saved_state(self, state: dict[str, Any]) -> None:
         super()._check_saved_state(state)

@@ -503,9 +503,9 @@ def samples_at_once(device: torch.device, sample_size: int) -> int:
     On a CPU these are as many as make two megabytes, which leaves the first feature
     maps of a small network in its cache, or 256 where samples are larger, which pays
     for reading the weights of a large network, or 1024 of at most as many numbers,
-    where calling a layer takes as long as computing it. On a CUDA device it is one number for
-    each 2048 bytes of its memory, a quarter of which a residual network of 64 maps then
-    takes, and less where less is available.
+    where calling a layer takes as long as computing it. On a CUDA device it is one
+    number for each 2048 bytes of its memory, a quarter of which a residual network of
+    64 maps then takes, and less where less is available.
     """
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory

@@ -177,7 +177,7 @@ def test_estimators_predict_the_same_with_weights_set_by_hand():
     assert abs(changed - expected).max() < 1e-5
 
 
-def test_validation_and_prediction_agree(rng=None):
+def test_validation_and_prediction_agree():
     torch.manual_seed(0)
     images = torch.randint(0, 255, (24, 20, 20, 3), dtype=torch.uint8).numpy()
     classes = [0, 1, 2] * 8

@@ -42,8 +42,8 @@ KERNELS = {
 }
 # Python, and what torch does around its kernels.
 BETWEEN = "between kernels"
-# Rows.
-_N_WARM_UP, _N_PROFILED = 64, 128
+# Rows of the first call, and batches under the profiler.
+_N_WARM_UP, _N_BATCHES = 64, 8
 
 
 @dataclass
@@ -185,9 +185,9 @@ def kernels(job: Job, part: str, device: str) -> dict[str, float]:
     kinds = [ProfilerActivity.CPU]
     if device == "cuda":
         kinds.append(ProfilerActivity.CUDA)
+    timers, spent = Timers(time.perf_counter, record=True), Counter()
     with profile(activities=kinds, acc_events=True) as recorded:
-        job.run(Timers(time.perf_counter, record=True), _N_PROFILED)
-    spent: Counter[str] = Counter()
+        job.run(timers, _N_BATCHES * job.make().batch_size)
     which = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
     for event in recorded.events():
         outer = event
@@ -220,7 +220,7 @@ def compare(
     about = (
         "Shares of the time in %, of CPU time where there is one thread; those of a "
         "call add up to 100. What the network takes is divided by torch's profiler in "
-        f"a call with {_N_PROFILED} samples. Idle threads wait, or other programs run."
+        f"a call of {_N_BATCHES} batches. Idle threads wait, or other programs run."
     )
     return (*tables, [about], notes)
 

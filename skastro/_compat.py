@@ -14,6 +14,7 @@ that readers and transformers do without it.
 """
 
 from collections.abc import Collection
+from operator import attrgetter
 from typing import Any
 
 # Decorator of `fit` that validates the parameters first, unless scikit-learn's
@@ -64,13 +65,13 @@ __all__ = [
     "RealNotInt",
     "StrOptions",
     "check_method_params",
-    "convolve_and_activate",
     "cpu_multiplies_bfloat16",
     "estimator_has",
+    "find_convolution",
+    "find_global_hooks",
     "fit_context",
-    "has_hooks",
-    "has_onednn",
     "holders_of_estimators",
+    "hooks_of",
     "is_normalization",
     "offers_set_output",
     "raise_for_params",
@@ -95,66 +96,20 @@ def cpu_multiplies_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def has_onednn() -> bool:
-    """Tell whether :func:`convolve_and_activate` works.
+# The hooks that are called before and after a layer, which `FoldedWeights` must not
+# pass by. Public way: none.
+hooks_of = attrgetter("_forward_pre_hooks", "_forward_hooks")
 
-    Public way: none.
-    """
-    import torch
+# The function, found from `torch`, that tells whether hooks are called for all layers.
+# Public way: none.
+find_global_hooks = attrgetter("nn.modules.module._has_any_global_hook")
 
-    # Elsewhere than on x86, oneDNN calls other libraries.
-    return (
-        torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled
-        and torch.backends.cpu.get_cpu_capability().startswith("AVX")
-        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-    )
+# The convolution of oneDNN, found from `torch`, that also adds maps and activates.
+# Public way: ``torch.compile``, which calls it too, and needs a compiler and minutes.
+find_convolution = attrgetter("ops.mkldnn._convolution_pointwise")
 
-
-def convolve_and_activate(
-    x: Any,
-    weight: Any,
-    bias: Any,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    activation: str,
-    slope: float | None,
-    added: Any,
-) -> Any:
-    """Convolve maps, add others, and activate, in one step of oneDNN.
-
-    Public way: ``torch.compile``, which calls the same functions, and needs a C++
-    compiler and minutes.
-    """
-    import torch
-
-    operation = torch.ops.mkldnn._convolution_pointwise
-    options = bias, padding, stride, (1, 1), 1
-    slopes = [] if slope is None else [slope]
-    if added is None:
-        return operation(x, weight, *options, activation, slopes, "")
-    then = None if activation == "none" else activation
-    return operation.binary(x, added, weight, *options, "add", None, then, slopes, "")
-
-
-def has_hooks(layer: Any) -> bool:
-    """Tell whether a function is called when a layer is.
-
-    Public way: none.
-    """
-    from torch.nn.modules.module import _has_any_global_hook
-
-    return bool(
-        layer._forward_hooks or layer._forward_pre_hooks or _has_any_global_hook()
-    )
-
-
-def version_of(tensor: Any) -> int:
-    """Count the changes of a tensor in place; -1 where torch does not count them.
-
-    Public way: none.
-    """
-    return -1 if tensor.is_inference() else tensor._version
+# How often a tensor has been changed in place. Public way: none.
+version_of = attrgetter("_version")
 
 
 def is_normalization(layer: Any) -> bool:

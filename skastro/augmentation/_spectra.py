@@ -79,10 +79,11 @@ class CCDNoise(SpectrumAugmentation):
         if self.random_scale:
             deviation = deviation * draw_uniform(batch, generator)
         if self.relative:
-            # Ten times as fast as torch's std.
+            # Ten times as fast as torch's std. The scale keeps squares finite.
             apart = batch - batch.mean(dim=-1, keepdim=True)
-            norm = torch.linalg.vector_norm(apart, dim=-1, keepdim=True)
-            deviation = deviation * norm / math.sqrt(batch.shape[-1])
+            scale = apart.abs().amax(dim=-1, keepdim=True).clamp(min=1e-30)
+            norm = torch.linalg.vector_norm(apart / scale, dim=-1, keepdim=True)
+            deviation = deviation * scale * norm / math.sqrt(batch.shape[-1])
         noise = torch.randn(
             batch.shape, generator=generator, device=batch.device, dtype=batch.dtype
         )

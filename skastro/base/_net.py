@@ -95,7 +95,7 @@ from skastro.base._validation import (
 )
 from skastro.base._weight_names import find_network, say_network
 from skastro.networks import get_module
-from skastro.networks.folding import FoldedWeights
+from skastro.networks.layers import FoldedWeights
 from skastro.streaming import predict_stream
 from skastro.training import (
     SAMPLE_WEIGHT,

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from skastro.networks.folding import ConvolutionalLayers
 from skastro.networks.layers import (
     BatchNorm1d,
     Conv1d,
+    ConvolutionalLayers,
     Dropout,
     Head,
     check_dropout,

@@ -8,10 +8,10 @@ from scipy.fft import next_fast_len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skastro.networks.folding import ConvolutionalLayers
 from skastro.networks.layers import (
     BatchNorm1d,
     Conv1d,
+    ConvolutionalLayers,
     check_kernel_size,
     enter_maps,
     leave_maps,

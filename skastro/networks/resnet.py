@@ -7,15 +7,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from skastro.networks.folding import ConvolutionalLayers, convolve_and_normalize
 from skastro.networks.layers import (
     BATCH_NORM,
     CONVOLUTION,
     MAX_POOL,
+    ConvolutionalLayers,
     Dropout,
     Head,
     check_dropout,
     check_kernel_size,
+    convolve_and_normalize,
     enter_maps,
     global_average,
     leave_maps,

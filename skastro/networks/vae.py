@@ -12,9 +12,10 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skastro.networks.folding import FOLDED, ConvolutionalLayers
 from skastro.networks.layers import (
     BATCH_NORM,
+    FOLDED,
+    ConvolutionalLayers,
     Head,
     check_kernel_size,
     convolve,

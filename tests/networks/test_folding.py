@@ -6,11 +6,15 @@ import torch
 from torch import nn
 
 from skastro import GalaxyClassifier, SpectrumClassifier
-from skastro._compat import has_onednn
 from skastro.datasets import make_spectra
 from skastro.networks import ConvNet, ConvVAE, RedshiftNet, ResNet
-from skastro.networks.folding import FoldedWeights, convolve_and_normalize
-from skastro.networks.layers import BatchNorm1d, Conv1d
+from skastro.networks.layers import (
+    BatchNorm1d,
+    Conv1d,
+    FoldedWeights,
+    convolve_and_normalize,
+    has_onednn,
+)
 
 pytestmark = [
     pytest.mark.once,

@@ -17,7 +17,7 @@ from skastro.sevi._prior import ShellPrior
 # Step of the radii at which densities are computed, in widths of the thinnest shell.
 _STEP = 0.4
 # Cells that are computed by one product of matrices.
-_AT_ONCE = 64
+_AT_ONCE = 128
 
 
 class CellBasis:
@@ -92,14 +92,15 @@ class CellBasis:
         matrix = values.new_zeros(n_cells * n_nodes, self._n_terms)
         for neighbor, share in enumerate(_cubic_weights(place - node)):
             row = cell[:, None] * n_nodes + node - first + neighbor
-            matrix.index_add_(0, row.flatten(), (values * share[..., None]).flatten(0, 1))
+            matrix.index_add_(
+                0, row.flatten(), (values * share[..., None]).flatten(0, 1)
+            )
         columns = slice(first * self._n_terms, (first + n_nodes) * self._n_terms)
         return columns, matrix.view(n_cells, -1).T.contiguous()
 
     def histogram(self, images: torch.Tensor) -> torch.Tensor:
         """Sum pixels (..., n_pixels) over cells (..., n_cells)."""
-        sums = images.new_zeros(*images.shape[:-1], self.n_cells)
-        return sums.index_add(-1, self.cells, images)
+        return cell_sums(images, self.cells, self.n_cells)
 
     def slopes(
         self,
@@ -152,6 +153,12 @@ class CellBasis:
         return slopes.view(n, rows + 1, -1)
 
 
+def cell_sums(images: torch.Tensor, cells: torch.Tensor, n_cells: int) -> torch.Tensor:
+    """Sum pixels (..., n_pixels), of these cells, over cells (..., n_cells)."""
+    sums = images.new_zeros(*images.shape[:-1], n_cells)
+    return sums.index_add_(-1, cells, images)
+
+
 def polar_cells(
     quadrant: ShellBasis, largest: float, n_rings: int, n_angles: int
 ) -> torch.Tensor:
@@ -198,9 +205,7 @@ class _Moments:
     only; Chebyshev polynomials interpolate in its logarithm.
     """
 
-    def __init__(
-        self, prior: ShellPrior, n_terms: int, device: torch.device
-    ) -> None:
+    def __init__(self, prior: ShellPrior, n_terms: int, device: torch.device) -> None:
         low = _NARROWED * prior.radius_width[0] / prior.radius[1]
         high = _WIDENED * prior.radius_width[1] / prior.radius[0]
         self._center = math.log(low * high) / 2

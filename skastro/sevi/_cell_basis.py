@@ -2,6 +2,7 @@
 """Expected counts of electron shells in cells of pixels, by fixed matrices."""
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -38,6 +39,8 @@ class CellBasis:
         Cell of each pixel. Numbers ascend with the radius, approximately.
     prior : ShellPrior
         Ranges of the shells, and number of coefficients.
+    angular : callable, default=even_legendre
+        The P_2m as functions of cos φ, or what stands in for them.
     """
 
     def __init__(
@@ -46,8 +49,10 @@ class CellBasis:
         multiplicity: torch.Tensor,
         cells: torch.Tensor,
         prior: ShellPrior,
+        angular: Callable[[torch.Tensor], torch.Tensor] = even_legendre,
     ) -> None:
         self.cells = cells
+        self._angular = angular
         self.n_cells = int(cells.max()) + 1
         self.background = self.histogram(multiplicity / multiplicity.sum())
         self._step = _STEP * prior.radius_width[0]
@@ -82,7 +87,7 @@ class CellBasis:
         """Integrate over cells: columns of the nodes, and (n_columns, n_cells)."""
         s = torch.hypot(places[..., 0], places[..., 1])
         cosine = places[..., 1] / s.clamp(min=1e-30)
-        values = even_legendre(cosine)[..., : self._n_terms] * weight[..., None]
+        values = self._angular(cosine)[..., : self._n_terms] * weight[..., None]
         # All shells end before the last nodes.
         place = (s / self._step).clamp(max=len(self._nodes) - 4)
         node = place.long()
@@ -147,10 +152,32 @@ class CellBasis:
         of_shells[..., 1:-2, :] = each
         of_shells[..., -2:, :] = mixed[..., 1:, :]
         tables = tables.view(n * (rows + 1), -1)
-        slopes = tables.new_empty(len(tables), self.n_cells)
+        return self._integrate(tables).view(n, rows + 1, -1)
+
+    def counts(
+        self,
+        number: torch.Tensor,
+        beta: torch.Tensor,
+        radius: torch.Tensor,
+        radius_width: torch.Tensor,
+    ) -> torch.Tensor:
+        """Compute expected counts (n, n_cells), of parameters as in :meth:`slopes`."""
+        number, beta, radius, radius_width = (
+            part.to(self._nodes) for part in (number, beta, radius, radius_width)
+        )
+        beta = torch.cat([torch.full_like(beta[..., :1], 0.5), beta], dim=2)
+        mixed = torch.einsum("nsl,lmk->nskm", beta * number[..., None], self._expansion)
+        shape = (len(number), number.shape[1])
+        moments = self._moments(self._nodes, radius.flatten(), radius_width.flatten())
+        tables = moments[:, :, 0].unflatten(0, shape) @ mixed
+        return self._integrate(tables.sum(1).flatten(1))
+
+    def _integrate(self, tables: torch.Tensor) -> torch.Tensor:
+        """Integrate the G_m at the nodes (n, n_columns) over cells (n, n_cells)."""
+        sums = tables.new_empty(len(tables), self.n_cells)
         for cells, columns, matrix in self._blocks:
-            torch.mm(tables[:, columns], matrix, out=slopes[:, cells])
-        return slopes.view(n, rows + 1, -1)
+            torch.mm(tables[:, columns], matrix, out=sums[:, cells])
+        return sums
 
 
 def cell_sums(images: torch.Tensor, cells: torch.Tensor, n_cells: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from skastro.sevi._basis import ShellBasis
 from skastro.sevi._cell_basis import CellBasis, cell_sums, largest_radius, polar_cells
-from skastro.sevi._distortion_test import THRESHOLD, DistortionTest
+from skastro.sevi._distortion_test import THRESHOLD, DistortionTest, damped
 from skastro.sevi._electrons import FACTORS
 from skastro.sevi._prior import ShellPrior
 from skastro.sevi._radius_search import RadiusSearch
@@ -380,15 +380,16 @@ _LONGEST_LOG_NUMBER = 1.0
 # the posterior is slightly less probable than its mode.
 _ALLOWED_FALL = 5.0
 # Step in standard deviations that is the last one. What is left to the maximum is about
-# a twentieth of it, and for shells that nearly coincide more.
+# a twentieth of it, except for close shells.
 _TOLERANCE = 1.0
-_CLOSE_TOLERANCE = 0.05
+# Of close shells: in the coarse fit and in the final one.
+_CLOSE_TOLERANCES = (0.3, 0.05)
 # Most steps of the coarse fit.
 _COARSE_STEPS = 15
 # For close shells, how often hopeless starts are pruned during the coarse fit, and most
 # steps of the final one.
 _ROUNDS = 3
-_LAST_STEPS = 12
+_LAST_STEPS = 4
 
 
 class _Level(NamedTuple):
@@ -533,7 +534,7 @@ class ShellFit:
             multiplicity = self._fold(whole)[0]
             self.search = RadiusSearch(basis, multiplicity, n_shells, prior)
             fine = fine_cells(basis, prior)
-            self.test = DistortionTest(basis, multiplicity, fine)
+            self.test = DistortionTest(basis, multiplicity, fine, prior)
             for cells, test in (
                 (coarse_cells(basis, prior), None),
                 (fine, self.test),
@@ -626,10 +627,19 @@ class ShellFit:
         `odd` (n, 3, n_cells) are differences of the quadrants: odd along both axes,
         along the first and along the second.
         """
-        slopes = self.test.slopes(fit.expected)[:, 1:]
-        weight = slopes / fit.expected[:, None]
+        of, theta = self.parameters, fit.theta
+        by_tilt = self.test.by_tilt(
+            of.log_number(theta).exp(),
+            of.beta(theta),
+            of.radius(theta),
+            of.radius_width(theta),
+        )
+        by_center = self.test.slopes(fit.expected)[:, 1:]
+        slopes = torch.cat([by_tilt[:, None], by_center], dim=1)
+        weight = slopes * damped(fit.expected)[:, None]
         score = (weight * odd).sum(2, dtype=torch.float64)
-        return (score**2 / (weight * slopes).sum(2, dtype=torch.float64)).sum(1)
+        variance = (weight**2 * fit.expected[:, None]).sum(2, dtype=torch.float64)
+        return (score**2 / variance).sum(1)
 
     def _stretch_score(self, fit: _Fit) -> torch.Tensor:
         """Compute χ² (n,) of the ellipticity at the mean of the other parameters."""
@@ -694,6 +704,7 @@ class ShellFit:
                 parts,
                 *cells[3:],
                 max_iter=_COARSE_STEPS // _ROUNDS,
+                tolerance=_CLOSE_TOLERANCES[0],
             )
             cells, parts = take(cells, parts, prune(cells, parts.value, parts.step))
         cells, parts = take(cells, parts, prune(cells, parts.value))
@@ -708,7 +719,7 @@ class ShellFit:
             *cells[3:],
             sites=(parts.strength, parts.pull),
             max_iter=_LAST_STEPS,
-            tolerance=_CLOSE_TOLERANCE,
+            tolerance=_CLOSE_TOLERANCES[1],
         )
         evidence = self._evidence(total[cells.rows], parts, *cells[3:])
         evidence = evidence.masked_fill(parts.step == math.inf, -math.inf)
@@ -757,7 +768,7 @@ class ShellFit:
         stretch = torch.zeros_like(gradient)
         stretch = torch.cat([stretch, stretch[:, :2]], dim=1)
         if level.test is not None:
-            change = level.test.slopes(expected)[:, 0] * weight
+            change = level.test.slopes(expected)[:, 0] * damped(expected) / weight
             stretch[:, :-2] = (slopes @ change[..., None])[..., 0]
             stretch[:, -2] = (change**2).sum(1)
             stretch[:, -1] = (change * rest).sum(1)

@@ -73,8 +73,7 @@ ax.legend()
 # A distorted image
 # -----------------
 # Detectors rotate, stretch and displace images. A fit without distortion then leaves a
-# large residual, and its coefficients are wrong. With ``distortion=True`` the regressor
-# also fits tilt, ellipticity and center.
+# large residual, and its coefficients are wrong.
 odd = make_sevi(
     1,
     size=80,
@@ -86,15 +85,16 @@ odd = make_sevi(
     verbose=0,
 )
 one_shell = make_sevi(50, size=80, n_electrons=3e4, random_state=1, verbose=0)
-upright = SEVIRegressor(max_epochs=1, random_state=0, verbose=0)
+upright = SEVIRegressor(distortion=False, max_epochs=1, random_state=0, verbose=0)
 upright.fit(one_shell.images, one_shell.beta)
 SEVIDisplay.from_estimator(upright, odd.images, beta_true=odd.beta)
 
 # %%
-# The same image, with the distortion:
-distorted = SEVIRegressor(distortion=True, max_epochs=1, random_state=0, verbose=0)
-distorted.fit(one_shell.images, one_shell.beta)
-display = SEVIDisplay.from_estimator(distorted, odd.images, beta_true=odd.beta)
+# By default the regressor tests each image, and also fits tilt, ellipticity and center
+# of those that are distorted:
+regressor = SEVIRegressor(max_epochs=1, random_state=0, verbose=0)
+regressor.fit(one_shell.images, one_shell.beta)
+display = SEVIDisplay.from_estimator(regressor, odd.images, beta_true=odd.beta)
 found = display.shells
 print(
     f"tilt {found.tilt[0]:.2f} degrees (true {odd.tilt[0]:.2f}), ellipticity "

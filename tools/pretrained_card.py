@@ -52,7 +52,7 @@ the fit (`prior_`) is learned from the coefficients of the training images.
 - {n_electrons} electrons in a shell. Coefficients in the range of `SEVIPrior`.
 - The network was not trained on tilt, ellipticity or displaced centers, nor on shells
   with unequal numbers of electrons. The fit (`refine=True`) handles unequal numbers,
-  and with `distortion=True` the others.
+  and unless `distortion` is False the others.
 - The error bars of the network are the same for all images: `residual_std_`, over all
   numbers of electrons. Those of the fit are computed for each image.
 

@@ -2,6 +2,7 @@
 """Expected counts of electron shells in cells of pixels, by fixed matrices."""
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -17,7 +18,7 @@ from skastro.sevi._prior import ShellPrior
 # Step of the radii at which densities are computed, in widths of the thinnest shell.
 _STEP = 0.4
 # Cells that are computed by one product of matrices.
-_AT_ONCE = 64
+_AT_ONCE = 128
 
 
 class CellBasis:
@@ -38,6 +39,8 @@ class CellBasis:
         Cell of each pixel. Numbers ascend with the radius, approximately.
     prior : ShellPrior
         Ranges of the shells, and number of coefficients.
+    angular : callable, default=even_legendre
+        The P_2m as functions of cos φ, or what stands in for them.
     """
 
     def __init__(
@@ -46,8 +49,10 @@ class CellBasis:
         multiplicity: torch.Tensor,
         cells: torch.Tensor,
         prior: ShellPrior,
+        angular: Callable[[torch.Tensor], torch.Tensor] = even_legendre,
     ) -> None:
         self.cells = cells
+        self._angular = angular
         self.n_cells = int(cells.max()) + 1
         self.background = self.histogram(multiplicity / multiplicity.sum())
         self._step = _STEP * prior.radius_width[0]
@@ -82,7 +87,7 @@ class CellBasis:
         """Integrate over cells: columns of the nodes, and (n_columns, n_cells)."""
         s = torch.hypot(places[..., 0], places[..., 1])
         cosine = places[..., 1] / s.clamp(min=1e-30)
-        values = even_legendre(cosine)[..., : self._n_terms] * weight[..., None]
+        values = self._angular(cosine)[..., : self._n_terms] * weight[..., None]
         # All shells end before the last nodes.
         place = (s / self._step).clamp(max=len(self._nodes) - 4)
         node = place.long()
@@ -92,14 +97,15 @@ class CellBasis:
         matrix = values.new_zeros(n_cells * n_nodes, self._n_terms)
         for neighbor, share in enumerate(_cubic_weights(place - node)):
             row = cell[:, None] * n_nodes + node - first + neighbor
-            matrix.index_add_(0, row.flatten(), (values * share[..., None]).flatten(0, 1))
+            matrix.index_add_(
+                0, row.flatten(), (values * share[..., None]).flatten(0, 1)
+            )
         columns = slice(first * self._n_terms, (first + n_nodes) * self._n_terms)
         return columns, matrix.view(n_cells, -1).T.contiguous()
 
     def histogram(self, images: torch.Tensor) -> torch.Tensor:
         """Sum pixels (..., n_pixels) over cells (..., n_cells)."""
-        sums = images.new_zeros(*images.shape[:-1], self.n_cells)
-        return sums.index_add(-1, self.cells, images)
+        return cell_sums(images, self.cells, self.n_cells)
 
     def slopes(
         self,
@@ -146,10 +152,38 @@ class CellBasis:
         of_shells[..., 1:-2, :] = each
         of_shells[..., -2:, :] = mixed[..., 1:, :]
         tables = tables.view(n * (rows + 1), -1)
-        slopes = tables.new_empty(len(tables), self.n_cells)
+        return self._integrate(tables).view(n, rows + 1, -1)
+
+    def counts(
+        self,
+        number: torch.Tensor,
+        beta: torch.Tensor,
+        radius: torch.Tensor,
+        radius_width: torch.Tensor,
+    ) -> torch.Tensor:
+        """Compute expected counts (n, n_cells), of parameters as in :meth:`slopes`."""
+        number, beta, radius, radius_width = (
+            part.to(self._nodes) for part in (number, beta, radius, radius_width)
+        )
+        beta = torch.cat([torch.full_like(beta[..., :1], 0.5), beta], dim=2)
+        mixed = torch.einsum("nsl,lmk->nskm", beta * number[..., None], self._expansion)
+        shape = (len(number), number.shape[1])
+        moments = self._moments(self._nodes, radius.flatten(), radius_width.flatten())
+        tables = moments[:, :, 0].unflatten(0, shape) @ mixed
+        return self._integrate(tables.sum(1).flatten(1))
+
+    def _integrate(self, tables: torch.Tensor) -> torch.Tensor:
+        """Integrate the G_m at the nodes (n, n_columns) over cells (n, n_cells)."""
+        sums = tables.new_empty(len(tables), self.n_cells)
         for cells, columns, matrix in self._blocks:
-            torch.mm(tables[:, columns], matrix, out=slopes[:, cells])
-        return slopes.view(n, rows + 1, -1)
+            torch.mm(tables[:, columns], matrix, out=sums[:, cells])
+        return sums
+
+
+def cell_sums(images: torch.Tensor, cells: torch.Tensor, n_cells: int) -> torch.Tensor:
+    """Sum pixels (..., n_pixels), of these cells, over cells (..., n_cells)."""
+    sums = images.new_zeros(*images.shape[:-1], n_cells)
+    return sums.index_add_(-1, cells, images)
 
 
 def polar_cells(
@@ -198,9 +232,7 @@ class _Moments:
     only; Chebyshev polynomials interpolate in its logarithm.
     """
 
-    def __init__(
-        self, prior: ShellPrior, n_terms: int, device: torch.device
-    ) -> None:
+    def __init__(self, prior: ShellPrior, n_terms: int, device: torch.device) -> None:
         low = _NARROWED * prior.radius_width[0] / prior.radius[1]
         high = _WIDENED * prior.radius_width[1] / prior.radius[0]
         self._center = math.log(low * high) / 2

@@ -3,10 +3,30 @@
 
 import torch
 
-from skastro.sevi._basis import ShellBasis
+from skastro.sevi._basis import ShellBasis, even_legendre
+from skastro.sevi._cell_basis import CellBasis
+from skastro.sevi._prior import ShellPrior
 
 # Sum of squares of four standard normal numbers that one in a thousand images exceeds.
 THRESHOLD = 18.47
+
+# Step of the derivative by the angle.
+_STEP = 1e-2
+
+
+def damped(expected: torch.Tensor) -> torch.Tensor:
+    """Return weights of pixels, 1 / expected, but less where few are expected.
+
+    Otherwise the test would depend on single electrons, and not be normal.
+    """
+    return 1 / (expected + 1)
+
+
+def _by_angle(cosine: torch.Tensor) -> torch.Tensor:
+    """Compute derivatives of P_2m(cos φ) by φ."""
+    angle = torch.acos(cosine.clamp(-1, 1))
+    after, before = (even_legendre(torch.cos(angle + step)) for step in (_STEP, -_STEP))
+    return (after - before) / (2 * _STEP)
 
 
 class DistortionTest:
@@ -24,11 +44,26 @@ class DistortionTest:
         Number of pixels that are folded onto each.
     cells : Tensor of int of shape (n_pixels,)
         Number of each pixel; pixels beyond all shells have the last one in common.
+    prior : ShellPrior
+        Ranges of the shells, and number of coefficients.
+
+    Attributes
+    ----------
+    by_tilt : callable
+        Computes derivatives (n, n_cells) of the expected counts by the tilt, from the
+        parameters of shells, see :meth:`CellBasis.counts`. Differences of neighboring
+        pixels would not be accurate enough: the density varies far less along a ring
+        than across it.
     """
 
     def __init__(
-        self, quadrant: ShellBasis, multiplicity: torch.Tensor, cells: torch.Tensor
+        self,
+        quadrant: ShellBasis,
+        multiplicity: torch.Tensor,
+        cells: torch.Tensor,
+        prior: ShellPrior,
     ) -> None:
+        self.by_tilt = CellBasis(quadrant, multiplicity, cells, prior, _by_angle).counts
         across, along = quadrant.quadrant_axes()
         side = len(across)
         grid = cells.view(side, side)
@@ -56,10 +91,10 @@ class DistortionTest:
         self._pixels = torch.zeros_like(self._half).index_add(0, cells, multiplicity)
 
     def slopes(self, expected: torch.Tensor) -> torch.Tensor:
-        """Compute derivatives (n, 4, n_cells) of expected counts (n, n_cells).
+        """Compute derivatives (n, 3, n_cells) of expected counts (n, n_cells).
 
-        They are those by ellipticity, tilt and displacement along both axes, up to
-        factors, from differences of neighboring pixels.
+        They are those by ellipticity and displacement along both axes, up to factors,
+        from differences of neighboring pixels.
         """
         after, before, right, left = (
             (expected / self._pixels)[:, part] for part in self._neighbors
@@ -68,7 +103,6 @@ class DistortionTest:
         return torch.stack(
             [
                 self._across * across - self._along * along,
-                self._across * along - self._along * across,
                 across,
                 along,
             ],

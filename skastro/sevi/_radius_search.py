@@ -31,8 +31,8 @@ class RadiusSearch:
     The counts in cells of radius and angle are linear in the shells' numbers of
     electrons and in their products with the coefficients. With normal distributions for
     these and for the noise, the probability of the counts given the radii is a known
-    function, which is computed for each combination of radii on a grid. `multiplicity` counts
-    the pixels that are folded onto each pixel of the `quadrant`.
+    function, which is computed for each combination of radii on a grid. `multiplicity`
+    counts the pixels that are folded onto each pixel of the `quadrant`.
     """
 
     def __init__(
@@ -112,9 +112,7 @@ class RadiusSearch:
         return torch.cat([last, terms.flatten(1)], dim=1)
 
 
-def _evidence(
-    products: torch.Tensor, data: torch.Tensor, n_terms: int
-) -> torch.Tensor:
+def _evidence(products: torch.Tensor, data: torch.Tensor, n_terms: int) -> torch.Tensor:
     """Compute the log-probability of counts (n,), up to a constant.
 
     `products` (n, m, m) are those of the templates, and `data` (n, m) those of the

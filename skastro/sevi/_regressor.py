@@ -106,10 +106,11 @@ class SEVIRegressor(BaseRegressor):
         Whether predictions for images are refined by
         :func:`~skastro.sevi.fit_shells`. The fit has at most 12 coefficients. Images of
         one row (2-D X without `image_shape`) are not fitted.
-    distortion : bool, default=False
+    distortion : bool or "auto", default="auto"
         Whether the fit also looks for a tilt of the polarization axis, an ellipticity
         and a displacement of the center, of a few degrees, per cent and pixels. It
-        then takes about ten times as long.
+        then takes about twenty times as long. "auto" does so for images that a test
+        finds distorted, and for those that are otherwise out of range.
     prior : {"training", "published"}, default="training"
         Distribution of the coefficients that the fit starts from: ``"training"`` takes
         limits, mean and scatter of each coefficient from the training samples,
@@ -168,10 +169,10 @@ class SEVIRegressor(BaseRegressor):
     images, some of which are replaced every few epochs. Weights of ``from_pretrained``:
     ``"sevi-1shell"`` and ``"sevi-2shell"``.
 
-    Without `distortion` the fit assumes round, centered images with the polarization
-    along an axis. ``out_of_range`` of ``predict_shells`` marks images that do not show
-    such shells, and all methods that fit shells warn of them. Images with pixels much
-    finer than the widths of the shells are rebinned.
+    With ``distortion=False`` the fit assumes round, centered images with the
+    polarization along an axis. ``out_of_range`` of ``predict_shells`` marks images that
+    do not show such shells, and all methods that fit shells warn of them. Images with
+    pixels much finer than the widths of the shells are rebinned.
 
     ``fit`` takes ``sample_weight`` and ``groups`` as further arguments.
 

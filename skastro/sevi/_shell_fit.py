@@ -16,8 +16,8 @@ from sklearn.utils import Bunch
 from tqdm import tqdm
 
 from skastro.sevi._basis import ShellBasis
-from skastro.sevi._cell_basis import CellBasis, largest_radius, polar_cells
-from skastro.sevi._distortion_test import THRESHOLD, DistortionTest
+from skastro.sevi._cell_basis import CellBasis, cell_sums, largest_radius, polar_cells
+from skastro.sevi._distortion_test import THRESHOLD, DistortionTest, damped
 from skastro.sevi._electrons import FACTORS
 from skastro.sevi._prior import ShellPrior
 from skastro.sevi._radius_search import RadiusSearch
@@ -380,28 +380,35 @@ _LONGEST_LOG_NUMBER = 1.0
 # the posterior is slightly less probable than its mode.
 _ALLOWED_FALL = 5.0
 # Step in standard deviations that is the last one. What is left to the maximum is about
-# a twentieth of it, and for shells that nearly coincide more.
+# a twentieth of it, except for close shells.
 _TOLERANCE = 1.0
-_CLOSE_TOLERANCE = 0.05
+# Of close shells: in the coarse fit and in the final one.
+_CLOSE_TOLERANCES = (0.3, 0.05)
 # Most steps of the coarse fit.
 _COARSE_STEPS = 15
 # For close shells, how often hopeless starts are pruned during the coarse fit, and most
 # steps of the final one.
 _ROUNDS = 3
-_LAST_STEPS = 12
+_LAST_STEPS = 4
 
 
 class _Level(NamedTuple):
-    """The cells of a fit, and for each one a share and an index.
+    """The cells of a fit.
 
-    `background` is the share of each cell in a uniform background, and `in_search` the
-    cell of the radius search that it belongs to. `test` finds distorted images.
+    `background` (n_cells,) is the share of each cell in a uniform background, and
+    `in_search` (n_cells,) the cell of the radius search that it belongs to; `cells`
+    (n_pixels,) is the cell of each pixel. `test` finds distorted images.
     """
 
     basis: ShellBasis | CellBasis
     background: torch.Tensor
     in_search: torch.Tensor
+    cells: torch.Tensor
     test: DistortionTest | None = None
+
+    def histogram(self, images: torch.Tensor) -> torch.Tensor:
+        """Sum pixels (..., n_pixels) over cells (..., n_cells)."""
+        return cell_sums(images, self.cells, len(self.background))
 
 
 class _Expansion(NamedTuple):
@@ -457,7 +464,7 @@ def coarse_cells(quadrant: ShellBasis, prior: ShellPrior) -> torch.Tensor:
 
 
 def fine_cells(quadrant: ShellBasis, prior: ShellPrior) -> torch.Tensor:
-    """Number the pixels of a quadrant by their radii; those beyond all shells alike."""
+    """Sort the pixels of a quadrant by radius, with one cell for those beyond all."""
     s = torch.hypot(*quadrant.quadrant_axes()).flatten()
     return s.argsort().argsort().clamp(max=int((s < largest_radius(prior)).sum()))
 
@@ -516,20 +523,28 @@ class ShellFit:
                 size, n_shells, prior, extent=extent, device=device, max_iter=max_iter
             )
             self.search: RadiusSearch = self.upright.search
-            pixels = self._fold_to[:, None] * len(self._fold_to.unique()) + self._fold_to
+            pixels = (
+                self._fold_to[:, None] * len(self._fold_to.unique()) + self._fold_to
+            )
             in_search = self.search.cells.cells[pixels.flatten()]
-            self.levels = [_Level(basis, whole.flatten() / whole.sum(), in_search)]
+            background = whole.flatten() / whole.sum()
+            every = torch.arange(len(background), device=device)
+            self.levels = [_Level(basis, background, in_search, every)]
         else:
             multiplicity = self._fold(whole)[0]
             self.search = RadiusSearch(basis, multiplicity, n_shells, prior)
             fine = fine_cells(basis, prior)
-            test = DistortionTest(basis, multiplicity, fine)
-            for cells, tests in ((coarse_cells(basis, prior), None), (fine, test)):
+            self.test = DistortionTest(basis, multiplicity, fine, prior)
+            for cells, test in (
+                (coarse_cells(basis, prior), None),
+                (fine, self.test),
+            ):
                 of_cells = CellBasis(basis, multiplicity, cells, prior)
                 in_search = torch.zeros(of_cells.n_cells).to(cells)
                 in_search[cells] = self.search.cells.cells
-                level = _Level(of_cells, of_cells.background, in_search, tests)
-                self.levels.append(level)
+                self.levels.append(
+                    _Level(of_cells, of_cells.background, in_search, cells, test)
+                )
 
     def _join(self, images: torch.Tensor) -> torch.Tensor:
         """Sum pixels that are finer than needed."""
@@ -584,7 +599,7 @@ class ShellFit:
         folded = self._fold(images)
         fit, mixture = self.solve(folded)
         level = self.levels[-1]
-        counts = level.basis.histogram(folded)
+        counts = level.histogram(folded)
         posterior = self._posterior(counts, fit)
         odd = torch.stack(
             [
@@ -595,7 +610,7 @@ class ShellFit:
         )
         halves = odd[:, 1:].sum(2, dtype=torch.float64)
         posterior.is_outlier |= is_asymmetric(halves, folded.sum(1).double())
-        score = self._odd_score(fit, level.basis.histogram(odd))
+        score = self._odd_score(fit, level.histogram(odd))
         stretched = self._stretch_score(fit)
         if mixture is not None:
             rows, weight, parts = mixture
@@ -612,10 +627,19 @@ class ShellFit:
         `odd` (n, 3, n_cells) are differences of the quadrants: odd along both axes,
         along the first and along the second.
         """
-        slopes = self.levels[-1].test.slopes(fit.expected)[:, 1:]
-        weight = slopes / fit.expected[:, None]
+        of, theta = self.parameters, fit.theta
+        by_tilt = self.test.by_tilt(
+            of.log_number(theta).exp(),
+            of.beta(theta),
+            of.radius(theta),
+            of.radius_width(theta),
+        )
+        by_center = self.test.slopes(fit.expected)[:, 1:]
+        slopes = torch.cat([by_tilt[:, None], by_center], dim=1)
+        weight = slopes * damped(fit.expected)[:, None]
         score = (weight * odd).sum(2, dtype=torch.float64)
-        return (score**2 / (weight * slopes).sum(2, dtype=torch.float64)).sum(1)
+        variance = (weight**2 * fit.expected[:, None]).sum(2, dtype=torch.float64)
+        return (score**2 / variance).sum(1)
 
     def _stretch_score(self, fit: _Fit) -> torch.Tensor:
         """Compute χ² (n,) of the ellipticity at the mean of the other parameters."""
@@ -629,9 +653,7 @@ class ShellFit:
     ) -> ShellPosterior:
         counts = images.flatten(1)
         theta = self.parameters.distort(start)
-        fit = self._refine(
-            self.levels[0], counts, theta, max_iter=_DISTORTED_STEPS
-        )
+        fit = self._refine(self.levels[0], counts, theta, max_iter=_DISTORTED_STEPS)
         posterior = self._posterior(counts, fit)
         # The halves of images that are off center differ, as expected by the fit.
         halves = self._halves(images - fit.expected.view_as(images))
@@ -658,12 +680,12 @@ class ShellFit:
         total = images.sum(1).double()
         radius = self.search(images).double()
         coarse, fine = self.levels
-        rough, counts = (level.basis.histogram(images) for level in self.levels)
+        rough, counts = (level.histogram(images) for level in self.levels)
         start = self.parameters.start(total, radius)
         fit = self._refine(coarse, rough, start, max_iter=_COARSE_STEPS)
         # Close shells have several solutions, and seldom converge to one.
         apart = (~are_close(self.parameters, fit.theta)).nonzero()[:, 0]
-        none = fit.expected.new_zeros(len(fit.theta), fine.basis.n_cells)
+        none = fit.expected.new_zeros(len(fit.theta), len(fine.background))
         fit = replace(fit, expected=none)
         if len(apart):
             sites = fit.strength[apart], fit.pull[apart]
@@ -682,6 +704,7 @@ class ShellFit:
                 parts,
                 *cells[3:],
                 max_iter=_COARSE_STEPS // _ROUNDS,
+                tolerance=_CLOSE_TOLERANCES[0],
             )
             cells, parts = take(cells, parts, prune(cells, parts.value, parts.step))
         cells, parts = take(cells, parts, prune(cells, parts.value))
@@ -696,7 +719,7 @@ class ShellFit:
             *cells[3:],
             sites=(parts.strength, parts.pull),
             max_iter=_LAST_STEPS,
-            tolerance=_CLOSE_TOLERANCE,
+            tolerance=_CLOSE_TOLERANCES[1],
         )
         evidence = self._evidence(total[cells.rows], parts, *cells[3:])
         evidence = evidence.masked_fill(parts.step == math.inf, -math.inf)
@@ -745,7 +768,7 @@ class ShellFit:
         stretch = torch.zeros_like(gradient)
         stretch = torch.cat([stretch, stretch[:, :2]], dim=1)
         if level.test is not None:
-            change = level.test.slopes(expected)[:, 0] * weight
+            change = level.test.slopes(expected)[:, 0] * damped(expected) / weight
             stretch[:, :-2] = (slopes @ change[..., None])[..., 0]
             stretch[:, -2] = (change**2).sum(1)
             stretch[:, -1] = (change * rest).sum(1)
@@ -866,9 +889,7 @@ class ShellFit:
         posterior = truncated_posterior(*arguments, sites)
         return fit.value + log_mass(*arguments, posterior)
 
-    def _begin(
-        self, level: _Level, counts: torch.Tensor, theta: torch.Tensor
-    ) -> _Fit:
+    def _begin(self, level: _Level, counts: torch.Tensor, theta: torch.Tensor) -> _Fit:
         there = self._expand(level, theta, counts, counts.sum(1).double())
         n, n_limits = len(theta), len(self.parameters.low)
         limited = theta.new_zeros(n, n_limits)
@@ -957,10 +978,11 @@ def fit_shells(
         Axis of an image along which the electrons are polarized.
     extent : float, default=1.0
         Half the side of the images, in the unit of the radii.
-    distortion : bool, default=False
+    distortion : bool or "auto", default="auto"
         Whether to fit also a tilt of the polarization axis, an ellipticity and a
         displacement of the center, of a few degrees, per cent and pixels. This takes
-        about ten times as long.
+        about twenty times as long. "auto" does so for images that a test finds
+        distorted, see Notes, and for those that are otherwise out of range.
     device : str or torch.device, default="cpu"
         Where to compute; it must support float64.
     verbose : int, default=0
@@ -985,10 +1007,10 @@ def fit_shells(
         tilt, ellipticity : ndarray of shape (n_images,)
             Angle from `polarization_axis` to the axis of the electrons, toward the
             other axis, in degrees; stretch along `polarization_axis` over that along
-            the other axis, minus one. Zero without `distortion`.
+            the other axis, minus one. Zero for images that are fitted as upright.
         center : ndarray of shape (n_images, 2)
             Displacement of the center from the middle of the image along both axes, in
-            pixels. Zero without `distortion`.
+            pixels. Zero for images that are fitted as upright.
         background : ndarray of shape (n_images,)
             Uniform background, as a fraction of all counts.
         misfit : ndarray of shape (n_images,)
@@ -1016,10 +1038,22 @@ def fit_shells(
     skastro.SEVIRegressor : Learns the prior, and answers by a network if a fit fails.
     SEVIDisplay : Draws an image with its shells.
 
+    Notes
+    -----
+    The test of ``distortion="auto"`` is Rao's score test [2]_ at the upright fit. Its
+    statistic is χ² with four degrees of freedom, for ellipticity, tilt and displacement
+    along both axes; above 18.47, as for one in a thousand round images, the image is
+    fitted with its distortion. For shells that nearly coincide the ellipticity is not
+    tested.
+
     References
     ----------
     .. [1] Minka, T. P. (2001). "Expectation propagation for approximate Bayesian
            inference". UAI. https://arxiv.org/abs/1301.2294
+    .. [2] Rao, C. R. (1948). "Large sample tests of statistical hypotheses concerning
+           several parameters with applications to problems of estimation".
+           Mathematical Proceedings of the Cambridge Philosophical Society 44, 50.
+           https://doi.org/10.1017/S0305004100023987
 
     Examples
     --------
@@ -1036,6 +1070,7 @@ def fit_shells(
     check_option(convention, "convention", tuple(FACTORS))
     check_option(polarization_axis, "polarization_axis", (0, 1))
     check_number(extent, "extent", 1e-9, 1e9)
+    check_option(distortion, "distortion", (False, True, "auto"))
     prior = ShellPrior.published() if prior is None else prior
     if not isinstance(prior, ShellPrior):
         raise TypeError(f"prior must be a ShellPrior or None; got {prior!r}.")
@@ -1132,7 +1167,7 @@ def fit_posterior(
             f"{prior.radius[0]:g} to {prior.radius[1]:g} about the center, so their "
             "coefficients and error bars are unreliable. out_of_range and misfit of "
             "the fitted shells tell which. Check the center, the tilt "
-            "(distortion=True), the ranges, the number of shells, and whether pixels "
+            "(distortion), the ranges, the number of shells, and whether pixels "
             "hold counts.",
             UserWarning,
             stacklevel=4,

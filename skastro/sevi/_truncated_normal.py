@@ -2,6 +2,7 @@
 """Truncated normal distributions: moments, and means in many dimensions."""
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,13 @@ class TruncatedPosterior(NamedTuple):
     sites: tuple[torch.Tensor, torch.Tensor]
 
 
+@cache
+def _quadrature() -> tuple[np.ndarray, np.ndarray]:
+    """Return nodes between 0 and 1 and weights of the Gauss-Legendre rule."""
+    nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
+    return (nodes + 1) / 2, weights
+
+
 def truncated_moments(
     mean: torch.Tensor, sd: torch.Tensor, low: torch.Tensor, high: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,9 +58,7 @@ def truncated_moments(
 
     The limits may be far from the mean, or close to each other.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
-    nodes = torch.as_tensor((nodes + 1) / 2).to(mean)
-    weights = torch.as_tensor(weights).to(mean)
+    nodes, weights = (torch.as_tensor(part).to(mean) for part in _quadrature())
     low, high = (low - mean) / sd, (high - mean) / sd
     mode = torch.minimum(torch.maximum(torch.zeros_like(low), low), high)
     # Integrate only where the density is not negligible.

@@ -222,6 +222,7 @@ def test_fit_of_few_coefficients(two_images):
         (lambda X: X, {"prior": "published"}, TypeError, "ShellPrior"),
         (lambda X: X, {"n_shells": 0}, ValueError, "n_shells"),
         (lambda X: X, {"convention": "beta"}, ValueError, "convention"),
+        (lambda X: X, {"distortion": "maybe"}, ValueError, "distortion"),
     ],
 )
 def test_fit_refuses(two_images, change, options, error, message):

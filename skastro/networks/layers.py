@@ -554,8 +554,9 @@ def convolve_and_normalize(
         x, stride = x[..., :: stride[0], :: stride[1]], (1, 1)
         x = x.contiguous(memory_format=torch.channels_last)
     name = _ACTIVATIONS[type(activation)]
-    is_leaky = isinstance(activation, nn.LeakyReLU)
-    slopes = [activation.negative_slope] if is_leaky else []
+    slopes = []
+    if activation is not None and name == "leaky_relu":
+        slopes = [activation.negative_slope]
     function, options = find_convolution(torch), (offset, padding, stride, (1, 1), 1)
     x = x.to(dtype)
     if added is None:

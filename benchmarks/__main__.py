@@ -50,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--write", action="store_true", help="write results of --quick too"
     )
-    parser.add_argument("--results", type=Path, default=report.RESULTS)
+    parser.add_argument(
+        "--results", type=Path, help="file to write to, those of --quick too"
+    )
     parser.add_argument("--epochs", type=int, default=2, help="of the experiments")
     parser.add_argument(
         "--budget", type=float, metavar="SECONDS", help="all that fits, in one run"
@@ -60,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="for it")
     parser.add_argument("--keep", action="store_true", help="leave that file there")
     options = parser.parse_args(arguments)
+    writes = options.write or options.results is not None or not options.quick
+    results_file = (options.results or report.RESULTS) if writes else None
     chosen = [
         name
         for name in NAMES
@@ -75,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds = 1 if options.quick else options.rounds
     command = " ".join(["python -m benchmarks", *arguments])
     if options.budget is not None:
-        if not _run_within_budget(options, command):
+        if not _run_within_budget(options, command, results_file):
             sys.exit(1)
         return
     for name in chosen:
@@ -101,11 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         where = report.provenance(options.device, command)
         block = report.block(title, where, *parts)
         print(f"\n{block}\n", flush=True)
-        if options.write or not options.quick:
-            report.update(options.results, options.device, {name: block}, NAMES)
+        if results_file is not None:
+            report.update(results_file, options.device, {name: block}, NAMES)
 
 
-def _run_within_budget(options: argparse.Namespace, command: str) -> bool:
+def _run_within_budget(
+    options: argparse.Namespace, command: str, results_file: Path | None
+) -> bool:
     """Measure what fits into the seconds; tell whether all of it went well."""
     device, seconds = options.device, options.budget
     path = options.json or report.RESULTS.with_name(f"budget_{device}.json")
@@ -120,8 +126,8 @@ def _run_within_budget(options: argparse.Namespace, command: str) -> bool:
     where = report.provenance(device, command)
     block = report.block(budget.TITLE, where, *budget.tables(results))
     print(f"\n{block}\n", flush=True)
-    if options.write or not options.quick:
-        report.update(options.results, device, {"budget": block}, [*NAMES, "budget"])
+    if results_file is not None:
+        report.update(results_file, device, {"budget": block}, [*NAMES, "budget"])
     return not any(result["error"] for result in results)
 
 

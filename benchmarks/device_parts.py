@@ -67,9 +67,13 @@ def run_tests(rows: int, rounds: int, *, seconds: float) -> Figures:
     chosen = [f for f in files if "mark.gpu" in f.read_text(encoding="utf-8")]
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "--tb=short"]
     command += ["-p", "no:cacheprovider", *map(str, chosen)]
-    done = subprocess.run(
-        command, cwd=ROOT, timeout=seconds, capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, timeout=seconds, capture_output=True, text=True
+        )
+    except subprocess.TimeoutExpired as error:
+        # Without the command, which names folders of this machine.
+        raise TimeoutError(f"The tests take more than {seconds:.0f} s.") from error
     counts = {what: float(n) for n, what in _COUNT.findall(done.stdout[-500:])}
     if done.returncode:
         raise RuntimeError(

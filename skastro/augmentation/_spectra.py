@@ -79,9 +79,10 @@ class CCDNoise(SpectrumAugmentation):
         if self.random_scale:
             deviation = deviation * draw_uniform(batch, generator)
         if self.relative:
-            # Ten times as fast as torch's std. The scale keeps squares finite.
+            # Faster than torch's std. The scale keeps squares finite.
             apart = batch - batch.mean(dim=-1, keepdim=True)
-            scale = apart.abs().amax(dim=-1, keepdim=True).clamp(min=1e-30)
+            least = torch.finfo(batch.dtype).tiny
+            scale = apart.abs().amax(dim=-1, keepdim=True).clamp(min=least)
             norm = torch.linalg.vector_norm(apart / scale, dim=-1, keepdim=True)
             deviation = deviation * scale * norm / math.sqrt(batch.shape[-1])
         noise = torch.randn(

@@ -2601,9 +2601,11 @@ class BaseNet(NeuralNet):
 
     def _fold(self, step: Callable, dataset: Any) -> Callable:
         """Let the module use folded weights in the steps of a pass over a data set."""
-        if self.compile or not hasattr(dataset, "__len__"):
+        try:
+            folded = FoldedWeights(len(dataset))
+        except TypeError:
+            # Data sets may have no length.
             return step
-        folded = FoldedWeights(self.module_, len(dataset))
 
         def folded_step(batch: Any, **params: Any) -> Any:
             with folded.used():

@@ -231,7 +231,7 @@ class ImageInput(NeuralNet):
         unit, images = self._unit_of(X), self._layout.to_images(X)
         if unit == 1:
             return images.float()
-        # Where there is a copy already, another one would take as long again.
+        # float() has copied all numbers that are not floating-point.
         return (
             images / unit if images.is_floating_point() else images.float().div_(unit)
         )

@@ -25,7 +25,7 @@ _SHORTEST_SPECTRUM = 100
 # deviation, and the limit of what is so many of these away from the median.
 _SIGMA_PER_MAD = 1.482602218505602
 _LIMIT = 8.0
-# Flux that float32 can square, in the units that are usual.
+# Flux whose differences float32 can hold, in the units that are usual.
 _USUAL_FLUX = 1e-25, 1e15
 # The continuum is a mean over one part of so many, at least this part of the mean flux,
 # and at most so many times exceeded.
@@ -317,9 +317,9 @@ def _standardize(X: torch.Tensor) -> torch.Tensor:
     """Standardize spectra robustly, whatever float32 their numbers are."""
     largest = X.abs().amax(dim=-1, keepdim=True)
     usual = (largest > _USUAL_FLUX[0]) & (largest < _USUAL_FLUX[1])
-    # Neither a graph nor a GPU can wait for the answer.
-    asks = X.device.type == "cpu" and not torch.compiler.is_exporting()
-    if not (asks and usual.all()):
+    # A graph has no branches, and a GPU would have to stop at each.
+    branches = X.device.type == "cpu" and not torch.compiler.is_exporting()
+    if not (branches and usual.all()):
         # Squares and differences of the largest and the smallest numbers are no
         # numbers.
         size = _median(X.abs())
@@ -329,8 +329,11 @@ def _standardize(X: torch.Tensor) -> torch.Tensor:
         X = (X / size).clamp(-1e15, 1e15)
     X = X - _median(X)
     scale = _SIGMA_PER_MAD * _median(X.abs())
-    if not (asks and (scale > 0).all()):
-        root = X.square().mean(-1, keepdim=True).sqrt()
+    if not (branches and (scale > 0).all()):
+        # Squares of usual flux may be too small.
+        size = X.abs().amax(dim=-1, keepdim=True)
+        size = torch.where(size > 0, size, 1.0)
+        root = size * (X / size).square().mean(-1, keepdim=True).sqrt()
         scale = torch.where(scale > 0, scale, root)
         scale = torch.where(scale > 0, scale, 1.0)
     return (X / scale).clamp_(-_LIMIT, _LIMIT)

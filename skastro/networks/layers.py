@@ -12,7 +12,6 @@ both kinds of maps.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from math import ceil, prod
 from numbers import Real
 from typing import Any
@@ -432,19 +431,21 @@ _ACTIVATIONS: dict[type | None, str] = {
 
 
 class FoldedWeights:
-    """Weights of a network's convolutions that hold the batch norms behind them.
+    """Weights of convolutions that hold the batch norms behind them.
 
     A batch norm that does not learn is a factor and an offset for each channel. Folded
     into the weights of the convolution before it, they cost nothing, and oneDNN applies
     the activation while a result is in the processor's registers.
 
+    Weights are folded once, and again if layers have got other ones or torch has
+    counted a change in place. It does not count changes of ``weight.data``: after these
+    a new object is needed.
+
     Parameters
     ----------
-    network : torch.nn.Module
-        The network.
     n_samples : int
-        How many samples it will be applied to. Layers that see too few pixels in them
-        to make up for the computation of the weights are left as they are.
+        How many samples a network will be applied to. Layers that see too few pixels in
+        them to make up for the computation of the weights are left as they are.
 
     Examples
     --------
@@ -453,30 +454,22 @@ class FoldedWeights:
     >>> from skastro.networks.layers import FoldedWeights
     >>> network = ResNet(n_channels=1, n_outputs=3, width=8).eval()
     >>> spectra = torch.randn(4, 1, 300)
-    >>> with torch.no_grad(), FoldedWeights(network, 4).used():
+    >>> with torch.no_grad(), FoldedWeights(4).used():
     ...     output = network(spectra)
     >>> torch.allclose(output, network(spectra), atol=1e-4)
     True
     """
 
-    def __init__(self, network: nn.Module, n_samples: int) -> None:
-        self._network = network
+    def __init__(self, n_samples: int) -> None:
         self._n_samples = n_samples
-        self._versions: list[int] = []
-        self._folded: dict[tuple, tuple[Tensor, Tensor]] = {}
+        self._folded: dict[tuple, tuple[list, Tensor, Tensor]] = {}
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Let the network use the weights within a block, in this thread.
+        """Let networks use the weights within a block, in this thread.
 
-        The network does so in evaluation mode without gradients, on the CPU. Its
-        weights must not change within the block; between blocks they may.
+        They do so in evaluation mode without gradients, on the CPU.
         """
-        tensors = chain(self._network.parameters(), self._network.buffers())
-        versions = [0 if part.is_inference() else version_of(part) for part in tensors]
-        if versions != self._versions:
-            self._versions = versions
-            self._folded.clear()
         before = getattr(_THIS_THREAD, "weights", None)
         _THIS_THREAD.weights = self if has_onednn() else None
         try:
@@ -484,17 +477,27 @@ class FoldedWeights:
         finally:
             _THIS_THREAD.weights = before
 
-    def pay(self, x: Tensor, conv: nn.Module) -> bool:
+    def pays(self, x: Tensor, conv: nn.Module) -> bool:
         """Tell whether folding takes less time than it saves."""
         n_pixels = self._n_samples * x.shape[2:].numel() / prod(conv.stride)
         return n_pixels > _LEAST_PIXELS * conv.weight[0].numel()
 
     def fold(
         self, conv: nn.Module, norm: nn.Module, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
-        """Return the weights (out, in, height, width) and the offsets (out,)."""
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return the weights (out, in, height, width) and the offsets (out,).
+
+        They are None for tensors without memory of their own, as those of `torch.func`.
+        """
+        parts = [conv.weight, conv.bias, norm.weight, norm.bias]
+        parts = [*parts, norm.running_mean, norm.running_var]
+        try:
+            now = [(p.data_ptr(), version_of(p)) for p in parts if p is not None]
+        except RuntimeError:
+            return None
         key = (conv, norm, dtype)
-        if key not in self._folded:
+        before, *folded = self._folded.get(key, (None,))
+        if now != before:
             factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
             offset = norm.bias - norm.running_mean * factor
             if conv.bias is not None:
@@ -502,8 +505,9 @@ class FoldedWeights:
             weight = conv.weight if conv.weight.dim() == 4 else conv.weight.unsqueeze(2)
             weight = weight * factor.view(-1, 1, 1, 1)
             weight = weight.to(dtype, memory_format=torch.channels_last)
-            self._folded[key] = weight, offset.to(dtype)
-        return self._folded[key]
+            folded = [weight, offset.to(dtype)]
+            self._folded[key] = now, *folded
+        return folded[0], folded[1]
 
 
 def convolve_and_normalize(
@@ -534,21 +538,24 @@ def convolve_and_normalize(
     Tensor of shape (batch, channels, height, width)
         The maps.
     """
-    weights = getattr(_THIS_THREAD, "weights", None)
+    weights = None
+    if not torch.compiler.is_compiling():
+        weights = getattr(_THIS_THREAD, "weights", None)
+    dtype, folded = _dtype_for(x), None
     if (
-        weights is None
-        or not _can_fold(x, conv, norm, activation)
-        or not weights.pay(x, conv)
+        weights is not None
+        and _can_fold(x, conv, norm, activation)
+        and weights.pays(x, conv)
     ):
+        folded = weights.fold(conv, norm, dtype)
+    if folded is None:
         x = norm(conv(x))
         x = x if added is None else x + added
         return x if activation is None else activation(x)
-    dtype = _dtype_for(x)
-    weight, offset = weights.fold(conv, norm, dtype)
-    stride, padding = (
-        values if len(values) == 2 else (least, *values)
-        for values, least in ((conv.stride, 1), (conv.padding, 0))
-    )
+    weight, offset = folded
+    stride, padding = conv.stride, conv.padding
+    if len(stride) == 1:
+        stride, padding = (1, *stride), (0, *padding)
     if weight.shape[2:] == (1, 1) and stride != (1, 1):
         # As Conv1d does; without gradients slices are faster than pooling.
         x, stride = x[..., :: stride[0], :: stride[1]], (1, 1)
@@ -576,17 +583,21 @@ class ConvolutionalLayers(nn.Sequential):
         """Map ``(batch, channels, height, width)``."""
         layers = list(self)
         for place in range(0, len(layers), 3):
-            x = convolve_and_normalize(x, *layers[place : place + 3])
+            group = layers[place : place + 3]
+            # Users cut networks off, and append layers.
+            single = len(group) == 1
+            x = group[0](x) if single else convolve_and_normalize(x, *group)
         return x
 
 
 def _can_fold(
     x: Tensor, conv: nn.Module, norm: nn.Module, activation: nn.Module | None
 ) -> bool:
-    """Tell whether the layers are those that are known, and nobody looks at them."""
+    """Tell whether the layers are those that are known, without hooks."""
     layers = [layer for layer in (conv, norm, activation) if layer is not None]
     return (
-        x.device.type == "cpu"
+        x.dim() == 4
+        and x.device.type == "cpu"
         and _dtype_for(x) in (torch.float32, torch.bfloat16)
         and not torch.is_grad_enabled()
         and {type(conv), type(norm)} <= FOLDED
@@ -595,6 +606,7 @@ def _can_fold(
         and norm.weight is not None
         and norm.running_var is not None
         and conv.weight.dtype is torch.float32
+        and not any("forward" in vars(layer) for layer in layers)
         and not any(hook for layer in layers for hook in hooks_of(layer))
         and not find_global_hooks(torch)()
     )

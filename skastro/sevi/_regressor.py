@@ -109,7 +109,7 @@ class SEVIRegressor(BaseRegressor):
     distortion : bool or "auto", default="auto"
         Whether the fit also looks for a tilt of the polarization axis, an ellipticity
         and a displacement of the center, of a few degrees, per cent and pixels. It
-        then takes about twenty times as long. "auto" does so for images that a test
+        then takes five to twenty times as long. "auto" does so for images that a test
         finds distorted, and for those that are otherwise out of range.
     prior : {"training", "published"}, default="training"
         Distribution of the coefficients that the fit starts from: ``"training"`` takes

@@ -368,7 +368,7 @@ _RING = 1.6
 _N_SECTORS = 32
 # Images that are fitted at once with their distortion, and most steps of this fit.
 _DISTORTED_AT_ONCE = 8
-_DISTORTED_STEPS = 20
+_DISTORTED_STEPS = 40
 # Numbers in an array that stays in the processor's cache.
 _AT_ONCE = 2**21
 
@@ -981,7 +981,7 @@ def fit_shells(
     distortion : bool or "auto", default="auto"
         Whether to fit also a tilt of the polarization axis, an ellipticity and a
         displacement of the center, of a few degrees, per cent and pixels. This takes
-        about twenty times as long. "auto" does so for images that a test finds
+        five to twenty times as long. "auto" does so for images that a test finds
         distorted, see Notes, and for those that are otherwise out of range.
     device : str or torch.device, default="cpu"
         Where to compute; it must support float64.
@@ -1070,7 +1070,7 @@ def fit_shells(
     check_option(convention, "convention", tuple(FACTORS))
     check_option(polarization_axis, "polarization_axis", (0, 1))
     check_number(extent, "extent", 1e-9, 1e9)
-    check_option(distortion, "distortion", (False, True, "auto"))
+    distortion = check_distortion(distortion)
     prior = ShellPrior.published() if prior is None else prior
     if not isinstance(prior, ShellPrior):
         raise TypeError(f"prior must be a ShellPrior or None; got {prior!r}.")
@@ -1089,11 +1089,20 @@ def fit_shells(
         n_shells,
         prior,
         extent=float(extent),
-        distortion=distortion if isinstance(distortion, str) else bool(distortion),
+        distortion=distortion,
         device=torch.device(device),
         verbose=verbose,
     )
     return posterior.to_bunch(FACTORS[convention], polarization_axis)
+
+
+def check_distortion(value: Any) -> bool | str:
+    """Return True, False or "auto", or refuse the value."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, str) and value == "auto":
+        return value
+    raise ValueError(f"distortion must be True, False or 'auto'; got {value!r}.")
 
 
 def check_counts(
@@ -1146,7 +1155,8 @@ def fit_posterior(
     """
     # Apple's devices do not support float64.
     device = torch.device("cpu") if device.type == "mps" else device
-    fit = _cached_fit(size, n_shells, prior, extent, distortion, device)
+    kind = check_distortion(distortion)
+    fit = _cached_fit(size, n_shells, prior, extent, kind, device)
     parts = []
     with tqdm(total=len(X), disable=not verbose, unit="image") as progress:
         for first in range(0, len(X), _FITTED_AT_ONCE):

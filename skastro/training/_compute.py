@@ -38,7 +38,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _KEEP_ALL = {_TRIM_THRESHOLD: 2**31 - 1, _MMAP_MAX: 0}
 # The library raises the sizes to these by itself as a program goes on.
 _USUAL = {_TRIM_THRESHOLD: 2**26, _MMAP_THRESHOLD: 2**25, _MMAP_MAX: 2**16}
-_KEEPING: list[int] = []
+_KEEPING: list[torch.device] = []
+# Seconds.
+_LONG_BLOCK = 0.5
 
 # Seconds that a look at the cores takes: at least, as the system counts hundredths of a
 # second; between two looks while batches are computed; and at most, in a training.
@@ -149,11 +151,12 @@ def _keeping_memory(device: torch.device) -> Iterator[None]:
     if library is None:
         yield
         return
+    started = time.monotonic()
     with _LOCK:
         if not _KEEPING:
             for name, value in _KEEP_ALL.items():
                 library.mallopt(name, value)
-        _KEEPING.append(1)
+        _KEEPING.append(device)
     try:
         yield
     finally:
@@ -162,6 +165,9 @@ def _keeping_memory(device: torch.device) -> Iterator[None]:
             if not _KEEPING:
                 for name, value in _USUAL.items():
                     library.mallopt(name, value)
+                # After shorter blocks there is little to give back.
+                if time.monotonic() - started > _LONG_BLOCK:
+                    library.malloc_trim(0)
 
 
 @cache

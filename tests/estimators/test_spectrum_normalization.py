@@ -148,3 +148,21 @@ def test_one_huge_pixel_leaves_the_others(data):
     X = X * 1e-17
     X[:, 0] = 1e30
     np.testing.assert_allclose(net.module_input(X), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-24, 1e-19, 1e-17, 1e-10, 1.0, 1e12, 1e30])
+@pytest.mark.parametrize("kind", ["noise", "few differ", "lines on zeros"])
+def test_units_of_flux_do_not_count(kind, scale):
+    flux = np.random.default_rng(0).normal(1, 0.3, size=(40, 100)).astype(np.float32)
+    if kind == "few differ":
+        flux[:, np.arange(100) % 10 > 0] = 1
+    if kind == "lines on zeros":
+        flux[:, np.arange(100) % 10 > 0] = 0
+    clf = tiny(max_epochs=1).fit(flux, np.arange(40) % 2)
+    # Rows of other sizes stand beside them.
+    mixed = np.concatenate([flux * np.float32(scale), flux[:1] * 1e25, 0 * flux[:1]])
+    expected = clf.module_input(flux)
+    np.testing.assert_allclose(clf.module_input(mixed)[:40], expected, atol=2e-4)
+    np.testing.assert_allclose(
+        clf.module_input(flux * np.float32(scale)), expected, atol=2e-4
+    )

@@ -81,7 +81,7 @@ def test_networks_compute_the_same(name, dtype):
         exact = first(network(x))
         with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
             plain = first(network(x)).float()
-            with FoldedWeights(network, MANY).used():
+            with FoldedWeights(MANY).used():
                 folded = first(network(x)).float()
                 n_calls = calls_of_batch_norm(network, x)
     scale = exact.abs().max()
@@ -101,7 +101,7 @@ def test_other_layers_are_left_alone():
     x = torch.randn(3, 2, 1, 40)
     norm = with_statistics(BatchNorm1d(4))
     conv = Doubled(2, 4, 3)
-    with torch.no_grad(), FoldedWeights(nn.Sequential(conv, norm), MANY).used():
+    with torch.no_grad(), FoldedWeights(MANY).used():
         torch.testing.assert_close(
             convolve_and_normalize(x, conv, norm), norm(conv(x)), rtol=0, atol=0
         )
@@ -117,7 +117,7 @@ def test_hooks_see_what_they_always_saw():
     ]
     with torch.no_grad():
         plain = network(x)
-        with FoldedWeights(network, MANY).used():
+        with FoldedWeights(MANY).used():
             folded = network(x)
     for handle in handles:
         handle.remove()
@@ -130,7 +130,7 @@ def test_hooks_see_what_they_always_saw():
 def test_gradients_and_training_do_without():
     network = with_statistics(ResNet(1, 3, width=8))
     x = torch.randn(4, 1, 200, requires_grad=True)
-    with FoldedWeights(network, MANY).used():
+    with FoldedWeights(MANY).used():
         network(x).sum().backward()
         assert x.grad.abs().sum() > 0
         network.train()
@@ -143,7 +143,7 @@ def test_gradients_and_training_do_without():
 def test_changed_weights_are_folded_anew():
     network = with_statistics(ResNet(1, 3, width=8))
     x = torch.randn(4, 1, 200)
-    weights = FoldedWeights(network, MANY)
+    weights = FoldedWeights(MANY)
     with torch.no_grad():
         with weights.used():
             network(x)
@@ -154,12 +154,68 @@ def test_changed_weights_are_folded_anew():
             torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_weights_of_functional_calls_are_their_own():
+    network = with_statistics(ResNet(1, 3, width=8))
+    x = torch.randn(4, 1, 200)
+    other = {
+        name: weight * (1.5 if name.endswith("conv1.weight") else 1.0)
+        for name, weight in network.state_dict().items()
+    }
+    with torch.no_grad():
+        expected = [network(x), torch.func.functional_call(network, other, x)]
+        with FoldedWeights(MANY).used():
+            found = [network(x), torch.func.functional_call(network, other, x)]
+        replaced = network.conv1.weight
+        network.conv1.weight = nn.Parameter(-replaced)
+        expected.append(network(x))
+        with FoldedWeights(MANY).used():
+            found.append(network(x))
+    for value, truth in zip(found, expected, strict=True):
+        torch.testing.assert_close(value, truth, rtol=1e-4, atol=1e-4)
+    assert (expected[0] - expected[1]).abs().max() > 1e-2
+
+
+def test_forward_of_one_layer_may_be_replaced():
+    network = with_statistics(ResNet(1, 3, width=8))
+    x = torch.randn(4, 1, 200)
+    conv = network.layer1[0].conv2
+    conv.forward = lambda maps: 0 * type(conv).forward(conv, maps)
+    with torch.no_grad():
+        expected = network(x)
+        with FoldedWeights(MANY).used():
+            torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_take_maps_of_three_axes():
+    block = with_statistics(ResNet(1, 3, width=8)).layer2
+    maps = torch.randn(4, 8, 50)
+    with torch.no_grad():
+        expected = block(maps)
+        with FoldedWeights(MANY).used():
+            torch.testing.assert_close(block(maps), expected)
+            folded = block(maps[:, :, None])[:, :, 0]
+    torch.testing.assert_close(folded, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3, 4])
+def test_layers_are_a_sequence(n_layers):
+    layers = with_statistics(ConvNet(1, 3, 130, widths=(4, 8)).maps)
+    part = layers[:n_layers]
+    part.append(nn.Identity())
+    x = torch.randn(2, 1, 1, 130)
+    expected = x
+    for layer in list(layers)[:n_layers]:
+        expected = layer(expected)
+    with torch.no_grad():
+        torch.testing.assert_close(part(x), expected.detach())
+
+
 def test_few_samples_are_not_worth_it():
     network = with_statistics(ResNet(1, 3, width=32, kernel_size=7))
     x = torch.randn(1, 1, 100)
-    with torch.no_grad(), FoldedWeights(network, 1).used():
+    with torch.no_grad(), FoldedWeights(1).used():
         few = calls_of_batch_norm(network, x)
-    with torch.no_grad(), FoldedWeights(network, MANY).used():
+    with torch.no_grad(), FoldedWeights(MANY).used():
         many = calls_of_batch_norm(network, x)
     assert (few > 0, many) == (True, 0)
 

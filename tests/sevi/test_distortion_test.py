@@ -63,3 +63,23 @@ def test_two_shells():
     np.testing.assert_allclose(shells.ellipticity, 0.02, atol=2e-3)
     error = (shells.beta.reshape(2, 24) - sevi.beta) / shells.beta_std.reshape(2, 24)
     assert np.abs(error).max() < 5
+
+
+@pytest.mark.parametrize("value", ["Auto", None, 1, 1.0, ["auto"], np.array([1, 2])])
+def test_other_values_of_distortion_are_refused(value):
+    with pytest.raises(ValueError, match="distortion must be True, False or 'auto'"):
+        fit_shells(np.ones((1, 32, 32)), distortion=value)
+
+
+@pytest.mark.filterwarnings("ignore:.* do not look like counts")
+@pytest.mark.parametrize("value", [False, True])
+def test_booleans_of_numpy_are_booleans(value):
+    images = make_sevi(
+        2, size=48, n_electrons=1e5, ellipticity=0.02, random_state=0
+    ).images
+    found = [
+        fit_shells(images, distortion=kind).ellipticity
+        for kind in (np.bool_(value), value)
+    ]
+    np.testing.assert_array_equal(*found)
+    assert (found[0] != 0).all() == value

@@ -1481,9 +1481,11 @@ class BaseNet(NeuralNet):
         device = torch.device(self.device or "cpu")
         large = _LARGE_VALIDATION_BATCH if self._is_training() else _LARGE_BATCH
         at_once = samples_at_once(device, math.prod(shape))
-        # Of small samples more are better.
-        is_large = device.type == "cpu" and large <= self.batch_size and at_once <= 256
-        return self.batch_size if is_large else max(self.batch_size, at_once)
+        # Of small samples more are better; modules of a user's own may not agree.
+        grows = self._takes_sizes and at_once > 256
+        if device.type == "cpu" and self.batch_size >= large and not grows:
+            return self.batch_size
+        return max(self.batch_size, at_once)
 
     @override
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple:

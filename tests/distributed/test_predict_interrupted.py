@@ -231,7 +231,9 @@ def test_other_model_is_refused(model, rows, client, tmp_path):
 
 
 def wait_for(model, n_partitions):
+    end = time.monotonic() + 60
     while len(model.computed()) < n_partitions:
+        assert time.monotonic() < end, "The partitions were not computed."
         time.sleep(0.01)
 
 

@@ -30,7 +30,6 @@ with fast_kernels(torch.device("cpu"), "auto"):
     with fast_kernels(torch.device("cpu"), "auto"):
         torch.ones(2**24)
     counts.append(count())
-counts.append(count())
 print(known, *counts)
 """
 
@@ -52,11 +51,10 @@ def test_freed_memory_is_used_again(setting):
     known, *counts = done.stdout.split()
     if known != "True":
         pytest.skip("another C library")
-    before, within, after = map(int, counts)
+    before, within = map(int, counts)
     # 64 MiB are 16384 pages, or fewer of a larger size.
     if setting:
         # A user's choice.
-        assert min(before, within, after) > 100
+        assert min(before, within) > 100
     else:
         assert within < before / 10
-        assert after > 5 * within

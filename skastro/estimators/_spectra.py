@@ -263,14 +263,10 @@ class SpectrumInput(NeuralNet):
     def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
         splits = self._normalization_of(X.shape[-1]) == "split"
         X = super()._to_module_layout(X)
-        covered = None
+        covered = torch.ones_like(X[0, 0])
         if self.wavelength is not None:
             X, covered = _to_grid(X, tuple(self._pixels().tolist()))
-        if not splits:
-            return X
-        return split_channels(
-            X, torch.ones_like(X[0, 0]) if covered is None else covered
-        )
+        return split_channels(X, covered) if splits else X
 
     def _check_saved_state(self, state: dict[str, Any]) -> None:
         super()._check_saved_state(state)

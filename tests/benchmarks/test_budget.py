@@ -2,21 +2,11 @@
 """A run within a budget cuts rounds, rows and parts in this order, and says so."""
 
 import json
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.once
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    # Behind all else, so that skastro stays the installed one.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
 
 
 class Clock:

@@ -2,7 +2,6 @@
 """The model of costs recovers what it is given, and the tables say what it is worth."""
 
 import csv
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,6 @@ import pytest
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    # Behind all else, so that skastro stays the installed one.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
 
 
 def made_up(module, name, n, size, epochs):

@@ -1,21 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Experiments give the same in all ways, and their table compares these."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytestmark = pytest.mark.once
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    # Behind all else, so that skastro stays the installed one.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
 
 
 def test_experiments_fit_as_often_as_they_say():

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The comparison of training loops runs, and compares like with like."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,14 +8,6 @@ import torch
 from skastro.networks import get_module
 
 pytestmark = pytest.mark.once
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    # Behind all else, so that skastro stays the installed one.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
 
 
 def test_tiny_comparison_runs_and_is_written(tmp_path, capsys):

@@ -1,23 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Timers attribute all of a call's time, and leave the estimators as they were."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from skastro import SpectrumClassifier
 
 pytestmark = pytest.mark.once
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    # Behind all else, so that skastro stays the installed one.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
 
 
 class Clock:

@@ -2,20 +2,10 @@
 """The model and the simulation of large runs agree with theory, and with each other."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.once
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    # Behind all else, so that skastro stays the installed one.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The comparison for electron images: its baselines, its bounds and its tables."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,14 +10,6 @@ from scipy.stats import truncnorm
 from skastro.sevi import SEVIPrior, SEVISimulator, ShellBasis
 
 pytestmark = pytest.mark.once
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    # Behind all else, so that skastro stays the installed one.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
 
 
 def scenes_of(n, n_shells=1, seed=0, **options):

@@ -123,14 +123,15 @@ if __name__ == "__main__":
     print(f"{n_spectra / (time.time() - began):.0f} spectra a second")
 
 # %%
-# Nothing is missing, and the results are those of one process.
+# Nothing is missing, and the results are those of one process, up to the rounding of
+# bfloat16 where the processor computes in it.
 if __name__ == "__main__":
     results = zarr.open_group(out, mode="r")
     rows = np.linspace(0, n_spectra - n_chunk, 5, dtype=int)
     for start in rows // n_chunk * n_chunk:
         part = slice(start, start + n_chunk)
         alone = pipe.predict_proba(zarr.open_array(folder / "survey.zarr")[part])
-        np.testing.assert_allclose(results["predict_proba"][part], alone, atol=1e-3)
+        np.testing.assert_allclose(results["predict_proba"][part], alone, atol=1e-2)
     labels, counts = np.unique(
         results["predict_proba"][:].argmax(axis=1), return_counts=True
     )

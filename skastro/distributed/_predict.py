@@ -445,8 +445,8 @@ def _compute(
         sent[future] = number
         future.add_done_callback(finished.put)
 
-    client.register_plugin(run, name=name)
     try:
+        _give_model(client, run, name)
         for number in islice(waiting, _AHEAD * _n_threads(client)):
             submit(number)
         while sent:
@@ -491,6 +491,23 @@ def _compute(
         with suppress(Exception):
             client.cancel([*sent])
             client.unregister_worker_plugin(name)
+
+
+def _give_model(client: Any, run: Any, name: str) -> None:
+    """Give the model to the workers.
+
+    Dask raises if one of them dies meanwhile, or has died unnoticed.
+    """
+    for attempt in range(1, _MOST_ATTEMPTS + 1):
+        _wait_for_scheduler(client)
+        try:
+            client.register_plugin(run, name=name)
+        except OSError:
+            if attempt == _MOST_ATTEMPTS:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def _wait_for_scheduler(client: Any) -> None:

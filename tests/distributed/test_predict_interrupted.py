@@ -129,6 +129,25 @@ def test_killed_workers(model, rows, monkeypatch, tmp_path):
     assert sum(times.values()) <= 20 + 2 * 6
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_worker_killed_before_it_receives_the_model(model, rows, tmp_path):
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as many,
+        Client(many) as client,
+    ):
+        register = client.register_plugin
+        pids = list(client.run(os.getpid).values())
+
+        def kill_and_register(*args, **kwargs):
+            if len(pids) == 2:
+                os.kill(pids.pop(), signal.SIGKILL)
+            return register(*args, **kwargs)
+
+        client.register_plugin = kill_and_register
+        out = run(model, rows, tmp_path / "a.h5", client)
+    assert_allclose(probabilities(out), model.predict_proba(rows))
+
+
 @pytest.mark.parametrize("name", ["a.h5", "a.csv"])
 def test_only_missing_partitions_are_computed(model, rows, client, name, tmp_path):
     unbroken = run(model, rows, tmp_path / f"unbroken-{name}", client)

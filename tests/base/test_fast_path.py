@@ -3,6 +3,7 @@
 
 import pickle
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -248,3 +249,19 @@ def test_resident_and_streamed_data_train_alike(
     X, y = spectra
     for data in (X, on_disk):
         assert tiny(device="cuda").fit(data, y).score(X, y) > 0.95
+
+
+@pytest.mark.gpu
+def test_batches_do_not_wait_for_the_gpu(tiny, spectra):
+    def count_waits(n_copies):
+        X, y = (np.concatenate([array] * n_copies) for array in spectra)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                tiny(device="cuda", max_epochs=2, batch_size=16).fit(X, y)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        return sum("synchronizing" in str(w.message) for w in caught)
+
+    assert 0 < count_waits(1) == count_waits(4)

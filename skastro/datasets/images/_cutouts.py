@@ -108,16 +108,21 @@ class Steps:
     def _bring_to_size(
         self, image: np.ndarray, bad: np.ndarray, factor: float
     ) -> np.ndarray:
-        fill = self._fill_of(image, bad)
+        whole = np.atleast_1d(bad.all(axis=(0, 1)))
+        if whole.any():
+            where = "" if bad.ndim == 2 else f" in band {whole.argmax()}"
+            raise ValueError(f"all of its pixels are NaN or masked{where}")
+        new = image
         if bad.any():
-            image = np.where(bad, fill, image)
+            new = np.where(bad, self._fill_of(image, bad), image)
         if factor != 1:
-            image = zoom(image, factor)
-        if self.size is None or image.shape[:2] == self.size:
-            return image
+            new = zoom(new, factor)
+        if self.size is None or new.shape[:2] == self.size:
+            return new
         if self.resize:
-            return fit_into(image, self.size)
-        return crop_pad(image, self.size, fill)
+            return fit_into(new, self.size)
+        is_padded = np.less(new.shape[:2], self.size).any()
+        return crop_pad(new, self.size, self._fill_of(image, bad) if is_padded else 0)
 
     def _decode(self, path: str) -> tuple[np.ndarray, np.ndarray]:
         """Read pixels, bytes or single precision, and where they are bad."""
@@ -144,15 +149,8 @@ class Steps:
 
     def _fill_of(self, image: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """Return the value, of each channel, for bad pixels and padding."""
-        whole = np.atleast_1d(bad.all(axis=(0, 1)))
-        if whole.any():
-            where = "" if bad.ndim == 2 else f" in band {whole.argmax()}"
-            raise ValueError(f"all of its pixels are NaN or masked{where}")
         if self.fill_value != "median":
             return np.asarray(self.fill_value, image.dtype)
-        if not bad.any() and (self.size is None or self.resize):
-            # Nothing will be filled.
-            return np.zeros((), image.dtype)
         planes = np.moveaxis(image.reshape(*image.shape[:2], -1), -1, 0)
         masks = np.moveaxis(bad.reshape(planes.shape[1:] + planes.shape[:1]), -1, 0)
         medians = [

@@ -51,7 +51,7 @@ def read_labels(table: Any) -> Labels:
     """Read a table from a file, or convert one in memory."""
     if isinstance(table, str | os.PathLike):
         labels = _read_file(os.fsdecode(table))
-    elif hasattr(table, "iloc"):
+    elif hasattr(table, "to_numpy"):
         named = any(name is not None for name in table.index.names)
         table = Table.from_pandas(table.reset_index() if named else table)
         labels = Labels(table, table)

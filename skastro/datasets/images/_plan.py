@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Headers of image files, which tell whether the images can form one array."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -41,11 +40,10 @@ def plan_images(
     objects to `left_out`.
     """
     paths = [path for named in objects for path in named.paths]
-    headers = iter(
-        in_threads(steps.describe, paths, "Reading headers", n_jobs, verbose)
-    )
+    read = in_threads(steps.describe, paths, "Reading headers", n_jobs, verbose)
+    headers = iter([*read])
     planned: list[Planned] = []
-    sizes: Counter[str] = Counter()
+    sizes: dict[str, list[str]] = {}
     kinds: dict[str, list[str]] = {}
     for named in objects:
         found = [
@@ -61,8 +59,9 @@ def plan_images(
         factors = tuple(_factor(header, pixel_scale) for header in good)
         for path, header, factor in zip(named.paths, good, factors, strict=True):
             height, width = _new_shape(header, factor)
-            sizes[f"({height}, {width})"] += 1
-            kinds.setdefault(_describe_kind(header), []).append(path)
+            sizes.setdefault(f"({height}, {width})", []).append(path)
+            kind = _describe_kind(header, len(factors))
+            kinds.setdefault(kind, []).append(path)
         scale = good[0].pixel_scale * factors[0]
         if steps.size is not None and steps.resize:
             scale *= fitting_factor(good[0].shape, steps.size)
@@ -122,22 +121,18 @@ def _new_shape(header: Header, factor: float) -> tuple[int, int]:
     return zoomed_shape(header.shape, factor)
 
 
-def _describe_kind(header: Header) -> str:
+def _describe_kind(header: Header, n_files: int) -> str:
     channels = "one channel"
-    if len(header.shape) == 3:
+    if len(header.shape) == 3 and n_files == 1:
         channels = f"an axis of {header.shape[2]} channels"
     return f"{channels}, {'bytes' if header.is_bytes else 'floats'}"
 
 
 def _check_kinds(kinds: dict[str, list[str]], fill_value: float | str) -> None:
     if len(kinds) > 1:
-        found = "; ".join(
-            f"{kind}: {len(paths)}, such as {paths[0]!r}"
-            for kind, paths in [*kinds.items()][:_MOST_NAMED]
-        )
         raise ValueError(
-            f"The images are of {len(kinds)} kinds: {found}. Give the paths of those of"
-            " one kind, or convert the others."
+            f"The images are of {len(kinds)} kinds: {_count(kinds)}. Give the paths of "
+            "those of one kind, or convert the others."
         )
     is_bytes = any(kind.endswith("bytes") for kind in kinds)
     if is_bytes and fill_value not in ("median", *range(256)):
@@ -147,8 +142,12 @@ def _check_kinds(kinds: dict[str, list[str]], fill_value: float | str) -> None:
         )
 
 
-def _count(sizes: Counter[str]) -> str:
-    counts = sizes.most_common()
-    named = [f"{size}: {count}" for size, count in counts[:_MOST_NAMED]]
-    hidden = len(counts) - _MOST_NAMED
-    return ", ".join(named + [f"and {hidden} others"] * (hidden > 0))
+def _count(paths_of: dict[str, list[str]]) -> str:
+    """Count files of each kind, the most frequent first, and name one of each."""
+    kinds = sorted(paths_of.items(), key=lambda item: -len(item[1]))
+    named = [
+        f"{kind}: {len(paths)}, such as {paths[0]!r}"
+        for kind, paths in kinds[:_MOST_NAMED]
+    ]
+    hidden = len(kinds) - _MOST_NAMED
+    return "; ".join(named + [f"and {hidden} others"] * (hidden > 0))

@@ -395,7 +395,9 @@ def _read(
     first: Cutout | None = None
     out = np.empty(0)
     first_row_of: dict[bytes, int] = {}
-    rows, groups, n_filled = [], [], []
+    rows: list[int] = []
+    groups: list[int] = []
+    n_filled: list[int] = []
     for row, cutout in enumerate(cutouts):
         if isinstance(cutout, Failure):
             failures.append(cutout)
@@ -457,10 +459,10 @@ def _report(images: Bunch, n_files: int, verbose: int) -> None:
             f"{name_failures(images.left_out)}"
         )
     if images.without_image:
-        print(f"{len(images.without_image)} rows of the table have no image.")
+        print(f"Rows of the table without an image: {len(images.without_image)}.")
     if images.n_filled.any():
         filled = images.n_filled[images.n_filled > 0]
-        print(f"Filled {filled.sum()} values in {len(filled)} images.")
+        print(f"Filled values: {filled.sum()}, in {len(filled)} of the images.")
     copies = np.flatnonzero(images.groups != np.arange(len(images.groups)))
     if len(copies):
         others = ""
@@ -470,6 +472,6 @@ def _report(images: Bunch, n_files: int, verbose: int) -> None:
             n_others = np.count_nonzero(different.reshape(len(copies), -1).any(axis=1))
             others = f", {n_others} of them with another label"
         print(
-            f"{len(copies)} images are copies of others{others}: keep them in one fold "
-            "by groups."
+            f"Copies of other images: {len(copies)}{others}. Keep them in one fold by "
+            "groups."
         )

@@ -7,6 +7,7 @@ from .galaxies import read_galaxy10 as read_galaxy10
 from .images import ImageFiles as ImageFiles
 from .images import LazyArray as LazyArray
 from .images import images_to_hdf5 as images_to_hdf5
+from .images import read_images as read_images
 from .images import select_images as select_images
 from .spectra import make_spectra as make_spectra
 from .spectra import read_spectra as read_spectra

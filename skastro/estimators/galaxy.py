@@ -125,7 +125,8 @@ class GalaxyClassifier(ImageInput, BaseClassifier):
     See Also
     --------
     SpectrumClassifier : The same for spectra.
-    skastro.datasets.ImageFiles : Images in files of their own.
+    skastro.datasets.read_images : Images in files of their own, with labels.
+    skastro.datasets.ImageFiles : Image files as an array on disk.
     skastro.inspection.HistoryDisplay : Draw the history.
 
     Notes
@@ -238,7 +239,8 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
     See Also
     --------
     GalaxyClassifier : Classes in place of numbers.
-    skastro.datasets.ImageFiles : Images in files of their own.
+    skastro.datasets.read_images : Images in files of their own, with labels.
+    skastro.datasets.ImageFiles : Image files as an array on disk.
     skastro.inspection.HistoryDisplay : Draw the history.
 
     Notes

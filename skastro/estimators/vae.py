@@ -212,7 +212,8 @@ class VAETransformer(BaseTransformer):
     --------
     sklearn.decomposition.PCA : A linear latent space.
     GalaxyClassifier : Classes of galaxies in images.
-    skastro.datasets.ImageFiles : Images in files of their own.
+    skastro.datasets.read_images : Images in files of their own, with labels.
+    skastro.datasets.ImageFiles : Image files as an array on disk.
     skastro.inspection.HistoryDisplay : Draw the history.
 
     Notes

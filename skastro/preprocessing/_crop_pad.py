@@ -26,6 +26,7 @@ from skastro.utils import (
     check_rows_are_images,
     is_lazy,
     plain_array,
+    shared_range,
 )
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
@@ -225,7 +226,7 @@ class CropPadImages(  # type: ignore[call-arg]
         new_shape = self._new_image_shape(images.shape[1:])
         out = np.full((len(X), *new_shape), self.fill_value, X.dtype)
         lengths = zip(images.shape[1:], new_shape, strict=True)
-        shared = [_overlap(length, new_length) for length, new_length in lengths]
+        shared = [shared_range(length, new_length) for length, new_length in lengths]
         old, new = zip(*shared, strict=True)
         out[:, *new] = images[:, *old]
         return out.reshape(len(X), *self._new_shape(X.shape[1:]))
@@ -378,11 +379,3 @@ def _common_shape(images: list[np.ndarray]) -> tuple[int | None, ...]:
     """Return the shape of an image, with None on the axes on which they differ."""
     lengths = zip(*(image.shape for image in images), strict=True)
     return tuple(axis[0] if len({*axis}) == 1 else None for axis in lengths)
-
-
-def _overlap(length: int, new_length: int) -> tuple[slice, slice]:
-    """Return the range that an old and a new axis share, in the pixels of each."""
-    # Central pixels coincide.
-    shift = new_length // 2 - length // 2
-    first, last = max(0, -shift), min(length, new_length - shift)
-    return slice(first, last), slice(first + shift, last + shift)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The input layer: plain arrays of what users give, and refusal of swapped axes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 
 _ROWS_NAMED = 10
+# What names of files of images and spectra hold.
+_FILE = r"[/\\]$|\.(fits?|fts|png|jpe?g|tiff?)(\.[fg]z)?$"
 # Modes of Pillow's images whose pixels are brightness or colors.
 _PIXEL_MODES = {"L", "LA", "RGB", "RGBA", "I", "I;16", "I;16L", "I;16B", "F"}
 # More channels than any camera, and fewer pixels than any spectrum or image.
@@ -92,7 +95,7 @@ def plain_labels(
     if y.dtype.kind in "fmM":
         missing = missing | np.isnan(y)
     elif y.dtype == object:
-        absent = [_is_missing(item) for item in y.ravel()]
+        absent = [is_missing(item) for item in y.ravel()]
         missing = missing | np.reshape(np.array(absent, bool), y.shape)
     if missing.any():
         missing = np.atleast_1d(missing)
@@ -316,7 +319,7 @@ def _join(items: Sequence[Any], name: str, any_unit: bool) -> np.ndarray:
     """Make one array of a list of numbers, lists or arrays."""
     if any_unit:
         items = _to_plain_items(items)
-    items = [np.nan if _is_missing(item) else item for item in items]
+    items = [np.nan if is_missing(item) else item for item in items]
     if all(issubclass(kind, Real) for kind in {type(item) for item in items}):
         array = np.asarray(items)
         return array.astype(np.float64) if array.dtype == object else array
@@ -335,7 +338,7 @@ def _join(items: Sequence[Any], name: str, any_unit: bool) -> np.ndarray:
 def _labels_of(items: Sequence[Any], name: str) -> np.ndarray:
     """Make an array of a list of labels, so that numpy turns none into text."""
     items = [item.item() if hasattr(item, "detach") else item for item in items]
-    if any(_is_missing(item) for item in items):
+    if any(is_missing(item) for item in items):
         array = np.empty(len(items), object)
         array[:] = items
         return array
@@ -360,7 +363,8 @@ def array_of_numbers(items: Sequence[Any], name: str) -> np.ndarray:
     return array
 
 
-def _is_missing(item: Any) -> bool:
+def is_missing(item: Any) -> bool:
+    """Return whether an item of a list stands for no value: None, NaN, or masked."""
     if item is None or item is np.ma.masked or type(item).__name__ == "NAType":
         return True
     if hasattr(item, "unmasked"):
@@ -385,9 +389,14 @@ def _refuse_dtype(X: np.ndarray, name: str) -> None:
             "numpy.ma.column_stack."
         )
     what = "dates" if X.dtype.kind in "mM" else "text"
+    advice = f"Convert it first, with numpy.asarray({name}, dtype=float) for instance."
+    if X.size and re.search(_FILE, str(X.flat[0])):
+        advice = (
+            "Read the files first: skastro.datasets.read_images reads images, "
+            "read_spectra spectra."
+        )
     raise TypeError(
-        f"{name} must hold numbers, but holds {what} (dtype {X.dtype}). Convert it "
-        f"first, with numpy.asarray({name}, dtype=float) for instance."
+        f"{name} must hold numbers, but holds {what} (dtype {X.dtype}). {advice}"
     )
 
 

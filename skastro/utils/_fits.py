@@ -97,30 +97,71 @@ def read_fits_image(
     """Read an image of two axes or, with bands first, of three, as astropy does.
 
     Returns its shape, data type and pixels, None with `header_only`. Pixels are scaled,
-    in astropy's order, and NaN where they are BLANK. `hdu` is a number or name; None
-    stands for the only image in the file.
+    in astropy's order, and NaN where they are BLANK. Of more axes, those of length 1
+    that come first are dropped. `hdu` is a number or name; None stands for the only
+    image in the file.
     """
+    with _open_image(path, hdu, max_bytes) as (_, found):
+        return _read_pixels(found, path, header_only, max_bytes)
+
+
+def describe_fits_image(
+    path: str | os.PathLike,
+    hdu: int | str | None = None,
+    *,
+    max_bytes: float | None = None,
+) -> tuple[tuple[int, ...], np.dtype, float]:
+    """Return shape, data type and pixel scale (arcsec) of the first image of a file.
+
+    `hdu` names another one. The scale is NaN where the header states none.
+    """
+    with _open_image(path, hdu, max_bytes, first=True) as (_, found):
+        shape, dtype, _ = _read_pixels(found, path, True, max_bytes)
+        return shape, dtype, _pixel_scale(found.header)
+
+
+def read_masked_fits_image(
+    path: str | os.PathLike,
+    hdu: int | str | None = None,
+    mask: int | str | None = None,
+    *,
+    max_bytes: float | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the first image of a file, or that in `hdu`, and where its mask is not 0.
+
+    `mask` is the number or name of the HDU of the mask, of the shape of the image or of
+    one band; without it there is no mask.
+    """
+    with _open_image(path, hdu, max_bytes, first=True) as (hdul, found):
+        pixels = _read_pixels(found, path, False, max_bytes)[2]
+        if mask is None:
+            return pixels, None
+        masked = _find_image(hdul, os.fspath(path), mask, name="mask")
+        shape, _, values = _read_pixels(masked, path, False, max_bytes)
+        if shape not in (pixels.shape, pixels.shape[-2:]):
+            raise OSError(
+                f"{os.fspath(path)}: its mask={mask!r} has the shape {shape}, but its "
+                f"image {pixels.shape}"
+            )
+        return pixels, np.broadcast_to(values != 0, pixels.shape)
+
+
+@contextmanager
+def _open_image(
+    path: str | os.PathLike,
+    hdu: int | str | None,
+    max_bytes: float | None,
+    *,
+    first: bool = False,
+) -> Iterator[tuple[fits.HDUList, Any]]:
+    """Open a file and find its image; errors while it is read name the file."""
     # Filters of warnings belong to all threads.
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         with open_fits(path, max_bytes=max_bytes) as hdul:
-            found = _find_image(hdul, os.fspath(path), hdu)
+            found = _find_image(hdul, os.fspath(path), hdu, first=first)
             try:
-                # A section has the type of the scaled pixels, and reads one of them.
-                first = found.section[(slice(1),) * len(found.shape)]
-                dtype = first.dtype.newbyteorder("=")
-                blank = found.header.get("BLANK")
-                if blank is not None and dtype.kind in "iu":
-                    dtype = np.result_type(dtype, np.float32)
-                check_memory(math.prod(found.shape) * dtype.itemsize, path, max_bytes)
-                if header_only:
-                    return found.shape, dtype, None
-                stored = found.data
-                pixels = np.array(stored, dtype)
-                if blank is not None and stored.dtype.kind == "u":
-                    # Astropy passes over BLANK in unsigned integers.
-                    zero = 2 ** (8 * stored.itemsize - 1)
-                    pixels[stored == blank + zero] = np.nan
+                yield hdul, found
             # Astropy raises errors of many types for damaged data.
             except Exception as error:
                 if str(error).startswith(f"{os.fspath(path)}: "):
@@ -128,10 +169,62 @@ def read_fits_image(
                 raise OSError(
                     f"{os.fspath(path)}: its image is damaged: {error_text(error)}."
                 ) from error
-    return pixels.shape, pixels.dtype, pixels
 
 
-def _find_image(hdul: fits.HDUList, path: str, hdu: int | str | None) -> Any:
+def _read_pixels(
+    hdu: Any, path: str | os.PathLike, header_only: bool, max_bytes: float | None
+) -> tuple[tuple[int, ...], np.dtype, Any]:
+    """Return the shape of an image, its type and, unless `header_only`, its pixels."""
+    shape = _without_single_axes(hdu.shape)
+    # A section has the type of the scaled pixels, and reads one of them.
+    first = hdu.section[(slice(1),) * len(hdu.shape)]
+    dtype = first.dtype.newbyteorder("=")
+    blank = hdu.header.get("BLANK")
+    if blank is not None and dtype.kind in "iu":
+        dtype = np.result_type(dtype, np.float32)
+    check_memory(math.prod(shape) * dtype.itemsize, path, max_bytes)
+    if header_only:
+        return shape, dtype, None
+    stored = hdu.data
+    pixels = np.array(stored, dtype)
+    if blank is not None and stored.dtype.kind == "u":
+        # Astropy passes over BLANK in unsigned integers.
+        zero = 2 ** (8 * stored.itemsize - 1)
+        pixels[stored == blank + zero] = np.nan
+    return shape, pixels.dtype, pixels.reshape(shape)
+
+
+def _without_single_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Drop axes of length 1 of more than three, such as those of radio images."""
+    shape = tuple(shape)
+    if len(shape) > 3:
+        while len(shape) > 2 and shape[0] == 1:
+            shape = shape[1:]
+    return shape
+
+
+def _pixel_scale(header: fits.Header) -> float:
+    """Return the mean width of a pixel in arcsec; NaN without celestial axes."""
+    from astropy.wcs import WCS
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    # A header whose coordinates astropy cannot read states no scale.
+    with suppress(Exception):
+        wcs = WCS(header)
+        if wcs.has_celestial:
+            scale = 3600 * math.sqrt(prod(proj_plane_pixel_scales(wcs.celestial)))
+            return scale if 0 < scale < math.inf else math.nan
+    return math.nan
+
+
+def _find_image(
+    hdul: fits.HDUList,
+    path: str,
+    hdu: int | str | None,
+    *,
+    first: bool = False,
+    name: str = "hdu",
+) -> Any:
     """Return the HDU of the image, or refuse what could be meant otherwise."""
     shapes = {
         number: tuple(item.shape)
@@ -141,6 +234,8 @@ def _find_image(hdul: fits.HDUList, path: str, hdu: int | str | None) -> Any:
     named = None
     if hdu is None:
         numbers = list(shapes)
+        if first:
+            numbers = [n for n in numbers if _is_image(shapes[n])][:1]
     else:
         with suppress(KeyError, IndexError):
             named = hdul[hdu]
@@ -150,18 +245,22 @@ def _find_image(hdul: fits.HDUList, path: str, hdu: int | str | None) -> Any:
         for number, shape in shapes.items()
     )
     if len(numbers) != 1:
-        which = "one image" if hdu is None else f"an image hdu={hdu!r}"
+        which = "one image" if hdu is None else f"an image {name}={hdu!r}"
         raise ValueError(
             f"{path}: expected {which}, but its images are {found or 'none'}. Name one "
-            "by hdu=..., a number or a name."
+            f"by {name}=..., a number or a name."
         )
     shape = shapes[numbers[0]]
-    if len(shape) not in (2, 3) or 0 in shape:
+    if not _is_image(shape):
         raise ValueError(
             f"{path}: its image has the shape {shape}, but expected (height, width) or "
             "(n_bands, height, width)."
         )
     return hdul[numbers[0]]
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    return len(_without_single_axes(shape)) in (2, 3) and 0 not in shape
 
 
 def error_text(error: Exception) -> str:

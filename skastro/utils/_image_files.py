@@ -89,6 +89,7 @@ class ImageFiles(LazyArray):
 
     See Also
     --------
+    skastro.datasets.read_images : Reads images of any size, with labels from a table.
     skastro.datasets.select_images : Lists the images of one shape in a folder.
     skastro.datasets.images_to_hdf5 : Packs images into one file.
     LazyArray : The same for arrays in HDF5, zarr and memory-mapped files.
@@ -99,7 +100,8 @@ class ImageFiles(LazyArray):
     stored: an orientation in their EXIF data has no effect. The rows of FITS images are
     in the order of the file, as with :mod:`astropy.io.fits`, hence the lowest is the
     first; bands (``NAXIS3``) are channels, ``BSCALE`` and ``BZERO`` are applied, and
-    pixels that are ``BLANK`` are NaN.
+    pixels that are ``BLANK`` are NaN. Of more than three axes, those of one pixel are
+    left out.
 
     Examples
     --------
@@ -216,12 +218,26 @@ def read_image_header(
     return _open_image(os.fspath(path), hdu, None, header_only=True)[:2]
 
 
+def read_image(path: str | os.PathLike, max_bytes: float | None = None) -> np.ndarray:
+    """Read the pixels of an image, ``(height, width[, n_channels])``."""
+    pixels = _open_image(os.fspath(path), None, max_bytes, header_only=False)[2]
+    return np.asarray(pixels)
+
+
+def holds_fits(path: str | os.PathLike) -> bool:
+    """Return whether a file begins as FITS does, plain or gzip-compressed."""
+    with check_file(path).open("rb") as file:
+        start = file.read(6)
+    return start == b"SIMPLE" or start.startswith(b"\x1f\x8b")
+
+
 def _listed_paths(path: str | os.PathLike) -> list[str]:
     """Read a text file of paths; raise if the argument is a folder or an image."""
     if os.path.isdir(path):
         raise IsADirectoryError(
             f"{os.fspath(path)!r} is a folder; give its files, as in "
-            "select_images(folder).paths or sorted(folder.glob('*.jpg'))."
+            "select_images(folder).paths or sorted(folder.glob('*.jpg')), or read it "
+            "with its labels by skastro.datasets.read_images(folder, table)."
         )
     if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
         raise TypeError(
@@ -252,9 +268,7 @@ def _open_image(
     path: str, hdu: int | str | None, max_bytes: float | None, header_only: bool
 ) -> tuple[tuple[int, ...], np.dtype, np.ndarray | None]:
     """Return the shape of an image, its type and, unless `header_only`, its pixels."""
-    with check_file(path).open("rb") as file:
-        start = file.read(6)
-    if start == b"SIMPLE" or start.startswith(b"\x1f\x8b"):
+    if holds_fits(path):
         shape, dtype, pixels = read_fits_image(
             path, hdu, header_only=header_only, max_bytes=max_bytes
         )

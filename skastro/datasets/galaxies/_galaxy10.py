@@ -304,7 +304,7 @@ def read_galaxy10(
     See Also
     --------
     fetch_galaxy10 : Download one of the published data sets and read it.
-    ImageFiles : One file per image.
+    read_images : One file per image, and a table of labels.
     skastro.GalaxyClassifier : Classifier of such images.
 
     References
@@ -348,6 +348,11 @@ def read_galaxy10(
             "them to None."
         )
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{path}: is a folder; skastro.datasets.read_images reads folders of "
+            "images, with labels from a table."
+        )
     with reading_hdf5(path, allow_external) as file:
         dataset = _find_images(file, images)
         galaxies = Bunch(images=None, target=None, target_names=None, label=None)

@@ -127,6 +127,7 @@ def images_to_hdf5(
 
     See Also
     --------
+    read_images : Reads images and joins a table of labels.
     select_images : Lists the images of one shape in a folder.
     read_galaxy10 : Reads the file.
     ImageFiles : The images as one array without a copy.

@@ -4,9 +4,10 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from numbers import Integral
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -29,6 +30,8 @@ _TASK = 64
 # Threads mostly wait for the disk or for Pillow's decoders; more are not faster.
 N_THREADS = 8
 _MOST_NAMED = 5
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class OtherShape(NamedTuple):
@@ -49,21 +52,23 @@ class Header(NamedTuple):
         return f"{self.shape} {self.dtype}"
 
 
-def list_images(folder: str | os.PathLike) -> tuple[list[str], list[Failure]]:
-    """List the image files in a folder and below it, sorted, and unreadable folders.
+def list_images(
+    folder: str | os.PathLike, suffixes: Iterable[str] = IMAGE_SUFFIXES
+) -> tuple[list[str], list[Failure]]:
+    """List the files with `suffixes` in a folder and below it, and unreadable folders.
 
-    Hidden files are left out. Links to files count; links to folders are not followed,
-    because they can form a cycle.
+    The files are sorted. Hidden ones are left out. Links to files count; links to
+    folders are not followed, because they can form a cycle.
     """
     paths: list[str] = []
     errors: list[OSError] = []
+    endings = tuple(suffixes)
     for parent, folders, names in os.walk(os.fspath(folder), onerror=errors.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths += [
             os.path.join(parent, name)
             for name in names
-            if not name.startswith(".")
-            and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+            if not name.startswith(".") and name.lower().endswith(endings)
         ]
     failures = [
         Failure(str(error.filename), f"the folder cannot be read: {error.strerror}")
@@ -76,29 +81,43 @@ def read_headers(
     paths: Sequence[str], hdu: int | str | None, n_jobs: int | None, verbose: int
 ) -> list[Header | Failure]:
     """Read the headers of many image files in threads; return failures too."""
+    read = partial(_read_one, hdu=hdu)
+    return [*in_threads(read, paths, "Reading headers", n_jobs, verbose)]
+
+
+def in_threads(
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    what: str,
+    n_jobs: int | None,
+    verbose: int,
+    *,
+    n_task: int = _TASK,
+    unit: str = "file",
+) -> Iterator[_Result]:
+    """Call a function that reads image files for many items; yield results in order.
+
+    `n_task` is the number of items of one task of a thread.
+    """
     from PIL import Image
 
     # Pillow loads its plugins at the first unknown format. A second thread that opens
     # a file in the meantime would take it for damaged.
     Image.init()
     tasks = (
-        delayed(_read_task)(paths[start : start + _TASK], hdu)
-        for start in range(0, len(paths), _TASK)
+        delayed(_run_task)(function, items[start : start + n_task])
+        for start in range(0, len(items), n_task)
     )
     n_jobs = N_THREADS if n_jobs is None else n_jobs
     parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    headers: list[Header | Failure] = []
-    progress = tqdm(
-        total=len(paths), desc="Reading headers", unit="file", disable=not verbose
-    )
+    progress = tqdm(total=len(items), desc=what, unit=unit, disable=not verbose)
     with warnings.catch_warnings(), progress as bar:
         # Pillow warns about large images, which are harmless here, and about damaged
         # ones, which are reported with their names.
         warnings.filterwarnings("ignore", module="PIL")
         for found in parallel(tasks):
-            headers += found
+            yield from found
             bar.update(len(found))
-    return headers
 
 
 def describe(headers: Iterable[Header]) -> str:
@@ -109,8 +128,10 @@ def describe(headers: Iterable[Header]) -> str:
     return ", ".join(named + [f"and {hidden} other shapes"] * (hidden > 0))
 
 
-def _read_task(paths: Sequence[str], hdu: int | str | None) -> list[Header | Failure]:
-    return [_read_one(path, hdu) for path in paths]
+def _run_task(
+    function: Callable[[_Item], _Result], items: Sequence[_Item]
+) -> list[_Result]:
+    return [function(item) for item in items]
 
 
 def _read_one(path: str, hdu: int | str | None) -> Header | Failure:
@@ -216,6 +237,7 @@ def select_images(
     See Also
     --------
     ImageFiles : The chosen images as one array.
+    read_images : Images of any size, with labels from a table.
     images_to_hdf5 : Packs them into one file.
 
     Notes

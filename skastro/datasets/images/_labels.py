@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tables of labels, and the rows of them that belong to image files."""
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Column, Table
+from astropy.utils.exceptions import AstropyWarning
+
+from skastro.datasets.images._names import name_of
+from skastro.datasets.spectra._fields import without_nulls
+from skastro.utils import (
+    check_file,
+    error_text,
+    is_missing,
+    open_fits,
+    plain_array,
+    plain_labels,
+)
+
+_CSV = (".csv", ".csv.gz")
+# Double precision does not represent all larger integers.
+_MOST_EXACT = 2**53
+# Columns that are labels where none is named.
+_LABELS = ("class", "label")
+# Columns and names that a message lists.
+_MOST_NAMED = 12
+
+
+class Labels(NamedTuple):
+    """A table, and the same as text, which keeps zeros at the start of a number."""
+
+    table: Table
+    texts: Table
+
+
+class Join(NamedTuple):
+    """The column of names, the row of each object that has one, and other names."""
+
+    column: str
+    row_of: dict[str, int]
+    without_image: list[str]
+
+
+def read_labels(table: Any) -> Labels:
+    """Read a table from a file, or convert one in memory."""
+    if isinstance(table, str | os.PathLike):
+        labels = _read_file(os.fsdecode(table))
+    elif hasattr(table, "to_numpy"):
+        named = any(name is not None for name in table.index.names)
+        table = Table.from_pandas(table.reset_index() if named else table)
+        labels = Labels(table, table)
+    else:
+        try:
+            table = Table(table)
+        except Exception as error:
+            raise TypeError(
+                "table must be the path of a table, a Table of astropy, a DataFrame of "
+                f"pandas or a structured array; got {type(table).__name__}: "
+                f"{error_text(error)}."
+            ) from error
+        labels = Labels(table, table)
+    if not len(labels.table) or not labels.table.colnames:
+        raise ValueError("The table of labels has no rows.")
+    return labels
+
+
+def _read_file(path: str) -> Labels:
+    check_file(path)
+    try:
+        with warnings.catch_warnings():
+            # Spellings of units, for instance, are not the user's.
+            warnings.simplefilter("ignore", AstropyWarning)
+            if path.lower().endswith(_CSV):
+                with open(path, "rb") as file:
+                    marked = file.read(3) == b"\xef\xbb\xbf"
+                options = {"encoding": "utf-8-sig"} if marked else {}
+                table = Table.read(path, format="ascii.csv", **options)
+                texts = Table.read(
+                    path, format="ascii.csv", converters={"*": str}, **options
+                )
+                return Labels(table, texts)
+            with open(path, "rb") as file:
+                start = file.read(6)
+            table = _read_fits(path) if start == b"SIMPLE" else Table.read(path)
+    # Readers of tables raise errors of many types.
+    except Exception as error:
+        reason = error_text(error).removeprefix(f"{path}: ")
+        raise ValueError(
+            f"{path}: cannot be read as a table: {reason}. Read it by "
+            "astropy.table.Table.read, with its format, and give the result."
+        ) from error
+    return Labels(table, table)
+
+
+def _read_fits(path: str) -> Table:
+    with open_fits(path) as hdul:
+        tables = [
+            number
+            for number, hdu in enumerate(hdul)
+            if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
+            and not isinstance(hdu, fits.CompImageHDU)
+        ]
+        if len(tables) != 1:
+            raise ValueError(
+                f"expected one table, but HDUs {tables or 'none'} are tables; read one "
+                "with hdu=..."
+            )
+        return Table.read(hdul, format="fits", hdu=tables[0]).copy()
+
+
+def find_column(table: Table, wanted: str, parameter: str) -> str:
+    """Find a column by its name, or else ignoring case."""
+    columns = table.colnames
+    found = _match(columns, wanted)
+    if found is None:
+        raise ValueError(
+            f"The table has no column {parameter}={wanted!r}; its columns are "
+            f"{_name_some(columns)}."
+        )
+    return found
+
+
+def join_labels(labels: Labels, id_column: str | None, ids: Sequence[str]) -> Join:
+    """Find the row of each image, by one column or by that which holds the names."""
+    if id_column is not None:
+        column = find_column(labels.table, id_column, "id_column")
+        join = _join(labels, column, ids)
+        if not join.row_of:
+            example = labels.texts[column][0]
+            raise ValueError(
+                f"The column {column!r} holds none of the images: it begins with "
+                f"{str(example)!r}, and the images with {ids[0]!r}. They are compared "
+                "as text, in which zeros at the start of a number count."
+            )
+        return join
+    joins = []
+    for column in labels.table.colnames:
+        if labels.texts[column].dtype.kind not in "iuUSO":
+            continue
+        try:
+            join = _join(labels, column, ids)
+        # What holds no names, or the name of an image twice.
+        except (TypeError, ValueError):
+            continue
+        joins += [join] if join.row_of else []
+    if not joins:
+        row = [
+            f"{name} ({str(labels.texts[name][0])!r})" for name in labels.table.colnames
+        ]
+        raise ValueError(
+            f"No column of the table holds the names of the images, such as {ids[0]!r},"
+            " each once; name it by id_column=.... The columns, and their first values,"
+            f" are {_name_some(row)}."
+        )
+    most = max(len(join.row_of) for join in joins)
+    best = [join for join in joins if len(join.row_of) == most]
+    others = [join.column for join in best if join.row_of != best[0].row_of]
+    if others:
+        raise ValueError(
+            f"The columns {best[0].column!r} and {others[0]!r} both hold names of the "
+            "images, and for other rows; name the right one by id_column=...."
+        )
+    return best[0]
+
+
+def _join(labels: Labels, column: str, ids: Sequence[str]) -> Join:
+    """Find the row of each image by a column."""
+    names = _names_in(labels.texts[column], f"the column {column!r} of the table")
+    wanted = {*ids}
+    row_of = {name: row for row, name in enumerate(names) if name in wanted}
+    number, name = max(
+        ((number, name) for name, number in Counter(names).items() if name in wanted),
+        default=(0, ""),
+    )
+    if number > 1:
+        raise ValueError(
+            f"The column {column!r} of the table holds {name!r} in {number} rows; keep "
+            "one row of each image."
+        )
+    return Join(column, row_of, [name for name in names if name not in wanted])
+
+
+def _names_in(values: Any, where: str) -> list[str]:
+    """Return the names in a column as text, without endings of files."""
+    values = plain_labels(
+        values, where, what="names", advice="Leave these rows out of the table."
+    )
+    if values.ndim != 1:
+        raise ValueError(f"{where} has the shape {values.shape}, not one name a row.")
+    if values.dtype.kind == "f":
+        whole = (values == np.round(values)) & (np.abs(values) < _MOST_EXACT)
+        if not whole.all():
+            raise ValueError(
+                f"{where} holds real numbers, such as {values[~whole][0]}, which do "
+                "not name images exactly; read it as text or whole numbers."
+            )
+        values = values.astype(np.int64)
+    return [name_of(str(value).strip()) for value in values.tolist()]
+
+
+def target_of(
+    table: Table, label_column: str | Sequence[str] | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the labels in one or several columns, and the different ones, if any.
+
+    Unknown numbers are NaN, and unknown names "".
+    """
+    if label_column is None or isinstance(label_column, str):
+        column = label_column
+        if column is None:
+            matches = (_match(table.colnames, name) for name in _LABELS)
+            column = next((name for name in matches if name is not None), None)
+            if column is None:
+                return None, None
+        target = _values(table[find_column(table, column, "label_column")])
+        if target.dtype.kind == "f" or target.ndim > 1:
+            return target, None
+        names = np.unique(target)
+        return target, names[names != ""] if names.dtype.kind == "U" else names
+    columns = [find_column(table, name, "label_column") for name in label_column]
+    if not columns:
+        raise ValueError("label_column is an empty list; give at least one column.")
+    parts = [_values(table[name]) for name in columns]
+    for name, part in zip(columns, parts, strict=True):
+        if part.dtype.kind not in "biuf" or part.ndim > 1:
+            raise ValueError(
+                "Several label_columns are numbers to regress, but the column "
+                f"{name!r} holds values such as {part[0]!r}."
+            )
+    return np.stack(parts, axis=1), None
+
+
+def _values(column: Any) -> np.ndarray:
+    """Return a column as plain numbers or text."""
+    if not isinstance(column, Column) and not hasattr(column, "unit"):
+        raise ValueError(
+            f"The column {column.info.name!r} of the table is a "
+            f"{type(column).__name__}, but labels are numbers or text."
+        )
+    values = column.value
+    if values.dtype.kind == "O":
+        items = ["" if is_missing(item) else item for item in values.tolist()]
+        if not all(isinstance(item, str) for item in items):
+            return plain_array(values, f"the column {column.info.name!r}")
+        values = np.array(items)
+    values = without_nulls(values)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind == "U":
+        return np.char.strip(values)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _match(columns: Sequence[str], wanted: str) -> str | None:
+    if wanted in columns:
+        return wanted
+    return next((name for name in columns if name.lower() == wanted.lower()), None)
+
+
+def _name_some(names: Sequence[str]) -> str:
+    hidden = len(names) - _MOST_NAMED
+    named = ", ".join(names[:_MOST_NAMED])
+    return f"{named}, and {hidden} more" if hidden > 0 else named

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Targets that are votes: counts in, expected fractions and their widths out."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -125,7 +126,8 @@ class VoteTargets(NeuralNet):
                 raise ValueError(
                     f"y has fractions for the question {name!r}: no number is above 1. "
                     "Their errors depend on how many votes there were: give counts, "
-                    "which are fractions times the number of votes on the question."
+                    "which are fractions times the number of votes on the question; "
+                    "skastro.datasets.read_votes(table, n_votes=...) makes them."
                 )
             if not known.any():
                 without.append(name)
@@ -180,8 +182,19 @@ class VoteTargets(NeuralNet):
         if counts_votes(self):
             self._require_learned("question_sizes_", "target_shape_")
 
+    def _warn_of_widths(self) -> None:
+        if "concentration_scale_" not in self.__dict__:
+            warnings.warn(
+                "The widths are those of the training samples, which are too small: "
+                "fit with calibrate=True and train_split=0.15, for instance.",
+                UserWarning,
+                stacklevel=3,
+            )
+
     def _predict_votes(self, X: Any, return_std: bool) -> Any:
         concentration = self.predict_distribution(X)
+        if return_std:
+            self._warn_of_widths()
         total = sum_answers(concentration, self.question_sizes_)
         fraction = concentration / total
         std = np.sqrt(fraction * (1 - fraction) / (total + 1))
@@ -253,6 +266,11 @@ class VoteTargets(NeuralNet):
             If `n_votes` or `coverage` is out of its range, if X has another shape than
             in ``fit``, or holds NaN or infinity.
 
+        Warns
+        -----
+        UserWarning
+            If no validation samples have set the widths.
+
         See Also
         --------
         skastro.inspection.vote_coverage : Whether the intervals are right.
@@ -260,6 +278,7 @@ class VoteTargets(NeuralNet):
         check_number(coverage, "coverage", 0, 1)
         concentration = self.predict_distribution(X)
         n_votes = check_n_votes(n_votes, len(concentration), len(self.question_sizes_))
+        self._warn_of_widths()
         sizes = self.question_sizes_
         rest = sum_answers(concentration, sizes) - concentration
         n_votes = np.repeat(n_votes, sizes, axis=1)

@@ -402,6 +402,12 @@ class GalaxyRegressor(VoteTargets, ImageInput, BaseRegressor):
             If X has another shape than in ``fit``, or holds NaN or infinity, if the
             module's outputs do not match the targets, or if `return_std` is asked of
             targets that are no votes.
+
+        Warns
+        -----
+        UserWarning
+            If `return_std` asks for widths that no validation samples have set. With
+            `warn_novelty`, if samples are unlike the training set.
         """
         if self._gives_errors:
             return self._predict_votes(X, return_std)

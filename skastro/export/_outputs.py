@@ -97,9 +97,12 @@ class Numbers(Outputs):
 
 
 class Fractions(Outputs):
-    """``predict`` of a regressor of votes."""
+    """``predict`` of a regressor of votes, with widths where these are calibrated."""
 
-    names = ("y", "std")
+    def __init__(self, net: Any) -> None:
+        super().__init__(net)
+        self._gives_errors = hasattr(net, "concentration_scale_")
+        self.names = ("y", "std") if self._gives_errors else ("y",)
 
     def forward(self, x: Tensor) -> Any:
         """Compute the expected fractions of the votes, and their widths."""
@@ -116,7 +119,8 @@ class Fractions(Outputs):
             stds.append((fraction * (1 - fraction) / (total + 1)).sqrt())
         y, std = torch.cat(fractions, 1), torch.cat(stds, 1)
         is_short = net.target_dtype_ == "float32"
-        return (y.float(), std.float()) if is_short else (y, std)
+        y, std = (y.float(), std.float()) if is_short else (y, std)
+        return (y, std) if self._gives_errors else y
 
 
 class Redshifts(Outputs):

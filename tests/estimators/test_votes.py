@@ -115,7 +115,8 @@ def test_the_most_probable_concentrations():
         train_split=None,
         batch_size=-1,
         lr=0.1,
-        max_epochs=150,
+        optimizer__weight_decay=0,
+        max_epochs=120,
     )
     X = np.zeros((300, 4, 4, 1), np.float32)
     found = reg.fit(X, counts).predict_distribution(X[:2])
@@ -190,6 +191,12 @@ def test_validation_samples_set_the_width():
     sure = clone(reg).set_params(calibrate=False).fit(X, counts)
     assert not hasattr(sure, "concentration_scale_")
     assert vote_coverage(counts, sure.predict_distribution(X), (2, 2))[0] < 0.7
+    for call in (
+        partial(sure.predict_interval, n_votes=5),
+        partial(sure.predict, return_std=True),
+    ):
+        with pytest.warns(UserWarning, match="of the training samples"):
+            call(X)
     np.testing.assert_allclose(sure.predict(X), reg.predict(X), rtol=1e-6)
 
 

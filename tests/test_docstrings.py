@@ -133,13 +133,13 @@ ALIKE = [
     ),
     (
         ["GalaxyClassifier", "GalaxyRegressor"],
-        {"module"} | {"criterion", "restore_best_weights"},
+        {"module"} | {"criterion", "restore_best_weights", "calibrate"},
     ),
     (
         [*NETS, "VAETransformer"],
         {"module", "criterion", "restore_best_weights", "augment", "history"}
         | {"image_shape", "normalization", "stretch", "backbone", "scale_target"}
-        | {"refine", "channel_sky_, channel_softening_", "wavelength"},
+        | {"refine", "channel_sky_, channel_softening_", "wavelength", "calibrate"},
     ),
     (["EnsembleClassifier", "EnsembleRegressor"], {"estimator"}),
     (

@@ -915,6 +915,11 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "y_true": LABELS,
         "probability": PROBABILITY,
     },
+    "inspection.vote_coverage": {
+        "counts": SPECTRA,
+        "concentration": SPECTRA + 1,
+        "questions": (4, 6),
+    },
     "sevi.angular_density": {
         "beta": np.array([1.0, 0.0]),
         "cos_theta": np.array([0.0, 1.0, -1.0]),

@@ -130,10 +130,14 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
 
     # Scaling ---------------------------------------------------------------------
 
+    @property
+    def _scales_target(self) -> bool:
+        return self.scale_target
+
     def _learn_from_training_data(self, dataset: Any) -> None:
         """Measure the training targets."""
         super()._learn_from_training_data(dataset)
-        if not self.scale_target or "target_mean_" in self.__dict__:
+        if not self._scales_target or "target_mean_" in self.__dict__:
             return
         y, weight = _targets_of(dataset)
         given = y.reshape(len(y), -1)
@@ -269,7 +273,7 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
 
     def _check_state_is_complete(self) -> None:
         super()._check_state_is_complete()
-        if self.scale_target:
+        if self._scales_target:
             self._require_learned("target_mean_", "target_scale_", "target_shape_")
 
     def _unscale(self, output: np.ndarray) -> np.ndarray:

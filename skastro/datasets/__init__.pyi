@@ -4,6 +4,7 @@ from .galaxies import fetch_galaxy10 as fetch_galaxy10
 from .galaxies import make_galaxies as make_galaxies
 from .galaxies import read_galaxies as read_galaxies
 from .galaxies import read_galaxy10 as read_galaxy10
+from .galaxies import read_votes as read_votes
 from .images import ImageFiles as ImageFiles
 from .images import LazyArray as LazyArray
 from .images import images_to_hdf5 as images_to_hdf5

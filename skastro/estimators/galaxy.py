@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from skastro.base import BaseClassifier, BaseRegressor
 from skastro.estimators._images import ImageInput
+from skastro.estimators._votes import VoteTargets
 from skastro.training import BatchIterator, CosineCycles
 from skastro.utils import inherit_parameters
 
@@ -212,8 +213,8 @@ class GalaxyClassifier(ImageInput, BaseClassifier):
 
 
 @inherit_parameters
-class GalaxyRegressor(ImageInput, BaseRegressor):
-    """Measure numbers, such as a magnitude or a radius, in images of galaxies.
+class GalaxyRegressor(VoteTargets, ImageInput, BaseRegressor):
+    """Measure numbers, such as a magnitude or votes, in images of galaxies.
 
     The estimator is at the same time a scikit-learn regressor and a
     :class:`skorch.NeuralNetRegressor`: parameters of its parts are reached as
@@ -225,6 +226,13 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
     training images have. Targets of any scale and offset, one or several a galaxy, are
     scaled for the network and scaled back in ``predict``.
 
+    With :class:`~skastro.training.DirichletMultinomialLikelihood` as `criterion` the
+    targets are the votes of volunteers on questions, as those of Galaxy Zoo: y has one
+    column for each answer, with the number of votes for it, and NaN for all answers to
+    a question that was not asked. ``predict`` gives the expected fractions of the votes
+    and, on request, how widely the fractions scatter. :ref:`The user guide <votes>`
+    tells more.
+
     Parameters
     ----------
     module : str, torch.nn.Module class or instance, default="resnet10"
@@ -234,13 +242,30 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         ``input_size`` (height and width) get these sizes from the data, and then
         normalized batches of shape ``(batch, n_channels, height, width)``; a module
         that takes none of them gets X in the shape and in the numbers in which it was
-        given. It returns one number a target, in scaled units.
+        given. It returns one number a target, in scaled units, or for votes the
+        logarithm of a concentration for each answer.
+    criterion : class, default=torch.nn.MSELoss
+        The loss, of scaled targets; or, of counts of votes,
+        :class:`~skastro.training.DirichletMultinomialLikelihood`, which takes
+        ``criterion__questions``, such as
+        ``{"smooth": ["yes", "no"], "arms": ["1", "2", "more"]}`` for five columns.
+    scale_target : bool, default=True
+        Bring each target to mean 0 and standard deviation 1 for the loss, by what the
+        training samples have; votes stay as they are.
+    calibrate : bool, default=True
+        Of votes, multiply the concentrations of each question by the factor that makes
+        the votes on the validation samples most probable: a network is more certain of
+        samples that it was trained on than it should be of others. Expected fractions
+        do not change. It needs `train_split`, and does nothing for questions with votes
+        on fewer than 10 validation samples, or with another criterion.
 
     See Also
     --------
     GalaxyClassifier : Classes in place of numbers.
     skastro.datasets.read_images : Images in files of their own, with labels.
     skastro.datasets.ImageFiles : Image files as an array on disk.
+    skastro.datasets.read_votes : Read tables of Galaxy Zoo.
+    skastro.inspection.vote_coverage : Whether widths of votes are right.
     skastro.inspection.HistoryDisplay : Draw the history.
 
     Notes
@@ -250,6 +275,7 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
 
     Callbacks that score during training compare predictions with targets as they were
     given; the losses in ``history`` and what ``forward`` returns are in scaled units.
+    Of votes, ``scoring=None`` uses ``score``, which compares fractions.
 
     ``fit`` takes ``sample_weight`` and ``groups`` as further arguments.
 
@@ -281,11 +307,32 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
     >>> reg = reg.fit(images[::2], magnitude[::2])
     >>> bool(reg.score(images[1::2], magnitude[1::2]) > 0.9)
     True
+
+    Of forty volunteers, more call a galaxy smooth the brighter it is here:
+
+    >>> from skastro.training import DirichletMultinomialLikelihood
+    >>> smooth = rng.binomial(40, (21 - magnitude) / 3)
+    >>> votes = np.column_stack([smooth, 40 - smooth])
+    >>> reg = reg.set_params(
+    ...     criterion=DirichletMultinomialLikelihood,
+    ...     criterion__questions={"smooth-or-featured": ["smooth", "featured"]},
+    ... )
+    >>> reg = reg.fit(images[::2], votes[::2])
+    >>> fraction, std = reg.predict(images[1::2], return_std=True)
+    >>> bool(reg.score(images[1::2], votes[1::2]) > 0.7)
+    True
+    >>> low, high = reg.predict_interval(images[1::2], n_votes=40)
+    >>> bool(((low <= votes[1::2]) & (votes[1::2] <= high)).mean() > 0.8)
+    True
     """
+
+    # Widths that a pipeline is asked for are asked of its last step.
+    __metadata_request__predict: ClassVar[dict] = {"return_std": True}
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseRegressor._parameter_constraints,
         **ImageInput._image_constraints,
+        "calibrate": ["boolean"],
     }
 
     def __init__(
@@ -307,6 +354,7 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         train_split: float | Callable | None = 0.1,
         restore_best_weights: bool = True,
         scale_target: bool = True,
+        calibrate: bool = True,
         augment: str | Callable | None = None,
         tta: bool | str = False,
         precision: str = "auto",
@@ -326,3 +374,79 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         **kwargs: Any,
     ) -> None:
         self._set_init_params(locals())
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict the targets; of votes the expected fractions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input, in the shape it had in ``fit``.
+        return_std : bool, default=False
+            Whether to return the widths of the fractions as well; of votes only.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            As many axes as y had in ``fit``; float64 where y was, else float32, of
+            integers as long as float32 holds them. Of votes the fractions, of which
+            those of a question sum to one.
+        std : ndarray of the shape of y
+            Standard deviations of the fractions that very many volunteers would give;
+            only with `return_std`.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is neither fitted nor initialized, or has weights from
+            ``load_params`` alone and scales its targets.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity, if the
+            module's outputs do not match the targets, or if `return_std` is asked of
+            targets that are no votes.
+
+        Warns
+        -----
+        UserWarning
+            If `return_std` asks for widths that no validation samples have set. With
+            `warn_novelty`, if samples are unlike the training set.
+        """
+        if self._gives_errors:
+            return self._predict_votes(X, return_std)
+        if return_std:
+            raise ValueError(
+                f"criterion={self.criterion!r} knows no errors, so that there are no "
+                "error bars; counts of votes have, with "
+                "skastro.training.DirichletMultinomialLikelihood."
+            )
+        return super().predict(X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the coefficient of determination, R², of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input, in the shape it had in ``fit``.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The true targets; counts of votes, where those in ``fit`` were.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        r2 : float
+            1 for perfect predictions, 0 for those of the mean of y. Of votes, R² of
+            the fractions, in which each sample has the weight of its votes on the
+            question; answers with larger variance weigh more, and questions are
+            averaged. As fractions of few votes scatter, 1 is out of reach.
+
+        Raises
+        ------
+        ValueError
+            If targets are missing, if y has another shape than in ``fit``, or if counts
+            are negative or there are no two samples with votes.
+        """
+        if self._gives_errors:
+            return self._score_votes(X, y, sample_weight)
+        return super().score(X, y, sample_weight)

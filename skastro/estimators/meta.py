@@ -38,6 +38,7 @@ from skastro._compat import (
     safe_indexing,
 )
 from skastro.base._regressor import score_known
+from skastro.estimators._votes import score_votes
 from skastro.utils import (
     check_weights,
     inherit_parameters,
@@ -469,7 +470,8 @@ class EnsembleRegressor(RegressorMixin, Ensemble):
         Returns
         -------
         r2 : float
-            The mean over the targets of which y has two values or more.
+            The mean over the targets of which y has two values or more. Of votes that
+            of :meth:`GalaxyRegressor.score <skastro.GalaxyRegressor.score>`.
 
         Raises
         ------
@@ -477,7 +479,13 @@ class EnsembleRegressor(RegressorMixin, Ensemble):
             If y has another number of targets than in ``fit``, or no target has two
             values.
         """
-        return score_known(self.predict(X), y, sample_weight)
+        found, last = self.predict(X), self._fitted()
+        while hasattr(last, "steps"):
+            last = last.steps[-1][1]
+        sizes = getattr(last, "question_sizes_", None)
+        if sizes is not None:
+            return score_votes(found, y, sizes, sample_weight)
+        return score_known(found, y, sample_weight)
 
 
 def _seeded(estimator: Any, generator: np.random.RandomState) -> Any:

@@ -12,12 +12,14 @@ from skastro.base import BaseClassifier, BaseNet, BaseRegressor
 from skastro.estimators import (
     EnsembleClassifier,
     EnsembleRegressor,
+    GalaxyRegressor,
     RedshiftRegressor,
     RejectingClassifier,
     VAETransformer,
 )
 from skastro.export._outputs import (
     Decoded,
+    Fractions,
     Latent,
     Numbers,
     Outputs,
@@ -181,6 +183,8 @@ def _outputs_of(net: BaseNet) -> dict[str, type[Outputs]]:
         return {"predict_proba": Probabilities}
     if isinstance(net, RedshiftRegressor):
         return {"predict": Redshifts}
+    if isinstance(net, GalaxyRegressor) and net._gives_errors:
+        return {"predict": Fractions}
     if isinstance(net, BaseRegressor):
         return {"predict": Numbers}
     if isinstance(net, VAETransformer):

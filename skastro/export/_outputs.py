@@ -96,6 +96,33 @@ class Numbers(Outputs):
         return values.reshape(values.shape[0], *self.net.target_shape_)
 
 
+class Fractions(Outputs):
+    """``predict`` of a regressor of votes, with widths where these are calibrated."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__(net)
+        self._gives_errors = hasattr(net, "concentration_scale_")
+        self.names = ("y", "std") if self._gives_errors else ("y",)
+
+    def forward(self, x: Tensor) -> Any:
+        """Compute the expected fractions of the votes, and their widths."""
+        net: Any = self.net
+        alpha = net.criterion_.concentration(self._infer(x).double())
+        sizes = net.question_sizes_
+        if hasattr(net, "concentration_scale_"):
+            alpha = alpha * torch.as_tensor(np.repeat(net.concentration_scale_, sizes))
+        fractions, stds = [], []
+        for part in torch.split(alpha, sizes, dim=1):
+            total = part.sum(1, keepdim=True)
+            fraction = part / total
+            fractions.append(fraction)
+            stds.append((fraction * (1 - fraction) / (total + 1)).sqrt())
+        y, std = torch.cat(fractions, 1), torch.cat(stds, 1)
+        is_short = net.target_dtype_ == "float32"
+        y, std = (y.float(), std.float()) if is_short else (y, std)
+        return (y, std) if self._gives_errors else y
+
+
 class Redshifts(Outputs):
     """``predict`` of a :class:`~skastro.RedshiftRegressor` without templates."""
 

@@ -25,7 +25,11 @@ from skastro.training._callbacks import (
     Steps,
 )
 from skastro.training._compute import PRECISIONS, fast_kernels, resolve_precision
-from skastro.training._likelihood import BinnedLikelihood, NegativeLogLikelihood
+from skastro.training._likelihood import (
+    BinnedLikelihood,
+    DirichletMultinomialLikelihood,
+    NegativeLogLikelihood,
+)
 from skastro.training._pretraining import GreedyPretraining
 from skastro.training._ranks import PARTED, Ranks, batch_norms_of_all
 from skastro.training._split import ValidationSplit, encode_groups
@@ -40,6 +44,7 @@ __all__ = [
     "BestWeights",
     "BinnedLikelihood",
     "CosineCycles",
+    "DirichletMultinomialLikelihood",
     "EpochLog",
     "EpochProgress",
     "GreedyPretraining",

@@ -310,7 +310,7 @@ def test_bad_parameters(write):
 def test_files_that_are_none(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.h5: there is no such file"):
         read_galaxy10(tmp_path / "none.h5")
-    with pytest.raises(IsADirectoryError, match="is a folder; .*read_images"):
+    with pytest.raises(IsADirectoryError, match=r"is a folder; .*read_images"):
         read_galaxy10(tmp_path)
     path = tmp_path / "galaxies.h5"
     path.write_bytes(b"")

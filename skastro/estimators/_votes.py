@@ -17,8 +17,9 @@ from skastro.utils import check_weights, plain_array
 _LEAST_CALIBRATED = 10
 # Factors of the concentrations that the validation samples choose from.
 _FACTORS = np.exp(np.linspace(-4, 2, 121))
-# What a change of units may leave of whole numbers.
 _ROUNDED = 1e-6
+# Probabilities of all counts up to this one fit into memory.
+MOST_VOTES = 10**6
 # Numbers in a block of probabilities of counts.
 _BLOCK = 2**20
 
@@ -96,6 +97,16 @@ def sum_answers(values: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return np.repeat(np.add.reduceat(values, starts, axis=1), sizes, axis=1)
 
 
+def are_votes(values: np.ndarray) -> np.ndarray:
+    """Tell which numbers are whole, from 0 to what a table of counts can have.
+
+    A change of units may leave little of whole numbers.
+    """
+    known = np.where(np.isfinite(values), values, -1.0)
+    off = np.abs(known - np.rint(known))
+    return (known >= 0) & (known <= MOST_VOTES) & (off < _ROUNDED)
+
+
 def check_n_votes(n_votes: Any, n_samples: int, n_questions: int) -> np.ndarray:
     """Convert numbers of votes to an array of shape (n_samples, n_questions)."""
     given = plain_array(n_votes, "n_votes")
@@ -105,9 +116,11 @@ def check_n_votes(n_votes: Any, n_samples: int, n_questions: int) -> np.ndarray:
             f"n_votes has shape {given.shape}; give one number, or an array of shape "
             f"{shapes[1]} or {shapes[2]}, for the samples or for their questions."
         )
-    # NaN is no such number.
-    if not ((given >= 0) & (np.abs(given - np.rint(given)) < _ROUNDED)).all():
-        raise ValueError("n_votes must be whole numbers from 0 on; some are not.")
+    given = given.astype(np.float64)
+    if not are_votes(given).all():
+        raise ValueError(
+            f"n_votes must be whole numbers from 0 to {MOST_VOTES}; some are not."
+        )
     given = np.rint(given).astype(np.int64)
     given = given[:, None] if given.ndim == 1 else given
     return np.broadcast_to(given, shapes[2])

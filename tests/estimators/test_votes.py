@@ -425,6 +425,7 @@ def test_counts_may_be_weighted(galaxies):
         ((-1,), "whole numbers"),
         ((2.5,), "whole numbers"),
         ((np.nan,), "whole numbers"),
+        ((np.inf,), "whole numbers from 0 to 1000000"),
         (([1, 2, 3],), r"shape \(3,\)"),
         ((10, 1.5), "coverage must be"),
     ],

@@ -73,6 +73,9 @@ def load(folder: Path, crop: int, size: int, kind: str) -> tuple:
             part = image.crop((edge, edge, 224 - edge, 224 - edge))
             images.append(part.resize((size, size), Image.Resampling.BOX))
     true = np.column_stack([np.asarray(table[name], float) for name in COLUMNS])
+    # A galaxy whose debiased fractions are not known has no votes.
+    for name in ("counts", "n_votes"):
+        votes[name] = np.nan_to_num(votes[name])
     return np.stack([np.asarray(image) for image in images]), votes, true
 
 
@@ -166,13 +169,9 @@ def by_features(
         folds = KFold(5, shuffle=True, random_state=seed)
         inside = cross_val_predict(reg, X[train], y[train, i], cv=folds)
         p = reg.fit(X[train], y[train, i]).predict(X[test]).clip(0, 1)
-        n = votes.n_votes[:, i].astype(int)
-        known = n[train] > 0
+        n, k = votes.n_votes[train, i], votes.counts[train, column]
         inside = inside.clip(0.01, 0.99)
-        counts = np.minimum(votes.counts[:, column], n)
-        total = fit_width(
-            inside[known], counts[train][known].astype(int), n[train][known]
-        )
+        total = fit_width(inside[n > 0], k[n > 0], n[n > 0])
         found.append(p)
         p = p.clip(0.01, 0.99)
         widths.append(np.column_stack([total * p, total * (1 - p)]))
@@ -203,12 +202,16 @@ def network(seed: int, questions: Any, **settings: Any) -> GalaxyRegressor:
 
 
 def describe(
-    name: str, found: np.ndarray, widths: list, votes: Any, true: np.ndarray
+    name: str,
+    found: np.ndarray,
+    widths: list,
+    counts: np.ndarray,
+    n_votes: np.ndarray,
+    true: np.ndarray,
 ) -> None:
     """Print errors and coverage of each answer."""
     for i, (answer, column) in enumerate(zip(NAMES, QUESTIONS.values(), strict=True)):
-        n = votes.n_votes[:, i].astype(int)
-        k = np.minimum(votes.counts[:, column].astype(int), n)
+        n, k = n_votes[:, i].astype(int), counts[:, column].astype(int)
         off = found[:, i] - true[:, i]
         off, many = off[~np.isnan(off)], n[~np.isnan(off)] >= FEWEST
         covered = vote_coverage(np.column_stack([k, n - k]), widths[i])[0]
@@ -261,10 +264,8 @@ def main() -> None:
                     make[method], measured, votes, known, (train, test), seed
                 )
             print(f"{method}, seed {seed}: {time.process_time() - start:.0f} CPU s")
-            part = type(votes)(
-                {k: votes[k][test] for k in ("counts", "n_votes", "fractions")}
-            )
-            describe(f"{method} {seed}", found, widths, part, true[test])
+            counts, n_votes = votes.counts[test], votes.n_votes[test]
+            describe(f"{method} {seed}", found, widths, counts, n_votes, true[test])
 
 
 if __name__ == "__main__":

@@ -79,8 +79,6 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
 
     _is_measurement = True
     _keeps_features = True
-    # Whether targets may be unknown, NaN.
-    _takes_missing_targets = False
     _kept: ClassVar[tuple[str, ...]] = ("scale_target",)
     _target_checks: ClassVar = {"multi_output": True, "y_numeric": True}
 
@@ -96,6 +94,11 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         BaseNet.__init__(self, module, criterion, **kwargs)
         self.scale_target = scale_target
         self.warn_novelty = warn_novelty
+
+    @property
+    def _takes_missing_targets(self) -> bool:
+        """Whether targets may be unknown, NaN."""
+        return False
 
     @property
     def predict_proba(self) -> Any:

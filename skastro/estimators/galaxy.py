@@ -2,20 +2,36 @@
 """Networks that classify galaxies in images, and networks that measure them."""
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
 from skorch.callbacks import EpochScoring, LRScheduler
 from skorch.dataset import Dataset
+from skorch.utils import to_tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from skastro.base import BaseClassifier, BaseRegressor
+from skastro.base._validation import check_target
 from skastro.estimators._images import ImageInput
-from skastro.estimators._votes import VoteTargets
-from skastro.training import BatchIterator, CosineCycles
-from skastro.utils import inherit_parameters
+from skastro.estimators._votes import (
+    check_n_votes,
+    count_quantiles,
+    counts_votes,
+    fit_scales,
+    score_votes,
+    sum_answers,
+)
+from skastro.training import (
+    BatchIterator,
+    CosineCycles,
+    DirichletMultinomialLikelihood,
+)
+from skastro.utils import check_number, inherit_parameters, name_rows
 
 # Settings of published systems; "Open" marks what the source does not give.
 
@@ -213,7 +229,7 @@ class GalaxyClassifier(ImageInput, BaseClassifier):
 
 
 @inherit_parameters
-class GalaxyRegressor(VoteTargets, ImageInput, BaseRegressor):
+class GalaxyRegressor(ImageInput, BaseRegressor):
     """Measure numbers, such as a magnitude or votes, in images of galaxies.
 
     The estimator is at the same time a scikit-learn regressor and a
@@ -258,6 +274,14 @@ class GalaxyRegressor(VoteTargets, ImageInput, BaseRegressor):
         samples that it was trained on than it should be of others. Expected fractions
         do not change. It needs `train_split`, and does nothing for questions with votes
         on fewer than 10 validation samples, or with another criterion.
+
+    Attributes
+    ----------
+    question_sizes_ : tuple of int
+        How many answers each question has; only where the targets are votes.
+    concentration_scale_ : ndarray of shape (n_questions,)
+        What the concentrations of each question are multiplied by; only with
+        `calibrate` and where the targets are votes.
 
     See Also
     --------
@@ -375,6 +399,231 @@ class GalaxyRegressor(VoteTargets, ImageInput, BaseRegressor):
     ) -> None:
         self._set_init_params(locals())
 
+    # Counts of votes in y ------------------------------------------------------------
+
+    @property
+    def _gives_errors(self) -> bool:
+        return counts_votes(self)
+
+    @property
+    def _takes_missing_targets(self) -> bool:
+        # Questions that nobody was asked.
+        return counts_votes(self)
+
+    @property
+    def _scales_target(self) -> bool:
+        return not counts_votes(self) and super()._scales_target
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that votes are not negative."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = counts_votes(self)
+        return tags
+
+    def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
+        y = super()._encode_target(y, reset=reset, classes=classes)
+        if counts_votes(self):
+            known = None if reset else self.__dict__.get("question_sizes_")
+            self._note_questions(y.shape)
+            if known not in (None, self.question_sizes_):
+                raise ValueError(
+                    f"criterion__questions says that the questions have "
+                    f"{self.question_sizes_} answers, but {type(self).__name__} was "
+                    f"fitted on questions of {known}: fit anew, with warm_start=False."
+                )
+            self._check_counts(y, must_have_votes=reset)
+        return y
+
+    def _inspect_dataset(self, dataset: Any, y: Any) -> None:
+        super()._inspect_dataset(dataset, y)
+        if counts_votes(self):
+            self._note_questions((len(dataset), *self.target_shape_))
+
+    def _criterion_of_votes(self) -> DirichletMultinomialLikelihood:
+        """Make the criterion, which tells which columns belong together."""
+        if isinstance(self.criterion, type):
+            return self.criterion(**self.get_params_for("criterion"))
+        return self.criterion
+
+    def _note_questions(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 2:
+            raise ValueError(
+                f"y has shape {shape}, but votes have one column for each answer: give "
+                "y of shape (n_samples, n_answers)."
+            )
+        self.question_sizes_ = self._criterion_of_votes().sizes(shape[1])
+
+    def _check_counts(self, y: np.ndarray, *, must_have_votes: bool) -> None:
+        negative = (y < 0).any(axis=1)
+        if negative.any():
+            raise ValueError(
+                "y has negative numbers, in rows "
+                f"{name_rows(np.flatnonzero(negative))}, but votes are counted: give "
+                "0, or NaN for all answers to a question that was not asked."
+            )
+        names = self._criterion_of_votes().names(y.shape[1])
+        parts = np.split(y, np.cumsum(self.question_sizes_)[:-1], axis=1)
+        without = []
+        for name, votes in zip(names, parts, strict=True):
+            unknown = np.isnan(votes)
+            partial = unknown.any(axis=1) & ~unknown.all(axis=1)
+            if partial.any():
+                raise ValueError(
+                    f"y has votes on some of the answers to the question {name!r} and "
+                    f"NaN for the others, in rows {name_rows(np.flatnonzero(partial))}."
+                    " Give the counts of all answers, or NaN for all."
+                )
+            known = votes[~unknown]
+            if (known % 1).any() and known.max() <= 1:
+                raise ValueError(
+                    f"y has fractions for the question {name!r}: no number is above 1. "
+                    "Their errors depend on how many votes there were: give counts, "
+                    "which are fractions times the number of votes on the question; "
+                    "skastro.datasets.read_votes(table, n_votes=...) makes them."
+                )
+            if not known.any():
+                without.append(name)
+        if without and must_have_votes:
+            raise ValueError(
+                f"y has no votes on the questions {without}, so that nothing can be "
+                "learned of them: leave their columns out, and their names in "
+                "criterion__questions."
+            )
+
+    def _match(self, target: torch.Tensor, y_pred: Any) -> torch.Tensor:
+        if not counts_votes(self):
+            return super()._match(target, y_pred)
+        if y_pred.shape != target.shape:
+            self._refuse_outputs(tuple(y_pred.shape[1:]))
+        return target.to(y_pred)
+
+    # Widths --------------------------------------------------------------------------
+
+    def _after_training(self, train: Any, valid: Any) -> None:
+        super()._after_training(train, valid)
+        self.__dict__.pop("concentration_scale_", None)
+        if not (counts_votes(self) and self.calibrate) or valid is None:
+            return
+        outputs, counts = [], []
+        for _, output, y in self._evaluate(valid):
+            outputs.append(output.cpu().double())
+            counts.append(to_tensor(y, device="cpu").double())
+        alpha = self.criterion_.concentration(torch.cat(outputs))
+        self.concentration_scale_ = fit_scales(
+            alpha, torch.cat(counts), self.question_sizes_
+        )
+
+    # Predicting ----------------------------------------------------------------------
+
+    def _check_state_is_complete(self) -> None:
+        super()._check_state_is_complete()
+        if counts_votes(self):
+            self._require_learned("question_sizes_", "target_shape_")
+
+    def _warn_of_widths(self) -> None:
+        if "concentration_scale_" not in self.__dict__:
+            warnings.warn(
+                "The widths are those of the training samples, which are too small: "
+                "fit with calibrate=True and train_split=0.15, for instance.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _predict_votes(self, X: Any, return_std: bool) -> Any:
+        concentration = self.predict_distribution(X)
+        if return_std:
+            self._warn_of_widths()
+        total = sum_answers(concentration, self.question_sizes_)
+        fraction = concentration / total
+        std = np.sqrt(fraction * (1 - fraction) / (total + 1))
+        fraction, std = (part.astype(self.target_dtype_) for part in (fraction, std))
+        return (fraction, std) if return_std else fraction
+
+    @available_if(counts_votes)
+    def predict_distribution(self, X: Any) -> np.ndarray:
+        """Predict the distribution of the fractions of the votes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input, in the shape it had in ``fit``.
+
+        Returns
+        -------
+        concentration : ndarray of shape (n_samples, n_answers), float64
+            Concentrations of a Dirichlet distribution for each question:
+            :obj:`scipy.stats.dirichlet` of them is the distribution of the fractions,
+            :obj:`scipy.stats.dirichlet_multinomial` that of the counts of some votes.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not fitted.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity.
+        """
+        self.check_is_fitted()
+        output = self._predict_outputs(X)
+        if output.shape[1:] != self.target_shape_:
+            self._refuse_outputs(output.shape[1:])
+        output = torch.from_numpy(output.astype(np.float64))
+        concentration = self.criterion_.concentration(output).numpy()
+        if "concentration_scale_" in self.__dict__:
+            concentration *= np.repeat(self.concentration_scale_, self.question_sizes_)
+        self._warn_of_novelty(X)
+        return concentration
+
+    @available_if(counts_votes)
+    def predict_interval(
+        self, X: Any, n_votes: Any, coverage: float = 0.9
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Predict between which counts the votes for each answer will be.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input, in the shape it had in ``fit``.
+        n_votes : int or array-like of shape (n_samples,) or (n_samples, n_questions)
+            How many volunteers answer: all questions of all samples, those of each
+            sample, or each question of each sample.
+        coverage : float, default=0.9
+            The part of the counts that is to be in the interval. As votes are whole, it
+            is more, most of all where there are few.
+
+        Returns
+        -------
+        low, high : ndarray of shape (n_samples, n_answers), int64
+            The first and the last count in the interval, quantiles of a beta-binomial
+            distribution.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not fitted.
+        ValueError
+            If `n_votes` or `coverage` is out of its range, if X has another shape than
+            in ``fit``, or holds NaN or infinity.
+
+        Warns
+        -----
+        UserWarning
+            If no validation samples have set the widths.
+
+        See Also
+        --------
+        skastro.inspection.vote_coverage : Whether the intervals are right.
+        """
+        check_number(coverage, "coverage", 0, 1)
+        concentration = self.predict_distribution(X)
+        n_votes = check_n_votes(n_votes, len(concentration), len(self.question_sizes_))
+        self._warn_of_widths()
+        sizes = self.question_sizes_
+        rest = sum_answers(concentration, sizes) - concentration
+        n_votes = np.repeat(n_votes, sizes, axis=1)
+        tail = (1 - coverage) / 2
+        low, high = count_quantiles(concentration, rest, n_votes, tail, 1 - tail)
+        return low, high
+
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict the targets; of votes the expected fractions.
 
@@ -448,5 +697,6 @@ class GalaxyRegressor(VoteTargets, ImageInput, BaseRegressor):
             are negative or there are no two samples with votes.
         """
         if self._gives_errors:
-            return self._score_votes(X, y, sample_weight)
+            y = check_target(self, y)
+            return score_votes(self.predict(X), y, self.question_sizes_, sample_weight)
         return super().score(X, y, sample_weight)

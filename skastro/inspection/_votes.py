@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skastro.estimators._votes import sum_answers, sum_probabilities
+from skastro.estimators._votes import (
+    MOST_VOTES,
+    are_votes,
+    sum_answers,
+    sum_probabilities,
+)
 from skastro.training import DirichletMultinomialLikelihood
 from skastro.utils import check_finite, check_number, name_rows, plain_array
-
-# What a change of units may leave of whole numbers.
-_ROUNDED = 1e-6
 
 
 def vote_coverage(
@@ -85,11 +87,11 @@ def vote_coverage(
             f"{concentration.shape}; both have one column for each answer."
         )
     check_finite(counts, input_name="counts", allow_nan=True)
-    odd = (counts < 0) | (np.abs(counts - np.rint(counts)) > _ROUNDED)
+    odd = ~(are_votes(counts) | np.isnan(counts))
     if odd.any():
         raise ValueError(
-            "counts must be whole numbers from 0 on, or NaN; others are in rows "
-            f"{name_rows(np.flatnonzero(odd.any(axis=1)))}."
+            f"counts must be whole numbers from 0 to {MOST_VOTES}, or NaN; others are "
+            f"in rows {name_rows(np.flatnonzero(odd.any(axis=1)))}."
         )
     if not (concentration > 0).all():
         raise ValueError(

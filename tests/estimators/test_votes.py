@@ -116,11 +116,13 @@ def test_the_most_probable_concentrations():
         batch_size=-1,
         lr=0.1,
         optimizer__weight_decay=0,
+        # Gradients become much smaller than the first ones.
+        optimizer__betas=(0.9, 0.9),
         max_epochs=120,
     )
     X = np.zeros((300, 4, 4, 1), np.float32)
     found = reg.fit(X, counts).predict_distribution(X[:2])
-    np.testing.assert_allclose(found, np.tile(expected, (2, 1)), rtol=0.01)
+    np.testing.assert_allclose(found, np.tile(expected, (2, 1)), rtol=0.03)
     np.testing.assert_allclose(expected, alpha, rtol=0.25)
 
 
@@ -423,6 +425,7 @@ def test_counts_may_be_weighted(galaxies):
         ((-1,), "whole numbers"),
         ((2.5,), "whole numbers"),
         ((np.nan,), "whole numbers"),
+        ((np.inf,), "whole numbers from 0 to 1000000"),
         (([1, 2, 3],), r"shape \(3,\)"),
         ((10, 1.5), "coverage must be"),
     ],

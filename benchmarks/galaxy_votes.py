@@ -30,6 +30,7 @@ from astropy.table import Table
 from PIL import Image
 from scipy.optimize import minimize_scalar
 from scipy.stats import betabinom
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -141,7 +142,7 @@ def boosting(seed: int) -> Any:
     """Make boosted trees with searched settings."""
     grid = {"learning_rate": [0.03, 0.1], "max_leaf_nodes": [4, 8, 16]}
     return GridSearchCV(
-        HistGradientBoostingRegressor(max_iter=150, random_state=seed),
+        HistGradientBoostingRegressor(max_iter=80, random_state=seed),
         grid,
         scoring="neg_mean_squared_error",
         cv=KFold(3, shuffle=True, random_state=seed),
@@ -165,10 +166,12 @@ def by_features(
     train, test = rows
     found, widths = [], []
     for i, column in enumerate(QUESTIONS.values()):
-        reg = make(seed)
+        reg = make(seed).fit(X[train], y[train, i])
+        p = reg.predict(X[test]).clip(0, 1)
+        # With the settings found.
+        reg = clone(getattr(reg, "best_estimator_", reg))
         folds = KFold(5, shuffle=True, random_state=seed)
         inside = cross_val_predict(reg, X[train], y[train, i], cv=folds)
-        p = reg.fit(X[train], y[train, i]).predict(X[test]).clip(0, 1)
         n, k = votes.n_votes[train, i], votes.counts[train, column]
         inside = inside.clip(0.01, 0.99)
         total = fit_width(inside[n > 0], k[n > 0], n[n > 0])

@@ -67,6 +67,7 @@ __all__ = [
     "check_method_params",
     "cpu_multiplies_bfloat16",
     "estimator_has",
+    "find_bfloat16_support",
     "find_convolution",
     "find_global_hooks",
     "fit_context",
@@ -107,6 +108,9 @@ find_global_hooks = attrgetter("nn.modules.module._has_any_global_hook")
 # The convolution of oneDNN, found from `torch`, that also adds maps and activates.
 # Public way: ``torch.compile``, which calls it too, and needs a compiler and minutes.
 find_convolution = attrgetter("ops.mkldnn._convolution_pointwise")
+
+# Whether oneDNN computes in bfloat16 on this processor. Public way: none.
+find_bfloat16_support = attrgetter("ops.mkldnn._is_mkldnn_bf16_supported")
 
 # How often a tensor has been changed in place. Public way: none.
 version_of = attrgetter("_version")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skastro._compat import (
+    find_bfloat16_support,
     find_convolution,
     find_global_hooks,
     hooks_of,
@@ -598,7 +599,7 @@ def _can_fold(
     return (
         x.dim() == 4
         and x.device.type == "cpu"
-        and _dtype_for(x) in (torch.float32, torch.bfloat16)
+        and _has_kernels(_dtype_for(x))
         and not torch.is_grad_enabled()
         and {type(conv), type(norm)} <= FOLDED
         and type(activation) in _ACTIVATIONS
@@ -609,6 +610,13 @@ def _can_fold(
         and not any("forward" in vars(layer) for layer in layers)
         and not any(hook for layer in layers for hook in hooks_of(layer))
         and not find_global_hooks(torch)()
+    )
+
+
+def _has_kernels(dtype: torch.dtype) -> bool:
+    """Tell whether oneDNN convolves in `dtype`; bfloat16 needs AVX512 or the like."""
+    return dtype is torch.float32 or (
+        dtype is torch.bfloat16 and find_bfloat16_support(torch)()
     )
 
 

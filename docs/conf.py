@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Configuration of the documentation."""
 
+import faulthandler
 import os
 import re
 import warnings
@@ -14,6 +15,9 @@ import skastro
 matplotlib.use("agg")
 # A gallery example that warns would print the warning into the page: stop instead.
 warnings.filterwarnings("error", module="__main__")
+
+# Many times what the build takes: an example that waits for ever ends it.
+faulthandler.dump_traceback_later(2700, exit=True)
 
 project = "skastro"
 author = "skastro developers"

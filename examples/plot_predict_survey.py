@@ -33,13 +33,15 @@ from skastro.datasets import make_spectra
 from skastro.distributed import predict
 
 wavelength = np.linspace(3900, 9000, 1500)
-n_spectra, n_chunk = 40_000, 500
+n_spectra, n_chunk = 20_000, 250
 
 
 def train() -> Pipeline:
     """Train on simulated spectra."""
     spectra = make_spectra(600, wavelength=wavelength, random_state=0)
-    network = SpectrumClassifier(max_epochs=8, random_state=0, verbose=0)
+    network = SpectrumClassifier(
+        module__width=8, max_epochs=8, random_state=0, verbose=0
+    )
     return Pipeline([StandardizeSpectra(robust=True, clip=8), network]).fit(
         spectra.flux, spectra.target
     )
@@ -94,7 +96,7 @@ if __name__ == "__main__":
 # A worker dies
 # -------------
 # With ``out`` the client keeps the results of each partition, and writes them when all
-# are there. A second after the beginning one of the two processes is killed, as happens
+# are there. Soon after the beginning one of the two processes is killed, as happens
 # where memory runs out. Its partition is given to the other worker, and Dask starts a
 # new process, which receives the model.
 
@@ -109,7 +111,7 @@ if __name__ == "__main__":
     pid = next(iter(client.run(os.getpid).values()))
     killed: list[float] = []
     began = time.time()
-    timer = threading.Timer(1.0, kill, (pid, killed))
+    timer = threading.Timer(0.5, kill, (pid, killed))
     with get_task_stream(client) as stream:
         timer.start()
         out = predict(

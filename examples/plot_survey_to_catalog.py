@@ -192,7 +192,7 @@ pipe = Pipeline(
         SpectrumClassifier(
             module__n_blocks=(1, 1, 1),
             module__width=16,
-            max_epochs=30,
+            max_epochs=20,
             calibrate=True,
             random_state=0,
             verbose=0,

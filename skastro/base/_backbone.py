@@ -151,10 +151,11 @@ def load_all_but_head(
 ) -> None:
     """Put weights into a network, and leave its last layer as it is.
 
-    A first convolution that reads colors is taken for a network that reads one channel:
-    its weights are summed over the colors, which is what it does to an image whose
-    colors are all the same. `source` is where the weights are from, for messages, and
-    `ndim` the number of axes that the network convolves over.
+    A first convolution that reads colors is taken for a network of images with other
+    bands: its weights are summed over the colors and shared out among the bands, which
+    is what it does to an image whose colors, or bands, are all the same. `source` is
+    where the weights are from, for messages, and `ndim` the number of axes that the
+    network convolves over.
     """
     own = state_but_head(module)
     given = name_as_in(module, weights, source)
@@ -187,7 +188,7 @@ def load_all_but_head(
 def _fit_channels(
     module: nn.Module, own: Weights, given: Weights, source: str | os.PathLike
 ) -> Weights:
-    """Let a network of one channel take the first convolution of one of colors."""
+    """Let a network take the first convolution of one for other channels."""
     name = first_convolution(module)
     if name not in own or name not in given:
         return given
@@ -197,15 +198,15 @@ def _fit_channels(
     )
     if there == here or not same_but_channels:
         return given
-    if here[1] != 1:
+    if here[1] != 1 and len(here) < 4:
         raise ValueError(
             f"The weights in {source} are for {there[1]} channels and the network is "
-            f"to read {here[1]}, all those of X or, with stretch='asinh', twice as "
-            f"many: {name!r} has shape {tuple(there)} in the file and {tuple(here)} in "
-            f"the network. Choose {there[1]} channels of X, and no stretch."
+            f"to read {here[1]}: {name!r} has shape {tuple(there)} in the file and "
+            f"{tuple(here)} in the network. Choose {there[1]} channels of X."
             + (" Or one, whose weights are summed." if there[1] > 1 else "")
         )
-    return {**given, name: given[name].sum(dim=1, keepdim=True)}
+    shares = given[name].sum(dim=1, keepdim=True) / here[1]
+    return {**given, name: shares.expand(here).contiguous()}
 
 
 def _listed(names: Any, n_names: int) -> str:

@@ -65,18 +65,17 @@ class ImageInput(NeuralNet):
         beside the bright cores of others (Lupton, Gunn & Szalay 1999,
         https://doi.org/10.1086/301004). The sky is the median of the training images'
         pixels, the softening ten times their scatter around it. Recommended for images
-        of flux or counts, where galaxies differ by magnitudes; a trained `backbone` for
-        images in three colors does not fit six channels.
+        of flux or counts, where galaxies differ by magnitudes.
     backbone : str, path-like or None, default=None
         A file with the weights of a trained network, to start from: ``.safetensors``,
         or what :func:`torch.save` writes of a ``state_dict()``, under the names that
         `module` has, behind any prefix; those of torchvision, timm and Zoobot do for
         ``"resnet18"`` to ``"resnet101"``. A file elsewhere is
         ``"https://.../weights.pth#sha256=..."``, its address and its checksum. Only the
-        last layer, the head, starts anew. Where X has one channel and the trained
-        network read colors, the first convolution is summed over them. The file is read
-        whenever the network is built: at each ``fit``, not by a loaded pickle. See
-        :ref:`the user guide <backbone>`.
+        last layer, the head, starts anew. Where X has other channels than the trained
+        network, each gets the same share of the first convolution's sum over its own.
+        The file is read whenever the network is built: at each ``fit``, not by a loaded
+        pickle. See :ref:`the user guide <backbone>`.
     backbone_lr : float, default=None
         Learning rate of the backbone, which is the network without its last layer; `lr`
         is then that of the head alone, and the schedule scales both. 0 freezes the

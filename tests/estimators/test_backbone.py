@@ -181,21 +181,25 @@ def test_weights_of_own_estimators(case, tmp_path):
     assert_same(state_of(clf), state_of(trained))
 
 
-def test_colors_are_summed_for_gray_images(checkpoint):
+@pytest.mark.parametrize("n_bands", [1, 2, 5])
+def test_other_bands_share_the_weights_of_colors(checkpoint, n_bands):
     trained = make_network()
-    clf = built(backbone=checkpoint, module__n_channels=1)
+    clf = built(backbone=checkpoint, module__n_channels=n_bands)
     gray = torch.randn(2, 1, 20, 20)
     torch.testing.assert_close(
-        clf.module_.eval().forward_features(gray),
+        clf.module_.eval().forward_features(gray.expand(2, n_bands, 20, 20)),
         trained.forward_features(gray.expand(2, 3, 20, 20)),
     )
 
 
+def test_channels_of_spectra_are_not_alike(checkpoint):
+    torch.save(make_network(ndim=1).state_dict(), checkpoint)
+    make = partial(tiny.func, SpectrumClassifier, **tiny.keywords)
+    with pytest.raises(ValueError, match=r"are for 3 channels .* to read 2.*Or one"):
+        built(make, backbone=checkpoint, module__n_channels=2)
+
+
 def test_networks_that_do_not_fit(images, checkpoint, tmp_path):
-    with pytest.raises(ValueError, match=r"are for 3 channels .* to read 2,.*Or one"):
-        tiny(backbone=checkpoint).fit(images[0][..., :2], images[1])
-    with pytest.raises(ValueError, match=r"to read 6, .*stretch='asinh'"):
-        tiny(backbone=checkpoint, stretch="asinh").fit(*images)
     with pytest.raises(ValueError, match="do not fit the network ResNet") as error:
         built(module="resnet50", backbone=checkpoint)
     assert (

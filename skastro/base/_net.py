@@ -467,6 +467,8 @@ class BaseNet(NeuralNet):
     _pretrained: ClassVar[tuple[str, ...]] = ()
     _pretrained_package: ClassVar[str] = ""
     _pretrained_settings: ClassVar[tuple[str, ...]] = ()
+    # How weights of the package are best trained on.
+    _fine_tuning: ClassVar[dict[str, Any]] = {}
     # What the names mean that ``augment`` takes.
     _augmentations: ClassVar[Mapping[str, Callable]] = AUGMENTATIONS
     # Arguments of the callback BestWeights.
@@ -736,7 +738,7 @@ class BaseNet(NeuralNet):
             settings = (
                 cls._network_of(source, parameters)
                 if pretrained is None
-                else pretrained.settings["parameters"]
+                else pretrained.settings["parameters"] | cls._fine_tuning
             )
             return cls(**{**settings, "backbone": source, **parameters})
         file = find_file(source, parameters.get("verbose", 1))

@@ -450,7 +450,10 @@ def _compute(
         for number in islice(waiting, _AHEAD * _n_threads(client)):
             submit(number)
         while sent:
-            future = _next(finished, client, run.on_gpu)
+            future = _next(finished, client)
+            if future is None:
+                _warn_of_no_workers(client, run.on_gpu)
+                continue
             number = sent.pop(future)
             try:
                 arrays = future.result(timeout=_PATIENCE)
@@ -470,6 +473,7 @@ def _compute(
                     # The worker has died since, and another one is to compute it.
                     sent[future] = number
                     future.add_done_callback(finished.put)
+                    _warn_of_no_workers(client, run.on_gpu)
                     continue
                 error.add_note(f"In partition {number}: {source.name(spans[number])}.")
                 raise
@@ -518,22 +522,24 @@ def _wait_for_scheduler(client: Any) -> None:
         raise ConnectionError("The client is closed.")
 
 
-def _next(finished: queue.Queue, client: Any, on_gpu: bool) -> Any:
-    """Wait for a partition; say so if there is nobody to compute it."""
-    since = time.monotonic()
-    while True:
+def _next(finished: queue.Queue, client: Any) -> Any:
+    """Wait for a partition; return None if there is none for a while."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
         _wait_for_scheduler(client)
         with suppress(queue.Empty):
             future = finished.get(timeout=_PAUSE)
             _wait_for_scheduler(client)
             return future
-        if time.monotonic() - since < _PATIENCE:
-            continue
-        since = time.monotonic()
-        if not (_has_gpus(client) if on_gpu else client.nthreads()):
-            warnings.warn(
-                f"The cluster has no workers{' with a GPU' * on_gpu}; the prediction "
-                "goes on when there are some. What is finished is kept if you stop it.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+    return None
+
+
+def _warn_of_no_workers(client: Any, on_gpu: bool) -> None:
+    """Say so if there is nobody to compute what is missing."""
+    if not (_has_gpus(client) if on_gpu else client.nthreads()):
+        warnings.warn(
+            f"The cluster has no workers{' with a GPU' * on_gpu}; the prediction "
+            "goes on when there are some. What is finished is kept if you stop it.",
+            RuntimeWarning,
+            stacklevel=4,
+        )

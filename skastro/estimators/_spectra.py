@@ -106,8 +106,6 @@ class SpectrumInput(NeuralNet):
     _kept: ClassVar[tuple[str, ...]] = ("normalization", "wavelength")
     _pretrained: ClassVar[tuple[str, ...]] = ("spectra",)
     _pretrained_package: ClassVar[str] = "skastro.estimators"
-    # How weights of the package are best trained on.
-    _fine_tuning: ClassVar[dict[str, Any]] = {}
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         sizes = super()._infer_sizes(sample_shape)
@@ -204,7 +202,7 @@ class SpectrumInput(NeuralNet):
                 f"{cls.__name__}.from_pretrained({source!r}) needs wavelength=..., the "
                 "centers of the pixels of X."
             )
-        estimator = super().from_pretrained(source, **cls._fine_tuning | parameters)
+        estimator = super().from_pretrained(source, **parameters)
         estimator._check_fits_weights(weights)
         return estimator
 

@@ -22,6 +22,7 @@ import pyarrow.parquet
 import pytest
 from distributed import (
     Client,
+    Future,
     KilledWorker,
     LocalCluster,
     Scheduler,
@@ -276,8 +277,12 @@ def test_lost_scheduler(model, rows, tmp_path):
     assert "rows are finished and kept in" in lost.value.__notes__[0]
 
 
-def test_lost_gpus(model, rows, monkeypatch, tmp_path):
-    """Workers without a GPU go on living, but compute nothing."""
+@pytest.mark.parametrize("fetched", [True, False])
+def test_lost_gpus(model, rows, monkeypatch, fetched, tmp_path):
+    """Workers without a GPU go on living, but compute nothing.
+
+    Results that the client has not fetched are lost with the worker.
+    """
     monkeypatch.setattr("skastro.distributed._predict._PATIENCE", 0.1)
     model.seconds = 0.1
     gpu = {"cls": Worker, "options": {"nthreads": 1, "resources": {"GPU": 1}}}
@@ -289,15 +294,23 @@ def test_lost_gpus(model, rows, monkeypatch, tmp_path):
     ):
 
         def close():
-            wait_for(model, 3)
             cluster.sync(cluster.workers["gpu"].close)
 
-        closer = threading.Thread(target=close)
-        closer.start()
+        def close_and_fetch(future, timeout=None):
+            close()
+            return result(future, timeout=timeout)
+
+        if fetched:
+            closer = threading.Thread(target=lambda: wait_for(model, 3) or close())
+            closer.start()
+        else:
+            result = Future.result
+            monkeypatch.setattr(Future, "result", close_and_fetch)
         # Warnings are errors here.
         with pytest.raises(RuntimeWarning, match="has no workers with a GPU"):
             run(model, rows, tmp_path / "a.h5", client)
-        closer.join()
+        if fetched:
+            closer.join()
 
 
 def test_two_runs_at_once_are_refused(model, rows, client, tmp_path):

@@ -107,7 +107,7 @@ def test_without_a_table(folder, tmp_path):
 def test_what_has_no_partner_is_named(folder, capsys):
     table = LABELS[:2]
     table.add_row(["d", 0.4, "ring"])
-    images = read_images(folder, table)
+    images = read_images(folder, table, id_column="name")
     assert images.id.tolist() == ["a", "c"]
     path = str(folder / "b.png")
     assert images.left_out == [(path, "no row of the table has the name 'b'")]
@@ -210,20 +210,83 @@ def test_real_numbers_are_no_exact_names(tmp_path):
         read(tmp_path, table, id_column="id")
 
 
-def test_column_of_names_is_found_by_its_content(folder):
+def test_column_of_names_is_found_by_its_content(folder, capsys):
     table = LABELS.copy()
-    table["other"] = ["a", "x", "y"]
     table["file"] = ["c.png", "a.png", "b.png"]
-    assert read(folder, table).id_column == "name"
+    table["some"] = ["x", "a", "y"]
+    assert read_images(folder, table).id_column == "name"
+    assert "column 'name' of the table names the images" in capsys.readouterr().out
     table["name"] = ["a", "c", "b"]
-    with pytest.raises(ValueError, match=r"'name' and 'file' both hold names"):
+    with pytest.raises(ValueError, match=r"'file' names 3 .* other rows than 'name'"):
         read(folder, table)
     assert read(folder, table, id_column="FILE").target[0] == "bar"
-    table.remove_columns(["name", "file", "other"])
+    table.remove_columns(["name", "file", "some"])
     with pytest.raises(ValueError, match=r"No column .* such as 'a'.*class \('spiral'"):
         read(folder, table)
     with pytest.raises(ValueError, match=r"'class' holds none of the images"):
         read(folder, table, id_column="class")
+
+
+NUMBERS = {
+    "row": range(1, 11),
+    "id": [3, 7, 5, *range(20, 27)],
+    "class": [*"abcdefghij"],
+}
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    """Return a folder of four pictures whose names are numbers."""
+    for number in (3, 7, 5, 9):
+        write_picture(tmp_path / "numbers" / f"{number}.png")
+    return tmp_path / "numbers"
+
+
+def test_a_column_of_numbers_is_not_taken_for_the_names(numbers, tmp_path):
+    match = r"not certain .* 'id' names 3 of the 4 images, in other rows than 'row'"
+    with pytest.raises(ValueError, match=match):
+        read(numbers, Table(NUMBERS))
+    assert read(numbers, Table(NUMBERS), id_column="id").target.tolist() == [*"acb"]
+    del (table := Table(NUMBERS))["row"]
+    with pytest.raises(ValueError, match=r"'id' names 3 of the 4 images, but not '9'"):
+        read(numbers, table)
+    # The index of a data frame has no name.
+    frame = table.to_pandas().set_axis(range(1, 11))
+    frame.to_csv(tmp_path / "index.csv")
+    with pytest.raises(ValueError, match=r"in other rows than 'col0'"):
+        read(numbers, tmp_path / "index.csv")
+
+
+@pytest.mark.parametrize(
+    ("id_", "reason"),
+    [
+        ([3, 7, 5, 9, 9, *range(20, 25)], "'id' names 4 .* holds '9' in 2 rows"),
+        ([3, 7, 5, 9, None, *range(20, 25)], "'id' names 4 .* missing names in rows 4"),
+    ],
+    ids=["twice", "missing"],
+)
+@pytest.mark.parametrize("form", ["frame", "file"])
+@pytest.mark.parametrize("has_row", [True, False])
+def test_a_column_of_names_with_faults_is_told(
+    numbers, tmp_path, id_, reason, form, has_row
+):
+    frame = pd.DataFrame(NUMBERS | {"id": id_})
+    if not has_row:
+        del frame["row"]
+    if form == "file":
+        frame.to_csv(tmp_path / "labels.csv", index=False)
+        frame = tmp_path / "labels.csv"
+    with pytest.raises(ValueError, match=reason):
+        read(numbers, frame)
+    with pytest.raises(ValueError, match=reason.split(" .* ")[1]):
+        read(numbers, frame, id_column="id")
+
+
+def test_few_names_by_chance_do_no_harm(numbers):
+    table = Table({"id": [3, 7, 5, 9, 1], "n_votes": [3, 3, 40, 41, 40]})
+    assert read(numbers, table).id_column == "id"
+    table["weight"] = [3.0, 0.5, 1.5, np.nan, 2]
+    assert read(numbers, table).id_column == "id"
 
 
 def test_repeated_names(folder):

@@ -95,7 +95,8 @@ def read_images(
     id_column : str, default=None
         Column of the table that holds the names of the files, with or without their
         endings and folders. Numbers are compared as they are written, with zeros at
-        their start. None means the column that holds the names of the most files.
+        their start. None means the column that holds the names of all files, if there
+        is but one.
     label_column : str or sequence of str, default=None
         Column that becomes `target`, or several columns of numbers to regress. None
         means "class" if there is one, otherwise "label", otherwise no target.
@@ -197,8 +198,9 @@ def read_images(
         If `source` or `table` is something else.
     ValueError
         If there are no images, or none can be read; if the table cannot be read, has no
-        such columns or no row of any image, or names one twice; if images differ in
-        size without `size`, in their channels or in bytes and numbers; or if a
+        such columns or no row of any image, or names one twice; if, without
+        `id_column`, a column lacks files or several name other rows; if images differ
+        in size without `size`, in their channels or in bytes and numbers; or if a
         parameter is wrong.
     OSError
         If the images take more memory than `max_bytes`.
@@ -286,6 +288,8 @@ def read_images(
         images.table = labels.table[[joined.row_of[name] for name in images.id]]
         images.target, images.target_names = target_of(images.table, label_column)
         images.id_column, images.without_image = joined.column, joined.without_image
+        if verbose and id_column is None:
+            print(f"The column {joined.column!r} of the table names the images.")
     _report(images, len(paths), verbose)
     return images
 

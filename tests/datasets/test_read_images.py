@@ -189,6 +189,12 @@ def test_forms_of_names(tmp_path, names):
     assert images.target.tolist() == [1, 0]
 
 
+def test_tables_of_the_skyserver(tmp_path):
+    paths = [write_picture(tmp_path / f"{name}.png") for name in ("007", "7")]
+    (tmp_path / "labels.csv").write_text("#Table1\nnumber,label\n7,1\n007,2\n")
+    assert read(paths, tmp_path / "labels.csv").target.tolist() == [2, 1]
+
+
 def test_names_with_dots(tmp_path):
     for name in ("J0004.19+02.0", "J0012.06-00.4"):
         write_picture(tmp_path / f"{name}.jpg")
@@ -440,7 +446,7 @@ def test_files_of_bands(tmp_path):
         "bands=('z', 'g', 'r')",
     }
     table = Table({"name": ["ngc_1"], "class": ["S"]})
-    labeled = read(tmp_path, table, bands=("g", "z"))
+    labeled = read(tmp_path, table, bands=("g", "z"), id_column="name")
     assert labeled.images.shape == (1, *SHAPE, 2)
     assert labeled.target.tolist() == ["S"]
     assert len(labeled.left_out) == 6

@@ -2,6 +2,7 @@
 """Tables of labels, and the rows of them that belong to image files."""
 
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -78,8 +79,13 @@ def _read_file(path: str) -> Labels:
             warnings.simplefilter("ignore", AstropyWarning)
             if path.lower().endswith(_CSV):
                 with open(path, "rb") as file:
-                    marked = file.read(3) == b"\xef\xbb\xbf"
-                options = {"encoding": "utf-8-sig"} if marked else {}
+                    start = file.read(12)
+                options: dict[str, Any] = {}
+                if start.startswith(b"\xef\xbb\xbf"):
+                    options["encoding"] = "utf-8-sig"
+                # The SkyServer of SDSS begins so, before the names of the columns.
+                if re.match(rb"(\xef\xbb\xbf)?#Table\d+\r?\n", start):
+                    options |= {"header_start": 1, "data_start": 2}
                 table = Table.read(path, format="ascii.csv", **options)
                 texts = Table.read(
                     path, format="ascii.csv", converters={"*": str}, **options

@@ -19,7 +19,7 @@ from skastro.datasets._failures import (
     name_failures,
     report_failures,
 )
-from skastro.datasets.images._cutouts import Cutout, CutoutRows, Steps
+from skastro.datasets.images._cutouts import Cutout, CutoutRows, Grid, Steps
 from skastro.datasets.images._labels import (
     Join,
     Labels,
@@ -42,6 +42,8 @@ from skastro.utils import LazyArray, check_count, check_memory, check_number
 _TASK = 4
 # Any positive number.
 _LEAST = 5e-324
+# What single precision holds.
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class _Read(NamedTuple):
@@ -103,7 +105,9 @@ def read_images(
     bands : sequence of str, default=None
         Names of the bands, in the order of the channels, if each band of an object has
         a file of its own: "M51_g.fits", "M51_r.fits", with "-", "_" or "." before the
-        band. None means that a file holds all bands of an object.
+        band. Without `pixel_scale` they must have one size and, by any coordinates in
+        their headers, show the same sky to half a pixel. None means that a file holds
+        all bands of an object.
     pattern : str, default=None
         Names of the files, without their endings, in which ``{id}`` stands for the
         object, ``{band}`` for the band and ``*`` for anything, as in
@@ -121,7 +125,10 @@ def read_images(
         in each band: about the level of the sky.
     pixel_scale : float, default=None
         Width of the new pixels in arcsec, to which all images are resampled by the
-        coordinates in their headers. None keeps their pixels.
+        coordinates in their headers; old ones must be square. What is at the center of
+        the first band of an object is then at that of the others, too; bands that are
+        turned or distorted against it by more than half a pixel are failures. None
+        keeps their pixels.
     size : int or pair of int, default=None
         Height and width of the images. They are cut and padded about their centers, as
         by :class:`~skastro.CropPadImages`. With None, images of several sizes are an
@@ -220,7 +227,9 @@ def read_images(
     -----
     Images are resampled by linear interpolation and, where new pixels are larger,
     averages over them. Values per area of the sky, such as surface brightness, are
-    kept; values per pixel, such as counts, are not summed.
+    kept; values per pixel, such as counts, are not summed. Where a star is narrower
+    than two old pixels, its sum depends on its place within a pixel: of one with a
+    standard deviation of 0.6 pixels a tenth can be lost.
 
     References
     ----------
@@ -306,7 +315,7 @@ def _check_options(steps: Steps, size: int | tuple[int, int] | None) -> Steps:
             f"fill_value must be a number or 'median'; got {steps.fill_value!r}."
         )
     if not isinstance(steps.fill_value, str):
-        check_number(steps.fill_value, "fill_value")
+        check_number(steps.fill_value, "fill_value", -_LARGEST, _LARGEST)
     if steps.stretch is not None and not callable(steps.stretch):
         raise TypeError(
             "stretch must be a function of an image, such as AsinhStretch(0.1) + "
@@ -391,7 +400,7 @@ def _read(
     verbose: int,
 ) -> _Read | None:
     """Read all images, into an array unless `lazy`; None if none can be read."""
-    jobs = [(item.named.paths, item.factors) for item in plan]
+    jobs = [(item.named.paths, item.grids) for item in plan]
     function = partial(_read_one, steps, lazy)
     cutouts = in_threads(
         function, jobs, "Reading images", n_jobs, verbose, n_task=_TASK, unit="image"
@@ -436,7 +445,7 @@ def _read(
 
 
 def _read_one(
-    steps: Steps, lazy: bool, job: tuple[tuple[str, ...], tuple[float, ...]]
+    steps: Steps, lazy: bool, job: tuple[tuple[str, ...], tuple[Grid, ...]]
 ) -> Cutout | Failure:
     cutout = steps.read(*job)
     if lazy and isinstance(cutout, Cutout):

@@ -466,6 +466,10 @@ def test_pattern_of_names(tmp_path):
     assert images.left_out[0][1] == "its name does not have the form of pattern"
     with pytest.raises(ValueError, match=r"No image is complete: .* 2 files are left"):
         read(tmp_path, bands=["g"])
+    for pattern in ("*{id}", "cutout_F115W_{id}*"):
+        with pytest.raises(ValueError, match=r"what is between \{id\} and \*"):
+            read(tmp_path, pattern=pattern)
+    assert read(tmp_path, pattern="*_{id}_v2").id.tolist() == ["id7", "id7"]
     for pattern, bands in (("{id}", ["g"]), ("{id}_{band}", None), ("x", None)):
         with pytest.raises(ValueError, match="pattern must be"):
             read(tmp_path, pattern=pattern, bands=bands)
@@ -793,6 +797,18 @@ def test_copies_have_one_group(folder, capsys):
     folds = GroupKFold(3).split(images.images, groups=images.groups)
     for train, test in folds:
         assert not {*images.groups[train]} & {*images.groups[test]}
+
+
+def test_copies_with_unknown_labels(folder, capsys):
+    for name in "def":
+        Image.open(folder / "a.png").save(folder / f"{name}.bmp")
+    labels = {"name": [*"abcdef"], "t": [np.nan, 1, 2, np.nan, np.nan, 3]}
+    read_images(folder, Table(labels), label_column="t")
+    printed = capsys.readouterr().out
+    assert "Copies of other images: 3, 1 of them with another label." in printed
+    table = Table(labels | {"u": [1.0, 1, 2, 1, 4, 1]})
+    read_images(folder, table, label_column=["t", "u"])
+    assert ": 3, 2 of them with another label." in capsys.readouterr().out
 
 
 def test_same_numbers_in_other_shapes_or_types_are_no_copies(tmp_path):

@@ -111,8 +111,10 @@ def read_images(
     pattern : str, default=None
         Names of the files, without their endings, in which ``{id}`` stands for the
         object, ``{band}`` for the band and ``*`` for anything, as in
-        ``"cutout_{band}_{id}*"``, or ``"{band}/{id}"`` for a folder of each band. None
-        means ``{id}`` or, with `bands`, that of the files above.
+        ``"cutout_{band}_{id}_v*"``, or ``"{band}/{id}"`` for a folder of each band.
+        Where a name can be divided in several ways, what comes first is as long as
+        possible; ``*`` next to ``{id}`` says nothing of where the object ends, and is
+        refused. None means ``{id}`` or, with `bands`, that of the files above.
     hdu : int or str, default=None
         Number or name of the HDU of the image in FITS files. None means the first with
         an image of two axes, or of three, bands first.
@@ -482,6 +484,8 @@ def _report(images: Bunch, n_files: int, verbose: int) -> None:
         if images.target is not None:
             pairs = images.target[copies], images.target[images.groups[copies]]
             different = pairs[0] != pairs[1]
+            if images.target.dtype.kind == "f":
+                different &= ~(np.isnan(pairs[0]) & np.isnan(pairs[1]))
             n_others = np.count_nonzero(different.reshape(len(copies), -1).any(axis=1))
             others = f", {n_others} of them with another label"
         print(

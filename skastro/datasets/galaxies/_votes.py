@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import Bunch
 
-from skastro.datasets.images._labels import read_labels
+from skastro.datasets.images._labels import read_table
 from skastro.utils import check_option, name_rows, plain_array, suggest_name
 
 # What a column holds, the most direct first, by the end of its name.
@@ -215,7 +215,7 @@ def read_votes(
     """
     check_option(kind, "kind", ("auto", *_KINDS))
     if isinstance(table, str | os.PathLike):
-        table = read_labels(table).table
+        table = read_table(os.fsdecode(table))
     columns = _column_names(table)
     found = _Columns(table, columns, _find_survey(survey, columns), kind, n_votes)
     names = list(found.answers)

@@ -72,28 +72,33 @@ def read_labels(table: Any) -> Labels:
 
 
 def _read_file(path: str) -> Labels:
+    table = read_table(path)
+    is_text = path.lower().endswith(_CSV)
+    return Labels(table, read_table(path, {"*": str}) if is_text else table)
+
+
+def read_table(path: str, converters: dict[str, Any] | None = None) -> Table:
+    """Read the table in a file; `converters` are those of columns of CSV."""
     check_file(path)
     try:
         with warnings.catch_warnings():
             # Spellings of units, for instance, are not the user's.
             warnings.simplefilter("ignore", AstropyWarning)
+            with open(path, "rb") as file:
+                start = file.read(12)
             if path.lower().endswith(_CSV):
-                with open(path, "rb") as file:
-                    start = file.read(12)
                 options: dict[str, Any] = {}
+                if converters is not None:
+                    options["converters"] = converters
                 if start.startswith(b"\xef\xbb\xbf"):
                     options["encoding"] = "utf-8-sig"
                 # The SkyServer of SDSS begins so, before the names of the columns.
                 if re.match(rb"(\xef\xbb\xbf)?#Table\d+\r?\n", start):
                     options |= {"header_start": 1, "data_start": 2}
-                table = Table.read(path, format="ascii.csv", **options)
-                texts = Table.read(
-                    path, format="ascii.csv", converters={"*": str}, **options
-                )
-                return Labels(table, texts)
-            with open(path, "rb") as file:
-                start = file.read(6)
-            table = _read_fits(path) if start == b"SIMPLE" else Table.read(path)
+                return Table.read(path, format="ascii.csv", **options)
+            if start.startswith(b"SIMPLE"):
+                return _read_fits(path)
+            return Table.read(path)
     # Readers of tables raise errors of many types.
     except Exception as error:
         reason = error_text(error).removeprefix(f"{path}: ")
@@ -101,7 +106,6 @@ def _read_file(path: str) -> Labels:
             f"{path}: cannot be read as a table: {reason}. Read it by "
             "astropy.table.Table.read, with its format, and give the result."
         ) from error
-    return Labels(table, table)
 
 
 def _read_fits(path: str) -> Table:

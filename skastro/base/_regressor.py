@@ -142,7 +142,7 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         super()._learn_from_training_data(dataset)
         if not self._scales_target or "target_mean_" in self.__dict__:
             return
-        y, weight = _targets_of(dataset)
+        y, weight = targets_of(dataset)
         given = y.reshape(len(y), -1)
         y = self._transform_target(torch.from_numpy(given)).numpy()
         lost = np.isfinite(given) & ~np.isfinite(y)
@@ -307,7 +307,7 @@ def _dtype_for(y: np.ndarray) -> np.dtype:
     return np.dtype(np.float32 if is_short else np.float64)
 
 
-def _targets_of(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def targets_of(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Find the targets of a data set, and the samples' weights where there are any."""
     source = find_source(dataset)
     if source is None or source.y is None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Targets that are votes: counts in, expected fractions and their widths out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length
 
 from skastro.training import DirichletMultinomialLikelihood
-from skastro.utils import check_weights, plain_array
+from skastro.utils import check_weights, name_rows, plain_array
 
 # Of fewer validation samples with votes on a question no width is known.
 _LEAST_CALIBRATED = 10
-# Factors of the concentrations that the validation samples choose from.
+# Factors of the concentrations that the validation samples choose from. Larger ones
+# would say that few samples had shown the width to be nearly zero.
 _FACTORS = np.exp(np.linspace(-4, 2, 121))
 _ROUNDED = 1e-6
 # Probabilities of all counts up to this one fit into memory.
@@ -32,23 +33,63 @@ def counts_votes(net: Any) -> bool:
 
 
 def fit_scales(
-    alpha: torch.Tensor, counts: torch.Tensor, sizes: tuple[int, ...]
-) -> np.ndarray:
+    alpha: torch.Tensor,
+    counts: torch.Tensor,
+    sizes: tuple[int, ...],
+    weight: torch.Tensor | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Find the factors of the concentrations that make the counts most probable.
 
-    A question with votes on few samples gets 1.
+    A question with two votes or more on few samples gets 1: one vote tells nothing of
+    the width. Also tells which factors are the smallest that there is.
     """
     likelihood = DirichletMultinomialLikelihood(sizes, "none")
-    losses = np.array(
-        [
-            likelihood((factor * alpha).log(), counts).sum(dim=0).numpy()
-            for factor in _FACTORS
-        ]
-    )
+    losses = []
+    for factor in _FACTORS:
+        loss = likelihood((factor * alpha).log(), counts)
+        loss = loss if weight is None else weight[:, None] * loss
+        losses.append(loss.sum(dim=0).numpy())
     parts = torch.split(counts, sizes, dim=1)
-    n_known = np.array([(part.nansum(dim=1) > 0).sum().item() for part in parts])
-    scale = _FACTORS[losses.argmin(axis=0)]
-    return np.where(n_known < _LEAST_CALIBRATED, 1.0, scale)
+    n_known = np.array([(part.nansum(dim=1) > 1).sum().item() for part in parts])
+    scale = _FACTORS[np.argmin(losses, axis=0)]
+    scale = np.where(n_known < _LEAST_CALIBRATED, 1.0, scale)
+    return scale, scale == _FACTORS[0]
+
+
+def misplaced_column(names: Sequence[Any], questions: Any) -> str:
+    """Tell which column of votes stands where another answer should, if any.
+
+    Names are those of the answers, or begin with that of the question; others tell
+    nothing.
+
+    >>> questions = {"smooth": ["yes", "no"]}
+    >>> misplaced_column(["no", "yes"], questions)
+    "'no' where the answer 'yes' to 'smooth' should be"
+    >>> misplaced_column(["smooth_yes_count", "smooth_no_count"], questions)
+    ''
+    """
+    if not isinstance(questions, Mapping):
+        return ""
+    wanted = [(name, answer) for name in questions for answer in questions[name]]
+    names = ["_".join(map(str, np.atleast_1d(name))) for name in names]
+    answers = [str(answer) for _, answer in wanted]
+    joined = [f"{name}_{answer}" for name, answer in wanted]
+    if sorted(names) == sorted({*answers}):
+        places = [answers.index(name) for name in names]
+    else:
+        fitting = [
+            [i for i, start in enumerate(joined) if f"{name}_".startswith(f"{start}_")]
+            for name in names
+        ]
+        places = [
+            max(found, key=lambda i: len(joined[i]), default=-1) for found in fitting
+        ]
+    if sorted(places) != [*range(len(wanted))]:
+        return ""
+    for name, place, (question, answer) in zip(names, places, wanted, strict=True):
+        if wanted[place] != (question, answer):
+            return f"{name!r} where the answer {answer!r} to {question!r} should be"
+    return ""
 
 
 def score_votes(
@@ -73,6 +114,14 @@ def score_votes(
     parts = (np.split(values, last, axis=1) for values in (counts, fraction))
     scores = []
     for votes, predicted in zip(*parts, strict=True):
+        unknown = np.isnan(votes)
+        partial = unknown.any(axis=1) & ~unknown.all(axis=1)
+        if partial.any():
+            raise ValueError(
+                "y has votes on some of the answers to a question and NaN for the "
+                f"others, in rows {name_rows(np.flatnonzero(partial))}. Give the "
+                "counts of all answers, or NaN for all."
+            )
         n = np.nansum(votes, axis=1)
         voted = n > 0
         if voted.sum() > 1:

@@ -14,8 +14,10 @@ from skorch.callbacks import EpochScoring, LRScheduler
 from skorch.dataset import Dataset
 from skorch.utils import to_tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from typing_extensions import override
 
 from skastro.base import BaseClassifier, BaseRegressor
+from skastro.base._regressor import targets_of
 from skastro.base._validation import check_target
 from skastro.estimators._images import ImageInput
 from skastro.estimators._votes import (
@@ -23,6 +25,7 @@ from skastro.estimators._votes import (
     count_quantiles,
     counts_votes,
     fit_scales,
+    misplaced_column,
     score_votes,
     sum_answers,
 )
@@ -30,6 +33,7 @@ from skastro.training import (
     BatchIterator,
     CosineCycles,
     DirichletMultinomialLikelihood,
+    separate_weight,
 )
 from skastro.utils import check_number, inherit_parameters, name_rows
 
@@ -47,6 +51,9 @@ def _watched_loss(net: Any) -> float:
     record = net.history[-1]
     return record.get("valid_loss", record["train_loss"])
 
+
+# Decimals of fractions may round up.
+_HIGHEST_FRACTION = 1.001
 
 RECIPES: dict[str, dict[str, Any]] = {
     # A ResNet-50 for the 69 x 69 pixels of Galaxy10.
@@ -264,7 +271,9 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         The loss, of scaled targets; or, of counts of votes,
         :class:`~skastro.training.DirichletMultinomialLikelihood`, which takes
         ``criterion__questions``, such as
-        ``{"smooth": ["yes", "no"], "arms": ["1", "2", "more"]}`` for five columns.
+        ``{"smooth": ["yes", "no"], "arms": ["1", "2", "more"]}`` for five columns, or
+        a list of such pairs. Columns of a data frame that are named after answers must
+        be in their order.
     scale_target : bool, default=True
         Bring each target to mean 0 and standard deviation 1 for the loss, by what the
         training samples have; votes stay as they are.
@@ -272,8 +281,10 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         Of votes, multiply the concentrations of each question by the factor that makes
         the votes on the validation samples most probable: a network is more certain of
         samples that it was trained on than it should be of others. Expected fractions
-        do not change. It needs `train_split`, and does nothing for questions with votes
-        on fewer than 10 validation samples, or with another criterion.
+        do not change. It needs `train_split`, and does nothing for questions with two
+        votes or more on fewer than 10 validation samples, or with another criterion.
+        Factors are from 0.018, of which a warning tells, to 7.4, with which the widths
+        may still be too large.
 
     Attributes
     ----------
@@ -420,6 +431,33 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         tags.target_tags.positive_only = counts_votes(self)
         return tags
 
+    @override
+    def get_params_for(self, prefix: str) -> dict[str, Any]:
+        params = super().get_params_for(prefix)
+        if prefix == "criterion" and not counts_votes(self):
+            # None unsets the questions of votes, which no other criterion takes.
+            params = {k: v for k, v in params.items() if (k, v) != ("questions", None)}
+        return params
+
+    def _check_training_data(
+        self, X: Any, y: Any, given: dict[str, Any], classes: Any, *, reset: bool
+    ) -> tuple[Any, Any]:
+        if counts_votes(self):
+            self._check_columns(y)
+        return super()._check_training_data(X, y, given, classes, reset=reset)
+
+    def _check_columns(self, y: Any) -> None:
+        """Refuse a table whose columns are named in another order than the answers."""
+        names = getattr(y, "colnames", getattr(y, "columns", None))
+        if names is None:
+            return
+        found = misplaced_column([*names], self._criterion_of_votes().questions)
+        if found:
+            raise ValueError(
+                f"y has the column {found}: bring its columns into the order of the "
+                "answers in criterion__questions."
+            )
+
     def _encode_target(self, y: Any, *, reset: bool, classes: Any) -> np.ndarray:
         y = super()._encode_target(y, reset=reset, classes=classes)
         if counts_votes(self):
@@ -438,6 +476,10 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         super()._inspect_dataset(dataset, y)
         if counts_votes(self):
             self._note_questions((len(dataset), *self.target_shape_))
+            counts, _ = targets_of(dataset)
+            check_target(self, counts)
+            # Of data that are not in memory some rows are read.
+            self._check_counts(counts, must_have_votes=len(counts) == len(dataset))
 
     def _criterion_of_votes(self) -> DirichletMultinomialLikelihood:
         """Make the criterion, which tells which columns belong together."""
@@ -451,7 +493,13 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
                 f"y has shape {shape}, but votes have one column for each answer: give "
                 "y of shape (n_samples, n_answers)."
             )
-        self.question_sizes_ = self._criterion_of_votes().sizes(shape[1])
+        criterion = self._criterion_of_votes()
+        if criterion.reduction == "none":
+            raise ValueError(
+                "criterion__reduction='none' gives a loss for each question and "
+                "sample, but training minimizes one number: choose 'mean' or 'sum'."
+            )
+        self.question_sizes_ = criterion.sizes(shape[1])
 
     def _check_counts(self, y: np.ndarray, *, must_have_votes: bool) -> None:
         negative = (y < 0).any(axis=1)
@@ -474,12 +522,19 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
                     " Give the counts of all answers, or NaN for all."
                 )
             known = votes[~unknown]
-            if (known % 1).any() and known.max() <= 1:
+            total = votes.sum(axis=1)
+            total = total[total > 0]
+            seen = ""
+            if (known % 1).any() and known.max() <= _HIGHEST_FRACTION:
+                seen = "fractions for the question {!r}, from 0 to 1"
+            elif (known % 1).any() and (np.abs(total - 100) < 1).all():
+                seen = "percentages for the question {!r}, which sum to 100"
+            if seen:
                 raise ValueError(
-                    f"y has fractions for the question {name!r}: no number is above 1. "
-                    "Their errors depend on how many votes there were: give counts, "
-                    "which are fractions times the number of votes on the question; "
-                    "skastro.datasets.read_votes(table, n_votes=...) makes them."
+                    f"y has {seen.format(name)}. Their errors depend on how many votes "
+                    "there were: give counts, which are fractions times the number of "
+                    "votes on the question; skastro.datasets.read_votes(table, "
+                    "n_votes=...) makes them."
                 )
             if not known.any():
                 without.append(name)
@@ -504,14 +559,29 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         self.__dict__.pop("concentration_scale_", None)
         if not (counts_votes(self) and self.calibrate) or valid is None:
             return
-        outputs, counts = [], []
-        for _, output, y in self._evaluate(valid):
+        outputs, counts, weights = [], [], []
+        for X, output, y in self._evaluate(valid):
             outputs.append(output.cpu().double())
             counts.append(to_tensor(y, device="cpu").double())
+            _, weight = separate_weight(X)
+            weights += [] if weight is None else [weight.cpu().double()]
         alpha = self.criterion_.concentration(torch.cat(outputs))
-        self.concentration_scale_ = fit_scales(
-            alpha, torch.cat(counts), self.question_sizes_
+        self.concentration_scale_, is_least = fit_scales(
+            alpha,
+            torch.cat(counts),
+            self.question_sizes_,
+            torch.cat(weights) if weights else None,
         )
+        if is_least.any():
+            names = np.array(self._criterion_of_votes().names(alpha.shape[1]))[is_least]
+            warnings.warn(
+                "The votes of the validation samples scatter more widely than "
+                f"calibration reaches, on the questions {names.tolist()}: their widths "
+                "are too small. Train for fewer epochs, or see whether these votes "
+                "belong to the images.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     # Predicting ----------------------------------------------------------------------
 
@@ -693,10 +763,12 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         Raises
         ------
         ValueError
-            If targets are missing, if y has another shape than in ``fit``, or if counts
-            are negative or there are no two samples with votes.
+            If targets are missing, if y has another shape than in ``fit`` or columns in
+            another order, or if counts are negative or there are no two samples with
+            votes.
         """
         if self._gives_errors:
+            self._check_columns(y)
             y = check_target(self, y)
             return score_votes(self.predict(X), y, self.question_sizes_, sample_weight)
         return super().score(X, y, sample_weight)

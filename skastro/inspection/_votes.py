@@ -19,7 +19,10 @@ from skastro.utils import check_finite, check_number, name_rows, plain_array
 def vote_coverage(
     counts: ArrayLike,
     concentration: ArrayLike,
-    questions: Mapping[str, Sequence[str]] | Sequence[int] | None = None,
+    questions: Mapping[str, Sequence[str]]
+    | Sequence[tuple[str, Sequence[str]]]
+    | Sequence[int]
+    | None = None,
     *,
     coverage: float = 0.9,
 ) -> np.ndarray:
@@ -39,7 +42,7 @@ def vote_coverage(
     concentration : array-like of shape (n_samples, n_answers)
         Concentrations of Dirichlet distributions, as
         :meth:`~skastro.GalaxyRegressor.predict_distribution` gives them.
-    questions : mapping, sequence of int or None, default=None
+    questions : mapping, sequence of int or of pairs, or None, default=None
         The names of the answers to each question, by its name, or how many answers each
         question has. None: all columns are the answers to one question.
     coverage : float, default=0.9
@@ -53,8 +56,8 @@ def vote_coverage(
     Raises
     ------
     ValueError
-        If the arguments are inconsistent, if counts are negative or no whole numbers,
-        or if concentrations are not positive.
+        If the arguments are inconsistent, if there are no samples, if counts are
+        negative or no whole numbers, or if concentrations are not positive.
 
     See Also
     --------
@@ -86,6 +89,8 @@ def vote_coverage(
             f"counts have shape {counts.shape}, but concentration "
             f"{concentration.shape}; both have one column for each answer."
         )
+    if not len(counts):
+        raise ValueError("counts have no rows; give at least one sample.")
     check_finite(counts, input_name="counts", allow_nan=True)
     odd = ~(are_votes(counts) | np.isnan(counts))
     if odd.any():

@@ -4,7 +4,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -183,10 +183,12 @@ class DirichletMultinomialLikelihood(torch.nn.Module):
 
     Parameters
     ----------
-    questions : mapping, sequence of int or None, default=None
+    questions : mapping, sequence of int or of pairs, or None, default=None
         The names of the answers to each question, by its name, or how many answers each
         question has, in the order of the columns. None: all columns are the answers to
-        one question.
+        one question. A list of pairs, ``[("smooth", ["yes", "no"]), ...]``, stands for
+        a mapping; in the text of an estimator it keeps the order, where scikit-learn
+        sorts the names in a dict.
     reduction : {"mean", "sum", "none"}, default="mean"
         What is done with the losses of a batch: their mean or sum over all samples and
         questions, or one loss for each.
@@ -237,14 +239,17 @@ class DirichletMultinomialLikelihood(torch.nn.Module):
 
     def __init__(
         self,
-        questions: Mapping[str, Sequence[str]] | Sequence[int] | None = None,
+        questions: Mapping[str, Sequence[str]]
+        | Sequence[tuple[str, Sequence[str]]]
+        | Sequence[int]
+        | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
         check_option(reduction, "reduction", ("mean", "sum", "none"))
-        self.questions = questions
+        self.questions = _without_pairs(questions)
         self.reduction = reduction
-        self._sizes = _answers_a_question(questions)
+        self._sizes = _answers_a_question(self.questions)
 
     def sizes(self, n_answers: int) -> tuple[int, ...]:
         """Tell how many answers each question has, given that of all columns."""
@@ -297,6 +302,21 @@ class DirichletMultinomialLikelihood(torch.nn.Module):
         if self.reduction == "none":
             return loss
         return loss.mean() if self.reduction == "mean" else loss.sum()
+
+
+def _without_pairs(questions: Any) -> Any:
+    """Make a mapping of pairs of names and answers."""
+    if not isinstance(questions, list | tuple) or not questions:
+        return questions
+    if not all(isinstance(item, list | tuple) and len(item) == 2 for item in questions):
+        return questions
+    by_name = dict(questions)
+    if len(by_name) < len(questions):
+        raise ValueError(
+            "questions must have different names; got "
+            f"{[name for name, _ in questions]}."
+        )
+    return by_name
 
 
 def _answers_a_question(

@@ -25,6 +25,10 @@ _LOCK = threading.Lock()
 _IMAGE_HDUS = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
 _BLOCK, _CARD = 2880, 80
+# Relative difference of width and height of pixels that count as square.
+_SQUARE = 0.01
+# Keywords of the size of pixels; by default they are of a degree.
+_SIZE_OF_PIXELS = re.compile(r"(CDELT|CD|PC)\d.*")
 # Longer headers do not occur; without a limit a file without END is read to its end.
 _MOST_BLOCKS = 4000
 _MOST_AXES = _MOST_COLUMNS = 999
@@ -110,14 +114,21 @@ def describe_fits_image(
     hdu: int | str | None = None,
     *,
     max_bytes: float | None = None,
-) -> tuple[tuple[int, ...], np.dtype, float]:
-    """Return shape, data type and pixel scale (arcsec) of the first image of a file.
+) -> tuple[tuple[int, ...], np.dtype, float, np.ndarray | None]:
+    """Return shape, data type, pixel scale and place of the first image of a file.
 
-    `hdu` names another one. The scale is NaN where the header states none.
+    `hdu` names another one. The scale is in arcsec, and NaN where the header states
+    none or pixels are not square. The place are unit vectors to the central pixel,
+    ``length // 2`` on both axes, and to those at its right and above; None where the
+    header has no celestial coordinates. An image in an extension without coordinates
+    has those of a primary header without an image.
     """
-    with _open_image(path, hdu, max_bytes, first=True) as (_, found):
+    with _open_image(path, hdu, max_bytes, first=True) as (hdul, found):
         shape, dtype, _ = _read_pixels(found, path, True, max_bytes)
-        return shape, dtype, _pixel_scale(found.header)
+        wcs = _celestial_wcs(found.header)
+        if wcs is None and not hdul[0].shape:
+            wcs = _celestial_wcs(hdul[0].header)
+        return shape, dtype, _pixel_scale(wcs), _place(wcs, shape)
 
 
 def read_masked_fits_image(
@@ -203,18 +214,41 @@ def _without_single_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _pixel_scale(header: fits.Header) -> float:
-    """Return the mean width of a pixel in arcsec; NaN without celestial axes."""
+def _celestial_wcs(header: fits.Header) -> Any:
+    """Return the celestial coordinates of a header, or None."""
     from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_scales
 
-    # A header whose coordinates astropy cannot read states no scale.
+    # A header whose coordinates astropy cannot read states none.
     with suppress(Exception):
         wcs = WCS(header)
-        if wcs.has_celestial:
-            scale = 3600 * math.sqrt(prod(proj_plane_pixel_scales(wcs.celestial)))
-            return scale if 0 < scale < math.inf else math.nan
+        if wcs.has_celestial and any(map(_SIZE_OF_PIXELS.fullmatch, header)):
+            return wcs.celestial
+    return None
+
+
+def _pixel_scale(wcs: Any) -> float:
+    """Return the width of a square pixel in arcsec, or NaN."""
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    with suppress(Exception):
+        scales = 3600 * proj_plane_pixel_scales(wcs)
+        scale = math.sqrt(prod(scales))
+        if 0 < scale < math.inf and np.ptp(scales) <= _SQUARE * scale:
+            return scale
     return math.nan
+
+
+def _place(wcs: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return unit vectors to the central pixel, its right and its upper neighbor."""
+    with suppress(Exception):
+        y, x = (length // 2 for length in shape[-2:])
+        world = wcs.pixel_to_world_values([x, x + 1, x], [y, y, y + 1])
+        lon, lat = (np.deg2rad(world[axis]) for axis in (wcs.wcs.lng, wcs.wcs.lat))
+        place = np.stack(
+            [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1
+        )
+        return place if np.isfinite(place).all() else None
+    return None
 
 
 def _find_image(

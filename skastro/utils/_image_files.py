@@ -72,7 +72,8 @@ class ImageFiles(LazyArray):
     shape : tuple of int
         ``(n, H, W)`` for gray images, ``(n, H, W, C)`` for others: three channels for
         RGB, four for RGBA, whose alpha channel is the last, and two for gray with
-        alpha.
+        alpha. A palette, as in GIF files, becomes RGB, or RGBA where it has
+        transparent colors.
     dtype : numpy.dtype
         uint8 for 8-bit images; uint16, int32 or float32 for deeper gray images. The
         type of scaled pixels, as astropy gives it, for FITS files.
@@ -81,8 +82,8 @@ class ImageFiles(LazyArray):
     ------
     ValueError
         If there are no files, or if a file has another shape or data type than the
-        first, several frames, colors of 16 bits, or colors other than brightness (a
-        palette, CMYK): convert these with ``Image.convert("RGB")`` first.
+        first, several frames, colors of 16 bits, or colors other than brightness, such
+        as CMYK: convert these with ``Image.convert("RGB")`` first.
     OSError
         If a file cannot be read, is larger than `max_bytes`, or there is no such text
         file.
@@ -276,16 +277,22 @@ def _open_image(
             pixels = np.moveaxis(pixels, 0, -1)
         return (*shape[-2:], *shape[:-2]), dtype, pixels
     with open_image(path) as image:
-        layout = image.mode in _LAYOUT_OF_MODE
-        n_frames = getattr(image, "n_frames", 1)
         mode = image.mode
+        if mode in ("P", "PA"):
+            # A palette stands for the colors that it holds.
+            mode = "RGBA" if image.has_transparency_data else "RGB"
+        layout = mode in _LAYOUT_OF_MODE
+        n_frames = getattr(image, "n_frames", 1)
         # Pillow drops the lower half of colors of 16 bits.
         stored = str([tile[3] for tile in image.tile])
         deep = mode in ("LA", "RGB", "RGBA") and re.search(";16[BLN]", stored)
         if layout and n_frames == 1 and not deep:
-            shape, dtype = _read_header(image)
+            shape, dtype = _read_header(image, mode)
             check_memory(math.prod(shape) * dtype.itemsize, path, max_bytes)
-            return shape, dtype, None if header_only else np.asarray(image)
+            if header_only:
+                return shape, dtype, None
+            pixels = image if mode == image.mode else image.convert(mode)
+            return shape, dtype, np.asarray(pixels)
     if n_frames != 1:
         raise ValueError(
             f"{path!r} holds {n_frames} images; save each in a file of its own."
@@ -302,9 +309,9 @@ def _open_image(
     )
 
 
-def _read_header(image: Any) -> tuple[tuple[int, ...], np.dtype]:
-    dtype, n_channels = _LAYOUT_OF_MODE[image.mode]
-    if image.mode == "I" and image.format == "PNG":
+def _read_header(image: Any, mode: str) -> tuple[tuple[int, ...], np.dtype]:
+    dtype, n_channels = _LAYOUT_OF_MODE[mode]
+    if mode == "I" and image.format == "PNG":
         # Older releases of Pillow open 16-bit PNG files as 32-bit integers.
         dtype = "uint16"
     width, height = image.size

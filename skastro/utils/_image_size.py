@@ -41,26 +41,31 @@ def crop_pad(
     return out
 
 
-def zoomed_shape(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
-    """Return height and width of ``zoom(image, factor)``; 0 where nothing is left.
+def zoomed_shape(
+    shape: tuple[int, ...], factor: float, offset: tuple[float, float] = (0.0, 0.0)
+) -> tuple[int, int]:
+    """Return height and width of ``zoom(image, ...)``; 0 where nothing is left.
 
     >>> zoomed_shape((64, 66), 2.0), zoomed_shape((4, 4), 1.0)
     ((31, 32), (4, 4))
     """
-    height, width = (_zoomed_range(length, factor)[0] for length in shape[:2])
-    return height, width
+    height, width = _zoomed_ranges(shape, factor, offset)
+    return height[0], width[0]
 
 
-def zoom(image: np.ndarray, factor: float) -> np.ndarray:
+def zoom(
+    image: np.ndarray, factor: float, offset: tuple[float, float] = (0.0, 0.0)
+) -> np.ndarray:
     """Resample an image to pixels that are `factor` old pixels wide.
 
-    The center of the pixel at ``length // 2`` of an axis stays that of the pixel at
-    ``new_length // 2``. New pixels lie within the old image.
+    The center of the pixel at ``length // 2`` of an axis, or what is `offset` old
+    pixels after it, becomes that of the pixel at ``new_length // 2``. New pixels lie
+    within the old image.
 
     >>> zoom(np.full((4, 6), 3, np.float32), 2.0)
     array([[3., 3.]], dtype=float32)
     """
-    ranges = [_zoomed_range(length, factor) for length in image.shape[:2]]
+    ranges = _zoomed_ranges(image.shape, factor, offset)
     (height, top, bottom), (width, left, right) = ranges
     return _resample(image, (height, width), (left, top, right, bottom))
 
@@ -85,9 +90,16 @@ def fit_into(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return _resample(image, size, (left, top, width - left, height - top))
 
 
-def _zoomed_range(length: int, factor: float) -> tuple[int, float, float]:
+def _zoomed_ranges(
+    shape: tuple[int, ...], factor: float, offset: tuple[float, float]
+) -> list[tuple[int, float, float]]:
+    pairs = zip(shape[:2], offset, strict=True)
+    return [_zoomed_range(length, factor, shift) for length, shift in pairs]
+
+
+def _zoomed_range(length: int, factor: float, shift: float) -> tuple[int, float, float]:
     """Return the number of new pixels, and the range of the old axis they cover."""
-    center = length // 2 + 0.5
+    center = length // 2 + 0.5 + shift
     before = math.floor(center / factor - 0.5 + _TOLERANCE)
     after = math.floor((length - center) / factor - 0.5 + _TOLERANCE)
     # The center of the new axis is its pixel at new_length // 2.

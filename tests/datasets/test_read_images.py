@@ -30,11 +30,14 @@ def sky_image(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     return RNG.normal(10, 3, shape).astype(np.float32)
 
 
-def header_of(scale: float) -> fits.Header:
-    """Return a header of pixels of so many arcseconds."""
+def header_of(
+    scale: float, center: tuple[float, float] = (0, 0), declination: float = 2.0
+) -> fits.Header:
+    """Return a header of pixels of so many arcseconds; x and y of one count from 0."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [150.0, 2.0]
+    wcs.wcs.crval = [150.0, declination]
+    wcs.wcs.crpix = [center[0] + 1, center[1] + 1]
     wcs.wcs.cdelt = [-scale / 3600, scale / 3600]
     return wcs.to_header()
 
@@ -107,7 +110,7 @@ def test_without_a_table(folder, tmp_path):
 def test_what_has_no_partner_is_named(folder, capsys):
     table = LABELS[:2]
     table.add_row(["d", 0.4, "ring"])
-    images = read_images(folder, table)
+    images = read_images(folder, table, id_column="name")
     assert images.id.tolist() == ["a", "c"]
     path = str(folder / "b.png")
     assert images.left_out == [(path, "no row of the table has the name 'b'")]
@@ -189,6 +192,12 @@ def test_forms_of_names(tmp_path, names):
     assert images.target.tolist() == [1, 0]
 
 
+def test_tables_of_the_skyserver(tmp_path):
+    paths = [write_picture(tmp_path / f"{name}.png") for name in ("007", "7")]
+    (tmp_path / "labels.csv").write_text("#Table1\nnumber,label\n7,1\n007,2\n")
+    assert read(paths, tmp_path / "labels.csv").target.tolist() == [2, 1]
+
+
 def test_names_with_dots(tmp_path):
     for name in ("J0004.19+02.0", "J0012.06-00.4"):
         write_picture(tmp_path / f"{name}.jpg")
@@ -210,20 +219,83 @@ def test_real_numbers_are_no_exact_names(tmp_path):
         read(tmp_path, table, id_column="id")
 
 
-def test_column_of_names_is_found_by_its_content(folder):
+def test_column_of_names_is_found_by_its_content(folder, capsys):
     table = LABELS.copy()
-    table["other"] = ["a", "x", "y"]
     table["file"] = ["c.png", "a.png", "b.png"]
-    assert read(folder, table).id_column == "name"
+    table["some"] = ["x", "a", "y"]
+    assert read_images(folder, table).id_column == "name"
+    assert "column 'name' of the table names the images" in capsys.readouterr().out
     table["name"] = ["a", "c", "b"]
-    with pytest.raises(ValueError, match=r"'name' and 'file' both hold names"):
+    with pytest.raises(ValueError, match=r"'file' names 3 .* other rows than 'name'"):
         read(folder, table)
     assert read(folder, table, id_column="FILE").target[0] == "bar"
-    table.remove_columns(["name", "file", "other"])
+    table.remove_columns(["name", "file", "some"])
     with pytest.raises(ValueError, match=r"No column .* such as 'a'.*class \('spiral'"):
         read(folder, table)
     with pytest.raises(ValueError, match=r"'class' holds none of the images"):
         read(folder, table, id_column="class")
+
+
+NUMBERS = {
+    "row": range(1, 11),
+    "id": [3, 7, 5, *range(20, 27)],
+    "class": [*"abcdefghij"],
+}
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    """Return a folder of four pictures whose names are numbers."""
+    for number in (3, 7, 5, 9):
+        write_picture(tmp_path / "numbers" / f"{number}.png")
+    return tmp_path / "numbers"
+
+
+def test_a_column_of_numbers_is_not_taken_for_the_names(numbers, tmp_path):
+    match = r"not certain .* 'id' names 3 of the 4 images, in other rows than 'row'"
+    with pytest.raises(ValueError, match=match):
+        read(numbers, Table(NUMBERS))
+    assert read(numbers, Table(NUMBERS), id_column="id").target.tolist() == [*"acb"]
+    del (table := Table(NUMBERS))["row"]
+    with pytest.raises(ValueError, match=r"'id' names 3 of the 4 images, but not '9'"):
+        read(numbers, table)
+    # The index of a data frame has no name.
+    frame = table.to_pandas().set_axis(range(1, 11))
+    frame.to_csv(tmp_path / "index.csv")
+    with pytest.raises(ValueError, match=r"in other rows than 'col0'"):
+        read(numbers, tmp_path / "index.csv")
+
+
+@pytest.mark.parametrize(
+    ("id_", "reason"),
+    [
+        ([3, 7, 5, 9, 9, *range(20, 25)], "'id' names 4 .* holds '9' in 2 rows"),
+        ([3, 7, 5, 9, None, *range(20, 25)], "'id' names 4 .* missing names in rows 4"),
+    ],
+    ids=["twice", "missing"],
+)
+@pytest.mark.parametrize("form", ["frame", "file"])
+@pytest.mark.parametrize("has_row", [True, False])
+def test_a_column_of_names_with_faults_is_told(
+    numbers, tmp_path, id_, reason, form, has_row
+):
+    frame = pd.DataFrame(NUMBERS | {"id": id_})
+    if not has_row:
+        del frame["row"]
+    if form == "file":
+        frame.to_csv(tmp_path / "labels.csv", index=False)
+        frame = tmp_path / "labels.csv"
+    with pytest.raises(ValueError, match=reason):
+        read(numbers, frame)
+    with pytest.raises(ValueError, match=reason.split(" .* ")[1]):
+        read(numbers, frame, id_column="id")
+
+
+def test_few_names_by_chance_do_no_harm(numbers):
+    table = Table({"id": [3, 7, 5, 9, 1], "n_votes": [3, 3, 40, 41, 40]})
+    assert read(numbers, table).id_column == "id"
+    table["weight"] = [3.0, 0.5, 1.5, np.nan, 2]
+    assert read(numbers, table).id_column == "id"
 
 
 def test_repeated_names(folder):
@@ -377,7 +449,7 @@ def test_files_of_bands(tmp_path):
         "bands=('z', 'g', 'r')",
     }
     table = Table({"name": ["ngc_1"], "class": ["S"]})
-    labeled = read(tmp_path, table, bands=("g", "z"))
+    labeled = read(tmp_path, table, bands=("g", "z"), id_column="name")
     assert labeled.images.shape == (1, *SHAPE, 2)
     assert labeled.target.tolist() == ["S"]
     assert len(labeled.left_out) == 6
@@ -394,6 +466,10 @@ def test_pattern_of_names(tmp_path):
     assert images.left_out[0][1] == "its name does not have the form of pattern"
     with pytest.raises(ValueError, match=r"No image is complete: .* 2 files are left"):
         read(tmp_path, bands=["g"])
+    for pattern in ("*{id}", "cutout_F115W_{id}*"):
+        with pytest.raises(ValueError, match=r"what is between \{id\} and \*"):
+            read(tmp_path, pattern=pattern)
+    assert read(tmp_path, pattern="*_{id}_v2").id.tolist() == ["id7", "id7"]
     for pattern, bands in (("{id}", ["g"]), ("{id}_{band}", None), ("x", None)):
         with pytest.raises(ValueError, match="pattern must be"):
             read(tmp_path, pattern=pattern, bands=bands)
@@ -527,17 +603,30 @@ def test_headers_without_a_scale(tmp_path):
     write_fits(tmp_path / "a.fits", sky_image())
     header = fits.Header({"CTYPE1": "LINEAR", "CDELT1": 2.0})
     write_fits(tmp_path / "b.fits", sky_image(), header)
+    # By default the pixels of FITS are of a degree.
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"})
+    write_fits(tmp_path / "d.fits", sky_image(), header)
     assert np.isnan(read(tmp_path).pixel_scale).all()
     write_fits(tmp_path / "c.fits", sky_image(), header_of(1.0))
-    with pytest.warns(UserWarning, match="2 of 3 files"):
+    with pytest.warns(UserWarning, match="3 of 4 files"):
         images = read(tmp_path, pixel_scale=1.0)
     assert images.id.tolist() == ["c"]
     assert "states no pixel scale" in images.failures[0].reason
 
 
-def galaxy(scale: float, length: int) -> np.ndarray:
-    """Return a Gaussian of 2 arcsec about the central pixel, per area."""
-    y, x = scale * (np.mgrid[:length, :length] - length // 2)
+def test_coordinates_of_the_primary_header(tmp_path):
+    hdus = [fits.PrimaryHDU(header=header_of(0.396)), fits.ImageHDU(sky_image())]
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    assert read(tmp_path).pixel_scale == pytest.approx([0.396])
+
+
+def galaxy(
+    scale: float, length: int, center: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Return a Gaussian of 2 arcsec about x and y, or the central pixel, per area."""
+    x0, y0 = center or (length // 2, length // 2)
+    y, x = np.mgrid[:length, :length]
+    x, y = scale * (x - x0), scale * (y - y0)
     return np.exp(-0.5 * (x**2 + (y / 0.6) ** 2) / 2**2).astype(np.float32)
 
 
@@ -560,14 +649,91 @@ def test_one_pixel_scale_for_all(tmp_path):
         read(tmp_path, pixel_scale=1000)
 
 
-def test_bands_of_several_scales(tmp_path):
-    for band, scale, length in (("g", 0.25, 100), ("k", 0.5, 50)):
-        image = galaxy(scale, length)
-        write_fits(tmp_path / f"a_{band}.fits", image, header_of(scale))
-    with pytest.raises(ValueError, match=r"2 sizes: \(100, 100\): 1, .* \(50, 50\): 1"):
-        read(tmp_path, bands=["g", "k"])
-    images = read(tmp_path, bands=["g", "k"], pixel_scale=0.5, size=40)
-    np.testing.assert_allclose(*np.moveaxis(images.images[0], -1, 0), atol=0.05)
+def write_bands(folder, **bands):
+    """Write bands by scale, length, and x and y of the galaxy and of the sky."""
+    for band, (scale, length, center) in bands.items():
+        header = header_of(scale, center, 60.0)
+        image = galaxy(scale, length, center)
+        write_fits(folder / f"a_{band}.fits", image, header)
+    return list(bands)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [(0.2, 64, (31.5, 31.5)), (0.2, 64, (25.2, 40.7)), (0.3, 60, (29, 33.25))],
+    ids=["centered", "shifted", "coarse"],
+)
+def test_bands_are_at_one_place_of_the_sky(tmp_path, second):
+    first = (0.1, 128, (63.5, 63.5))
+    bands = write_bands(tmp_path, g=first, k=second, r=(0.2, 64, (32.25, 30.0)))
+    images = read(tmp_path, bands=bands, pixel_scale=0.2, size=40, fill_value=0)
+    # The central pixel of the first band becomes that of the image.
+    expected = galaxy(0.2, 40, (20 - 0.25, 20 - 0.25))
+    for band in range(3):
+        image = images.images[0, ..., band]
+        np.testing.assert_allclose(image, expected, atol=0.05)
+        for axis in (0, 1):
+            found = np.average(np.arange(40), weights=image.sum(axis))
+            true = np.average(np.arange(40), weights=expected.sum(axis))
+            assert found == pytest.approx(true, abs=0.02)
+    lazy = read(
+        tmp_path, bands=bands, pixel_scale=0.2, size=40, fill_value=0, lazy=True
+    )
+    np.testing.assert_array_equal(lazy.images[:], images.images)
+
+
+@pytest.mark.parametrize(
+    ("second", "options", "match"),
+    [
+        ((0.5, 50, (25, 25)), {"size": 40}, "50 x 50 pixels are not the 100 x 100"),
+        ((0.25, 60, (30, 30)), {"size": 40, "resize": True}, "60 x 60 pixels are not"),
+        ((0.5, 100, (50, 50)), {"size": 40}, "up to 10 pixels off"),
+        ((0.25, 100, (51, 50)), {}, "up to 1 pixels off"),
+        ((0.25, 100, (50, 180)), {"pixel_scale": 0.5, "size": 40}, "less than one of"),
+    ],
+    ids=["sizes", "resized", "scales", "shift", "outside"],
+)
+def test_bands_of_other_pixels(tmp_path, second, options, match):
+    bands = write_bands(tmp_path, g=(0.25, 100, (50, 50)), k=second)
+    with pytest.raises(NothingReadError, match=match):
+        read(tmp_path, bands=bands, **options)
+
+
+def test_bands_that_are_off_by_less_than_half_a_pixel_stay(tmp_path):
+    bands = write_bands(tmp_path, g=(0.25, 20, (10, 10)), k=(0.25, 20, (10.4, 10)))
+    images = read(tmp_path, bands=bands).images
+    np.testing.assert_array_equal(images[0, ..., 1], galaxy(0.25, 20, (10.4, 10)))
+    # Without coordinates nothing is known.
+    write_fits(tmp_path / "b_g.fits", sky_image())
+    write_fits(tmp_path / "b_k.fits", sky_image(), header_of(3.0))
+    assert len(read(tmp_path, bands=bands, size=8).images) == 2
+
+
+def test_turned_bands(tmp_path):
+    write_bands(tmp_path, g=(0.25, 40, (20, 20)))
+    header = header_of(0.25, (20, 20), 60.0)
+    header["CDELT1"] *= -1
+    write_fits(tmp_path / "a_k.fits", galaxy(0.25, 40), header)
+    for options in ({}, {"pixel_scale": 0.5, "size": 16}):
+        with pytest.raises(NothingReadError, match=r"pixels off those of .*a_g"):
+            read(tmp_path, bands=["g", "k"], **options)
+
+
+def test_pixels_that_are_not_square(tmp_path):
+    header = header_of(0.4)
+    header["CDELT2"] /= 2
+    write_fits(tmp_path / "a.fits", sky_image(), header)
+    assert np.isnan(read(tmp_path).pixel_scale).all()
+    with pytest.raises(NothingReadError, match="no pixel scale of square pixels"):
+        read(tmp_path, pixel_scale=0.4)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("options", [{"pixel_scale": 0.005}, {"size": 3000}], ids=str)
+def test_memory_of_new_pixels(tmp_path, options, lazy):
+    write_fits(tmp_path / "a.fits", sky_image(), header_of(1.0))
+    with pytest.raises(NothingReadError, match=r"more than the limit .* \(max_bytes\)"):
+        read(tmp_path, max_bytes=1e5, lazy=lazy, **options)
 
 
 def test_kinds_of_images_are_not_mixed(tmp_path, folder):
@@ -631,6 +797,18 @@ def test_copies_have_one_group(folder, capsys):
     folds = GroupKFold(3).split(images.images, groups=images.groups)
     for train, test in folds:
         assert not {*images.groups[train]} & {*images.groups[test]}
+
+
+def test_copies_with_unknown_labels(folder, capsys):
+    for name in "def":
+        Image.open(folder / "a.png").save(folder / f"{name}.bmp")
+    labels = {"name": [*"abcdef"], "t": [np.nan, 1, 2, np.nan, np.nan, 3]}
+    read_images(folder, Table(labels), label_column="t")
+    printed = capsys.readouterr().out
+    assert "Copies of other images: 3, 1 of them with another label." in printed
+    table = Table(labels | {"u": [1.0, 1, 2, 1, 4, 1]})
+    read_images(folder, table, label_column=["t", "u"])
+    assert ": 3, 2 of them with another label." in capsys.readouterr().out
 
 
 def test_same_numbers_in_other_shapes_or_types_are_no_copies(tmp_path):
@@ -744,7 +922,8 @@ def test_sources_that_are_none(tmp_path, folder):
         ({"size": (8, 8, 3)}, ValueError, r"size must be .*\(height, width\)"),
         ({"resize": True}, ValueError, "resize=True needs size"),
         ({"fill_value": "mean"}, ValueError, "number or 'median'; got 'mean'"),
-        ({"fill_value": np.nan}, ValueError, "fill_value must be finite"),
+        ({"fill_value": np.nan}, ValueError, r"fill_value must be .*finite"),
+        ({"fill_value": 1e39}, ValueError, r"fill_value must be from -3.4"),
         ({"fill_value": 300}, ValueError, "images of bytes cannot hold"),
         ({"pixel_scale": -1}, ValueError, "pixel_scale must be positive"),
         ({"pixel_scale": 3 * u.s}, ValueError, "cannot be converted to arcsec"),

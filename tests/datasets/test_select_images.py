@@ -19,8 +19,8 @@ def save(path: Path, height: int = 12, width: int = 10, mode: str = "RGB") -> st
     pixels = GENERATOR.integers(0, 256, (height, width, len(mode)), dtype=np.uint8)
     if mode == "I;16":
         Image.fromarray(pixels[..., 0].astype(np.uint16)).save(path)
-    elif mode == "P":
-        Image.fromarray(pixels[..., 0]).convert("P").save(path)
+    elif mode == "CMYK":
+        Image.fromarray(pixels[..., :3]).convert(mode).save(path)
     else:
         Image.fromarray(np.squeeze(pixels)).save(path)
     return str(path)
@@ -143,19 +143,19 @@ def test_unreadable_files_are_listed(folder, tmp_path):
     text = str(folder / "2.jpg")
     Path(text).write_text("<html>not found</html>")
     header = cut(save(folder / "3.png"), 20)
-    palette = save(folder / "4.png", mode="P")
+    inks = save(folder / "4.jpg", mode="CMYK")
     frames = str(folder / "5.tif")
     pages = [Image.new("RGB", (10, 12)) for _ in range(3)]
     pages[0].save(frames, save_all=True, append_images=pages[1:])
     absent = str(folder / "6.png")
-    paths = [empty, text, header, palette, good, frames, absent, str(folder)]
+    paths = [empty, text, header, inks, good, frames, absent, str(folder)]
     with pytest.warns(UserWarning, match=r"7 of 8 files") as caught:
         selection = select_images(paths, (3, 12, 10), None, verbose=0)
     assert selection.paths == [good]
     reasons = dict(selection.unreadable)
-    assert list(reasons) == [empty, text, header, palette, frames, absent, str(folder)]
+    assert list(reasons) == [empty, text, header, inks, frames, absent, str(folder)]
     assert reasons[empty] == reasons[text] == "cannot identify image file"
-    assert "mode 'P'" in reasons[palette]
+    assert "mode 'CMYK'" in reasons[inks]
     assert reasons[frames].startswith("holds 3 images")
     assert reasons[absent] == "there is no such file"
     assert reasons[str(folder)].startswith("is a folder")

@@ -92,7 +92,7 @@ def test_counts_follow_the_tree_from_fractions(ending, n_votes):
 
 def test_one_number_of_votes_for_all():
     votes = read_votes(columns("_fraction", shares()), n_votes=36)
-    np.testing.assert_array_equal(votes.counts[0, :3], np.rint([9, 25.2, 1.8]))
+    np.testing.assert_array_equal(votes.counts[0, :3], [9, 25, 2])
     np.testing.assert_array_equal(votes.n_votes[0, 1], 25)
     np.testing.assert_array_equal(votes.counts[1], MATRIX[1])
 
@@ -116,6 +116,81 @@ def test_debiased_fractions_of_the_votes_that_were_cast():
     table = columns("_fraction", shares()) | columns("_debiased", debiased)
     other = read_votes(table, kind="debiased", n_votes=[40, 36])
     np.testing.assert_array_equal(other.counts, votes.counts)
+
+
+def test_debiased_fractions_share_out_the_votes():
+    # A galaxy of Galaxy Zoo 2 whose debiased fractions sum to 1.75.
+    table = {
+        f"{SMOOTH}_a01_smooth_count": [10, 0],
+        f"{SMOOTH}_a02_features_or_disk_count": [38, 0],
+        f"{SMOOTH}_a01_smooth_debiased": [0.847, 0],
+        f"{SMOOTH}_a02_features_or_disk_debiased": [0.901, 0],
+    }
+    votes = read_votes(table, kind="debiased")
+    np.testing.assert_array_equal(votes.counts, [[23, 25], [0, 0]])
+    np.testing.assert_array_equal(votes.n_votes, [[48], [0]])
+    np.testing.assert_allclose(votes.fractions[0], [23 / 48, 25 / 48])
+
+
+@pytest.mark.parametrize(
+    ("fractions", "n_votes", "counts"),
+    [
+        ([0.5, 0.5], 5, [3, 2]),
+        ([0.5, 0.5], 1, [1, 0]),
+        ([0.333, 0.333, 0.333], 40, [14, 13, 13]),
+        ([0.062, 0.312, 0.626], 16, [1, 5, 10]),
+        ([0.0, 0.0], 7, [0, 0]),
+        ([np.nan, np.nan], 0, [0, 0]),
+        ([np.nan, 1.0], 3, [np.nan, np.nan]),
+    ],
+)
+def test_no_vote_is_lost_by_rounding(fractions, n_votes, counts):
+    names = ("smooth", "featured-or-disk", "artifact")
+    table = {
+        f"smooth-or-featured_{name}_fraction": [fraction]
+        for name, fraction in zip(names, fractions, strict=False)
+    }
+    votes = read_votes(table, n_votes=n_votes)
+    np.testing.assert_array_equal(votes.counts, [counts])
+
+
+FEW = {"smooth-or-featured_smooth": [1], "smooth-or-featured_featured-or-disk": [3]}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (FEW | {"smooth-or-featured_total-votes": [400]}, "sum to 4 in row 0, but"),
+        (
+            {
+                "smooth-or-featured_smooth_fraction": [0.5, 0.25],
+                "smooth-or-featured_featured-or-disk_fraction": [0.5, 0.5],
+            },
+            r"sum to 0.75 in row 1, and not to 1 in 1 rows\. Add the columns",
+        ),
+        ({"smooth-or-featured_smooth": [1]}, r"one answer .* \['smooth'\]"),
+        ({"smooth-or-featured_smooth_debiased": [1.0]}, r"one answer .* \['smooth'\]"),
+    ],
+    ids=["total", "fractions", "one", "one fraction"],
+)
+def test_an_answer_without_a_column(table, message):
+    with pytest.raises(ValueError, match=message):
+        read_votes(table, n_votes=None if len(table) == 3 else 4)
+
+
+def test_totals_within_rounding():
+    table = {"smooth-or-featured_total-votes": [4.2]} | FEW
+    np.testing.assert_array_equal(read_votes(table).counts, [[1, 3]])
+
+
+def test_counts_of_the_first_question_tell_the_votes_on_others():
+    table = columns("_count", {SMOOTH: COUNTS[SMOOTH]}, {SMOOTH: GZ2[SMOOTH]})
+    edge = {"t02_edgeon": GZ2["t02_edgeon"]}
+    table |= columns("_fraction", shares(), edge)
+    votes = read_votes(table)
+    np.testing.assert_array_equal(votes.counts, MATRIX[:, :5])
+    with pytest.raises(ValueError, match="leave n_votes out"):
+        read_votes(table, n_votes=40)
 
 
 def test_the_first_kind_that_all_answers_have():
@@ -165,7 +240,7 @@ def test_galaxy_zoo_decals(campaign):
     counts = {name + campaign: value for name, value in DECALS_COUNTS.items()}
     table = columns("", counts, answers)
     table |= columns("_fraction", shares(counts), answers)
-    table |= {f"{name}_total-votes": [99] for name in answers}
+    table |= {f"{name}_total-votes": np.sum(counts[name], axis=1) for name in answers}
     table |= {"iauname": ["J1"], "bar_length": [0.1], "merging_flag": ["x"]}
     votes = read_votes(table)
     np.testing.assert_array_equal(votes.counts, DECALS_MATRIX)
@@ -207,6 +282,10 @@ def test_files(tmp_path):
     for name in ("votes.csv", "votes.fits"):
         Table(columns("_count")).write(tmp_path / name)
         np.testing.assert_array_equal(read_votes(tmp_path / name).counts, MATRIX)
+    # The SkyServer puts a line before the names.
+    content = (tmp_path / "votes.csv").read_text()
+    (tmp_path / "sky.csv").write_text(f"#Table1\n{content}")
+    np.testing.assert_array_equal(read_votes(tmp_path / "sky.csv").counts, MATRIX)
     with pytest.raises(FileNotFoundError):
         read_votes(tmp_path / "absent.csv")
 

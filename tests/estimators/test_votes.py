@@ -6,6 +6,7 @@ from functools import partial
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.optimize import minimize
@@ -23,7 +24,7 @@ from skastro import (
     load_model,
     save_model,
 )
-from skastro.estimators._votes import count_quantiles
+from skastro.estimators._votes import count_quantiles, fit_scales
 from skastro.inspection import MeasurementDisplay, vote_coverage
 from skastro.training import DirichletMultinomialLikelihood
 
@@ -244,6 +245,71 @@ def test_questions_that_were_not_asked_teach_nothing(galaxies):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_width_by_weighted_validation_samples():
+    rng = np.random.default_rng(0)
+    alpha = rng.uniform(0.5, 3, size=(600, 2))
+    # Samples of weight 0.01 scatter as four times the concentrations.
+    wide = np.arange(600) % 2 == 0
+    counts = draw(np.where(wide[:, None], alpha, 4 * alpha), 40)
+    weight = torch.tensor(np.where(wide, 1.0, 0.01))
+    alpha, counts = torch.tensor(alpha), torch.tensor(counts).double()
+    plain, _ = fit_scales(alpha, counts, (2,))
+    weighted, _ = fit_scales(alpha, counts, (2,), weight)
+    only, _ = fit_scales(alpha[::2], counts[::2], (2,))
+    assert weighted == pytest.approx(only, rel=0.06)
+    assert weighted == pytest.approx([1.0], rel=0.2)
+    assert plain[0] > 1.4
+
+
+def test_weights_reach_the_calibration():
+    rng = np.random.default_rng(0)
+    alpha = rng.uniform(0.5, 3, size=(400, 2))
+    wide = np.arange(400) % 4 < 2
+    counts = draw(np.where(wide[:, None], alpha, 4 * alpha), 40)
+    reg = votes_net(
+        Given,
+        criterion__questions=(2,),
+        channel_axis=-1,
+        train_split=0.5,
+        lr=1e-12,
+        max_epochs=1,
+        normalization=None,
+    )
+    X = np.log(alpha).astype(np.float32)[:, :, None, None]
+    scale = reg.fit(X, counts).concentration_scale_[0]
+    reg.fit(X, counts, sample_weight=np.where(wide, 1.0, 0.01))
+    assert reg.concentration_scale_[0] < 0.8 * scale
+
+
+def test_widths_that_no_factor_reaches():
+    rng = np.random.default_rng(0)
+    alpha = rng.uniform(1, 3, size=(300, 2))
+    counts = torch.tensor(draw(alpha, 60)).double()
+    scale, is_least = fit_scales(torch.tensor(alpha * 20), counts, (2,))
+    assert scale == pytest.approx([1 / 20], rel=0.2)
+    assert not is_least
+    reg = votes_net(
+        Given,
+        criterion__questions={"smooth": ["yes", "no"]},
+        channel_axis=-1,
+        train_split=0.5,
+        lr=1e-12,
+        max_epochs=1,
+        normalization=None,
+    )
+    X = np.log(400 * alpha).astype(np.float32)[:, :, None, None]
+    with pytest.warns(
+        UserWarning, match=r"on the questions \['smooth'\]: their widths"
+    ):
+        reg.fit(X, counts.numpy())
+
+
+def test_single_votes_tell_nothing_of_the_width():
+    alpha = torch.tensor([[3.0, 1.0]]).double().expand(20, 2)
+    counts = torch.eye(2).repeat(10, 1).double()
+    assert fit_scales(alpha, counts, (2,))[0] == 1
+
+
 # What nets can do ---------------------------------------------------------------------
 
 
@@ -306,6 +372,73 @@ def test_data_sets(galaxies):
     reg = tiny().fit(Dataset(X, y.astype(np.float32)), y=None)
     assert reg.question_sizes_ == SIZES
     assert reg.score(X, y) > 0
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: y / y.max(), "fractions for the question 'smooth'"),
+        (lambda y: with_value(y, 3, 1, np.nan), "some of the answers to .* 'smooth'"),
+        (lambda y: with_value(y, 3, 1, -1), "negative numbers, in rows 3"),
+        (lambda y: with_value(y, 3, 1, np.inf), "infinit"),
+    ],
+    ids=["fractions", "partial", "negative", "infinite"],
+)
+def test_data_sets_of_other_than_votes(galaxies, change, message, is_plain):
+    X, y = galaxies
+    data = Dataset(X, change(y).astype(np.float32))
+    if not is_plain:
+        data = [data[row] for row in range(len(data))]
+        data = torch.utils.data.Subset(data, range(len(data)))
+    with pytest.raises(ValueError, match=message):
+        tiny().fit(data, y=None)
+
+
+ORDERS = {
+    "answers": ["yes", "no", "one", "two", "more"],
+    "questions": ["smooth_yes", "smooth_no", "arms_one", "arms_two", "arms_more"],
+    "table": [f"{q}_{a}_count" for q, answers in QUESTIONS.items() for a in answers],
+}
+
+
+@pytest.mark.parametrize("names", ORDERS.values(), ids=ORDERS)
+def test_columns_in_another_order(galaxies, fitted, names):
+    X, y = galaxies
+    frame = pd.DataFrame(y, columns=names)
+    assert fitted.score(X, frame) == fitted.score(X, y)
+    other = frame[[*names[2:], *names[:2]]]
+    match = f"column '{names[2]}' where the answer 'yes' to 'smooth' should be"
+    with pytest.raises(ValueError, match=match):
+        tiny().fit(X, other)
+    with pytest.raises(ValueError, match=match):
+        fitted.score(X, other)
+    # Other names tell nothing.
+    frame.columns = [f"column {name}" for name in names[::-1]]
+    assert fitted.score(X, frame) == fitted.score(X, y)
+
+
+def test_questions_as_pairs(galaxies, fitted):
+    X, y = galaxies
+    reg = tiny(max_epochs=15, batch_size=16, criterion__questions=[*QUESTIONS.items()])
+    # The text keeps the order, in which scikit-learn sorts the names of a dict.
+    assert repr(reg).index("'smooth'") < repr(reg).index("'arms'")
+    reg = clone(reg).fit(X[:180], y[:180])
+    np.testing.assert_array_equal(reg.predict(X), fitted.predict(X))
+    alpha = reg.predict_distribution(X)
+    np.testing.assert_array_equal(
+        vote_coverage(y, alpha, [*QUESTIONS.items()]), vote_coverage(y, alpha, SIZES)
+    )
+    twice = [("smooth", ["yes", "no"])] * 2
+    with pytest.raises(ValueError, match="different names"):
+        DirichletMultinomialLikelihood(twice)
+
+
+def test_another_criterion_again(galaxies):
+    X, y = galaxies
+    reg = tiny(max_epochs=1)
+    reg.set_params(criterion=nn.MSELoss, criterion__questions=None).fit(X, y)
+    assert not hasattr(reg, "question_sizes_")
 
 
 def test_averages_over_orientations(galaxies, fitted):
@@ -399,10 +532,18 @@ def with_value(y, row, column, value):
             lambda y: np.hstack([y[:, :2], y[:, 2:] / 99]),
             "fractions for the question 'arms'",
         ),
+        (
+            lambda y: np.where(y == y.max(), 1.0000001, y / y.max()),
+            "fractions for the question 'smooth'",
+        ),
+        (
+            lambda y: np.hstack([100 / 3 * np.ones((len(y), 1)) * [1, 2], y[:, 2:]]),
+            "percentages for the question 'smooth'",
+        ),
     ],
     ids=[
         *("negative", "infinite", "partial", "columns", "one axis", "no votes"),
-        *("not asked", "fractions", "some fractions"),
+        *("not asked", "fractions", "some fractions", "rounded", "percentages"),
     ],
 )
 def test_targets_that_are_no_counts(galaxies, change, message):
@@ -443,6 +584,13 @@ def test_scores_of_other_targets_are_refused(galaxies, fitted):
         fitted.score(X, -y)
     with pytest.raises(ValueError, match="votes on two samples"):
         fitted.score(X, 0 * y)
+    with pytest.raises(ValueError, match=r"NaN for the others, in rows 3\."):
+        fitted.score(X, with_value(y, 3, 1, np.nan))
+
+
+def test_losses_that_are_not_one_number(galaxies):
+    with pytest.raises(ValueError, match=r"reduction='none' .* choose 'mean' or 'sum'"):
+        tiny(criterion__reduction="none").fit(*galaxies)
 
 
 def test_outputs_that_do_not_match_the_answers(galaxies):

@@ -76,6 +76,7 @@ def test_samples_without_votes_do_not_count():
     [
         (([[1, 2]], [[1.0, 2.0, 3.0]]), "one column for each answer"),
         (([[1.5, 2]], [[1.0, 2.0]]), "whole numbers"),
+        ((np.zeros((0, 2)), np.ones((0, 2))), "counts have no rows"),
         (([[-1, 2]], [[1.0, 2.0]]), "whole numbers"),
         (([[1, 2]], [[0.0, 2.0]]), "must be positive"),
         (([[1, 2]], [[np.nan, 2.0]]), "must be positive"),

@@ -220,10 +220,20 @@ def test_damaged_file(tmp_path, suffix, n_bytes):
         images[:]
 
 
-def test_palette_is_refused(tmp_path):
-    Image.fromarray(STACKS["RGB"][0]).quantize(8).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a.png' is an image of mode 'P'.*convert"):
-        ImageFiles([tmp_path / "a.png"])
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("suffix", ["png", "gif"])
+def test_palettes_are_colors(tmp_path, suffix, transparent):
+    path = tmp_path / f"a.{suffix}"
+    options = {"transparency": 3} if transparent else {}
+    image = Image.fromarray(STACKS["RGB"][0]).quantize(8)
+    image.save(path, **options)
+    images = ImageFiles([path])
+    colors = np.asarray(image.convert("RGB"))
+    assert images.shape == (1, *colors.shape[:2], 4 if transparent else 3)
+    np.testing.assert_array_equal(images[0][..., :3], colors)
+    if transparent:
+        expected = np.where(np.asarray(image) == 3, 0, 255)
+        np.testing.assert_array_equal(images[0][..., 3], expected)
 
 
 def test_several_frames_are_refused(tmp_path):

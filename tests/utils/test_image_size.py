@@ -52,6 +52,17 @@ def test_centers_stay_and_pixels_lie_inside(shape, factor):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=0.02 * factor)
 
 
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.7])
+def test_the_new_center_is_off_the_old_one(factor):
+    offset = (5.25, -3.5)
+    image = zoom(ramp(40, 41), factor, offset)
+    assert image.shape[:2] == zoomed_shape((40, 41), factor, offset)
+    height, width = image.shape[:2]
+    found = image[height // 2, width // 2]
+    np.testing.assert_allclose(found, [20.5 - 3.5, 20.5 + 5.25], atol=0.06 * factor)
+    assert zoomed_shape((40, 41), factor, (30.0, 0.0))[0] == 0
+
+
 def test_unit_factor_changes_nothing():
     image = np.random.default_rng(0).normal(size=(7, 8, 3)).astype(np.float32)
     np.testing.assert_allclose(zoom(image, 1.0), image, rtol=1e-6)

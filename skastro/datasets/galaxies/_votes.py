@@ -7,16 +7,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from astropy.table import Table
 from sklearn.utils import Bunch
 
-from skastro.utils import check_file, check_option, name_rows, plain_array, suggest_name
+from skastro.datasets.images._labels import read_table
+from skastro.utils import check_option, name_rows, plain_array, suggest_name
 
 # What a column holds, the most direct first, by the end of its name.
 _KINDS = ("count", "fraction", "weighted_fraction", "debiased")
 _ALIASES = {"count_fraction": "fraction", "weight_fraction": "weighted_fraction"}
 # Decimals of fractions may round up.
 _HIGHEST_FRACTION = 1.001
+# By how much fractions, and counts, of all answers may miss their total by rounding.
+_TOLERANCE, _FEW_VOTES = 0.03, 0.5
+# Of these only rounding changes the sum.
+_SUM_TO_ONE = ("fraction", "weighted_fraction")
 
 # Answers that lead to a question; of others each leads to the same, or to none. A
 # question without any is asked of everyone.
@@ -125,7 +129,8 @@ def read_votes(
 
     A table of fractions alone does not tell how many votes these are of. `n_votes` says
     it for the first question; each other question is then taken to be answered by all
-    who gave an answer that leads to it, and counts are rounded to whole votes.
+    who gave an answer that leads to it. Fractions share out the votes on the question:
+    counts are whole, by the largest remainders, and sum to this number.
 
     Parameters
     ----------
@@ -136,8 +141,9 @@ def read_votes(
     kind : {"auto", "count", "fraction", "weighted_fraction", "debiased"}, \
             default="auto"
         What the counts are made of. ``"auto"``: the first of these that all answers to
-        a question have. Fractions are multiplied by the number of votes that were cast,
-        also where they are ``"debiased"``, corrected for what distance hides.
+        a question have. Fractions share out the votes that were cast, also where they
+        are ``"debiased"``, corrected for what distance hides, which need not sum to
+        one: they are divided by their sum.
     n_votes : int, array-like of shape (n_galaxies,) or str, default=None
         Number of votes on the first question where the table has fractions alone; a str
         names a column, such as ``"total_classifications"``.
@@ -167,8 +173,9 @@ def read_votes(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If there are no such columns, if the number of votes is not known, or if numbers
-        are out of their range.
+        If there are no such columns, if the number of votes is not known, if numbers
+        are out of their range, or if an answer has no column: a question has but one
+        answer, its fractions do not sum to one, or its counts not to their total.
 
     See Also
     --------
@@ -208,7 +215,7 @@ def read_votes(
     """
     check_option(kind, "kind", ("auto", *_KINDS))
     if isinstance(table, str | os.PathLike):
-        table = Table.read(check_file(table))
+        table = read_table(os.fsdecode(table))
     columns = _column_names(table)
     found = _Columns(table, columns, _find_survey(survey, columns), kind, n_votes)
     names = list(found.answers)
@@ -325,13 +332,16 @@ class _Columns:
 
     def counts(self, question: str) -> np.ndarray:
         """Give the counts of a question, of the kind that was asked for."""
+        self._check_answers(question)
         cast = self.cast(question)
+        if self._best(question) == "count" and question in self.totals:
+            self._check_total(question, cast)
         if self.kind == "auto" or self.kind == self._best(question):
             return cast
         shares = self._matrix(question, self.kind)
         if self.kind == "count":
             return shares
-        return _times(cast.sum(axis=1), shares)
+        return _share_out(cast.sum(axis=1), shares)
 
     def cast(self, question: str) -> np.ndarray:
         """Give the votes that were cast on a question."""
@@ -339,7 +349,8 @@ class _Columns:
             best = self._best(question)
             values = self._matrix(question, best)
             if best != "count":
-                values = _times(self._total(question), values)
+                self._check_answers(question)
+                values = _share_out(self._total(question), values)
             self._cast[question] = values
         return self._cast[question]
 
@@ -353,6 +364,27 @@ class _Columns:
             f"The question {question!r} has no kind of columns for all its answers, "
             f"{list(self.answers[question])}. Leave it out, by questions=."
         )
+
+    def _check_answers(self, question: str) -> None:
+        if len(self.answers[question]) < 2:
+            raise ValueError(
+                f"The table has columns of one answer to {question!r} alone, "
+                f"{list(self.answers[question])}: add those of the others, or leave "
+                "the question out, by questions=."
+            )
+
+    def _check_total(self, question: str, counts: np.ndarray) -> None:
+        total = self._column(self.totals[question])
+        off = np.abs(counts.sum(axis=1) - total) > _FEW_VOTES + _TOLERANCE * total
+        if off.any():
+            row = off.argmax()
+            raise ValueError(
+                f"The counts of the answers {list(self.answers[question])} to "
+                f"{question!r} sum to {counts[row].sum():g} in row {row}, but "
+                f"{self.totals[question]!r} is {total[row]:g}; likewise in "
+                f"{off.sum()} rows. Add the columns of answers that the table lacks, "
+                "or leave the question or the column of totals out."
+            )
 
     def _matrix(self, question: str, kind: str) -> np.ndarray:
         answers = self.answers[question]
@@ -375,6 +407,16 @@ class _Columns:
                     f"rows {name_rows(bad)}, but must be {limits}. Replace what stands "
                     "for missing values by NaN."
                 )
+        total = values.sum(axis=1)
+        off = (total > 0) & (np.abs(total - 1) > _TOLERANCE)
+        if kind in _SUM_TO_ONE and off.any():
+            raise ValueError(
+                f"The fractions of the answers {list(answers)} to {question!r} sum to "
+                f"{total[off.argmax()]:.3g} in row {off.argmax()}, and not to 1 in "
+                f"{off.sum()} rows. Add the columns of answers that the table lacks, "
+                "such as one of what is left of 1, or leave the question out, by "
+                "questions=."
+            )
         return values
 
     def _column(self, name: str) -> np.ndarray:
@@ -384,13 +426,6 @@ class _Columns:
         """Find how many votes there are on a question of which fractions are known."""
         if question in self.totals:
             return self._column(self.totals[question])
-        if self.n_votes is None:
-            raise ValueError(
-                f"The table has fractions of votes on {question!r}, but not how many "
-                "votes these are of. Say how many there are on the first question: "
-                "n_votes=40, an array, or the name of a column."
-            )
-        self.used_n_votes = True
         parents = self.asked_after(question)
         if not parents:
             return self._given_total(question)
@@ -408,6 +443,13 @@ class _Columns:
         return total
 
     def _given_total(self, question: str) -> np.ndarray:
+        if self.n_votes is None:
+            raise ValueError(
+                f"The table has fractions of votes on {question!r}, but not how many "
+                "votes these are of. Say how many there are on the first question: "
+                "n_votes=40, an array, or the name of a column."
+            )
+        self.used_n_votes = True
         is_name = isinstance(self.n_votes, str)
         if is_name and self.n_votes not in _column_names(self.table):
             raise ValueError(f"n_votes names {self.n_votes!r}, which is no column.")
@@ -424,9 +466,18 @@ class _Columns:
         return np.broadcast_to(n, n_rows)
 
 
-def _times(total: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Make whole votes of fractions; nothing is a fraction of no votes."""
-    counts = np.rint(total[:, None] * shares)
+def _share_out(total: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Share out whole votes, by the largest remainders; none where all shares are 0.
+
+    >>> _share_out(np.array([5, 40]), np.array([[0.5, 0.5], [0.8, 0.9]]))
+    array([[ 3.,  2.],
+           [19., 21.]])
+    """
+    n, whole = np.rint(total)[:, None], shares.sum(axis=1, keepdims=True)
+    parts = n * np.divide(shares, whole, out=np.zeros_like(shares), where=whole != 0)
+    counts = np.floor(parts)
+    rank = np.argsort(np.argsort(counts - parts, axis=1, kind="stable"), axis=1)
+    counts += (rank < n - counts.sum(axis=1, keepdims=True)) & (whole > 0)
     counts[np.isnan(counts).any(axis=1)] = np.nan
     counts[total == 0] = 0
     return counts

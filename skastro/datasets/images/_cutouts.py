@@ -32,11 +32,22 @@ _COLOR_FUNCTIONS = ("make_lupton_rgb", "make_rgb")
 
 
 class Header(NamedTuple):
-    """Height, width, any channels; whether pixels are bytes; arcsec per pixel."""
+    """Height, width, any channels; if pixels are bytes; arcsec per pixel; directions.
+
+    The directions are those of ``describe_fits_image``.
+    """
 
     shape: tuple[int, ...]
     is_bytes: bool
     pixel_scale: float
+    place: np.ndarray | None
+
+
+class Grid(NamedTuple):
+    """The width of new pixels in old ones, and how far their center is from the old."""
+
+    factor: float = 1.0
+    offset: tuple[float, float] = (0.0, 0.0)
 
 
 class Cutout(NamedTuple):
@@ -67,31 +78,31 @@ class Steps:
         """Read what the header of a file tells about its image."""
         try:
             if holds_fits(path):
-                shape, dtype, scale = describe_fits_image(
+                shape, dtype, scale, place = describe_fits_image(
                     path, self.hdu, max_bytes=self.max_bytes
                 )
                 shape = (*shape[-2:], *shape[:-2])
             else:
-                (shape, dtype), scale = read_image_header(path), np.nan
+                (shape, dtype), scale, place = read_image_header(path), np.nan, None
         # One bad file must not stop the work on the others.
         except Exception as error:
             return Failure(path, reason_of(path, error))
-        return Header(tuple(shape), dtype == np.uint8, scale)
+        return Header(tuple(shape), dtype == np.uint8, scale, place)
 
-    def read(self, paths: Sequence[str], factors: Sequence[float]) -> Cutout | Failure:
+    def read(self, paths: Sequence[str], grids: Sequence[Grid]) -> Cutout | Failure:
         """Read the image of an object; of several files each is a band.
 
-        `factors` are the widths of the new pixels of each file in its own.
+        `grids` are the new pixels of each file in its own.
         """
         digest = hashlib.blake2b(digest_size=16)
         bands, n_filled = [], 0
-        for path, factor in zip(paths, factors, strict=True):
+        for path, grid in zip(paths, grids, strict=True):
             try:
                 image, bad = self._decode(path)
                 digest.update(f"{image.shape} {image.dtype}".encode())
                 digest.update(np.ascontiguousarray(image))
                 n_filled += int(bad.sum())
-                bands.append(self._bring_to_size(image, bad, factor))
+                bands.append(self._bring_to_size(image, bad, grid))
             except Exception as error:
                 return Failure(path, reason_of(path, error))
         image = bands[0]
@@ -106,7 +117,7 @@ class Steps:
         return Cutout(image, n_filled, digest.digest())
 
     def _bring_to_size(
-        self, image: np.ndarray, bad: np.ndarray, factor: float
+        self, image: np.ndarray, bad: np.ndarray, grid: Grid
     ) -> np.ndarray:
         whole = np.atleast_1d(bad.all(axis=(0, 1)))
         if whole.any():
@@ -115,8 +126,8 @@ class Steps:
         new = image
         if bad.any():
             new = np.where(bad, self._fill_of(image, bad), image)
-        if factor != 1:
-            new = zoom(new, factor)
+        if grid != Grid():
+            new = zoom(new, *grid)
         if self.size is None or new.shape[:2] == self.size:
             return new
         if self.resize:
@@ -196,7 +207,7 @@ class CutoutRows:
 
     def __init__(
         self,
-        jobs: Sequence[tuple[tuple[str, ...], tuple[float, ...]]],
+        jobs: Sequence[tuple[tuple[str, ...], tuple[Grid, ...]]],
         steps: Steps,
         image_shape: tuple[int, ...],
         dtype: np.dtype,

@@ -2,6 +2,7 @@
 """Tables of labels, and the rows of them that belong to image files."""
 
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -71,23 +72,33 @@ def read_labels(table: Any) -> Labels:
 
 
 def _read_file(path: str) -> Labels:
+    table = read_table(path)
+    is_text = path.lower().endswith(_CSV)
+    return Labels(table, read_table(path, {"*": str}) if is_text else table)
+
+
+def read_table(path: str, converters: dict[str, Any] | None = None) -> Table:
+    """Read the table in a file; `converters` are those of columns of CSV."""
     check_file(path)
     try:
         with warnings.catch_warnings():
             # Spellings of units, for instance, are not the user's.
             warnings.simplefilter("ignore", AstropyWarning)
-            if path.lower().endswith(_CSV):
-                with open(path, "rb") as file:
-                    marked = file.read(3) == b"\xef\xbb\xbf"
-                options = {"encoding": "utf-8-sig"} if marked else {}
-                table = Table.read(path, format="ascii.csv", **options)
-                texts = Table.read(
-                    path, format="ascii.csv", converters={"*": str}, **options
-                )
-                return Labels(table, texts)
             with open(path, "rb") as file:
-                start = file.read(6)
-            table = _read_fits(path) if start == b"SIMPLE" else Table.read(path)
+                start = file.read(12)
+            if path.lower().endswith(_CSV):
+                options: dict[str, Any] = {}
+                if converters is not None:
+                    options["converters"] = converters
+                if start.startswith(b"\xef\xbb\xbf"):
+                    options["encoding"] = "utf-8-sig"
+                # The SkyServer of SDSS begins so, before the names of the columns.
+                if re.match(rb"(\xef\xbb\xbf)?#Table\d+\r?\n", start):
+                    options |= {"header_start": 1, "data_start": 2}
+                return Table.read(path, format="ascii.csv", **options)
+            if start.startswith(b"SIMPLE"):
+                return _read_fits(path)
+            return Table.read(path)
     # Readers of tables raise errors of many types.
     except Exception as error:
         reason = error_text(error).removeprefix(f"{path}: ")
@@ -95,7 +106,6 @@ def _read_file(path: str) -> Labels:
             f"{path}: cannot be read as a table: {reason}. Read it by "
             "astropy.table.Table.read, with its format, and give the result."
         ) from error
-    return Labels(table, table)
 
 
 def _read_fits(path: str) -> Table:
@@ -139,17 +149,21 @@ def join_labels(labels: Labels, id_column: str | None, ids: Sequence[str]) -> Jo
                 "as text, in which zeros at the start of a number count."
             )
         return join
-    joins = []
+    joins: list[Join] = []
+    # Columns that hold names, but not each once: how many, and what is wrong.
+    faulty: dict[str, tuple[int, str]] = {}
     for column in labels.table.colnames:
-        if labels.texts[column].dtype.kind not in "iuUSO":
+        values = _names_column(labels, column)
+        if getattr(values, "ndim", 0) != 1 or values.dtype.kind not in "iufUSO":
             continue
         try:
             join = _join(labels, column, ids)
-        # What holds no names, or the name of an image twice.
-        except (TypeError, ValueError):
+        except (TypeError, ValueError) as error:
+            if number := _count_named(values, ids):
+                faulty[column] = number, error_text(error)
             continue
         joins += [join] if join.row_of else []
-    if not joins:
+    if not joins and not faulty:
         row = [
             f"{name} ({str(labels.texts[name][0])!r})" for name in labels.table.colnames
         ]
@@ -158,20 +172,65 @@ def join_labels(labels: Labels, id_column: str | None, ids: Sequence[str]) -> Jo
             " each once; name it by id_column=.... The columns, and their first values,"
             f" are {_name_some(row)}."
         )
-    most = max(len(join.row_of) for join in joins)
-    best = [join for join in joins if len(join.row_of) == most]
-    others = [join.column for join in best if join.row_of != best[0].row_of]
-    if others:
+    best = max(joins, key=lambda join: len(join.row_of), default=Join("", {}, []))
+    most = len(best.row_of)
+    seen = [_describe_join(join, best, ids) for join in joins]
+    seen = [description for description in seen if description]
+    # Any column of numbers may hold a few names by chance, but not half of them.
+    seen += [
+        f"{column!r} names {number} of the {len(ids)} images, but cannot be used: "
+        f"{reason}"
+        for column, (number, reason) in faulty.items()
+        if 2 * number >= most
+    ]
+    if seen:
         raise ValueError(
-            f"The columns {best[0].column!r} and {others[0]!r} both hold names of the "
-            "images, and for other rows; name the right one by id_column=...."
+            "It is not certain which column of the table names the images. "
+            f"{'. '.join(seen)}. Name it by id_column=..., with which images without a "
+            "row are left out."
         )
-    return best[0]
+    return best
+
+
+def _describe_join(join: Join, best: Join, ids: Sequence[str]) -> str:
+    """Tell why the column of a join, or the best instead of it, may be wrong."""
+    where = f"{join.column!r} names {len(join.row_of)} of the {len(ids)} images"
+    if join.row_of.items() - best.row_of.items():
+        return f"{where}, in other rows than {best.column!r}"
+    if join is best and len(join.row_of) < len(ids):
+        lost = next(name for name in ids if name not in join.row_of)
+        return f"{where}, but not {lost!r}"
+    return ""
+
+
+def _count_named(values: Any, ids: Sequence[str]) -> int:
+    """Count images that a column names, whatever else it holds."""
+    values = np.ma.asarray(values).compressed()
+    if values.dtype.kind == "f":
+        values = values[np.abs(values) < _MOST_EXACT]
+        values = values[values == np.round(values)].astype(np.int64)
+    elif values.dtype == object:
+        values = np.array([item for item in values if not is_missing(item)], object)
+    return len({*_names_in(np.unique(values.astype(str)), "")}.intersection(ids))
+
+
+def _names_column(labels: Labels, column: str) -> Any:
+    """Return the column as text, except whole numbers that end in .0.
+
+    Whole numbers, some of them missing, are real ones in a data frame.
+    """
+    parsed, texts = labels.table[column], labels.texts[column]
+    if parsed is not texts and parsed.dtype.kind == "f":
+        known = np.ma.asarray(texts).compressed()
+        if len(known) and np.char.endswith(known, ".0").all():
+            return parsed
+    return texts
 
 
 def _join(labels: Labels, column: str, ids: Sequence[str]) -> Join:
     """Find the row of each image by a column."""
-    names = _names_in(labels.texts[column], f"the column {column!r} of the table")
+    where = f"the column {column!r} of the table"
+    names = _names_in(_names_column(labels, column), where)
     wanted = {*ids}
     row_of = {name: row for row, name in enumerate(names) if name in wanted}
     number, name = max(

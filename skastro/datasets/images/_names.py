@@ -111,6 +111,12 @@ def check_bands(bands: Sequence[str] | None, pattern: str | None) -> NamePattern
                 f"{' and no {band}, unless bands is given' if bands is None else ''}; "
                 f"got {pattern!r}."
             )
+        if "*{id}" in pattern or "{id}*" in pattern:
+            raise ValueError(
+                "pattern must say what is between {id} and *, as in '{id}_*': "
+                f"otherwise any part of a name may be that of the object; got "
+                f"{pattern!r}."
+            )
         expression = re.escape(pattern).replace(r"\*", ".*")
         for key in wanted:
             expression = expression.replace(re.escape(key), key)

@@ -19,7 +19,7 @@ from skastro.datasets._failures import (
     name_failures,
     report_failures,
 )
-from skastro.datasets.images._cutouts import Cutout, CutoutRows, Steps
+from skastro.datasets.images._cutouts import Cutout, CutoutRows, Grid, Steps
 from skastro.datasets.images._labels import (
     Join,
     Labels,
@@ -42,6 +42,8 @@ from skastro.utils import LazyArray, check_count, check_memory, check_number
 _TASK = 4
 # Any positive number.
 _LEAST = 5e-324
+# What single precision holds.
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class _Read(NamedTuple):
@@ -95,19 +97,24 @@ def read_images(
     id_column : str, default=None
         Column of the table that holds the names of the files, with or without their
         endings and folders. Numbers are compared as they are written, with zeros at
-        their start. None means the column that holds the names of the most files.
+        their start. None means the column that holds the names of all files, if there
+        is but one.
     label_column : str or sequence of str, default=None
         Column that becomes `target`, or several columns of numbers to regress. None
         means "class" if there is one, otherwise "label", otherwise no target.
     bands : sequence of str, default=None
         Names of the bands, in the order of the channels, if each band of an object has
         a file of its own: "M51_g.fits", "M51_r.fits", with "-", "_" or "." before the
-        band. None means that a file holds all bands of an object.
+        band. Without `pixel_scale` they must have one size and, by any coordinates in
+        their headers, show the same sky to half a pixel. None means that a file holds
+        all bands of an object.
     pattern : str, default=None
         Names of the files, without their endings, in which ``{id}`` stands for the
         object, ``{band}`` for the band and ``*`` for anything, as in
-        ``"cutout_{band}_{id}*"``, or ``"{band}/{id}"`` for a folder of each band. None
-        means ``{id}`` or, with `bands`, that of the files above.
+        ``"cutout_{band}_{id}_v*"``, or ``"{band}/{id}"`` for a folder of each band.
+        Where a name can be divided in several ways, what comes first is as long as
+        possible; ``*`` next to ``{id}`` says nothing of where the object ends, and is
+        refused. None means ``{id}`` or, with `bands`, that of the files above.
     hdu : int or str, default=None
         Number or name of the HDU of the image in FITS files. None means the first with
         an image of two axes, or of three, bands first.
@@ -120,7 +127,10 @@ def read_images(
         in each band: about the level of the sky.
     pixel_scale : float, default=None
         Width of the new pixels in arcsec, to which all images are resampled by the
-        coordinates in their headers. None keeps their pixels.
+        coordinates in their headers; old ones must be square. What is at the center of
+        the first band of an object is then at that of the others, too; bands that are
+        turned or distorted against it by more than half a pixel are failures. None
+        keeps their pixels.
     size : int or pair of int, default=None
         Height and width of the images. They are cut and padded about their centers, as
         by :class:`~skastro.CropPadImages`. With None, images of several sizes are an
@@ -197,8 +207,9 @@ def read_images(
         If `source` or `table` is something else.
     ValueError
         If there are no images, or none can be read; if the table cannot be read, has no
-        such columns or no row of any image, or names one twice; if images differ in
-        size without `size`, in their channels or in bytes and numbers; or if a
+        such columns or no row of any image, or names one twice; if, without
+        `id_column`, a column lacks files or several name other rows; if images differ
+        in size without `size`, in their channels or in bytes and numbers; or if a
         parameter is wrong.
     OSError
         If the images take more memory than `max_bytes`.
@@ -218,7 +229,9 @@ def read_images(
     -----
     Images are resampled by linear interpolation and, where new pixels are larger,
     averages over them. Values per area of the sky, such as surface brightness, are
-    kept; values per pixel, such as counts, are not summed.
+    kept; values per pixel, such as counts, are not summed. Where a star is narrower
+    than two old pixels, its sum depends on its place within a pixel: of one with a
+    standard deviation of 0.6 pixels a tenth can be lost.
 
     References
     ----------
@@ -286,6 +299,8 @@ def read_images(
         images.table = labels.table[[joined.row_of[name] for name in images.id]]
         images.target, images.target_names = target_of(images.table, label_column)
         images.id_column, images.without_image = joined.column, joined.without_image
+        if verbose and id_column is None:
+            print(f"The column {joined.column!r} of the table names the images.")
     _report(images, len(paths), verbose)
     return images
 
@@ -302,7 +317,7 @@ def _check_options(steps: Steps, size: int | tuple[int, int] | None) -> Steps:
             f"fill_value must be a number or 'median'; got {steps.fill_value!r}."
         )
     if not isinstance(steps.fill_value, str):
-        check_number(steps.fill_value, "fill_value")
+        check_number(steps.fill_value, "fill_value", -_LARGEST, _LARGEST)
     if steps.stretch is not None and not callable(steps.stretch):
         raise TypeError(
             "stretch must be a function of an image, such as AsinhStretch(0.1) + "
@@ -387,7 +402,7 @@ def _read(
     verbose: int,
 ) -> _Read | None:
     """Read all images, into an array unless `lazy`; None if none can be read."""
-    jobs = [(item.named.paths, item.factors) for item in plan]
+    jobs = [(item.named.paths, item.grids) for item in plan]
     function = partial(_read_one, steps, lazy)
     cutouts = in_threads(
         function, jobs, "Reading images", n_jobs, verbose, n_task=_TASK, unit="image"
@@ -432,7 +447,7 @@ def _read(
 
 
 def _read_one(
-    steps: Steps, lazy: bool, job: tuple[tuple[str, ...], tuple[float, ...]]
+    steps: Steps, lazy: bool, job: tuple[tuple[str, ...], tuple[Grid, ...]]
 ) -> Cutout | Failure:
     cutout = steps.read(*job)
     if lazy and isinstance(cutout, Cutout):
@@ -469,6 +484,8 @@ def _report(images: Bunch, n_files: int, verbose: int) -> None:
         if images.target is not None:
             pairs = images.target[copies], images.target[images.groups[copies]]
             different = pairs[0] != pairs[1]
+            if images.target.dtype.kind == "f":
+                different &= ~(np.isnan(pairs[0]) & np.isnan(pairs[1]))
             n_others = np.count_nonzero(different.reshape(len(copies), -1).any(axis=1))
             others = f", {n_others} of them with another label"
         print(

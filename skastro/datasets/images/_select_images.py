@@ -213,8 +213,8 @@ def select_images(
             Images of another shape or data type, with their shape and type.
         unreadable : list of (path, reason)
             Files that are not images, have a damaged header, do not exist, or hold
-            several images or colors that are not brightness values (a palette, CMYK);
-            and folders that could not be searched.
+            several images or colors that are not brightness values, such as CMYK; and
+            folders that could not be searched.
         shape : tuple of int
             The selected shape, ``(height, width)`` for gray images.
         filename : str or None

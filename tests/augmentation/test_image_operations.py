@@ -27,6 +27,8 @@ from skastro.augmentation import (
 )
 from skastro.augmentation._images import transform_images
 
+pytestmark = pytest.mark.once
+
 OPERATIONS = [
     RandomFlip(),
     RandomDihedral(),

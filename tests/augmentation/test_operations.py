@@ -24,6 +24,8 @@ from skastro.augmentation import (
     augment_array,
 )
 
+pytestmark = pytest.mark.once
+
 LENGTH = 30
 GRID = np.geomspace(4000, 4100, LENGTH)
 OPERATIONS = [

@@ -16,6 +16,8 @@ from sklearn.utils import check_random_state
 from skastro.training._stream import stream_batches
 from skastro.utils import ImageFiles, LazyArray
 
+pytestmark = pytest.mark.once
+
 N_ROWS = 400
 ROW_BYTES = 24
 # A buffer of 50 rows, so that there are many.

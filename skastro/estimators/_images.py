@@ -2,8 +2,9 @@
 """What estimators of images share: layout, normalization, trained backbones."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,18 +13,20 @@ from scipy.stats import median_abs_deviation
 from skorch import NeuralNet
 from skorch.dataset import unpack_data
 
-from skastro._compat import StrOptions
+from skastro._compat import Interval, StrOptions
 from skastro.augmentation import IMAGE_AUGMENTATIONS, image_symmetries
 from skastro.base._backbone import BACKBONE_CONSTRAINTS
 from skastro.estimators._scale import refuse_other_scale, size_of, warn_of_size
 from skastro.training import find_source
-from skastro.utils import ImageLayout, check_rows_are_images
+from skastro.utils import ImageLayout, check_rows_are_images, linear_weights
 
 # Enough images for a mean that is known to a thousandth of the scatter, taken in runs
 # of neighbors, which are quick to read from a disk.
 _N_SAMPLES = 4096
 _RUN = 64
 _PIXELS_IN_RUN = 2**15
+# Larger images would take the memory of a machine, for a file of a few bytes.
+_MOST_ALONG_SIDE = 2**12
 # Enough to know the size of their numbers.
 _N_FOR_SIZE = 256
 # Numbers from 0 to 1 that were resampled may go so far.
@@ -53,6 +56,11 @@ class ImageInput(NeuralNet):
         Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
         a row is an image written out. With None a row of 2-D X is an image of height 1;
         rows of more than 32 numbers, which may be spectra, are then refused.
+    image_size : int, default=None
+        Pixels, 8 or more, along the longer side of the images that the network sees.
+        The shorter side keeps the proportions. Images are resampled on the device,
+        before augmentation and normalization: by averages where pixels become larger,
+        by linear interpolation where they become smaller. None leaves them as they are.
     normalization : {"training", "imagenet"} or None, default="training"
         What each channel is brought to. ``"training"``: mean 0 and standard deviation
         1, by what the training images have. ``"imagenet"``: bytes, or numbers from 0 to
@@ -134,6 +142,7 @@ class ImageInput(NeuralNet):
     )
     _image_constraints: ClassVar[dict] = {
         **ImageLayout.constraints,
+        "image_size": [None, Interval(Integral, 8, None, closed="left")],
         "normalization": [None, StrOptions({"training", "imagenet"})],
         "stretch": [None, StrOptions({"asinh"})],
         "augment": [None, callable, StrOptions(set(IMAGE_AUGMENTATIONS))],
@@ -143,6 +152,7 @@ class ImageInput(NeuralNet):
     _kept: ClassVar[tuple[str, ...]] = (
         "channel_axis",
         "image_shape",
+        "image_size",
         "normalization",
         "stretch",
     )
@@ -169,9 +179,27 @@ class ImageInput(NeuralNet):
                 "no sizes and gets X as it is. Let its __init__ take n_channels, or "
                 "take stretch=None."
             )
+        if self.image_size is not None:
+            self._check_resampled(sample_shape)
+            size = resampled_size(size, self.image_size)
         if self.stretch is not None:
             n_channels *= 2
         return {"n_channels": n_channels, "input_size": size}
+
+    def _check_resampled(self, sample_shape: tuple[int, ...]) -> None:
+        """Refuse `image_size` where there are no images, or nobody to resample for."""
+        if not self._sizes_taken():
+            raise ValueError(
+                f"image_size={self.image_size!r} resamples images, but the module "
+                "takes no sizes and gets X as it is. Let its __init__ take input_size "
+                "or n_channels, or take image_size=None."
+            )
+        if len(sample_shape) == 1 and self.image_shape is None:
+            raise ValueError(
+                f"image_size={self.image_size!r} resamples images, but X is 2-D: say "
+                "by image_shape=(height, width) what images its rows are, or take "
+                "image_size=None."
+            )
 
     def _predict_batches(
         self, X: Any, function: Callable, *, check: bool
@@ -229,11 +257,18 @@ class ImageInput(NeuralNet):
     def _normalize(self, X: torch.Tensor) -> torch.Tensor:
         unit, images = self._unit_of(X), self._layout.to_images(X)
         if unit == 1:
-            return images.float()
+            return self._resample(images.float())
         # float() has copied all numbers that are not floating-point.
-        return (
+        return self._resample(
             images / unit if images.is_floating_point() else images.float().div_(unit)
         )
+
+    def _resample(self, images: torch.Tensor) -> torch.Tensor:
+        """Bring images to the pixels that the network was trained on."""
+        longest = self.__dict__.get("kept_params_", {}).get("image_size")
+        if longest is None:
+            return images
+        return resample(images, resampled_size(images.shape[2:], longest))
 
     def _to_module_layout(self, X: torch.Tensor) -> torch.Tensor:
         mean, scale = channel_constants(
@@ -255,6 +290,11 @@ class ImageInput(NeuralNet):
 
     def _check_saved_state(self, state: dict[str, Any]) -> None:
         super()._check_saved_state(state)
+        longest = state.get("kept_params_", {}).get("image_size") or 0
+        if self._is_restoring and longest > _MOST_ALONG_SIDE:
+            raise ValueError(
+                f"The file is for images of {longest} pixels along a side."
+            )
         if "pixel_unit_" not in state and state.get("sample_shape_") is not None:
             warnings.warn(
                 "The file does not tell whether the images in fit were bytes, so that "
@@ -325,7 +365,7 @@ class ImageInput(NeuralNet):
         """Yield some training images, bytes divided by 255, in double precision."""
         for images in some_samples(dataset):
             X = self._layout.to_images(torch.as_tensor(images))
-            yield X.double() / self._unit_of(X)
+            yield self._resample(X.double() / self._unit_of(X))
 
 
 def sky_of(batches: Iterable[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
@@ -347,6 +387,39 @@ def sky_of(batches: Iterable[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
     # Without noise any other measure of the pixels' size will do.
     noise = np.where(noise > 0, noise, pixels.std(axis=1))
     return sky, np.where(noise > 0, noise, 1.0)
+
+
+def resampled_size(size: Sequence[int], longest: int) -> tuple[int, ...]:
+    """Scale height and width so that the larger is `longest`.
+
+    >>> resampled_size((30, 40), 64), resampled_size((1, 100), 8)
+    ((48, 64), (1, 8))
+    """
+    return tuple(max(1, round(n * int(longest) / max(size))) for n in size)
+
+
+def resample(images: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    """Resample images ``(..., height, width)`` to pixels of another number.
+
+    By averages where pixels become larger, by linear interpolation where they become
+    smaller; as ``interpolate(mode="bilinear", antialias=True)`` of torch.
+    """
+    # TensorFloat, which products on CUDA devices may use, has three digits.
+    dtype = torch.float64 if images.is_cuda else images.dtype
+    # What is made during an export belongs to it.
+    make = _weights.__wrapped__ if torch.compiler.is_exporting() else _weights
+    rows, columns = (
+        make(*lengths, images.device).to(dtype)
+        for lengths in zip(images.shape[-2:], size, strict=True)
+    )
+    return (rows @ (images.to(dtype) @ columns.T)).to(images.dtype)
+
+
+@lru_cache(maxsize=16)
+def _weights(length: int, new_length: int, device: torch.device) -> torch.Tensor:
+    # Kept for all later calls, of which some may need gradients.
+    with torch.inference_mode(False):
+        return torch.tensor(linear_weights(length, new_length), device=device)
 
 
 def channel_constants(

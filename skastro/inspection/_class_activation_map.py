@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from skastro.base import BaseClassifier
+from skastro.estimators._images import ImageInput, resample
 from skastro.inspection._display import prediction_steps, samples_for
 from skastro.networks.layers import global_average
 from skastro.utils import (
@@ -79,9 +80,9 @@ def class_activation_map(
     Returns
     -------
     maps : ndarray of shape (n_samples, length) or (n_samples, height, width), float32
-        One map for each spectrum or image, on the pixels that the network reads. If a
-        step of the pipeline changes their number, as :class:`~skastro.RebinSpectra`
-        does, the maps are on the new pixels.
+        One map for each spectrum or image, on the pixels that the classifier reads. If
+        a step of the pipeline changes their number, as :class:`~skastro.RebinSpectra`
+        does, the maps are on the new pixels; `image_size` of the classifier does not.
 
     Raises
     ------
@@ -148,11 +149,15 @@ def class_activation_map(
     batch_size = net.batch_size if batch_size is None else batch_size
     if batch_size == -1:
         batch_size = len(X)
-    maps = np.empty((len(X), *trace.sizes), dtype=np.float32)
+    sizes = trace.sizes
+    if isinstance(net, ImageInput):
+        sizes = net._layout.sizes_of(tuple(X.shape[1:]))[1]
+    maps = np.empty((len(X), *sizes), dtype=np.float32)
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
         x = net.module_input(X[rows])
-        maps[rows] = trace.spread(explain(x, codes[rows].to(x.device))).cpu().numpy()
+        found = trace.spread(explain(x, codes[rows].to(x.device)))
+        maps[rows] = (found if sizes == trace.sizes else resample(found, sizes)).cpu()
     return _normalized(maps) if normalize else maps
 
 

@@ -90,6 +90,22 @@ def fit_into(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return _resample(image, size, (left, top, width - left, height - top))
 
 
+def linear_weights(length: int, new_length: int) -> np.ndarray:
+    """Return the matrix that resamples an axis as `zoom` and `fit_into` do.
+
+    float32, of shape ``(new_length, length)``.
+
+    >>> linear_weights(2, 4)
+    array([[1.  , 0.  ],
+           [0.75, 0.25],
+           [0.25, 0.75],
+           [0.  , 1.  ]], dtype=float32)
+    """
+    # What becomes of an image of ones on the diagonal are the weights.
+    eye = np.eye(length, dtype=np.float32)
+    return _resample(eye, (new_length, length), (0.0, 0.0, length, length))
+
+
 def _zoomed_ranges(
     shape: tuple[int, ...], factor: float, offset: tuple[float, float]
 ) -> list[tuple[int, float, float]]:

@@ -166,6 +166,7 @@ OTHERS = {
         "stretch": "asinh",
         "channel_axis": -1,
         "image_shape": (8, 8, 3),
+        "image_size": 10,
     },
     "regression": {"scale_target": False, "stretch": "asinh"},
     "vae": {"latent_dim": 2, "stretch": "asinh", "image_shape": (8, 8, 3)},

@@ -168,6 +168,8 @@ def test_scikit_learns_transformers(tmp_path):
     [
         {"stretch": "asinh", "tta": True},
         {"normalization": "imagenet", "tta": "rotations"},
+        {"image_size": 9, "stretch": "asinh", "tta": True},
+        {"image_size": 32},
     ],
     ids=str,
 )

@@ -33,7 +33,7 @@ from skastro.datasets import make_spectra
 from skastro.distributed import predict
 
 wavelength = np.linspace(3900, 9000, 1500)
-n_spectra, n_chunk = 20_000, 250
+n_spectra, n_chunk = 30_000, 250
 
 
 def train() -> Pipeline:
@@ -96,9 +96,9 @@ if __name__ == "__main__":
 # A worker dies
 # -------------
 # With ``out`` the client keeps the results of each partition, and writes them when all
-# are there. Soon after the beginning one of the two processes is killed, as happens
-# where memory runs out. Its partition is given to the other worker, and Dask starts a
-# new process, which receives the model.
+# are there. Two seconds after the beginning one of the two processes is killed, as
+# happens where memory runs out. Its partition is given to the other worker, and Dask
+# starts a new process, which receives the model.
 
 
 def kill(pid: int, times: list[float]) -> None:
@@ -111,7 +111,7 @@ if __name__ == "__main__":
     pid = next(iter(client.run(os.getpid).values()))
     killed: list[float] = []
     began = time.time()
-    timer = threading.Timer(0.5, kill, (pid, killed))
+    timer = threading.Timer(2.0, kill, (pid, killed))
     with get_task_stream(client) as stream:
         timer.start()
         out = predict(

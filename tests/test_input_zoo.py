@@ -1083,6 +1083,7 @@ WITHOUT_ARRAYS = {
     "utils.find_data_home": "takes a path",
     "utils.fit_into": "takes an image that a reader has made",
     "utils.fitting_factor": "takes shapes",
+    "utils.linear_weights": "takes two numbers",
     "utils.free_memory": "takes nothing",
     "utils.fill_masks": "tested by the pipeline",
     "utils.format_path_list": "takes paths",

@@ -153,10 +153,15 @@ def test_features_are_those_of_the_trained_network(form, n_channels, tmp_path):
     )
 
 
-def test_colors_are_not_made_of_one_channel(tmp_path):
-    path = save(make_network(n_channels=1).state_dict(), tmp_path, FORMATS["MoCo"])
-    with pytest.raises(ValueError, match=r"are for 1 channels and .* to read 3"):
-        built(module="resnet18", module__width=4, backbone=path)
+def test_colors_share_the_weights_of_one_channel(tmp_path):
+    trained = make_network(n_channels=1)
+    path = save(trained.state_dict(), tmp_path, FORMATS["MoCo"])
+    clf = built(module="resnet18", module__width=4, backbone=path)
+    gray = torch.randn(2, 1, 20, 20)
+    torch.testing.assert_close(
+        clf.module_.eval().forward_features(gray.expand(2, 3, 20, 20)),
+        trained.forward_features(gray),
+    )
 
 
 @pytest.mark.parametrize("form", ["MoCo", "SimCLR, lightly, numbered"])

@@ -935,6 +935,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "simulation.planck_flux": {"wavelength": GRID, "temperature": 6000.0},
     "simulation.vacuum_to_air": {"wavelength": GRID},
     "streaming.predict_stream": {"estimator": spectra_net, "X": SPECTRA},
+    "streaming.to_catalog": {"estimator": spectra_net, "X": SPECTRA},
     "utils.bin_edges": {"centers": GRID},
     "utils.check_wavelength": {"values": GRID},
     "utils.check_weights": {"sample_weight": NUMBERS},

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Catalogs: tables of objects with what a fitted estimator says of them."""
+
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Column, Table
+from sklearn.utils.validation import check_is_fitted
+
+from skastro.utils import atomic_write
+
+# What astropy calls the formats, by the ends of files.
+_FORMATS = {
+    ".fits": "fits",
+    ".fit": "fits",
+    ".vot": "votable",
+    ".xml": "votable",
+    ".ecsv": "ascii.ecsv",
+    ".csv": "ascii.csv",
+    ".parquet": "parquet",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+}
+# Units and words of the Virtual Observatory, https://www.ivoa.net/documents/UCD1+/, of
+# columns that have neither.
+_UNITS = {"ra": "deg", "dec": "deg"}
+_UCDS = {
+    "id": "meta.id;meta.main",
+    "path": "meta.file",
+    "ra": "pos.eq.ra;meta.main",
+    "dec": "pos.eq.dec;meta.main",
+    "z": "src.redshift",
+    "redshift": "src.redshift",
+    "class": "meta.code.class",
+    "probability": "stat.probability",
+    "unfamiliar": "meta.code.qual",
+    "zwarning": "meta.code.qual",
+}
+_SAID_ALREADY = "survey_"
+
+
+def to_catalog(
+    estimator: Any,
+    X: Any,
+    out: str | os.PathLike | None = None,
+    *,
+    objects: Table | Mapping[str, Any] | None = None,
+) -> Table:
+    """Predict, and make a table of the results that other programs open.
+
+    One row is one object. The columns are those of `objects`, and then
+
+    - of a classifier ``class``, its ``probability``, and ``probability_<name>`` of each
+      class;
+    - of a regressor ``value``, or ``value_0``, ``value_1``, ... of several numbers, and
+      ``value_error`` where it gives standard deviations; of a
+      :class:`~skastro.RedshiftRegressor` ``redshift``, ``redshift_error`` and
+      ``zwarning``;
+    - ``score_samples``, how alike an object is to the training set, and ``unfamiliar``
+      where it is less so than any object of the validation, if the estimator knows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted classifier or regressor, a pipeline, or a search.
+    X : array-like of shape (n_samples, ...)
+        What the estimator predicts from.
+    out : str or path-like, default=None
+        File to write, which replaces one of that name when it is complete. Its end
+        tells the format: ``.fits``, ``.vot`` or ``.xml`` (VOTable), ``.ecsv``,
+        ``.csv``, ``.parquet`` (which needs pyarrow), ``.h5``. TOPCAT and astropy open
+        all of them but the last, which astropy opens. CSV loses units and header.
+    objects : Table or mapping of str to array-like of shape (n_samples,), default=None
+        What is known of the objects, such as ``id``, ``path``, ``ra`` and ``dec``: the
+        table of :func:`~skastro.datasets.read_spectra`, for instance. Units are kept;
+        ``ra`` and ``dec`` are degrees where no unit is given. A column that the catalog
+        has itself, such as ``class``, becomes ``survey_class``. None numbers the rows
+        in a column ``row``.
+
+    Returns
+    -------
+    catalog : :class:`~astropy.table.Table`
+        The table. Its ``meta`` names the estimator, the classes and the version.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If it has no ``predict``.
+    ValueError
+        If the end of `out` is none of these, if `objects` has other rows than X, or if
+        two columns of it would have the same name.
+    ImportError
+        If `out` ends in ``.parquet`` and pyarrow is not installed.
+
+    See Also
+    --------
+    predict_stream : Predict what does not fit into memory.
+    skastro.distributed.predict : Predict on a cluster.
+
+    Examples
+    --------
+    >>> from skastro import SpectrumClassifier
+    >>> from skastro.datasets import make_spectra
+    >>> from skastro.streaming import to_catalog
+    >>> spectra = make_spectra(60, random_state=0)
+    >>> clf = SpectrumClassifier(max_epochs=1, verbose=0, random_state=0)
+    >>> clf = clf.fit(spectra.flux, spectra.target)
+    >>> objects = {"id": [f"J{n:04}" for n in range(3)], "ra": [0.1, 20.0, 359.9]}
+    >>> catalog = to_catalog(clf, spectra.flux[:3], objects=objects)
+    >>> catalog.colnames[:4], catalog["ra"].unit
+    (['id', 'ra', 'class', 'probability'], Unit("deg"))
+    """
+    path = None if out is None else _check_path(out)
+    if not hasattr(estimator, "predict"):
+        raise TypeError(
+            f"{type(estimator).__name__} has no predict; give a classifier or a "
+            "regressor, or a pipeline that ends in one."
+        )
+    check_is_fitted(estimator)
+    n_rows = len(X)
+    said = _describe(objects, n_rows)
+    catalog = Table(meta=_origin(estimator))
+    results = dict(_results(estimator, X))
+    for name, column in said.items():
+        column.name = f"{_SAID_ALREADY}{name}" if name in results else name
+        if column.name in catalog.colnames:
+            raise ValueError(
+                f"The catalog would have two columns {column.name!r}: rename that of "
+                "objects."
+            )
+        catalog.add_column(column)
+    for name, values in results.items():
+        catalog[name] = values
+    for name in catalog.colnames:
+        _annotate(catalog[name])
+    if path is not None:
+        _write(catalog, path)
+    return catalog
+
+
+def _check_path(out: str | os.PathLike) -> Path:
+    path = Path(out)
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(
+            f"out={str(out)!r} ends in none of {', '.join(_FORMATS)}, which tell the "
+            "format of a catalog."
+        )
+    if kind == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise ImportError(
+            "A catalog in Parquet needs pyarrow: pip install pyarrow, or let out end "
+            "in .fits."
+        )
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"Cannot write {path}: the folder {path.absolute().parent} does not exist."
+        )
+    return path
+
+
+def _describe(objects: Any, n_rows: int) -> dict[str, Column]:
+    """Copy the columns of the objects, one number or text a row each."""
+    if objects is None:
+        return {"row": Column(np.arange(n_rows))}
+    table = (
+        Table(objects) if isinstance(objects, Mapping) else Table(objects, copy=True)
+    )
+    if len(table) != n_rows:
+        raise ValueError(f"objects has {len(table)} rows, but X has {n_rows}.")
+    deep = [name for name in table.colnames if table[name].ndim > 1]
+    if deep:
+        raise ValueError(
+            f"objects has columns with several numbers a row, {', '.join(deep)}: leave "
+            "them out, since a catalog of them opens in few programs."
+        )
+    for name in table.colnames:
+        if table[name].dtype.kind == "O":
+            texts = ["" if value is None else str(value) for value in table[name]]
+            table[name] = texts
+    return {name: table[name] for name in table.colnames}
+
+
+def _origin(estimator: Any) -> dict[str, Any]:
+    last = _last(estimator)
+    origin: dict[str, Any] = {
+        "CREATOR": f"skastro {sys.modules['skastro'].__version__}",
+        "MODEL": type(last).__name__,
+    }
+    if hasattr(last, "module_"):
+        origin["NETWORK"] = type(last.module_).__name__
+    return origin
+
+
+def _last(estimator: Any) -> Any:
+    """Give the estimator behind searches and pipelines."""
+    while True:
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "steps"):
+            estimator = estimator.steps[-1][1]
+        else:
+            return estimator
+
+
+def _results(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield columns of what the estimator says."""
+    if hasattr(estimator, "classes_"):
+        yield from _classes(estimator, X)
+    else:
+        yield from _numbers(estimator, X)
+    if hasattr(estimator, "score_samples"):
+        score = np.asarray(estimator.score_samples(X))
+        yield "score_samples", score
+        threshold = getattr(_last(estimator), "novelty_threshold_", None)
+        if threshold is not None:
+            yield "unfamiliar", score < threshold
+
+
+def _classes(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
+    found = np.asarray(estimator.predict(X))
+    yield "class", found if found.dtype.kind != "O" else found.astype(str)
+    if hasattr(estimator, "predict_proba"):
+        probability = np.asarray(estimator.predict_proba(X))
+        yield "probability", probability.max(axis=1)
+        for name, column in zip(estimator.classes_, probability.T, strict=True):
+            yield f"probability_{name}", column
+
+
+def _numbers(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
+    stem = "redshift" if hasattr(estimator, "zwarning") else "value"
+    takes_std = "return_std" in inspect.signature(_last(estimator).predict).parameters
+    found = estimator.predict(X, return_std=True) if takes_std else estimator.predict(X)
+    parts = found if takes_std else (found,)
+    for values, end in zip(parts, ("", "_error"), strict=False):
+        columns = np.asarray(values)
+        if columns.ndim == 1:
+            yield f"{stem}{end}", columns
+            continue
+        for number, column in enumerate(columns.T):
+            yield f"{stem}_{number}{end}", column
+    if hasattr(estimator, "zwarning"):
+        yield "zwarning", np.asarray(estimator.zwarning(X))
+
+
+def _annotate(column: Column) -> None:
+    """Give a column its unit, its word and sensible digits, where it has none."""
+    name = column.name
+    if column.unit is None and name in _UNITS:
+        column.unit = _UNITS[name]
+    if "ucd" not in column.meta:
+        if name.startswith("probability_"):
+            column.meta["ucd"] = "stat.probability"
+        elif name.endswith("_error"):
+            column.meta["ucd"] = "stat.error"
+        elif name in _UCDS:
+            column.meta["ucd"] = _UCDS[name]
+    if column.format is None and column.dtype.kind == "f":
+        if name.startswith(("probability", "score_samples")):
+            column.format = ".4f"
+        elif name in _UNITS:
+            column.format = ".6f"
+
+
+def _write(catalog: Table, path: Path) -> None:
+    kind = _FORMATS[path.suffix.lower()]
+    with atomic_write(path, "wb") as file:
+        if kind == "fits":
+            _to_fits(catalog).writeto(file.name, overwrite=True)
+        elif kind == "hdf5":
+            catalog.write(
+                file.name,
+                path="catalog",
+                format=kind,
+                serialize_meta=True,
+                overwrite=True,
+            )
+        else:
+            catalog.write(file.name, format=kind, overwrite=True)
+
+
+def _to_fits(catalog: Table) -> fits.HDUList:
+    """Make a table of FITS, whose header has the words of the columns too."""
+    table = fits.table_to_hdu(catalog)
+    table.name = "CATALOG"
+    for number, name in enumerate(catalog.colnames, 1):
+        if ucd := catalog[name].meta.get("ucd"):
+            table.header[f"TUCD{number}"] = ucd
+    return fits.HDUList([fits.PrimaryHDU(), table])

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Catalogs of predictions, in files that other programs open."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits, votable
+from astropy.table import MaskedColumn, Table
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KernelDensity
+from tiny_estimators import make_tiny
+
+from skastro import MinMaxSpectra, Pipeline, SpectrumClassifier, SpectrumRegressor
+from skastro.streaming import to_catalog
+
+ENDS = [".fits", ".vot", ".xml", ".ecsv", ".parquet", ".h5"]
+X = np.random.default_rng(0).normal(1, 0.2, (40, 60)).astype(np.float32)
+LABELS = np.array(["GALAXY", "QSO"])[np.arange(40) % 2]
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    clf = make_tiny(SpectrumClassifier, warn_novelty=False)
+    return Pipeline([("scale", MinMaxSpectra()), ("clf", clf)]).fit(X, LABELS)
+
+
+def objects():
+    """Describe objects as a survey does."""
+    table = Table(
+        {
+            "id": [f"J{number:03}" for number in range(40)],
+            "ra": np.linspace(0, 359, 40),
+            "dec": np.linspace(-80, 80, 40),
+            "class": np.repeat("STAR", 40),
+        }
+    )
+    table["z"] = MaskedColumn(np.linspace(0, 1, 40), mask=np.arange(40) == 3)
+    table["flux"] = np.ones(40) * u.mJy
+    return table
+
+
+def read(path):
+    """Read a catalog as astropy does."""
+    if path.suffix == ".h5":
+        return Table.read(path, path="catalog", character_as_bytes=False)
+    return Table.read(path)
+
+
+def test_columns_of_classifiers(pipe):
+    catalog = to_catalog(pipe, X, objects=objects())
+    assert catalog.colnames == [
+        *("id", "ra", "dec", "survey_class", "z", "flux"),
+        *("class", "probability", "probability_GALAXY", "probability_QSO"),
+        "score_samples",
+    ]
+    probability = pipe.predict_proba(X)
+    np.testing.assert_array_equal(catalog["class"], pipe.predict(X))
+    np.testing.assert_array_equal(catalog["probability_QSO"], probability[:, 1])
+    np.testing.assert_array_equal(catalog["probability"], probability.max(axis=1))
+    np.testing.assert_array_equal(catalog["score_samples"], pipe.score_samples(X))
+    assert catalog.meta["MODEL"] == "SpectrumClassifier"
+    assert catalog.meta["CREATOR"].startswith("skastro 0.")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_read_back(pipe, end, tmp_path):
+    if end == ".parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"catalog{end}"
+    expected = to_catalog(pipe, X, path, objects=objects())
+    found = read(path)
+    assert found.colnames == expected.colnames
+    for name in expected.colnames:
+        np.testing.assert_array_equal(
+            np.asarray(found[name]).astype(expected[name].dtype)[4:],
+            np.asarray(expected[name])[4:],
+        )
+        # astropy leaves texts of FITS as bytes, which equal them.
+        assert found[name].dtype.kind in (expected[name].dtype.kind, "O", "S")
+    assert found["z"].mask[3] or np.isnan(found["z"][3])
+    assert (found["ra"].unit, found["flux"].unit) == (u.deg, u.mJy)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_csv_has_few_digits(pipe, tmp_path):
+    path = tmp_path / "catalog.csv"
+    to_catalog(pipe, X, path, objects=objects())
+    row = path.read_text(encoding="utf-8").splitlines()[1].split(",")
+    assert row[:3] == ["J000", "0.000000", "-80.000000"]
+    assert len(row[-1].split(".")[1]) == 4
+
+
+def test_words_of_the_virtual_observatory(pipe, tmp_path):
+    to_catalog(pipe, X, tmp_path / "a.fits", objects=objects())
+    header = fits.getheader(tmp_path / "a.fits", "CATALOG")
+    assert header["TTYPE2"] == "ra"
+    assert header["TUCD2"] == "pos.eq.ra;meta.main"
+    assert header["MODEL"] == "SpectrumClassifier"
+    to_catalog(pipe, X, tmp_path / "a.vot", objects=objects())
+    table = votable.parse(tmp_path / "a.vot", verify="exception").get_first_table()
+    ucds = {field.name: field.ucd for field in table.fields}
+    assert ucds["probability_QSO"] == "stat.probability"
+    assert ucds["id"] == "meta.id;meta.main"
+
+
+def test_rows_without_objects_are_numbered(pipe):
+    catalog = to_catalog(pipe, X[:3])
+    assert catalog["row"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.filterwarnings("ignore:The error bars are those of the training")
+def test_regressors():
+    y = np.column_stack([X[:, 0], X[:, 1] + 5])
+    reg = make_tiny(SpectrumRegressor).fit(X, y)
+    catalog = to_catalog(reg, X)
+    value, error = reg.predict(X, return_std=True)
+    np.testing.assert_array_equal(catalog["value_1"], value[:, 1])
+    np.testing.assert_array_equal(catalog["value_1_error"], error[:, 1])
+    line = LinearRegression().fit(X, y[:, 0])
+    assert to_catalog(line, X).colnames == ["row", "value"]
+
+
+def test_estimators_of_scikit_learn():
+    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=2)
+    catalog = to_catalog(search.fit(X, np.arange(40) % 3), X)
+    assert catalog["class"].dtype.kind == "i"
+    assert catalog.colnames[-1] == "probability_2"
+    assert catalog.meta["MODEL"] == "LogisticRegression"
+
+
+@pytest.mark.filterwarnings("ignore:.*less alike to the training set:UserWarning")
+def test_unfamiliar_objects():
+    clf = make_tiny(SpectrumClassifier, warn_novelty=True, train_split=0.2)
+    clf.fit(X, LABELS)
+    catalog = to_catalog(clf, X)
+    expected = clf.score_samples(X) < clf.novelty_threshold_
+    np.testing.assert_array_equal(catalog["unfamiliar"], expected)
+    assert 0 < expected.sum() < 40
+
+
+def test_what_is_refused(pipe, tmp_path):
+    with pytest.raises(ValueError, match=r"ends in none of \.fits"):
+        to_catalog(pipe, X, tmp_path / "catalog.txt")
+    with pytest.raises(FileNotFoundError, match=r"folder .*gone does not exist"):
+        to_catalog(pipe, X, tmp_path / "gone" / "catalog.fits")
+    with pytest.raises(ValueError, match="objects has 39 rows, but X has 40"):
+        to_catalog(pipe, X, objects=objects()[1:])
+    twice = objects()
+    twice["survey_class"] = 1
+    with pytest.raises(ValueError, match="two columns 'survey_class'"):
+        to_catalog(pipe, X, objects=twice)
+    with pytest.raises(ValueError, match="several numbers a row, wide"):
+        to_catalog(pipe, X, objects={"wide": np.zeros((40, 2))})
+    with pytest.raises(TypeError, match="KernelDensity has no predict"):
+        to_catalog(KernelDensity().fit(X), X)
+    with pytest.raises(NotFittedError):
+        to_catalog(SpectrumClassifier(), X)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_older_file_survives_a_failure(pipe, tmp_path):
+    path = tmp_path / "catalog.fits"
+    to_catalog(pipe, X, path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"non-ASCII|ascii"):
+        to_catalog(pipe, X, path, objects={"id": ["ü"] * 40})
+    assert path.read_bytes() == before
+    to_catalog(pipe, X[:2], path)
+    assert len(read(path)) == 2

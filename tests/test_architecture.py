@@ -14,6 +14,7 @@ pytestmark = pytest.mark.once
 
 PACKAGE = Path(skastro.__file__).parent
 LAYER_OF_PACKAGE = {
+    "cli": 6,
     "sevi": 5,
     "inspection": 4,
     "export": 4,

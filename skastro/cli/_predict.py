@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A fitted model applied to files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import numpy as np
+from astropy.table import Table
+
+from skastro.cli._read import read_any_images
+from skastro.datasets import read_spectra
+from skastro.estimators import GalaxyClassifier, GalaxyRegressor
+from skastro.persistence import load_model
+from skastro.streaming import to_catalog
+
+
+def predict_files(
+    model: str, files: Sequence[str], out: str, device: str | None
+) -> Table:
+    """Read spectra or images, whichever a model is for, and write a catalog."""
+    estimator = load_model(model)
+    networks = [part for part in _parts(estimator) if hasattr(part, "module_")]
+    if device is not None:
+        for network in networks:
+            network.set_params(device=device)
+    if any(isinstance(part, GalaxyClassifier | GalaxyRegressor) for part in networks):
+        images = read_any_images(files)
+        names = [name for name in ("id", "ra", "dec") if images.get(name) is not None]
+        objects = {name: images[name] for name in names}
+        return to_catalog(estimator, images.images, out, objects=objects or None)
+    grids = [getattr(part, "wavelength", None) for part in _parts(estimator)]
+    grid = next((grid for grid in grids if grid is not None), None)
+    source: Any = files[0] if len(files) == 1 else list(files)
+    spectra = read_spectra(source, wavelength=grid)
+    if len(spectra.failures):
+        name, reason = spectra.failures[0]
+        text = f"{len(spectra.failures)} files were not read, first {name}: {reason}"
+        click.echo(text, err=True)
+    n_pixels = getattr(estimator, "n_features_in_", spectra.flux.shape[1])
+    if spectra.flux.shape[1] != n_pixels:
+        raise ValueError(
+            f"{model} was fitted on spectra of {n_pixels} pixels, but those of "
+            f"{files[0]} have {spectra.flux.shape[1]}. Fit a SpectrumClassifier with "
+            "wavelength=..., which takes spectra of any grid."
+        )
+    table = spectra.table.copy()
+    columns = [name for name in table.colnames if np.ndim(table[name]) == 1]
+    return to_catalog(estimator, spectra.flux, out, objects=table[columns])
+
+
+def _parts(estimator: Any) -> list[Any]:
+    """List an estimator and all that it is made of, outside first."""
+    inner = [step for _, step in getattr(estimator, "steps", ())]
+    inner += getattr(estimator, "estimators_", ())
+    inner += [
+        getattr(estimator, name)
+        for name in ("estimator_", "best_estimator_")
+        if hasattr(estimator, name)
+    ]
+    return [estimator, *(part for step in inner for part in _parts(step))]

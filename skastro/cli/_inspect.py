@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a file or a folder is."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,11 @@ def describe_file(source: str) -> str:
     if path.is_file() and h5py.is_hdf5(path):
         return "\n".join(_of_images(path, read_any_images([source], lazy=True)))
     try:
-        return "\n".join(_of_spectra(path, read_spectra(path, verbose=0)))
+        with warnings.catch_warnings():
+            # What could not be read is listed.
+            warnings.simplefilter("ignore", UserWarning)
+            spectra = read_spectra(path, recursive=True, verbose=0)
+        return "\n".join(_of_spectra(path, spectra))
     except (ValueError, OSError) as no_spectra:
         try:
             return "\n".join(_of_images(path, read_any_images([source], lazy=True)))

@@ -4,7 +4,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import click
 import numpy as np
 from astropy.table import Table
 
@@ -32,11 +31,7 @@ def predict_files(
     grids = [getattr(part, "wavelength", None) for part in _parts(estimator)]
     grid = next((grid for grid in grids if grid is not None), None)
     source: Any = files[0] if len(files) == 1 else list(files)
-    spectra = read_spectra(source, wavelength=grid)
-    if len(spectra.failures):
-        name, reason = spectra.failures[0]
-        text = f"{len(spectra.failures)} files were not read, first {name}: {reason}"
-        click.echo(text, err=True)
+    spectra = read_spectra(source, wavelength=grid, recursive=True)
     n_pixels = getattr(estimator, "n_features_in_", spectra.flux.shape[1])
     if spectra.flux.shape[1] != n_pixels:
         raise ValueError(

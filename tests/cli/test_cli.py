@@ -141,6 +141,8 @@ def test_errors_are_one_line(survey, model, tmp_path):
         assert "Traceback" not in text
     result = CliRunner().invoke(main, ["--debug", "inspect", __file__])
     assert isinstance(result.exception, ValueError)
+    # What comes after a file that cannot be read is not lost.
+    assert "30 spectra" in run("inspect", __file__, survey, expected=1)
 
 
 @pytest.mark.skipif("SKASTRO_DATA" not in os.environ, reason="needs SKASTRO_DATA")

@@ -8,6 +8,9 @@ searched for by cross-validation among the training galaxies; ``constant`` is th
 
     SKASTRO_DATA=... python -m benchmarks.galaxy_votes --seeds 0 1 2
 
+``--weights`` names files of weights to start from, as ``python -m
+benchmarks.few_galaxies`` does; they must not have seen the quarter.
+
 The table tells debiased fractions, and the number of volunteers; counts are made of
 both, see :func:`skastro.datasets.read_votes`. The root mean square error is that of the
 debiased fractions as the table has them: of all galaxies, among which the fractions of
@@ -186,22 +189,23 @@ def constant(seed: int) -> Any:
     return DummyRegressor()
 
 
-def network(seed: int, questions: Any, **settings: Any) -> GalaxyRegressor:
-    """Make the network."""
+def network(
+    seed: int, questions: Any, weights: str | None, **settings: Any
+) -> GalaxyRegressor:
+    """Make the network, with weights to start from or without."""
     settings = {
         "augment": "rotations",
         "tta": True,
         "train_split": 0.15,
-        "max_epochs": 60,
+        "criterion": DirichletMultinomialLikelihood,
+        "criterion__questions": questions,
+        "verbose": 0,
+        "random_state": seed,
         **settings,
     }
-    return GalaxyRegressor(
-        criterion=DirichletMultinomialLikelihood,
-        criterion__questions=questions,
-        verbose=0,
-        random_state=seed,
-        **settings,
-    )
+    if weights is None:
+        return GalaxyRegressor(**settings)
+    return GalaxyRegressor.from_pretrained(weights.format(seed=seed), **settings)
 
 
 def describe(
@@ -237,6 +241,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=160, help="of 224 pixels")
     parser.add_argument("--size", type=int, default=64, help="pixels after reduction")
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--weights", metavar="FILE", help="with {seed}")
     parser.add_argument("--kind", default="debiased")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -251,7 +256,9 @@ def main() -> None:
             train, test = next(split)
             start = time.process_time()
             if method == "network":
-                reg = network(seed, votes.questions, max_epochs=options.epochs)
+                reg = network(
+                    seed, votes.questions, options.weights, max_epochs=options.epochs
+                )
                 reg.fit(images[train], votes.counts[train])
                 alpha = reg.predict_distribution(images[test])
                 columns = [*QUESTIONS.values()]

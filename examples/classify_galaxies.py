@@ -85,7 +85,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--recipe", help="settings of a published system: resclass or mlp")
     add("--baseline", action="store_true", help="train the recipe mlp too")
     add("--module", help="name of the network, such as resnet18 or resnet50")
-    add("--backbone", metavar="FILE", help="weights to start from (.pth, .safetensors)")
+    add("--backbone", help="weights to start from: galaxies, or a file")
     add("--backbone-lr", type=float, help="their learning rate; 0 freezes them")
     add("--epochs", type=int, help="passes over the training images")
     add("--tta", action="store_true", help="average predictions over the symmetries")
@@ -164,7 +164,10 @@ def make_classifier(options: argparse.Namespace) -> GalaxyClassifier:
     accuracy = EpochScoring(
         "accuracy", lower_is_better=False, on_train=True, name="train_acc"
     )
-    return GalaxyClassifier(callbacks=[("train_acc", accuracy)], **settings)
+    settings["callbacks"] = [("train_acc", accuracy)]
+    if options.backbone:
+        return GalaxyClassifier.from_pretrained(settings.pop("backbone"), **settings)
+    return GalaxyClassifier(**settings)
 
 
 def make_baseline(options: argparse.Namespace) -> GalaxyClassifier:

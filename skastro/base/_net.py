@@ -467,6 +467,8 @@ class BaseNet(NeuralNet):
     _pretrained: ClassVar[tuple[str, ...]] = ()
     _pretrained_package: ClassVar[str] = ""
     _pretrained_settings: ClassVar[tuple[str, ...]] = ()
+    # Parameters that weights of the package need besides those in their file.
+    _needed_by_weights: ClassVar[tuple[str, ...]] = ()
     # How weights of the package are best trained on.
     _fine_tuning: ClassVar[dict[str, Any]] = {}
     # What the names mean that ``augment`` takes.
@@ -668,24 +670,28 @@ class BaseNet(NeuralNet):
     def from_pretrained(
         cls, source: str | os.PathLike, *, sha256: str | None = None, **parameters: Any
     ) -> Self:
-        """Make an estimator from trained weights: a file, on this machine or not.
+        """Make an estimator from trained weights: of the package, or in a file.
 
         Estimators with the parameter ``backbone`` start from the weights and are to be
         fitted; the others are fitted, by a file that ``save_params`` wrote.
 
         Parameters
         ----------
-        source : str or path-like
-            The file: its path, or its address, which begins with ``https://``. What is
+        source : {"galaxies"}, str or path-like
+            Weights of the package: ``"galaxies"`` for the estimators of galaxies; or a
+            file: its path, or its address, which begins with ``https://``. What is
             downloaded stays in the folder ``weights`` of ``SKASTRO_HOME`` or, where
             this variable is not set, of the system's folder for caches.
         sha256 : str, default=None
             SHA-256 checksum of the file, 64 hexadecimal digits; needed for an address,
             unless that ends with ``#sha256=...`` itself.
         **parameters : dict
-            Parameters of the constructor. For weights of ``resnet18`` to ``resnet101``
-            the file sets ``module``, ``module__width`` and ``module__stem``, unless
-            they are given here; for others ``module`` is needed.
+            Parameters of the constructor. ``"galaxies"`` requires ``module`` and
+            ``module__stem`` as they are; of the others the defaults, such as ``lr``,
+            ``max_epochs`` and ``image_size``, are those that were measured to be best.
+            For weights of ``resnet18`` to ``resnet101`` the file sets ``module``,
+            ``module__width`` and ``module__stem``, unless they are given here; for
+            others ``module`` is needed.
 
         Returns
         -------
@@ -696,8 +702,9 @@ class BaseNet(NeuralNet):
         Raises
         ------
         ValueError
-            If the file is damaged, holds something else, or are weights of an unknown
-            network; or if an address has no checksum or does not begin with
+            If there are no such weights; if the file is damaged, holds something else,
+            or are weights of an unknown network; if `parameters` contradict the weights
+            of the package; or if an address has no checksum or does not begin with
             ``https://``.
         FileNotFoundError
             If there is no such file.
@@ -705,7 +712,7 @@ class BaseNet(NeuralNet):
             If the download fails, or has another checksum. The message tells where to
             put a file that was downloaded by other means.
         TypeError
-            If a parameter does not exist.
+            If a parameter does not exist, or is ``backbone``.
 
         See Also
         --------
@@ -715,12 +722,22 @@ class BaseNet(NeuralNet):
         -----
         The :ref:`user guide <backbone>` tells whose weights fit, and what else fits.
 
+        The network of ``"galaxies"`` was trained on real images of galaxies, those of
+        the benchmarks of this package among them. A card beside the weights, in
+        ``skastro/estimators/pretrained``, tells which and how.
+
         Examples
         --------
+        >>> from skastro import GalaxyClassifier
+        >>> clf = GalaxyClassifier.from_pretrained("galaxies", max_epochs=30)
+        >>> clf.image_size, clf.max_epochs
+        (88, 30)
+
+        Weights in a file:
+
         >>> import tempfile
         >>> from pathlib import Path
         >>> import torch
-        >>> from skastro import GalaxyClassifier
         >>> from skastro.networks import get_module
         >>> trained = get_module("resnet34", ndim=2)(n_channels=3, n_outputs=9, width=8)
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -731,6 +748,11 @@ class BaseNet(NeuralNet):
         ('resnet34', 8)
         """
         source = add_checksum(source, sha256)
+        if "backbone" in parameters:
+            raise TypeError(
+                f"{cls.__name__}.from_pretrained({source!r}) starts from {source!r}, "
+                f"but got backbone={parameters['backbone']!r} too. Leave it out."
+            )
         # Files are of the package's own kind, of weights alone, of save_params or of
         # save_model.
         pretrained = cls._read_pretrained(source, parameters)
@@ -740,7 +762,10 @@ class BaseNet(NeuralNet):
                 if pretrained is None
                 else pretrained.settings["parameters"] | cls._fine_tuning
             )
-            return cls(**{**settings, "backbone": source, **parameters})
+            net = cls(**{**settings, "backbone": source, **parameters})
+            if pretrained is not None:
+                net._check_fits_weights(pretrained)
+            return net
         file = find_file(source, parameters.get("verbose", 1))
         if file.suffix.lower() == MODEL_SUFFIX:
             raise ValueError(
@@ -1082,6 +1107,28 @@ class BaseNet(NeuralNet):
         if self._part_params.get("iterator_valid__shuffle"):
             validate_as_skorch(["iterator_valid__shuffle"], self.prefixes_)
 
+    def _check_fits_weights(self, weights: Pretrained) -> None:
+        """Refuse parameters that contradict the weights of the package."""
+        required = weights.settings["parameters"]
+        given = self.get_params(deep=False)
+        wrong = [
+            f"{name}={given.get(name)!r}"
+            for name, value in required.items()
+            if given.get(name) != value
+        ]
+        also = [name for name in self._needed_by_weights if given[name] is None]
+        if wrong or also:
+            needed = ", ".join(f"{name}={value!r}" for name, value in required.items())
+            needed += "".join(f", and {name}=..." for name in self._needed_by_weights)
+            wrong += [f"{name}=None" for name in also]
+            arguments = [repr(self.backbone)]
+            arguments += [f"{name}=..." for name in self._needed_by_weights]
+            raise ValueError(
+                f"backbone={self.backbone!r} are weights for {needed}, but "
+                f"{', '.join(wrong)}. {type(self).__name__}.from_pretrained("
+                f"{', '.join(arguments)}) sets all."
+            )
+
     @property
     def device(self) -> Any:
         """The device in use: what ``"auto"`` stands for on this machine."""
@@ -1189,6 +1236,10 @@ class BaseNet(NeuralNet):
 
     @override
     def initialize_module(self) -> Self:
+        # Settings that contradict the weights are refused before they shape a network.
+        weights = None
+        if self.backbone is not None and not self._is_restoring:
+            weights = self._fitting_weights(self.backbone)
         module = self._module_factory()
         params = self.get_params_for("module")
         factory = type(module) if isinstance(module, torch.nn.Module) else module
@@ -1212,8 +1263,7 @@ class BaseNet(NeuralNet):
         if torch.get_default_dtype() is torch.float64:
             # Samples are in single precision.
             self.module_.float()
-        if self.backbone is not None and not self._is_restoring:
-            weights = self._read_backbone(self.backbone)
+        if weights is not None and self.backbone is not None:
             load_all_but_head(self.module_, weights, self.backbone, self._module_ndim)
         return self
 
@@ -1345,6 +1395,18 @@ class BaseNet(NeuralNet):
         """
         self._read_backbone(path)
         return self.set_params(backbone=path)
+
+    def _fitting_weights(self, backbone: str | os.PathLike) -> Weights:
+        """Read a backbone, and refuse parameters that contradict it."""
+        if backbone in self._pretrained:
+            pretrained = self._find_pretrained(backbone)
+        else:
+            file = find_file(backbone, self.verbose)
+            if not is_pretrained(file):
+                return self._read_backbone(backbone)
+            pretrained = Pretrained.read(file)
+        self._check_fits_weights(pretrained)
+        return pretrained.weights
 
     def _read_backbone(self, backbone: str | os.PathLike) -> Weights:
         if backbone in self._pretrained:
@@ -2493,8 +2555,8 @@ class BaseNet(NeuralNet):
         self.check_is_fitted()
         X, _ = check_X_y(self, X, reset=False)
         if not isinstance(X, Mapping):
-            # A copy, which the caller may change.
-            X = torch.tensor(np.asarray(X[:]))
+            # A copy, which the caller may change. torch takes no negative strides.
+            X = torch.tensor(np.ascontiguousarray(X[:]))
         with torch.no_grad():
             return self._prepare(X)
 

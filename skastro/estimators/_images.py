@@ -57,7 +57,7 @@ class ImageInput(NeuralNet):
         a row is an image written out. With None a row of 2-D X is an image of height 1;
         rows of more than 32 numbers, which may be spectra, are then refused.
     image_size : int, default=None
-        Pixels, 8 or more, along the longer side of the images that the network sees.
+        Pixels, 8 to 4096, along the longer side of the images that the network sees.
         The shorter side keeps the proportions. Images are resampled on the device,
         before augmentation and normalization: by averages where pixels become larger,
         by linear interpolation where they become smaller. None leaves them as they are.
@@ -79,11 +79,13 @@ class ImageInput(NeuralNet):
         or what :func:`torch.save` writes of a ``state_dict()``, under the names that
         `module` has, behind any prefix; those of torchvision, timm and Zoobot do for
         ``"resnet18"`` to ``"resnet101"``. A file elsewhere is
-        ``"https://.../weights.pth#sha256=..."``, its address and its checksum. Only the
-        last layer, the head, starts anew. Where X has other channels than the trained
-        network, each gets the same share of the first convolution's sum over its own.
-        The file is read whenever the network is built: at each ``fit``, not by a loaded
-        pickle. See :ref:`the user guide <backbone>`.
+        ``"https://.../weights.pth#sha256=..."``, its address and its checksum.
+        ``"galaxies"`` are weights that come with the package, for which
+        :meth:`from_pretrained` makes the other settings. Only the last layer, the head,
+        starts anew. Where X has other channels than the trained network, each gets the
+        same share of the first convolution's sum over its own. The file is read
+        whenever the network is built: at each ``fit``, not by a loaded pickle. See
+        :ref:`the user guide <backbone>`.
     backbone_lr : float, default=None
         Learning rate of the backbone, which is the network without its last layer; `lr`
         is then that of the head alone, and the schedule scales both. 0 freezes the
@@ -132,6 +134,14 @@ class ImageInput(NeuralNet):
         and scale of these channels then stand behind those of the others.
     """
 
+    _pretrained: ClassVar[tuple[str, ...]] = ("galaxies",)
+    _pretrained_package: ClassVar[str] = "skastro.estimators"
+    _fine_tuning: ClassVar[dict[str, Any]] = {
+        "image_size": 88,
+        "lr": 1e-3,
+        "backbone_lr": 3e-4,
+        "max_epochs": 12,
+    }
     _augmentations: ClassVar[Mapping[str, Callable]] = IMAGE_AUGMENTATIONS
     _module_ndim = 2
     _input_ndims: ClassVar[tuple[int, ...]] = (2, 3, 4)
@@ -142,7 +152,7 @@ class ImageInput(NeuralNet):
     )
     _image_constraints: ClassVar[dict] = {
         **ImageLayout.constraints,
-        "image_size": [None, Interval(Integral, 8, None, closed="left")],
+        "image_size": [None, Interval(Integral, 8, _MOST_ALONG_SIDE, closed="both")],
         "normalization": [None, StrOptions({"training", "imagenet"})],
         "stretch": [None, StrOptions({"asinh"})],
         "augment": [None, callable, StrOptions(set(IMAGE_AUGMENTATIONS))],

@@ -13,7 +13,6 @@ from skorch import NeuralNet
 
 from skastro._compat import StrOptions
 from skastro.base._backbone import BACKBONE_CONSTRAINTS
-from skastro.base._pretrained import Pretrained
 from skastro.base._source import add_checksum
 from skastro.estimators._images import channel_constants, some_samples
 from skastro.estimators._scale import warn_of_size
@@ -106,6 +105,7 @@ class SpectrumInput(NeuralNet):
     _kept: ClassVar[tuple[str, ...]] = ("normalization", "wavelength")
     _pretrained: ClassVar[tuple[str, ...]] = ("spectra",)
     _pretrained_package: ClassVar[str] = "skastro.estimators"
+    _needed_by_weights: ClassVar[tuple[str, ...]] = ("wavelength",)
 
     def _infer_sizes(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         sizes = super()._infer_sizes(sample_shape)
@@ -168,7 +168,8 @@ class SpectrumInput(NeuralNet):
         OSError
             If the download fails, or has another checksum.
         TypeError
-            If a parameter does not exist, or ``wavelength`` is missing.
+            If a parameter does not exist or is ``backbone``, or ``wavelength`` is
+            missing.
 
         Notes
         -----
@@ -202,33 +203,7 @@ class SpectrumInput(NeuralNet):
                 f"{cls.__name__}.from_pretrained({source!r}) needs wavelength=..., the "
                 "centers of the pixels of X."
             )
-        estimator = super().from_pretrained(source, **parameters)
-        estimator._check_fits_weights(weights)
-        return estimator
-
-    def _check_fits_weights(self, weights: Pretrained) -> None:
-        """Refuse parameters that contradict the weights of the package."""
-        required = weights.settings["parameters"]
-        wrong = [
-            f"{name}={getattr(self, name)!r}"
-            for name, value in required.items()
-            if getattr(self, name) != value
-        ]
-        if self.wavelength is None:
-            wrong.append("wavelength=None")
-        if wrong:
-            needed = ", ".join(f"{name}={value!r}" for name, value in required.items())
-            raise ValueError(
-                f"backbone={self.backbone!r} are weights for {needed}, and need the "
-                f"wavelength of the pixels, but {', '.join(wrong)}. "
-                f"{type(self).__name__}.from_pretrained({self.backbone!r}, wavelength="
-                "...) sets all."
-            )
-
-    def _validate_params(self) -> None:
-        super()._validate_params()
-        if self.backbone in self._pretrained:
-            self._check_fits_weights(self._find_pretrained(self.backbone))
+        return super().from_pretrained(source, **parameters)
 
     # Normalization and grid ----------------------------------------------------------
 

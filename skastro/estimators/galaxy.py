@@ -187,6 +187,7 @@ class GalaxyClassifier(ImageInput, BaseClassifier):
     """
 
     _recipes: ClassVar = RECIPES
+    _fine_tuning: ClassVar = {**ImageInput._fine_tuning, "train_split": None}
     _parameter_constraints: ClassVar[dict] = {
         **BaseClassifier._parameter_constraints,
         **ImageInput._image_constraints,

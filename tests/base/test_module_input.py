@@ -35,7 +35,8 @@ def test_spectra(tiny, spectra):
     assert x.shape == (120, 1, X.shape[1])
     assert x.dtype is torch.float32
     torch.testing.assert_close(logits_of(clf, x), clf.forward(X))
-    for other in (X.astype(np.float64), X.tolist(), torch.from_numpy(X), X[:, :]):
+    backward = np.flip(np.flip(X, axis=1).copy(), axis=1)
+    for other in (X.astype(np.float64), X.tolist(), torch.from_numpy(X), backward):
         torch.testing.assert_close(clf.module_input(other), x)
 
 

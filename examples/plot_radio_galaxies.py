@@ -105,7 +105,7 @@ print(f"macro-F1: {f1_score(target[test], predicted, average='macro'):.2f}")
 # %%
 # Which classes are confused?
 # ---------------------------
-figure, ax = plt.subplots(figsize=(4.5, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(5, 4.2), layout="tight")
 ConfusionMatrixDisplay.from_predictions(
     target[test], predicted, labels=NAMES, colorbar=False, cmap="Blues", ax=ax
 )

@@ -85,8 +85,8 @@ Versions: {versions}.
 
 - Images of one galaxy each, in the middle, as composite colors of *gri* or as one band;
   other bands start from the mean of the colors. The optical images are of SDSS (EFIGI;
-  Galaxy Zoo 1 and 2), and of galaxies up to a redshift of about 0.2, but for the example
-  images; radio galaxies are of FIRST.
+  Galaxy Zoo 1 and 2), and of galaxies up to a redshift of about 0.2, but for the
+  example images; radio galaxies are of FIRST.
 - The head is new: the weights are a start, and predict nothing by themselves.
 - **The weights have seen all images named above.** Scores on any of these are too good.
   The validation part of the radio galaxies is not among them.
@@ -94,8 +94,8 @@ Versions: {versions}.
 ## Measured
 
 By weights of the same recipe that were trained without the judged images:
-`python -m benchmarks.few_galaxies`; the table is in the user guide. The weights help with
-the classes that they have learned, and little with other ones.
+`python -m benchmarks.few_galaxies`; the table is in the user guide. The weights help
+with the classes that they have learned, and little with other ones.
 
 ## Sources of the images
 

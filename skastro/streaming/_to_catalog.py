@@ -87,7 +87,8 @@ def to_catalog(
     Returns
     -------
     catalog : :class:`~astropy.table.Table`
-        The table. Its ``meta`` names the estimator, the classes and the version.
+        The table. Its ``meta`` names the estimator (``MODEL``), its network
+        (``NETWORK``) and the version of skastro (``CREATOR``).
 
     Raises
     ------
@@ -98,6 +99,8 @@ def to_catalog(
     ValueError
         If the end of `out` is none of these, if `objects` has other rows than X, or if
         two columns of it would have the same name.
+    FileNotFoundError
+        If the folder of `out` does not exist.
     ImportError
         If `out` ends in ``.parquet`` and pyarrow is not installed.
 

@@ -8,6 +8,7 @@ import io
 import math
 import os
 import pickle
+import reprlib
 import secrets
 import traceback
 import warnings
@@ -136,6 +137,9 @@ from skastro.utils import (
 )
 
 _SIZES = ("n_channels", "n_outputs", "input_size")
+# Words in the names of arguments that act on the training alone, or are compared by the
+# shapes of weights.
+_NOT_COMPARED = (*_SIZES, "dropout", "zero_init", "invariant")
 _FUSED_DEVICES = ("cpu", "cuda")
 _MISSING = object()
 # Parts that a net builds when it needs them, or changes in place.
@@ -2883,9 +2887,42 @@ class BaseNet(NeuralNet):
         return ModuleWithState(module, self._state_text)
 
     def _write_state(self) -> str:
-        measured = list(self.__dict__.get("_measured", ()))
-        owner, state = type(self).__name__, self._fitted_state()
-        return encode_state(owner, self._kind, state, measured)
+        return encode_state(
+            type(self).__name__,
+            self._kind,
+            self._fitted_state(),
+            self.__dict__.get("_measured", ()),
+            self._module_arguments(),
+        )
+
+    def _module_arguments(self) -> dict[str, Any]:
+        """Give the plain arguments that shape what the module computes."""
+        module = self._module_factory()
+        if isinstance(module, torch.nn.Module):
+            return {}
+        arguments = {
+            name: parameter.default
+            for name, parameter in inspect.signature(module).parameters.items()
+            if parameter.default is not parameter.empty
+        }
+        arguments |= self.get_params_for("module")
+        return {
+            name: value
+            for name, value in arguments.items()
+            if not any(word in name for word in _NOT_COMPARED) and _is_plain(value)
+        }
+
+    def _refuse_other_module(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse weights whose shapes fit a module that computes something else."""
+        own = self._module_arguments()
+        for name, value in arguments.items():
+            if name in own and not np.array_equal(own[name], value):
+                raise ValueError(
+                    f"The file holds weights of a module with {name}="
+                    f"{reprlib.repr(value)}, but here it is {reprlib.repr(own[name])}. "
+                    f"Call set_params(module__{name}={reprlib.repr(value)}), and load "
+                    "the file then."
+                )
 
     @property
     def _kind(self) -> str:
@@ -3069,6 +3106,7 @@ class BaseNet(NeuralNet):
                     f"and cannot be loaded into {type(self).__name__}, a {self._kind}."
                 )
             self._check_saved_state(state)
+            self._refuse_other_module(content.get("arguments", {}))
             if self._is_training():
                 own = self.__dict__.get("training_id_")
                 self._check_same_training(file, state.get("training_id_", own) == own)
@@ -3142,6 +3180,12 @@ class _Features(torch.nn.Module):
         if maps.ndim > 2:
             maps = maps.flatten(2).mean(dim=2)
         return normalize(maps, dim=1)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def spread_rows(rows: np.ndarray, n_wanted: int) -> np.ndarray:

@@ -158,7 +158,7 @@ class TrainingFile:
 
     def _content(self) -> dict[str, Any]:
         net = self.net
-        learned = encode_state(type(net).__name__, None, net._fitted_state(), [])
+        learned = encode_state(type(net).__name__, None, net._fitted_state())
         return {
             "format": _FORMATS[0],
             "identity": self.identity,

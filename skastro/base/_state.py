@@ -13,7 +13,8 @@ import math
 import os
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,17 @@ _LARGE_POWER = re.compile(r"[A-Za-z*^(]\s*[-+]?\d{4}")
 
 
 def encode_state(
-    owner: str, kind: str | None, state: dict[str, Any], measured: list[str]
+    owner: str,
+    kind: str | None,
+    state: dict[str, Any],
+    measured: Iterable[str] = (),
+    arguments: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """Write plain values as text; TypeError for what is not plain."""
     state = {name: encode(value, f"{owner}.{name}") for name, value in state.items()}
     content = {"class": owner, "kind": kind, "state": {"dict": state}}
-    return json.dumps({**content, "measured": {"list": measured}})
+    parts = {"measured": list(measured), "arguments": dict(arguments)}
+    return json.dumps({**content, **{k: encode(v, k) for k, v in parts.items()}})
 
 
 def decode_state(text: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Checkpoint, LoadInitState
 from tiny_estimators import make_tiny
@@ -101,6 +102,25 @@ def test_extra_state_of_modules(spectra, tmp_path):
     loaded = tiny(WithExtraState)
     loaded.load_params(tmp_path / "weights.pt")
     np.testing.assert_array_equal(loaded.predict_proba(X), net.predict_proba(X))
+
+
+@pytest.mark.parametrize("use_safetensors", [False, True])
+def test_weights_of_a_module_that_computes_something_else(use_safetensors, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 255, (20, 16, 16, 3), dtype=np.uint8), np.arange(20) % 2
+    settings = {"module__width": 4, "max_epochs": 1, "verbose": 0, "random_state": 0}
+    net = GalaxyClassifier(module__dropout=0.1, **settings).fit(X, y)
+    path = tmp_path / "weights"
+    net.save_params(path, use_safetensors=use_safetensors)
+    # The shapes are those of the weights: only the strides differ.
+    other = GalaxyClassifier(module__stem="imagenet", **settings)
+    for loaded in (other, clone(other).fit(X, y)):
+        with pytest.raises(ValueError, match=r"set_params\(module__stem='stride2'\)"):
+            loaded.load_params(path, use_safetensors=use_safetensors)
+    # Dropout does nothing to predictions.
+    same = GalaxyClassifier(module__stem="stride2", module__dropout=0.5, **settings)
+    same.load_params(path, use_safetensors=use_safetensors)
+    np.testing.assert_array_equal(same.predict_proba(X), net.predict_proba(X))
 
 
 # Files of older versions ------------------------------------------------------

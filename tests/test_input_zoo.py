@@ -916,6 +916,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "y_true": LABELS,
         "probability": PROBABILITY,
     },
+    "inspection.report": {"estimator": spectra_net, "X": SPECTRA, "y": LABELS},
     "inspection.vote_coverage": {
         "counts": SPECTRA,
         "concentration": SPECTRA + 1,

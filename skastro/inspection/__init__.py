@@ -17,6 +17,7 @@ from skastro.inspection._history import HistoryDisplay
 from skastro.inspection._measurement import MeasurementDisplay
 from skastro.inspection._reconstruction import ReconstructionDisplay
 from skastro.inspection._redshift import RedshiftDisplay
+from skastro.inspection._report import report
 from skastro.inspection._votes import vote_coverage
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "deletion_curve",
     "deletion_score",
     "expected_calibration_error",
+    "report",
     "risk_coverage_curve",
     "vote_coverage",
 ]

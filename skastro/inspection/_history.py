@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from sklearn.pipeline import Pipeline
 
 from skastro.inspection._display import DisplayMixin
@@ -140,7 +141,9 @@ class HistoryDisplay(DisplayMixin):
         if self.score_ax_ is not None:
             self._draw(self.score_ax_, self.scores or {})
             self.score_ax_.set(ylabel="Accuracy", ylim=(None, 1.0))
-        (self.score_ax_ or ax).set_xlabel("Epoch")
+        lowest = self.score_ax_ or ax
+        lowest.set_xlabel("Epoch")
+        lowest.xaxis.set_major_locator(MaxNLocator(integer=True))
         return self
 
     def _draw(self, ax: Axes, curves: Mapping[str, Sequence[float]]) -> None:

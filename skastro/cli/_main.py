@@ -2,6 +2,7 @@
 """Commands and their options; what they do is in files that load torch when needed."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -9,6 +10,10 @@ import click
 _PATHS = click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True), metavar="FILES..."
 )
+_SOME_PATHS = click.argument(
+    "files", nargs=-1, type=click.Path(exists=True), metavar="[FILES...]"
+)
+_DEVICE = "cpu, cuda, cuda:1 or mps.  [default: the fastest]"
 
 
 class OneLineErrors(click.Group):
@@ -39,9 +44,9 @@ def _show(message: Warning | str, *_: Any) -> None:
 @click.version_option(package_name="skastro")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    """Neural networks for astronomy: look at files, and predict with fitted models.
+    """Neural networks for astronomy: look at files, train, and predict.
 
-    Training is done in Python; the examples of the documentation are scripts for it.
+    More settings than these commands have are those of the estimators in Python.
     """
 
 
@@ -76,6 +81,83 @@ def inspect(ctx: click.Context, files: tuple[str, ...]) -> None:
     ctx.exit(failed)
 
 
+@main.group(short_help="Train a classifier on labeled files.")
+def train() -> None:
+    """Train a classifier on labeled files, and tell how it does on a quarter of them.
+
+    The folder --out then holds the fitted model (model.skastro), its page
+    (report.html), the predictions of the quarter (predictions.fits) and the history
+    (history.csv). Ctrl-C ends the training early; what was learned is kept.
+    """
+
+
+def _training_options(command: Callable) -> Callable:
+    """Add the options that all trainings have."""
+    options = [
+        click.option(
+            "--module",
+            help="Network, such as resnet18.  [default: weights "
+            "of the package to start from]",
+        ),
+        click.option(
+            "--epochs", type=click.IntRange(1), help="Passes over the samples."
+        ),
+        click.option("--device", help=_DEVICE),
+        click.option("--seed", default=0, help="Of split and training."),
+        click.option("--quick", is_flag=True, help="Few samples and epochs: a trial."),
+        click.option("--out", default="trained", type=click.Path(), help="Folder."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@train.command(short_help="Classify spectra.")
+@_SOME_PATHS
+@click.option("--label-column", help="Column of the labels.  [default: class, label]")
+@click.option(
+    "--label-letters",
+    type=click.IntRange(1),
+    help="Classes are so many letters of the labels: 1 makes A5V an A.",
+)
+@click.option(
+    "--simulate",
+    "n_simulated",
+    type=click.IntRange(100),
+    metavar="N",
+    help="Simulate so many spectra in place of files.",
+)
+@_training_options
+def spectra(**options: Any) -> None:
+    """Train a SpectrumClassifier on spectra in files or folders.
+
+    Where wavelengths are known, and optical, it starts from weights of the package.
+    """
+    from skastro.cli._train import train_spectra
+
+    train_spectra(**options)
+
+
+@train.command(short_help="Classify galaxies in images.")
+@_PATHS
+@click.option(
+    "--labels",
+    type=click.Path(exists=True),
+    help="Table of labels, for images in files of their own.",
+)
+@click.option("--id-column", help="Its column with the names of the images.")
+@click.option("--label-column", help="Its column with the labels.  [default: class]")
+@_training_options
+def galaxies(**options: Any) -> None:
+    """Train a GalaxyClassifier on images: a file of HDF5, or a folder and a table.
+
+    It starts from weights of the package.
+    """
+    from skastro.cli._train import train_galaxies
+
+    train_galaxies(**options)
+
+
 @main.command(short_help="Apply a saved model to files, and write a catalog.")
 @click.argument("model", type=click.Path(exists=True, dir_okay=False))
 @_PATHS
@@ -85,7 +167,7 @@ def inspect(ctx: click.Context, files: tuple[str, ...]) -> None:
     type=click.Path(),
     help="Catalog to write: .fits, .vot, .ecsv, .csv, .parquet or .h5.",
 )
-@click.option("--device", help="cpu, cuda, cuda:1 or mps.  [default: the fastest]")
+@click.option("--device", help=_DEVICE)
 def predict(model: str, files: tuple[str, ...], out: str, device: str | None) -> None:
     """Apply MODEL, a file of save_model, to spectra or images, and write a catalog.
 

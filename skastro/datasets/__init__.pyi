@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+from ._group_objects import group_objects as group_objects
 from ._parquet import ParquetColumn as ParquetColumn
 from .galaxies import fetch_galaxy10 as fetch_galaxy10
 from .galaxies import make_galaxies as make_galaxies

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from skastro.base import BaseClassifier
 from skastro.estimators._images import ImageInput, resample
+from skastro.estimators._spectra import GRID
 from skastro.inspection._display import prediction_steps, samples_for
 from skastro.networks.layers import global_average
 from skastro.utils import (
@@ -80,9 +81,10 @@ def class_activation_map(
     Returns
     -------
     maps : ndarray of shape (n_samples, length) or (n_samples, height, width), float32
-        One map for each spectrum or image, on the pixels that the classifier reads. If
+        One map for each spectrum or image, on the pixels that the classifier gets. If
         a step of the pipeline changes their number, as :class:`~skastro.RebinSpectra`
-        does, the maps are on the new pixels; `image_size` of the classifier does not.
+        does, the maps are on the new pixels; `image_size` and `wavelength` of the
+        classifier do not.
 
     Raises
     ------
@@ -149,16 +151,34 @@ def class_activation_map(
     batch_size = net.batch_size if batch_size is None else batch_size
     if batch_size == -1:
         batch_size = len(X)
-    sizes = trace.sizes
-    if isinstance(net, ImageInput):
-        sizes = net._layout.sizes_of(tuple(X.shape[1:]))[1]
+    sizes, to_own_pixels = _own_pixels(net, X, trace.sizes)
     maps = np.empty((len(X), *sizes), dtype=np.float32)
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
         x = net.module_input(X[rows])
-        found = trace.spread(explain(x, codes[rows].to(x.device)))
-        maps[rows] = (found if sizes == trace.sizes else resample(found, sizes)).cpu()
+        maps[rows] = to_own_pixels(trace.spread(explain(x, codes[rows].to(x.device))))
     return _normalized(maps) if normalize else maps
+
+
+def _own_pixels(
+    net: BaseClassifier, X: Any, sizes: Sequence[int]
+) -> tuple[Sequence[int], Callable[[Tensor], np.ndarray]]:
+    """Tell the pixels of X, and how maps on those of the network get there."""
+    if isinstance(net, ImageInput):
+        own = net._layout.sizes_of(tuple(X.shape[1:]))[1]
+        if own != sizes:
+            return own, lambda maps: resample(maps, own).cpu().numpy()
+    elif getattr(net, "wavelength", None) is not None:
+        pixels = net._pixels()
+
+        def interpolate(maps: Tensor) -> np.ndarray:
+            # The network does not see pixels beyond its own.
+            return np.stack(
+                [np.interp(pixels, GRID, row, 0, 0) for row in maps.cpu().numpy()]
+            )
+
+        return pixels.shape, interpolate
+    return sizes, lambda maps: maps.cpu().numpy()
 
 
 def find_classifier(estimator: Any, X: Any, caller: str) -> tuple[BaseClassifier, Any]:

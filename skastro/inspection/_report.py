@@ -304,7 +304,7 @@ def _class_table(
     for name, precision, recall, score, count in zip(classes, *parts, strict=True):
         shown = [f"{value:.3f}" for value in (precision, recall, score)]
         if not count:
-            shown = ["–"] * 3
+            shown = ["-"] * 3
         rows.append([str(name), *shown, str(int(count))])
     return ("class", "precision", "recall", "F1", "samples"), rows
 
@@ -322,7 +322,7 @@ def _by_survey(
                 f"{accuracy_score(truth[mine], predicted[mine]):.3f}",
                 f"{_macro_f1(truth[mine], predicted[mine]):.3f}",
                 str(mine.sum()),
-                ", ".join(map(str, absent)) or "–",
+                ", ".join(map(str, absent)) or "-",
             ]
         )
     section.sentences.append("Means are over the classes that a survey has.")
@@ -349,9 +349,7 @@ def _confidence(
         "calibration", "Accuracy against predicted probability", display.figure_
     )
     curve = RiskCoverageDisplay.from_predictions(truth, probability, labels=classes)
-    section.draw(
-        "coverage", "Error where only the surest are accepted", curve.figure_
-    )
+    section.draw("coverage", "Error where only the surest are accepted", curve.figure_)
     return section
 
 
@@ -434,7 +432,7 @@ def _of_regressor(
         score = r2_score(true[known, number], found[known, number])
         row = [f"{np.median(residual):.4g}", f"{mad_std(residual):.4g}"]
         row += [f"{np.sqrt(np.mean(residual**2)):.4g}", f"{score:.4f}"]
-        covered = "–" if display.std is None else f"{display.coverage[number]:.3f}"
+        covered = "-" if display.std is None else f"{display.coverage[number]:.3f}"
         rows.append([name, *row, covered, str(known.sum())])
     section = _Section("Errors of each target")
     section.sentences.append(

@@ -3,15 +3,14 @@
 
 import sys
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from skastro import (
-    GalaxyClassifier,
-)
-from skastro.inspection import class_activation_map
+from skastro import GalaxyClassifier, SpectrumClassifier
+from skastro.inspection import ActivationMapDisplay, class_activation_map
 from skastro.inspection._class_activation_map import traced
 from skastro.networks import ResNet, SEDenseNet
 
@@ -156,3 +155,27 @@ def test_evidence_against_a_class_is_negative(line_classifier, line_data):
     against = class_activation_map(line_classifier, X[:1], "none")[0]
     assert abs(against.argmin() - 410) < 65
     assert against.min() < 0
+
+
+def test_maps_of_a_classifier_on_its_own_grid_are_on_the_pixels_of_x():
+    rng = np.random.default_rng(0)
+    # Pixels that reach beyond those that the network sees, 3600 to 9500 Å.
+    wavelength = np.linspace(3000.0, 10000.0, 500)
+    flux = rng.normal(10, 1, size=(60, 500)).astype(np.float32)
+    target = np.repeat(["line", "no line"], 30)
+    flux[target == "line", 200:212] += 15
+    clf = SpectrumClassifier(
+        wavelength=wavelength,
+        module__width=8,
+        module__n_blocks=(1,),
+        max_epochs=10,
+        verbose=0,
+        random_state=0,
+    ).fit(flux, target)
+    maps = class_activation_map(clf, flux[:5], "line")
+    assert maps.shape == (5, 500)
+    assert (abs(maps.argmax(axis=1) - 206) < 12).all()
+    assert (maps[:, (wavelength < 3600) | (wavelength > 9500)] == 0).all()
+    display = ActivationMapDisplay.from_estimator(clf, flux[:2], wavelength=wavelength)
+    assert display.axes_[0].get_xlim() == (3000.0, 10000.0)
+    plt.close(display.figure_)

@@ -128,7 +128,7 @@ def test_classes_that_are_absent_rare_or_unknown(pipeline, spectra, tmp_path):
     page = report(pipeline, flux[rows], labels, out=tmp_path / "r.html").read_text()
     assert "Not in the test set, and so without a score: STAR." in page
     assert "Not scored: 1 samples of classes that the estimator was not fitted" in page
-    assert table(page, "Scores of each class")[3][1:] == ["–", "–", "–", "0"]
+    assert table(page, "Scores of each class")[3][1:] == ["-", "-", "-", "0"]
     few = report(pipeline, flux[:6], target[:6], out=tmp_path / "f.html").read_text()
     assert "GALAXY (2), QSO (2), STAR (2)" in few
 

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Classifiers trained on files, and what tells how they do."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import matplotlib
+import numpy as np
+from astropy.table import Table
+from sklearn.metrics import classification_report
+from sklearn.model_selection import StratifiedGroupKFold
+from skorch.callbacks import Callback
+
+from skastro.cli._read import read_any_images
+from skastro.datasets import group_objects, make_spectra, read_images, read_spectra
+from skastro.estimators import GalaxyClassifier, SpectrumClassifier
+from skastro.inspection import report
+from skastro.persistence import save_model
+from skastro.pipeline import Pipeline
+from skastro.preprocessing import RebinSpectra, StandardizeSpectra
+from skastro.streaming import to_catalog
+from skastro.utils import atomic_write
+
+# One part of so many is kept apart. Each part has some samples of each class.
+_PARTS = 4
+_SMALLEST_CLASS = 8
+# What --quick makes do with.
+_QUICK_SAMPLES, _QUICK_EPOCHS = 300, 4
+# Weights of the package see optical wavelengths, of which spectra share so much.
+_OPTICAL = 3600.0, 9500.0
+_SHARED = 0.5
+_HISTORY = ("epoch", "train_loss", "valid_loss", "valid_acc", "dur")
+# Seconds of training that are worth an announcement.
+_LONG = 10
+
+
+@dataclass
+class Samples:
+    """Labeled samples, and what is known of them."""
+
+    X: Any
+    target: np.ndarray
+    groups: np.ndarray
+    objects: Table
+    survey: np.ndarray | None = None
+    wavelength: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> "Samples":
+        """Take some rows."""
+        survey = None if self.survey is None else self.survey[rows]
+        parts = (self.X[rows], self.target[rows], self.groups[rows], self.objects[rows])
+        return Samples(*parts, survey, self.wavelength)
+
+
+def train_spectra(
+    files: Sequence[str],
+    out: str,
+    *,
+    label_column: str | None,
+    label_letters: int | None,
+    n_simulated: int | None,
+    **options: Any,
+) -> None:
+    """Train a classifier of spectra, and write model, catalog and report."""
+    if (n_simulated is None) == (not files):
+        raise click.UsageError("Give FILES, or --simulate and how many spectra.")
+    if n_simulated is not None:
+        click.echo(f"Simulating {n_simulated} spectra.")
+        spectra = make_spectra(n_simulated, random_state=options["seed"])
+        names = [f"simulated-{number:05}" for number in range(n_simulated)]
+        objects, survey = Table({"id": names}), None
+    else:
+        source: Any = files[0] if len(files) == 1 else list(files)
+        spectra = read_spectra(source, label_column=label_column, recursive=True)
+        table = spectra.table
+        flat = [name for name in table.colnames if np.ndim(table[name]) == 1]
+        objects, survey = table[flat], spectra.survey
+        if "id" not in flat:
+            objects.add_column(spectra.id, name="id", index=0)
+    samples = Samples(
+        spectra.flux,
+        _labels(spectra.target, label_letters),
+        _groups(objects),
+        objects,
+        None if survey is None else np.asarray(survey).astype(str),
+        spectra.wavelength,
+    )
+    _train(samples, Path(out), _spectrum_classifier, **options)
+
+
+def train_galaxies(
+    files: Sequence[str],
+    out: str,
+    *,
+    labels: str | None,
+    id_column: str | None,
+    label_column: str | None,
+    **options: Any,
+) -> None:
+    """Train a classifier of images, and write model, catalog and report."""
+    if labels is None:
+        images = read_any_images(files)
+    else:
+        source: Any = files[0] if len(files) == 1 else list(files)
+        images = read_images(
+            source, labels, id_column=id_column, label_column=label_column
+        )
+    n_images = len(images.images)
+    names = images.get("id")
+    objects = Table({"id": np.arange(n_images) if names is None else names})
+    groups = images.get("groups")
+    samples = Samples(
+        images.images,
+        _labels(images.target, None),
+        np.arange(n_images) if groups is None else groups,
+        objects,
+    )
+    _train(samples, Path(out), _galaxy_classifier, **options)
+
+
+def _labels(target: Any, n_letters: int | None) -> np.ndarray:
+    if target is None:
+        raise click.UsageError(
+            "The files have no labels: --label-column names the column that has them."
+        )
+    target = np.asarray(target)
+    if target.dtype.kind == "f":
+        raise click.UsageError(
+            "The labels are real numbers, but classes are wanted: choose another "
+            "--label-column, or regress them in Python."
+        )
+    names = np.char.strip(target.astype(str))
+    return names if n_letters is None else names.astype(f"U{n_letters}")
+
+
+def _groups(objects: Table) -> np.ndarray:
+    """Find rows of one object, by names and positions."""
+    place = {name: objects[name] for name in ("ra", "dec") if name in objects.colnames}
+    return group_objects(objects["id"], **(place if len(place) == 2 else {}))
+
+
+def _spectrum_classifier(samples: Samples, settings: dict[str, Any]) -> Any:
+    grid = samples.wavelength
+    fills: Any = StandardizeSpectra(robust=True, clip=8.0, nan_policy="interpolate")
+    if settings.get("module") is not None or grid is None or not _is_optical(grid):
+        return Pipeline([fills, SpectrumClassifier(**settings)])
+    # The weights see flux, not its distance from the median.
+    fills = RebinSpectra(grid, grid, nan_policy="interpolate")
+    return Pipeline(
+        [
+            fills,
+            SpectrumClassifier.from_pretrained("spectra", **settings, wavelength=grid),
+        ]
+    )
+
+
+def _is_optical(grid: np.ndarray) -> bool:
+    low, high = max(grid[0], _OPTICAL[0]), min(grid[-1], _OPTICAL[1])
+    return (high - low) / (_OPTICAL[1] - _OPTICAL[0]) > _SHARED
+
+
+def _galaxy_classifier(samples: Samples, settings: dict[str, Any]) -> Any:
+    if settings.get("module") is not None:
+        return GalaxyClassifier(tta=True, **settings)
+    return GalaxyClassifier.from_pretrained("galaxies", tta=True, **settings)
+
+
+def _train(
+    samples: Samples,
+    out: Path,
+    make: Any,
+    *,
+    module: str | None,
+    epochs: int | None,
+    device: str | None,
+    seed: int,
+    quick: bool,
+) -> None:
+    matplotlib.use("Agg")
+    out.mkdir(parents=True, exist_ok=True)
+    samples = _without_rare(samples)
+    _tell_duplicates(samples)
+    if quick:
+        epochs = _QUICK_EPOCHS if epochs is None else epochs
+        samples = _fewer(samples, seed)
+    fitted, apart = _keep_apart(samples, seed)
+    chosen = {"module": module, "max_epochs": epochs, "device": device}
+    settings = {name: value for name, value in chosen.items() if value is not None}
+    settings |= {"random_state": seed, "callbacks": [("forecast", Forecast)]}
+    estimator = make(fitted, settings)
+    shape = " x ".join(map(str, fitted.X.shape[1:]))
+    click.echo(
+        f"Training on {len(fitted.target)} samples of {shape} pixels; "
+        f"{len(apart.target)} are kept apart."
+    )
+    start = time.perf_counter()
+    estimator.fit(fitted.X, fitted.target)
+    click.echo(f"Trained in {time.perf_counter() - start:.0f} s.")
+    _write(estimator, apart, out)
+
+
+class Forecast(Callback):
+    """Tell how long a training will take, once some of it is known."""
+
+    def on_epoch_end(self, net: Any, **_: Any) -> None:
+        """Speak after the second epoch: the first one prepares things."""
+        left = (net.max_epochs - 2) * net.history[-1, "dur"]
+        if len(net.history) == 2 and left > _LONG:
+            click.echo(f"The other epochs take about {left:.0f} s.")
+
+
+def _without_rare(samples: Samples) -> Samples:
+    """Leave out samples without a label, and classes with few of them."""
+    names, counts = np.unique(samples.target, return_counts=True)
+    rare = (counts < _SMALLEST_CLASS) | (names == "")
+    if rare.any():
+        listed = [f"{n or 'no label'} {c}" for n, c in zip(names, counts, strict=True)]
+        left_out = ", ".join(np.array(listed)[rare])
+        click.echo(f"Left out, without a label or with too few samples: {left_out}.")
+    if np.sum(~rare) < 2:
+        raise click.UsageError(
+            f"A classifier needs two classes of {_SMALLEST_CLASS} samples or more, but "
+            f"found {', '.join(names[~rare]) or 'none'}."
+        )
+    return samples.take(np.flatnonzero(~np.isin(samples.target, names[rare])))
+
+
+def _tell_duplicates(samples: Samples) -> None:
+    n_samples, n_objects = len(samples.groups), len(np.unique(samples.groups))
+    if n_objects < n_samples:
+        click.echo(
+            f"{n_samples} samples are of {n_objects} objects; those of one object stay "
+            "on one side of the split."
+        )
+
+
+def _fewer(samples: Samples, seed: int) -> Samples:
+    """Choose some samples at random, as many of each class as there may be."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(samples.target))
+    _, codes = np.unique(samples.target[order], return_inverse=True)
+    most = _QUICK_SAMPLES // (codes.max() + 1)
+    kept = np.zeros(len(order), dtype=bool)
+    for code in range(codes.max() + 1):
+        kept[np.flatnonzero(codes == code)[: max(most, _SMALLEST_CLASS)]] = True
+    return samples.take(np.sort(order[kept]))
+
+
+def _keep_apart(samples: Samples, seed: int) -> tuple[Samples, Samples]:
+    splitter = StratifiedGroupKFold(_PARTS, shuffle=True, random_state=seed)
+    rows = next(splitter.split(samples.target, samples.target, samples.groups))
+    return samples.take(rows[0]), samples.take(rows[1])
+
+
+def _write(estimator: Any, apart: Samples, out: Path) -> None:
+    """Write the model first, which took longest, and then what tells of it."""
+    save_model(estimator, out / "model.skastro")
+    network = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    columns = [name for name in _HISTORY if name in network.history[-1]]
+    history = Table({name: network.history[:, name] for name in columns})
+    with atomic_write(out / "history.csv") as file:
+        history.write(file, format="ascii.csv")
+    objects = apart.objects.copy()
+    objects["label"] = apart.target
+    catalog = to_catalog(estimator, apart.X, out / "predictions.fits", objects=objects)
+    click.echo(
+        classification_report(
+            apart.target, np.asarray(catalog["class"]), digits=3, zero_division=0
+        )
+    )
+    report(
+        estimator,
+        apart.X,
+        apart.target,
+        out=out / "report.html",
+        title=f"{type(network).__name__}, on samples kept apart",
+        survey=apart.survey,
+        names=np.asarray(objects["id"]),
+        wavelength=apart.wavelength,
+    )
+    names = ", ".join(sorted(path.name for path in out.iterdir()))
+    click.echo(f"{out} holds {names}.")

@@ -23,6 +23,8 @@ PAGE = DOCS / "how_do_i.rst"
 if not PAGE.is_file():
     pytest.skip("the folder docs is not here", allow_module_level=True)
 TEXT = PAGE.read_text(encoding="utf-8")
+pytestmark = pytest.mark.once
+
 # What needs several GPUs, a cluster of many machines, or minutes of a C++ compiler; its
 # syntax and its imports are tested.
 NOT_RUN = "not-run"

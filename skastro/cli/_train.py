@@ -13,7 +13,6 @@ import numpy as np
 from astropy.table import Table
 from sklearn.metrics import classification_report
 from sklearn.model_selection import StratifiedGroupKFold
-from skorch.callbacks import Callback
 
 from skastro.cli._read import read_any_images
 from skastro.datasets import group_objects, make_spectra, read_images, read_spectra
@@ -34,8 +33,6 @@ _QUICK_SAMPLES, _QUICK_EPOCHS = 300, 4
 _OPTICAL = 3600.0, 9500.0
 _SHARED = 0.5
 _HISTORY = ("epoch", "train_loss", "valid_loss", "valid_acc", "dur")
-# Seconds of training that are worth an announcement.
-_LONG = 10
 
 
 @dataclass
@@ -190,7 +187,7 @@ def _train(
     fitted, apart = _keep_apart(samples, seed)
     chosen = {"module": module, "max_epochs": epochs, "device": device}
     settings = {name: value for name, value in chosen.items() if value is not None}
-    settings |= {"random_state": seed, "callbacks": [("forecast", Forecast)]}
+    settings["random_state"] = seed
     estimator = make(fitted, settings)
     shape = " x ".join(map(str, fitted.X.shape[1:]))
     click.echo(
@@ -201,16 +198,6 @@ def _train(
     estimator.fit(fitted.X, fitted.target)
     click.echo(f"Trained in {time.perf_counter() - start:.0f} s.")
     _write(estimator, apart, out)
-
-
-class Forecast(Callback):
-    """Tell how long a training will take, once some of it is known."""
-
-    def on_epoch_end(self, net: Any, **_: Any) -> None:
-        """Speak after the second epoch: the first one prepares things."""
-        left = (net.max_epochs - 2) * net.history[-1, "dur"]
-        if len(net.history) == 2 and left > _LONG:
-            click.echo(f"The other epochs take about {left:.0f} s.")
 
 
 def _without_rare(samples: Samples) -> Samples:

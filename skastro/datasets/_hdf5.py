@@ -11,9 +11,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
-from skastro.utils import LazyArray, check_file, check_memory
+from skastro.utils import LazyArray, check_file, check_memory, progress_bar
 
 _MOST_DATASETS_NAMED = 12
 
@@ -126,7 +125,7 @@ def read_images(
     array = LazyArray(source)
     check_memory(array.nbytes, path, max_bytes)
     images = np.empty(array.shape, array.dtype)
-    with tqdm(
+    with progress_bar(
         total=len(array), desc="Reading", unit="image", delay=2, disable=not verbose
     ) as bar:
         for rows in array.blocks():

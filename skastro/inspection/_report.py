@@ -194,9 +194,7 @@ class _Section:
 
     title: str
     sentences: list[str] = field(default_factory=list)
-    tables: list[tuple[Sequence[str], list[Sequence[str]]]] = field(
-        default_factory=list
-    )
+    tables: list[tuple[Sequence[str], list[list[str]]]] = field(default_factory=list)
     figures: list[tuple[str, str, str, bool]] = field(default_factory=list)
     summary: str = ""
     text: str = ""
@@ -296,7 +294,7 @@ def _rare(classes: np.ndarray, truth: np.ndarray) -> Iterator[str]:
 
 def _class_table(
     classes: np.ndarray, truth: np.ndarray, predicted: np.ndarray
-) -> tuple[Sequence[str], list[Sequence[str]]]:
+) -> tuple[Sequence[str], list[list[str]]]:
     parts = precision_recall_fscore_support(
         truth, predicted, labels=classes, zero_division=0
     )
@@ -432,7 +430,8 @@ def _of_regressor(
         score = r2_score(true[known, number], found[known, number])
         row = [f"{np.median(residual):.4g}", f"{mad_std(residual):.4g}"]
         row += [f"{np.sqrt(np.mean(residual**2)):.4g}", f"{score:.4f}"]
-        covered = "-" if display.std is None else f"{display.coverage[number]:.3f}"
+        coverage = display.coverage
+        covered = "-" if coverage is None else f"{coverage[number]:.3f}"
         rows.append([name, *row, covered, str(known.sum())])
     section = _Section("Errors of each target")
     section.sentences.append(

@@ -19,7 +19,6 @@ import h5py
 import numpy as np
 from astropy.table import Table
 from sklearn.utils import Bunch
-from tqdm import tqdm
 
 from skastro.datasets._hdf5 import open_hdf5, read_images, reading_hdf5
 from skastro.sevi._electrons import FACTORS, bin_electrons
@@ -47,6 +46,7 @@ from skastro.utils import (
     check_option,
     open_image,
     plain_array,
+    progress_bar,
     read_bytes,
 )
 
@@ -384,7 +384,7 @@ def _groups(image: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _with_progress(table: SEVITable, verbose: int) -> Iterator[slice]:
-    with tqdm(
+    with progress_bar(
         total=len(table),
         desc="Reading",
         unit="electron",

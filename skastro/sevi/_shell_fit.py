@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
-from tqdm import tqdm
 
 from skastro.sevi._basis import ShellBasis
 from skastro.sevi._cell_basis import CellBasis, cell_sums, largest_radius, polar_cells
@@ -35,6 +34,7 @@ from skastro.utils import (
     check_option,
     name_rows,
     plain_array,
+    progress_bar,
 )
 
 _PUBLIC_FIELDS = (
@@ -1158,7 +1158,9 @@ def fit_posterior(
     kind = check_distortion(distortion)
     fit = _cached_fit(size, n_shells, prior, extent, kind, device)
     parts = []
-    with tqdm(total=len(X), disable=not verbose, unit="image") as progress:
+    with progress_bar(
+        total=len(X), desc="Fitting shells", unit="image", disable=not verbose
+    ) as progress:
         for first in range(0, len(X), _FITTED_AT_ONCE):
             # A copy, because torch warns about read-only arrays, in the order that
             # torch supports.

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from sklearn.utils import Bunch, check_random_state
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from skastro.sevi._basis import ShellBasis, detector_matrix
 from skastro.sevi._electrons import FACTORS, bin_electrons, throw_electrons
@@ -22,6 +21,7 @@ from skastro.utils import (
     check_option,
     check_range,
     own_generator,
+    progress_bar,
     without_unit,
 )
 
@@ -581,7 +581,9 @@ def make_sevi(
     scenes = simulator.draw(n_images, generator)
     images = np.empty((n_images, size, size), dtype=np.float32)
     step = max(1, _PIXELS_AT_ONCE // size**2) if method == "poisson" else 1
-    with tqdm(total=n_images, disable=not verbose, unit="image") as progress:
+    with progress_bar(
+        total=n_images, desc="Simulating images", unit="image", disable=not verbose
+    ) as progress:
         for first in range(0, n_images, step):
             rows = slice(first, first + step)
             part = {name: values[rows] for name, values in scenes.items()}

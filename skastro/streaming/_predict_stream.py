@@ -11,7 +11,6 @@ from typing import Any
 
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
 from skastro.streaming._journal import (
     ChunkJournal,
@@ -30,6 +29,7 @@ from skastro.streaming._output import (
     write_csv,
     write_hdf5,
 )
+from skastro.utils import progress_bar
 
 # A chunk of this size is large enough for any device and small for any memory.
 _CHUNK_BYTES = 2**26
@@ -230,16 +230,14 @@ def _with_names(chunks: Any, names: IdColumn | None) -> Chunks:
         yield rows, values, {} if names is None else {"id": names[rows]}
 
 
-def progress(
-    text: str, total: int, done: int, verbose: int, unit: str = "rows"
-) -> tqdm:
+def progress(text: str, total: int, done: int, verbose: int, unit: str = "rows") -> Any:
     """Return a progress bar of rows."""
-    return tqdm(
+    return progress_bar(
         total=total, initial=done, desc=text, unit=f" {unit}", disable=not verbose
     )
 
 
-def shown(chunks: Chunks, bar: tqdm) -> Chunks:
+def shown(chunks: Chunks, bar: Any) -> Chunks:
     """Show how many rows of chunks are written."""
     for rows, *content in chunks:
         yield rows, *content

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from skorch.callbacks import Callback, PrintLog
-from tqdm.auto import tqdm
 
 from skastro.training._batches import samples_in_step
-from skastro.utils import check_count, check_number, check_real
+from skastro.utils import check_count, check_number, check_real, progress_bar
 
 
 class BestWeights(Callback):
@@ -143,7 +142,7 @@ class EpochProgress(Callback):
         if not net.verbose or self._bar is not None:
             return
         n_batches = len(net.get_iterator(dataset_train, training=True))
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=net.max_epochs * n_batches,
             initial=self._epochs_done * n_batches,
             desc=type(net).__name__,

@@ -8,10 +8,9 @@ from sklearn.neural_network import BernoulliRBM
 from skorch.callbacks import Callback
 from skorch.dataset import unpack_data
 from torch import nn
-from tqdm.auto import tqdm
 
 from skastro.training._batches import separate_weight
-from skastro.utils import own_generator
+from skastro.utils import own_generator, progress_bar
 
 # Layers that the hidden part of a perceptron may have: the units of a Boltzmann machine
 # are sigmoids of a linear map.
@@ -82,7 +81,7 @@ class GreedyPretraining(Callback):
                 f"{type(net.module_).__name__} with the hidden layers {hidden!r}."
             )
         layers = [layer for layer in hidden if isinstance(layer, nn.Linear)]
-        with tqdm(
+        with progress_bar(
             total=len(layers) * self.n_iter,
             desc="Pretraining",
             unit="pass",

@@ -70,6 +70,7 @@ from skastro.utils._lazy import (
     is_lazy,
     row_batches,
 )
+from skastro.utils._progress import progress_bar
 from skastro.utils._rebin import (
     apply_rebin_matrix,
     bin_edges,
@@ -154,6 +155,7 @@ __all__ = [
     "plain_labels",
     "plain_samples",
     "plain_values",
+    "progress_bar",
     "read_archive",
     "read_bytes",
     "read_fits_image",

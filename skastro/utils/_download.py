@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tqdm import tqdm
-
 from skastro.utils._atomic import check_space
+from skastro.utils._progress import progress_bar
 
 if TYPE_CHECKING:
     import requests
@@ -182,7 +181,7 @@ class ResumingDownloader:
         file.truncate(done)
         total = _announced_size(response, done)
         check_space(self.part, (total or 0) - done)
-        with tqdm(
+        with progress_bar(
             total=total,
             initial=done,
             desc=self.part.stem,

@@ -109,13 +109,14 @@ def test_a_killed_process_leaves_its_part(server, content, tmp_path):
     code = f"""
 import os
 from pathlib import Path
+from tqdm import tqdm
 from skastro.utils import _download
 
-class Bar(_download.tqdm):
+class Bar(tqdm):
     def update(self, n=1):
         os._exit(3)
 
-_download.tqdm = Bar
+_download.progress_bar = Bar
 _download._CHUNK_BYTES = 120_000
 _download.fetch_file({server.url!r}, Path({str(tmp_path / "Galaxy10.h5")!r}), sha256="")
 """

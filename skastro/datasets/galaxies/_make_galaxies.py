@@ -11,7 +11,6 @@ import numpy as np
 from astropy.table import Table
 from joblib import Parallel, delayed
 from sklearn.utils import Bunch, check_random_state
-from tqdm.auto import tqdm
 
 from skastro.datasets._hdf5 import find_dataset, open_hdf5, reading_hdf5
 from skastro.simulation import (
@@ -30,6 +29,7 @@ from skastro.utils import (
     check_range,
     check_real,
     check_space,
+    progress_bar,
 )
 
 # AB magnitudes of a square arcsecond of a dark sky, about those of Ivezić et al. 2019.
@@ -543,7 +543,7 @@ def _fill_images(
     n_galaxies = len(images)
     snr = np.empty(n_galaxies)
     n_neighbors = np.empty(n_galaxies, dtype=np.int64)
-    with tqdm(
+    with progress_bar(
         total=n_galaxies,
         desc="Simulating galaxies",
         unit=" galaxies",

@@ -14,7 +14,6 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
-from tqdm.auto import tqdm
 
 from skastro.datasets._failures import Failure, name_failures
 from skastro.datasets._hdf5 import open_hdf5
@@ -33,6 +32,7 @@ from skastro.utils import (
     atomic_hdf5,
     check_space,
     plain_labels,
+    progress_bar,
     read_path_list,
 )
 
@@ -313,7 +313,7 @@ def _copy(
     jobs = N_THREADS if n_jobs is None else n_jobs
     with (
         Parallel(n_jobs=jobs, require="sharedmem") as parallel,
-        tqdm(
+        progress_bar(
             total=n_images, desc="Packing images", unit="image", disable=not verbose
         ) as bar,
     ):

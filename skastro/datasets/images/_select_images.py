@@ -13,13 +13,13 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import DTypeLike
 from sklearn.utils import Bunch
-from tqdm.auto import tqdm
 
 from skastro.datasets._failures import Failure, name_failures, report_failures
 from skastro.utils import (
     IMAGE_SUFFIXES,
     atomic_write,
     format_path_list,
+    progress_bar,
     read_image_header,
     read_path_list,
 )
@@ -110,7 +110,7 @@ def in_threads(
     )
     n_jobs = N_THREADS if n_jobs is None else n_jobs
     parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    progress = tqdm(total=len(items), desc=what, unit=unit, disable=not verbose)
+    progress = progress_bar(total=len(items), desc=what, unit=unit, disable=not verbose)
     with warnings.catch_warnings(), progress as bar:
         # Pillow warns about large images, which are harmless here, and about damaged
         # ones, which are reported with their names.

@@ -17,7 +17,6 @@ from astropy.utils.exceptions import AstropyWarning
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
-from tqdm.auto import tqdm
 
 from skastro.datasets._failures import Failure, NothingReadError, report_failures
 from skastro.datasets.spectra._catalogs import (
@@ -61,6 +60,7 @@ from skastro.utils import (
     check_number,
     check_wavelength,
     error_text,
+    progress_bar,
     rebin_matrix,
 )
 
@@ -750,7 +750,7 @@ def _read_single_files(
     left_out: list[LeftOut] = []
     tasks = (delayed(_read_rows)(os.fspath(path), grid, options) for path in paths)
     results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-    for result in tqdm(
+    for result in progress_bar(
         results,
         total=len(paths),
         desc="Reading spectra",

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import numpy as np
 from astropy.units import Quantity
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from skastro.simulation.spectra._formulas import extinction_curve
 from skastro.simulation.spectra._galaxy_spectra import (
@@ -24,7 +23,13 @@ from skastro.simulation.spectra._template_spectra import (
     check_coverage,
     check_templates,
 )
-from skastro.utils import check_count, check_number, check_option, check_range
+from skastro.utils import (
+    check_count,
+    check_number,
+    check_option,
+    check_range,
+    progress_bar,
+)
 
 MODELS = {"GALAXY": GalaxyModel, "QSO": QuasarModel, "STAR": StarModel}
 
@@ -149,7 +154,7 @@ def simulate_spectra(
         spectra["true_flux"] = np.empty(shape, dtype=np.float32)
     chunk = max(1, _CHUNK_VALUES // max(grid.size, wavelength.size))
     first = 0
-    with tqdm(
+    with progress_bar(
         total=n, desc="Simulating spectra", unit=" spectra", disable=not verbose
     ) as bar:
         for name, count in counts.items():

@@ -9,7 +9,7 @@ classifier on other simulated spectra, and predicts the files with one process a
     python examples/predict_survey.py
 
 ``--survey`` names a folder of real files, ``--model`` a pipeline, such as one that
-``examples/classify_spectra.py`` has trained, and ``--scheduler`` a Dask scheduler whose
+``skastro train spectra`` has trained, and ``--scheduler`` a Dask scheduler whose
 workers read the files themselves::
 
     python examples/predict_survey.py --survey /survey --model pipeline.skastro

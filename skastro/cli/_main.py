@@ -2,7 +2,7 @@
 """Commands and their options; what they do is in files that load torch when needed."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -86,9 +86,25 @@ def train() -> None:
     """Train a classifier on labeled files, and tell how it does on a quarter of them.
 
     The folder --out then holds the fitted model (model.skastro), its page
-    (report.html), the predictions of the quarter (predictions.fits) and the history
-    (history.csv). Ctrl-C ends the training early; what was learned is kept.
+    (report.html), the predictions of the quarter (predictions.fits, results.csv) and
+    the history (history.csv). Ctrl-C ends the training early; what was learned is kept.
     """
+
+
+_SPECTRUM_RECIPES = (
+    "resclass",
+    "wang2020",
+    "wang2020-densenet",
+    "wang2020-dbn",
+    "wang2020-mlp",
+)
+_GALAXY_RECIPES = ("resclass", "mlp")
+
+
+def _recipe(names: Sequence[str]) -> Callable:
+    return click.option(
+        "--recipe", type=click.Choice(names), help="Settings of a published system."
+    )
 
 
 def _training_options(command: Callable) -> Callable:
@@ -114,6 +130,7 @@ def _training_options(command: Callable) -> Callable:
 
 @train.command(short_help="Classify spectra.")
 @_SOME_PATHS
+@_recipe(_SPECTRUM_RECIPES)
 @click.option("--label-column", help="Column of the labels.  [default: class, label]")
 @click.option(
     "--label-letters",
@@ -144,6 +161,13 @@ def spectra(**options: Any) -> None:
     "--labels",
     type=click.Path(exists=True),
     help="Table of labels, for images in files of their own.",
+)
+@_recipe(_GALAXY_RECIPES)
+@click.option(
+    "--keep-apart",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Keep the first N images apart.  [default: a quarter]",
 )
 @click.option("--id-column", help="Its column with the names of the images.")
 @click.option("--label-column", help="Its column with the labels.  [default: class]")

@@ -20,7 +20,7 @@ from skastro.estimators import GalaxyClassifier, SpectrumClassifier
 from skastro.inspection import report
 from skastro.persistence import save_model
 from skastro.pipeline import Pipeline
-from skastro.preprocessing import RebinSpectra, StandardizeSpectra
+from skastro.preprocessing import MinMaxSpectra, RebinSpectra, StandardizeSpectra
 from skastro.streaming import to_catalog
 from skastro.utils import atomic_write
 
@@ -32,7 +32,17 @@ _QUICK_SAMPLES, _QUICK_EPOCHS = 300, 4
 # Weights of the package see optical wavelengths, of which spectra share so much.
 _OPTICAL = 3600.0, 9500.0
 _SHARED = 0.5
-_HISTORY = ("epoch", "train_loss", "valid_loss", "valid_acc", "dur")
+# Columns of the history, with the usual names of such tables.
+_HISTORY = {
+    "epoch": "epoch",
+    "train_loss": "loss",
+    "train_acc": "accuracy",
+    "valid_loss": "val_loss",
+    "valid_acc": "val_accuracy",
+    "dur": "seconds",
+}
+# What the recipes expect in front of them.
+_RECIPE_SCALERS = {"resclass": StandardizeSpectra, "wang2020": MinMaxSpectra}
 
 
 @dataclass
@@ -140,7 +150,12 @@ def _groups(objects: Table) -> np.ndarray:
     return group_objects(objects["id"], **(place if len(place) == 2 else {}))
 
 
-def _spectrum_classifier(samples: Samples, settings: dict[str, Any]) -> Any:
+def _spectrum_classifier(
+    samples: Samples, recipe: str | None, settings: dict[str, Any]
+) -> Any:
+    if recipe is not None:
+        scaler = _RECIPE_SCALERS[recipe.split("-")[0]](nan_policy="interpolate")
+        return Pipeline([scaler, SpectrumClassifier.from_recipe(recipe, **settings)])
     grid = samples.wavelength
     fills: Any = StandardizeSpectra(robust=True, clip=8.0, nan_policy="interpolate")
     if settings.get("module") is not None or grid is None or not _is_optical(grid):
@@ -160,7 +175,11 @@ def _is_optical(grid: np.ndarray) -> bool:
     return (high - low) / (_OPTICAL[1] - _OPTICAL[0]) > _SHARED
 
 
-def _galaxy_classifier(samples: Samples, settings: dict[str, Any]) -> Any:
+def _galaxy_classifier(
+    samples: Samples, recipe: str | None, settings: dict[str, Any]
+) -> Any:
+    if recipe is not None:
+        return GalaxyClassifier.from_recipe(recipe, **settings)
     if settings.get("module") is not None:
         return GalaxyClassifier(tta=True, **settings)
     return GalaxyClassifier.from_pretrained("galaxies", tta=True, **settings)
@@ -171,11 +190,13 @@ def _train(
     out: Path,
     make: Any,
     *,
+    recipe: str | None,
     module: str | None,
     epochs: int | None,
     device: str | None,
     seed: int,
     quick: bool,
+    keep_apart: int | None = None,
 ) -> None:
     matplotlib.use("Agg")
     out.mkdir(parents=True, exist_ok=True)
@@ -184,11 +205,11 @@ def _train(
     if quick:
         epochs = _QUICK_EPOCHS if epochs is None else epochs
         samples = _fewer(samples, seed)
-    fitted, apart = _keep_apart(samples, seed)
+    fitted, apart = _keep_apart(samples, seed, keep_apart)
     chosen = {"module": module, "max_epochs": epochs, "device": device}
     settings = {name: value for name, value in chosen.items() if value is not None}
     settings["random_state"] = seed
-    estimator = make(fitted, settings)
+    estimator = make(fitted, recipe, settings)
     shape = " x ".join(map(str, fitted.X.shape[1:]))
     click.echo(
         f"Training on {len(fitted.target)} samples of {shape} pixels; "
@@ -237,10 +258,19 @@ def _fewer(samples: Samples, seed: int) -> Samples:
     return samples.take(np.sort(order[kept]))
 
 
-def _keep_apart(samples: Samples, seed: int) -> tuple[Samples, Samples]:
+def _keep_apart(
+    samples: Samples, seed: int, n_first: int | None
+) -> tuple[Samples, Samples]:
+    """Split off a part of the objects, or the first samples."""
+    n_samples = len(samples.target)
+    if n_first is not None and n_first >= n_samples:
+        raise click.UsageError(f"--keep-apart {n_first} leaves none of {n_samples}.")
+    if n_first is not None:
+        rows = np.arange(n_samples)
+        return samples.take(rows[n_first:]), samples.take(rows[:n_first])
     splitter = StratifiedGroupKFold(_PARTS, shuffle=True, random_state=seed)
-    rows = next(splitter.split(samples.target, samples.target, samples.groups))
-    return samples.take(rows[0]), samples.take(rows[1])
+    parts = next(splitter.split(samples.target, samples.target, samples.groups))
+    return samples.take(parts[0]), samples.take(parts[1])
 
 
 def _write(estimator: Any, apart: Samples, out: Path) -> None:
@@ -248,17 +278,14 @@ def _write(estimator: Any, apart: Samples, out: Path) -> None:
     save_model(estimator, out / "model.skastro")
     network = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     columns = [name for name in _HISTORY if name in network.history[-1]]
-    history = Table({name: network.history[:, name] for name in columns})
-    with atomic_write(out / "history.csv") as file:
-        history.write(file, format="ascii.csv")
+    history = Table({_HISTORY[name]: network.history[:, name] for name in columns})
+    _write_csv(history, out / "history.csv")
     objects = apart.objects.copy()
     objects["label"] = apart.target
     catalog = to_catalog(estimator, apart.X, out / "predictions.fits", objects=objects)
-    click.echo(
-        classification_report(
-            apart.target, np.asarray(catalog["class"]), digits=3, zero_division=0
-        )
-    )
+    found = np.asarray(catalog["class"])
+    _write_csv(Table({"predict": found, "test": apart.target}), out / "results.csv")
+    click.echo(classification_report(apart.target, found, digits=3, zero_division=0))
     report(
         estimator,
         apart.X,
@@ -271,3 +298,8 @@ def _write(estimator: Any, apart: Samples, out: Path) -> None:
     )
     names = ", ".join(sorted(path.name for path in out.iterdir()))
     click.echo(f"{out} holds {names}.")
+
+
+def _write_csv(table: Table, path: Path) -> None:
+    with atomic_write(path) as file:
+        table.write(file, format="ascii.csv")

@@ -17,8 +17,16 @@ from sklearn.metrics import accuracy_score
 import skastro
 from skastro.cli import main
 from skastro.datasets import make_spectra
+from skastro.estimators.galaxy import RECIPES as GALAXY_RECIPES
+from skastro.estimators.spectrum import RECIPES as SPECTRUM_RECIPES
 
-RESULTS = {"history.csv", "model.skastro", "predictions.fits", "report.html"}
+RESULTS = {
+    "history.csv",
+    "model.skastro",
+    "predictions.fits",
+    "report.html",
+    "results.csv",
+}
 
 
 def run(*arguments, expected=0):
@@ -123,6 +131,35 @@ def test_images_in_one_file(images, tmp_path):
     assert model.image_size == 88
 
 
+def test_published_systems(images, tmp_path):
+    with h5py.File(tmp_path / "galaxies.h5", "w") as file:
+        file["images"], file["ans"] = images, np.arange(40) % 2
+    options = ["--recipe", "mlp", "--keep-apart", "10", "--epochs", "2"]
+    out = tmp_path / "trained"
+    run("galaxies", tmp_path / "galaxies.h5", *options, "--out", out)
+    history = Table.read(out / "history.csv")
+    columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+    assert history.colnames == columns
+    results = Table.read(out / "results.csv")
+    assert results.colnames == ["predict", "test"]
+    assert results["test"].tolist() == [0, 1] * 5
+    path = write_spectra(tmp_path / "survey.fits")
+    options = ["--recipe", "wang2020-mlp", "--epochs", "1"]
+    run("spectra", path, *options, "--out", out)
+    model = skastro.load_model(out / "model.skastro")
+    assert type(model[0]).__name__ == "MinMaxSpectra"
+    assert model[-1].lr == 0.01
+
+
+@pytest.mark.parametrize(
+    ("command", "recipes"),
+    [("spectra", SPECTRUM_RECIPES), ("galaxies", GALAXY_RECIPES)],
+)
+def test_all_recipes_are_offered(command, recipes):
+    text = " ".join(run(command, "--help").split())
+    assert f"--recipe [{'|'.join(recipes)}]" in text.replace("| ", "|")
+
+
 def test_images_in_a_folder_with_a_table(images, tmp_path):
     folder = tmp_path / "stamps"
     folder.mkdir()
@@ -151,6 +188,7 @@ def test_refusals_come_before_the_work(tmp_path):
         (["spectra", path, "--out", out], "needs two classes of 8 samples or more"),
         (["spectra", path, "--label-column", "number"], "labels are real numbers"),
         (["spectra", path, "--epochs", "0"], "0 is not in the range"),
+        (["spectra", path, "--recipe", "typo"], "'typo' is not one of 'resclass'"),
     ):
         assert message in run(*arguments, expected=2)
     text = run("spectra", path, "--label-column", "typo", expected=1)

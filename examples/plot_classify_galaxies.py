@@ -3,9 +3,9 @@
 Classify galaxies
 =================
 
-A network learns to tell disks from spheroids in images that GalSim simulates, starts from
-weights of the package, and averages over the orientations of an image in prediction.
-``skastro train galaxies`` does the same with files, from the command line.
+A network learns to tell disks from spheroids in images that GalSim simulates. It starts
+from weights of the package, and averages over the orientations of an image in
+prediction. ``skastro train galaxies`` does the same with files, from the command line.
 """
 
 # %%

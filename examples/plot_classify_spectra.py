@@ -3,16 +3,16 @@
 Classify spectra
 ================
 
-A network that starts from weights of the package learns stars, galaxies and quasars from a
-few hundred spectra, and is judged on spectra kept apart. ``skastro train spectra`` does the
-same with files, from the command line.
+A network that starts from weights of the package learns stars, galaxies and quasars
+from a few hundred spectra, and is judged on spectra kept apart. ``skastro train
+spectra`` does the same with files, from the command line.
 """
 
 # %%
 # Spectra
 # -------
-# They are simulated here. :func:`~skastro.datasets.read_spectra` reads those of surveys,
-# with the same attributes.
+# They are simulated here. :func:`~skastro.datasets.read_spectra` reads those of
+# surveys, with the same attributes.
 
 import matplotlib.pyplot as plt
 import numpy as np

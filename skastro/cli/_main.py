@@ -201,3 +201,101 @@ def predict(model: str, files: tuple[str, ...], out: str, device: str | None) ->
 
     catalog = predict_files(model, files, out, device)
     click.echo(f"Wrote {len(catalog)} objects to {out}.")
+
+
+@main.command(short_help="Measure electron shells in images.")
+@_PATHS
+@click.option("--n-shells", default=1, type=click.IntRange(1), help="Of each image.")
+@click.option(
+    "--polarization-axis",
+    default="1",
+    type=click.Choice(["0", "1"]),
+    help="Axis of the images along which the electrons are polarized.",
+)
+@click.option(
+    "--convention",
+    default="density",
+    type=click.Choice(["density", "vmi"]),
+    help="Coefficients of 1/2 + ..., or of 1 + ...",
+)
+@click.option("--quick", is_flag=True, help="Images are round and upright.")
+@click.option(
+    "--out",
+    default="shells.fits",
+    type=click.Path(),
+    help="Table to write: .fits, .vot, .ecsv, .csv, .parquet or .h5.",
+)
+def measure(files: tuple[str, ...], out: str, **options: Any) -> None:
+    """Fit shells to images of slow-electron velocity-map imaging.
+
+    FILES are HDF5 files, text, TIFF or arrays of numpy of counts, centered. The table
+    has radius, width, number of electrons and coefficients of each shell, with error
+    bars.
+    """
+    from skastro.cli._measure import measure_shells
+
+    options["polarization_axis"] = int(options["polarization_axis"])
+    table = measure_shells(files, out, **options)
+    click.echo(f"Wrote {len(table)} shells to {out}.")
+
+
+@main.group(short_help="Simulate data, in files.")
+def simulate() -> None:
+    """Simulate spectra, images of galaxies, or images of electrons."""
+
+
+def _simulation_options(default: str) -> Callable:
+    """Add the options that all simulations have, with a name for the file."""
+
+    def add(command: Callable) -> Callable:
+        for option in (
+            click.option("--out", default=default, type=click.Path(), help="File."),
+            click.option("--seed", default=0, help="Of all that is drawn by chance."),
+            click.argument("n", type=click.IntRange(1)),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+@simulate.command("spectra", short_help="Stars, galaxies and quasars.")
+@_simulation_options("spectra.fits")
+def simulated_spectra(n: int, out: str, seed: int) -> None:
+    """Simulate N spectra of stars, galaxies and quasars, in a FITS file."""
+    from skastro.cli._simulate import simulate_spectra
+
+    simulate_spectra(n, out, seed)
+    click.echo(f"Wrote {n} spectra to {out}.")
+
+
+@simulate.command("galaxies", short_help="Images of galaxies; needs GalSim.")
+@_simulation_options("galaxies.h5")
+def simulated_galaxies(n: int, out: str, seed: int) -> None:
+    """Simulate N images of galaxies with their parameters, in an HDF5 file."""
+    from skastro.cli._simulate import simulate_galaxies
+
+    simulate_galaxies(n, out, seed)
+    click.echo(f"Wrote {n} images to {out}.")
+
+
+@simulate.command("shells", short_help="Images of photoelectrons.")
+@_simulation_options("shells.h5")
+@click.option("--n-shells", default=1, type=click.IntRange(1), help="Of each image.")
+def simulated_shells(n: int, out: str, seed: int, n_shells: int) -> None:
+    """Simulate N images of electron shells, in an HDF5 file."""
+    from skastro.cli._simulate import simulate_shells
+
+    simulate_shells(n, out, seed, n_shells)
+    click.echo(f"Wrote {n} images to {out}.")
+
+
+@main.command(short_help="Download Galaxy10.")
+@click.argument("name", type=click.Choice(["galaxy10-sdss", "galaxy10-decals"]))
+@click.option("--url", help="Another address of the same file.")
+def fetch(name: str, url: str | None) -> None:
+    """Download a data set once, and check it; prints where it is."""
+    from skastro.datasets import fetch_galaxy10
+
+    galaxies: Any = fetch_galaxy10(name.removeprefix("galaxy10-"), url=url, lazy=True)
+    click.echo(galaxies.path)

@@ -122,7 +122,7 @@ def to_catalog(
     >>> catalog.colnames[:4], catalog["ra"].unit
     (['id', 'ra', 'class', 'probability'], Unit("deg"))
     """
-    path = None if out is None else _check_path(out)
+    path = None if out is None else check_table_path(out)
     if not hasattr(estimator, "predict"):
         raise TypeError(
             f"{type(estimator).__name__} has no predict; give a classifier or a "
@@ -146,11 +146,12 @@ def to_catalog(
     for name in catalog.colnames:
         _annotate(catalog[name])
     if path is not None:
-        _write(catalog, path)
+        write_table(catalog, path)
     return catalog
 
 
-def _check_path(out: str | os.PathLike) -> Path:
+def check_table_path(out: str | os.PathLike) -> Path:
+    """Refuse a file that cannot be written, before the work."""
     path = Path(out)
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
@@ -273,7 +274,8 @@ def _annotate(column: Column) -> None:
             column.format = ".6f"
 
 
-def _write(catalog: Table, path: Path) -> None:
+def write_table(catalog: Table, path: Path) -> None:
+    """Write a table in the format of its ending, with units and words."""
     kind = _FORMATS[path.suffix.lower()]
     with atomic_write(path, "wb") as file:
         if kind == "fits":

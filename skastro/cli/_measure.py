@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Shells of electrons, measured in images from files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table, vstack
+from sklearn.utils import Bunch
+
+from skastro.sevi import fit_shells, read_sevi
+from skastro.streaming._to_catalog import check_table_path, write_table
+
+
+def measure_shells(
+    files: Sequence[str],
+    out: str,
+    *,
+    n_shells: int,
+    polarization_axis: int,
+    convention: str,
+    quick: bool,
+) -> Table:
+    """Fit shells to all images, and write a table with a row for each shell."""
+    path = check_table_path(out)
+    tables = []
+    for file in files:
+        sevi = read_sevi(file, polarization_axis=polarization_axis)
+        shells = fit_shells(
+            sevi.images,
+            n_shells,
+            polarization_axis=sevi.polarization_axis,
+            convention=convention,
+            distortion=False if quick else "auto",
+            verbose=1,
+        )
+        tables.append(_as_table(Path(file).name, shells, convention))
+    table = vstack(tables)
+    table.meta["CONVENTN"] = convention
+    write_table(table, path)
+    return table
+
+
+def _as_table(name: str, shells: Bunch, convention: str) -> Table:
+    n_images, n_shells = shells.radius.shape
+    table = Table(
+        {
+            "file": np.full(n_images * n_shells, name),
+            "image": np.repeat(np.arange(n_images), n_shells),
+            "shell": np.tile(np.arange(n_shells), n_images),
+        }
+    )
+    for key in ("radius", "radius_width", "n_electrons"):
+        table[key] = shells[key].ravel()
+        table[f"{key}_error"] = shells[f"{key}_std"].ravel()
+    letter = "beta" if convention == "density" else "b"
+    for degree in range(shells.beta.shape[2]):
+        table[f"{letter}_{degree + 1}"] = shells.beta[..., degree].ravel()
+        error = shells.beta_std[..., degree].ravel()
+        table[f"{letter}_{degree + 1}_error"] = error
+    table["out_of_range"] = np.repeat(shells.out_of_range, n_shells)
+    return table

@@ -35,7 +35,12 @@ METHODS = (
     "transform",
 )
 _AUTO_METHODS = ("predict_proba", "predict", "transform")
-_ONE_COLUMN_A_CLASS = ("predict_proba", "predict_log_proba", "decision_function")
+# Methods with one column a class, and what stands before its name.
+_ONE_COLUMN_A_CLASS = {
+    "predict_proba": "probability",
+    "predict_log_proba": "log_probability",
+    "decision_function": "decision",
+}
 # Types with whole numbers that no float holds, and the largest of which all are held.
 _BEYOND_FLOATS = {np.dtype(np.int64), np.dtype(np.uint64)}
 _LARGEST_EXACT = 2**53
@@ -220,7 +225,8 @@ class Output:
             return self.feature_names
         is_by_class = self.method in _ONE_COLUMN_A_CLASS
         if is_by_class and self.classes is not None and len(self.classes) == n_columns:
-            return as_text(self.classes)
+            stem = _ONE_COLUMN_A_CLASS[self.method]
+            return [f"{stem}_{name}" for name in as_text(self.classes)]
         stem = "x" if self.method == "transform" else self.method
         return [f"{stem}{number}" for number in range(n_columns)]
 

@@ -120,8 +120,8 @@ def predict_stream(
     estimator's labels, if it has any; and ``feature_names`` of a transformer that knows
     them. Text is UTF-8 (read it by ``dataset.asstr()``). The attributes ``method``,
     ``estimator`` and ``skastro_version`` name the origin. A CSV table has a line of
-    names: ``id``, or ``row`` for the row's number in X, then the class labels, the
-    names of features, or the method's name, and after all these the same with ``_std``
+    names: ``id``, or ``row`` for the row's number in X, then ``probability_`` and the
+    name of each class, the names of features, or the method's name, and after all these the same with ``_std``
     for error bars. Numbers have the fewest digits that restore
     them in the type that the method returns.
 

@@ -73,15 +73,16 @@ def test_formats_hold_the_same(run, model, X, ids):
     with open(run(model, X, "a.csv", ids=ids), encoding="utf-8", newline="") as file:
         header, *lines = csv.reader(file)
     first = "row" if ids is None else "id"
-    names = np.arange(103) if ids is None else ids
-    assert header == [first, *model.classes_]
-    assert_array_equal([line[0] for line in lines], names.astype(str))
+    rows = np.arange(103) if ids is None else ids
+    names = [f"probability_{name}" for name in model.classes_]
+    assert header == [first, *names]
+    assert_array_equal([line[0] for line in lines], rows.astype(str))
     assert_allclose(np.array(lines)[:, 1:].astype(float), expected, rtol=1e-6)
     table = pd.read_parquet(run(model, X, "a.parquet", ids=ids))
-    assert table.columns.tolist() == [first, "class", *model.classes_]
-    assert_array_equal(table[first], names)
+    assert table.columns.tolist() == [first, "class", *names]
+    assert_array_equal(table[first], rows)
     assert_array_equal(table["class"], model.predict(X))
-    assert_allclose(table[model.classes_], expected, rtol=1e-6)
+    assert_allclose(table[names], expected, rtol=1e-6)
 
 
 def test_same_bytes_as_in_one_process(run, model, X, tmp_path):
@@ -309,10 +310,11 @@ def test_missing_spectra_of_a_table(run, model, X, tmp_path):
     bad = np.flatnonzero(table["failure"] != "")
     assert_array_equal(bad, [0, 57, 58])
     assert table["failure"][57] == "it has no 6 values"
-    assert table.loc[bad, ["class", *model.classes_]].isna().all(axis=None)
+    names = [f"probability_{name}" for name in model.classes_]
+    assert table.loc[bad, ["class", *names]].isna().all(axis=None)
     good = table.drop(bad)
     expected = model.predict_proba(np.delete(X, bad, axis=0))
-    assert_allclose(good[model.classes_], expected, rtol=1e-6)
+    assert_allclose(good[names], expected, rtol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:20 of 103 rows have no result")

@@ -46,7 +46,7 @@ def test_hdf5_holds_what_the_method_gives(model, X, tmp_path):
 def test_csv_holds_probabilities_under_the_classes(read_csv, model, X, tmp_path):
     out = predict_stream(model, X, 200, out=tmp_path / "classes.csv", verbose=0)
     header, lines = read_csv(out)
-    assert header == ["row", *model.classes_]
+    assert header == ["row", *(f"probability_{name}" for name in model.classes_)]
     assert [line[0] for line in lines] == [str(row) for row in range(103)]
     expected = model.predict_proba(X)
     assert_array_equal(numbers_of(lines, expected.dtype), expected)
@@ -150,11 +150,14 @@ def test_auto_takes_the_most_telling_result(X, estimator, method, tmp_path):
         assert_array_equal(file[method][:], getattr(estimator, method)(X))
 
 
-@pytest.mark.parametrize("method", ["decision_function", "predict_log_proba"])
-def test_other_methods(read_csv, model, X, method, tmp_path):
+@pytest.mark.parametrize(
+    ("method", "stem"),
+    [("decision_function", "decision"), ("predict_log_proba", "log_probability")],
+)
+def test_other_methods(read_csv, model, X, method, stem, tmp_path):
     out = predict_stream(model, X, out=tmp_path / "a.csv", method=method, verbose=0)
     header, lines = read_csv(out)
-    assert header == ["row", *model.classes_]
+    assert header == ["row", *(f"{stem}_{name}" for name in model.classes_)]
     expected = getattr(model, method)(X)
     assert_array_equal(numbers_of(lines, expected.dtype), expected)
 

@@ -30,6 +30,7 @@ extensions = [
     "sphinx.ext.extlinks",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_templates"]
@@ -79,9 +80,11 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skastro"
+html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_show_sourcelink = False
 html_theme_options = {
+    "logo": {"text": "skastro"},
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": False,

@@ -6,7 +6,8 @@
     python tools/draw_home.py docs/_static/home
 
 draws ``spectra.png``, ``galaxies.png``, ``latent.png`` and ``electrons.png`` in about a
-minute of one core.
+minute of one core. ``confusion_matrix.png`` in the same folder is what the snippets of
+``docs/getting_started.rst`` write.
 """
 
 import argparse

@@ -68,8 +68,8 @@ if os.environ.get("SKASTRO_DOCS_INTERSPHINX"):
 # The tiles of the gallery by subject: spectra, galaxies, latent spaces, electrons,
 # large data.
 GALLERY_ORDER = [
+    "plot_classify_spectra.py",
     "plot_survey_to_catalog.py",
-    "classify_spectra.py",
     "plot_robust_limits.py",
     "plot_activation_maps.py",
     "plot_supernova_types.py",
@@ -79,7 +79,7 @@ GALLERY_ORDER = [
     "plot_redshifts.py",
     "measure_redshifts.py",
     "plot_simulated_spectra.py",
-    "classify_galaxies.py",
+    "plot_classify_galaxies.py",
     "plot_radio_galaxies.py",
     "regress_galaxies.py",
     "plot_simulated_galaxies.py",

@@ -6,7 +6,7 @@
     python tools/draw_gallery.py docs/_static/gallery
 
 runs these scripts in a small form, on simulated data, and cuts a thumbnail out of a
-figure of each. All of them take about seven minutes of one core; names of scripts after
+figure of each. All of them take about six minutes of one core; names of scripts after
 the folder select some.
 """
 
@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import matplotlib
 import numpy as np
 from astropy.table import Table
@@ -35,9 +34,9 @@ SIZE = 400, 280
 
 
 def write_images(folder: Path) -> None:
-    """Write simulated galaxies, in the layout of Galaxy10 and as JPEG files."""
+    """Write simulated galaxies as JPEG files."""
     galaxies = make_galaxies(
-        400,
+        200,
         size=48,
         bands=("g", "r", "z"),
         profile="both",
@@ -50,12 +49,8 @@ def write_images(folder: Path) -> None:
     blue, green, red = np.maximum(np.moveaxis(galaxies.images, -1, 0), 1)
     bands = zip(red / 1.6, green, 1.6 * blue, strict=True)
     images = np.stack([make_lupton_rgb(*each, stretch=400, Q=8) for each in bands])
-    # The classes are round, oval and flat.
-    classes = np.digitize(galaxies.parameters["ellipticity"], [0.25, 0.5])
-    with h5py.File(folder / "galaxies.h5", "w") as file:
-        file["images"], file["ans"] = images, classes.astype(np.uint8)
     (folder / "images").mkdir()
-    for number, image in enumerate(images[:200]):
+    for number, image in enumerate(images):
         Image.fromarray(image).save(folder / "images" / f"{number:03}.jpg", quality=92)
 
 
@@ -88,16 +83,6 @@ def draw_classes(folder: Path) -> None:
 # Arguments of each script, its figure, and the part of this that is shown: left, upper,
 # right and lower border, from 0 to 1.
 SCRIPTS: dict[str, tuple[str, str | Callable, tuple[float, ...]]] = {
-    "classify_galaxies": (
-        "--train galaxies.h5 --epochs 10 --out {out}",
-        "mosaic.png",
-        (0, 0, 1, 0.48),
-    ),
-    "classify_spectra": (
-        "--n-spectra 400 --epochs 12 --out {out}",
-        "confusion_matrix.png",
-        (0, 0, 1, 1),
-    ),
     "cluster_galaxies": (
         "--simulate 300 --epochs 12 --latent-dim 8 --map pca --out {out}",
         "clusters.png",

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 from sphinx.application import Sphinx
+from sphinx_gallery.sorting import ExplicitOrder
 
 import skastro
 
@@ -30,6 +31,7 @@ extensions = [
     "sphinx.ext.extlinks",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_templates"]
@@ -63,12 +65,43 @@ if os.environ.get("SKASTRO_DOCS_INTERSPHINX"):
         "torch": ("https://docs.pytorch.org/docs/stable", None),
     }
 
+# The tiles of the gallery by subject: spectra, galaxies, latent spaces, electrons,
+# large data.
+GALLERY_ORDER = [
+    "plot_classify_spectra.py",
+    "plot_survey_to_catalog.py",
+    "plot_robust_limits.py",
+    "plot_activation_maps.py",
+    "plot_supernova_types.py",
+    "compare_networks.py",
+    "plot_stellar_parameters.py",
+    "measure_spectra.py",
+    "plot_redshifts.py",
+    "measure_redshifts.py",
+    "plot_simulated_spectra.py",
+    "plot_classify_galaxies.py",
+    "plot_radio_galaxies.py",
+    "regress_galaxies.py",
+    "plot_simulated_galaxies.py",
+    "plot_latent_space.py",
+    "cluster_galaxies.py",
+    "compare_latent_sizes.py",
+    "train_vae_from_files.py",
+    "plot_sevi.py",
+    "measure_anisotropy.py",
+    "plot_larger_than_memory.py",
+    "plot_predict_survey.py",
+    "predict_survey.py",
+]
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    "within_subsection_order": ExplicitOrder(GALLERY_ORDER),
     # The other scripts there are jobs of minutes: they are shown, not run.
     "filename_pattern": r"/plot_",
     "abort_on_example_error": True,
+    "remove_config_comments": True,
     "backreferences_dir": "api/generated/backreferences",
     "doc_module": ("skastro",),
     "reference_url": {"skastro": None},
@@ -79,9 +112,11 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skastro"
+html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_show_sourcelink = False
 html_theme_options = {
+    "logo": {"text": "skastro"},
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": False,

@@ -24,6 +24,8 @@ some), ``between.png`` (an interpolation between two), ``outliers.png``, ``histo
 and ``pipeline.skastro``.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/gallery/cluster_galaxies.png'
+
 import argparse
 import os
 import time

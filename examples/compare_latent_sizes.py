@@ -25,6 +25,8 @@ To choose a number without figures, use scikit-learn's search::
     search = GridSearchCV(VAETransformer(), {"latent_dim": [8, 16, 32]})
 """
 
+# sphinx_gallery_thumbnail_path = '_static/gallery/compare_latent_sizes.png'
+
 import argparse
 import time
 from pathlib import Path

@@ -30,6 +30,8 @@ means, with the confusion matrix and the time of the training. The folder ``--ou
 receives them as ``scores.csv`` and ``confusion.csv``, complete after each network.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/gallery/compare_networks.png'
+
 import argparse
 import time
 from pathlib import Path

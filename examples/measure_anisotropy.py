@@ -30,6 +30,8 @@ error bars, PyAbel's), ``shells.png`` (the fit) and ``anisotropy.png`` (coeffici
 over the radius).
 """
 
+# sphinx_gallery_thumbnail_path = '_static/gallery/measure_anisotropy.png'
+
 import argparse
 import os
 import time

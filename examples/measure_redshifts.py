@@ -18,6 +18,8 @@ holds the spectrum at rest. Files that could not be read are rows with ``zwarnin
 difference is 80 km/s.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/gallery/measure_redshifts.png'
+
 import argparse
 from pathlib import Path
 

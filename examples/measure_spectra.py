@@ -31,6 +31,8 @@ Some spectra of other kinds, such as galaxies among stars, are ``good``: classif
 Load models from sources that you trust only: joblib files can run code.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/gallery/measure_spectra.png'
+
 import argparse
 import time
 from pathlib import Path

@@ -19,6 +19,8 @@ The ending of ``--out`` determines the format: ``.parquet``, ``.zarr``, ``.h5`` 
 ``.csv``. A run that was interrupted goes on when the command is repeated.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/gallery/predict_survey.png'
+
 import argparse
 import os
 import tempfile

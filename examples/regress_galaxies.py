@@ -20,6 +20,8 @@ Everything goes to the folder ``--out``: ``predictions.csv``, ``scores.csv`` and
 figures ``magnitude.png``, ``parameters.png`` and ``scores.png``.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/gallery/regress_galaxies.png'
+
 import argparse
 import time
 from collections.abc import Iterator, Sequence

@@ -21,6 +21,8 @@ The folder ``--out`` receives ``train.txt``, ``reconstructions.png``, ``history.
 ``latent.csv`` (the latent numbers of each file) and ``vae.skastro``.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/gallery/train_vae_from_files.png'
+
 import argparse
 import time
 from pathlib import Path

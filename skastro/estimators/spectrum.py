@@ -175,7 +175,7 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
     Notes
     -----
     The default network is a residual network [1]_ of 10 layers with kernels of 7
-    samples; :ref:`the user guide <estimators>` shows the measurements behind it and
+    samples; :ref:`the user guide <tuning>` shows the measurements behind it and
     the other defaults. ``module="densenet"`` is the multi-scale network of [2]_.
 
     :meth:`from_recipe` gives the settings of published systems; the :ref:`user guide

@@ -121,9 +121,9 @@ def predict_stream(
     them. Text is UTF-8 (read it by ``dataset.asstr()``). The attributes ``method``,
     ``estimator`` and ``skastro_version`` name the origin. A CSV table has a line of
     names: ``id``, or ``row`` for the row's number in X, then ``probability_`` and the
-    name of each class, the names of features, or the method's name, and after all these the same with ``_std``
-    for error bars. Numbers have the fewest digits that restore
-    them in the type that the method returns.
+    name of each class, the names of features, or the method's name, and after all
+    these the same with ``_std`` for error bars. Numbers have the fewest digits that
+    restore them in the type that the method returns.
 
     Finished chunks are kept in a journal beside `out`, named ``.NAME.journal`` after
     it, until the file is complete; at the end the two together take up twice the space

@@ -65,7 +65,7 @@ def as_sdss(spectrum: Table, known: dict) -> fits.HDUList:
     row = {"SURVEY": "sdss", "PLATE": 9999, "MJD": 59500, "ZWARNING": 0}
     row |= {name: known[name] for name in ("FIBERID", "CLASS", "Z")}
     row |= {"PLUG_RA": known["RA"], "PLUG_DEC": known["DEC"]}
-    row |= {"SN_MEDIAN_ALL": known["SNR"]}
+    row |= {"SN_MEDIAN_ALL": known["SNR"], "SUBCLASS": ""}
     tables = [coadd, Table({name: [value] for name, value in row.items()})]
     return fits.HDUList([fits.PrimaryHDU(), *map(fits.BinTableHDU, tables)])
 
@@ -319,7 +319,7 @@ for method, name in [("predict_proba", "classes"), ("score_samples", "scores")]:
 # %%
 # The catalog joins the two tables with the values of the headers, by the names.
 catalog = join(Table.read(work / "classes.csv"), Table.read(work / "scores.csv"))
-values = np.stack([catalog[label] for label in classes], axis=1)
+values = np.stack([catalog[f"probability_{label}"] for label in classes], axis=1)
 catalog["class"] = classes[values.argmax(axis=1)]
 catalog["probability"] = values.max(axis=1)
 catalog["unsure"] = catalog["probability"] < threshold

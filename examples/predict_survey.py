@@ -117,8 +117,9 @@ def read_results(out: Path) -> tuple[np.ndarray, np.ndarray]:
         return np.array([name or "" for name in classes]), np.array(failures)
     if out.suffix == ".csv":
         table = Table.read(out, format="ascii.csv", fill_values=[])
-        labels = np.array(table.colnames[table.colnames.index("failure") + 1 :])
-        probability = np.stack([table[name] for name in labels], axis=1)
+        names = [name for name in table.colnames if name.startswith("probability_")]
+        labels = np.array([name.removeprefix("probability_") for name in names])
+        probability = np.stack([table[name] for name in names], axis=1)
         failures = np.array(table["failure"], str)
     else:
         file = h5py.File(out) if out.suffix == ".h5" else zarr.open_group(out, mode="r")

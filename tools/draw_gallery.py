@@ -69,7 +69,9 @@ def draw_classes(folder: Path) -> None:
     """Draw the highest probabilities of the predicted classes."""
     table = Table.read(folder / "classes.csv")
     names = ["STAR", "GALAXY", "QSO"]
-    probability = np.stack([np.asarray(table[name], float) for name in names])
+    probability = np.stack(
+        [np.asarray(table[f"probability_{name}"], float) for name in names]
+    )
     probability = probability[:, np.isfinite(probability).all(axis=0)]
     best = probability.argmax(axis=0)
     values = [probability[row, best == row] for row in range(3)]

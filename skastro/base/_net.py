@@ -214,6 +214,22 @@ _NEIGHBOR = 3
 _MOST_PIXELS = 2**22
 # Attributes that skorch sets in ``initialize``; they end in an underscore, as learned
 # attributes do, but are no learned state.
+# Attributes of skorch's nets that completion does not offer: what the training loop
+# calls, and what subclasses override.
+_HOOKS = {name for name in vars(NeuralNet) if not name.startswith("_")} - {
+    "check_is_fitted",
+    "fit",
+    "forward",
+    "get_params",
+    "history",
+    "initialize",
+    "load_params",
+    "partial_fit",
+    "predict",
+    "predict_proba",
+    "save_params",
+    "set_params",
+}
 _SKORCH_ATTRIBUTES = {
     "callbacks_",
     "cuda_dependent_attributes_",
@@ -861,6 +877,10 @@ class BaseNet(NeuralNet):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}"
             ) from None
+
+    def __dir__(self) -> list[str]:
+        """List what completion offers; hooks of the training loop are left out."""
+        return [name for name in super().__dir__() if name not in _HOOKS]
 
     def _get_params_for(self, prefix: str) -> dict[str, Any]:
         return params_for(prefix, self._part_params)

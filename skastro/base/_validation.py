@@ -28,6 +28,7 @@ from skastro.utils import (
     name_rows,
     plain_array,
     plain_labels,
+    refuse_bunch,
     unit_of,
 )
 
@@ -69,6 +70,7 @@ def check_X_y(
     Raises ValueError if X is not numeric, holds NaN or infinity, or has another shape
     than in fit, or if y is missing or has another length.
     """
+    refuse_bunch(X, "X")
     if isinstance(X, Mapping) and not issparse(X):
         return _check_several_inputs(estimator, X, y, reset=reset)
     has_target = y is not None and not isinstance(y, str)

@@ -15,6 +15,7 @@ from skastro.utils._arrays import (
     plain_labels,
     plain_samples,
     plain_values,
+    refuse_bunch,
     unit_of,
     without_unit,
 )
@@ -165,6 +166,7 @@ __all__ = [
     "read_path_list",
     "rebin",
     "rebin_matrix",
+    "refuse_bunch",
     "row_batches",
     "score_plain",
     "shared_range",

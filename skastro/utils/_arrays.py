@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The input layer: plain arrays of what users give, and refusal of swapped axes."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from sklearn.utils import Bunch
 
 _ROWS_NAMED = 10
 # What names of files of images and spectra hold.
-_FILE = r"[/\\]$|\.(fits?|fts|png|jpe?g|tiff?)(\.[fg]z)?$"
+_FILE = r"[/\\]$|\.(fits?|fts|png|jpe?g|tiff?|h5|hdf5)(\.[fg]z)?$"
 # Modes of Pillow's images whose pixels are brightness or colors.
 _PIXEL_MODES = {"L", "LA", "RGB", "RGBA", "I", "I;16", "I;16L", "I;16B", "F"}
 # More channels than any camera, and fewer pixels than any spectrum or image.
@@ -375,10 +377,23 @@ def is_missing(item: Any) -> bool:
 
 def _number(item: Any, name: str) -> np.ndarray:
     """Convert a single object, such as a Decimal."""
+    refuse_bunch(item, name)
+    if isinstance(item, os.PathLike):
+        _refuse_dtype(np.asarray(os.fspath(item)), name)
     try:
         return np.asarray(float(item))
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must hold numbers: {error}.") from error
+
+
+def refuse_bunch(X: Any, name: str) -> None:
+    """Refuse all that a reader returns, where one array of it is meant."""
+    if isinstance(X, Bunch):
+        arrays = [key for key in ("flux", "images", "data") if key in X]
+        raise TypeError(
+            f"{name} must be an array, but is a Bunch, as readers and simulators "
+            f"return. Give one of its arrays: {name}.{arrays[0] if arrays else '...'}."
+        )
 
 
 def _refuse_dtype(X: np.ndarray, name: str) -> None:

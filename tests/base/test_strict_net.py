@@ -2,6 +2,7 @@
 """scikit-learn's side of the strict net's contract."""
 
 from functools import partial
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -14,10 +15,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import (
     GridSearchCV,
 )
+from sklearn.utils import Bunch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny_estimators import make_tiny
 
-from skastro import SpectrumClassifier
+from skastro import MinMaxSpectra, Pipeline, SpectrumClassifier
 
 N_SAMPLES, LENGTH = 60, 40
 
@@ -355,3 +357,30 @@ def test_one_class_is_refused(spectra):
     X, _ = spectra
     with pytest.raises(ValueError, match="only one class: 'STAR'"):
         tiny().fit(X, ["STAR"] * N_SAMPLES)
+
+
+def test_completion_offers_what_users_call():
+    names = {name for name in dir(tiny()) if not name.startswith("_")}
+    assert {"fit", "predict_proba", "score", "save_params", "history"} <= names
+    assert {"max_epochs", "wavelength"} <= names
+    hooks = {"on_batch_end", "train_step", "get_loss", "initialize_module"}
+    assert not names & hooks
+    assert all(hasattr(SpectrumClassifier, name) for name in hooks)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("spectra.fits", "Read the files first: .*read_spectra"),
+        (Path("survey.h5"), "Read the files first"),
+        (Bunch(flux=np.ones((60, 40)), target=0), r"a Bunch, .* Give .*: X\.flux\."),
+        (Bunch(images=np.ones((60, 4, 4))), r"Give one of its arrays: X\.images\."),
+    ],
+)
+@pytest.mark.parametrize("is_fitted", [False, True])
+def test_what_is_not_read_yet_or_all_that_was_read(spectra, given, message, is_fitted):
+    X, y = spectra
+    for estimator in (tiny(), Pipeline([MinMaxSpectra(), tiny()])):
+        estimator = estimator.fit(X, y) if is_fitted else estimator
+        with pytest.raises(TypeError, match=message):
+            estimator.predict(given) if is_fitted else estimator.fit(given, y)

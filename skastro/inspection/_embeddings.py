@@ -166,8 +166,8 @@ class LatentSpaceDisplay(DisplayMixin):
         method : {"pca", "tsne", "umap"}, object with fit_transform, or None, \
                 default="pca"
             Projection to two dimensions: the first two principal components, t-SNE
-            [1]_, UMAP [2]_ (``pip install umap-learn``), or any object that returns two
-            columns. None uses the first two latent dimensions.
+            [1]_, UMAP [2]_ (the extra ``umap``), or any object that returns
+            two columns. None uses the first two latent dimensions.
         thumbnails : bool, default=False
             Whether to draw X as thumbnails.
         thumbnail_size : float, default=0.07
@@ -459,8 +459,8 @@ def _umap(n_samples: int, random_state: Any) -> Any:
         from umap import UMAP
     except ImportError as error:
         raise ImportError(
-            "method='umap' needs umap-learn: pip install umap-learn. 'tsne' needs no "
-            "further package."
+            "method='umap' needs umap-learn: pip install 'skastro[umap]'. 'tsne' needs "
+            "no further package."
         ) from error
     # With a seed UMAP uses one thread, and warns unless n_jobs is 1.
     return UMAP(

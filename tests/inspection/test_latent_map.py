@@ -104,7 +104,7 @@ def test_other_methods(groups, monkeypatch):
     with pytest.raises(TypeError, match=r"'umap'.* but got 'mds'"):
         LatentSpaceDisplay.from_predictions(Z, method="mds")
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ImportError, match="pip install umap-learn"):
+    with pytest.raises(ImportError, match=r"pip install 'skastro\[umap\]'"):
         LatentSpaceDisplay.from_predictions(Z, method="umap")
 
 

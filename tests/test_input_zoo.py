@@ -14,7 +14,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -339,7 +339,8 @@ def public_callables() -> dict[str, Any]:
         ]
         for key in public:
             value = getattr(package, key)
-            if callable(value):
+            # Progress bars are tqdm's.
+            if callable(value) and not isinstance(value, partial):
                 found.setdefault(id(value), (name, value))
     return {
         f"{package}.{value.__name__}".removeprefix("skastro."): value
@@ -916,7 +917,6 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "y_true": LABELS,
         "probability": PROBABILITY,
     },
-    "inspection.report": {"estimator": spectra_net, "X": SPECTRA, "y": LABELS},
     "inspection.vote_coverage": {
         "counts": SPECTRA,
         "concentration": SPECTRA + 1,
@@ -1032,6 +1032,7 @@ WITHOUT_ARRAYS = {
     "datasets.ParquetColumn": "takes paths",
     "datasets.LazyArray.": "row numbers and sizes",
     "datasets.fetch_galaxy10": "takes names",
+    "datasets.group_objects": "takes names, and positions that may be nowhere",
     "datasets.images_to_hdf5": "takes paths; its labels are tested with it",
     "datasets.make_galaxies": "takes numbers and ranges",
     "datasets.read_": "takes files",
@@ -1047,6 +1048,7 @@ WITHOUT_ARRAYS = {
     "inspection.RedshiftDisplay": "draws what an estimator predicts, after its checks",
     "inspection.ReliabilityDisplay.plot": "takes axes",
     "inspection.RiskCoverageDisplay.plot": "takes axes",
+    "inspection.report": "draws what an estimator predicts, after its checks",
     "load_model": "takes a file",
     "make_pipeline": "takes estimators",
     "model_card": "takes an estimator or a file",
@@ -1105,6 +1107,7 @@ WITHOUT_ARRAYS = {
     "utils.plain_samples": "tested by the estimators around others",
     "utils.plain_values": "tested by the displays",
     "utils.read_": "takes a path",
+    "utils.refuse_bunch": "looks at a class",
     "utils.row_batches": "takes a shape",
     "utils.score_plain": "takes what was converted before",
     "utils.shared_range": "takes lengths",

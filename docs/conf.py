@@ -152,8 +152,24 @@ def unlink_references_of_others(
         lines[:] = [re.sub(reference, r"\1", line) for line in lines]
 
 
+def shorten_defaults(
+    app: Sphinx,
+    what: str,
+    name: str,
+    member: Any,
+    options: Any,
+    signature: str | None,
+    returned: str | None,
+) -> tuple[str | None, str | None]:
+    """Write classes that are defaults by their names, without module and brackets."""
+    if signature is not None:
+        signature = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", signature)
+    return signature, returned
+
+
 def setup(app: Sphinx) -> None:
     """Connect the hooks above."""
+    app.connect("autodoc-process-signature", shorten_defaults)
     app.connect("autodoc-skip-member", skip_members_of_others)
     app.connect("autodoc-process-docstring", unlink_references_of_others)
 

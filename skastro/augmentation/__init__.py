@@ -69,6 +69,7 @@ IMAGE_AUGMENTATIONS = {
     "symmetries": RandomDihedral(),
     "rotations": RandomAffine(),
     "rotations-without-flips": RandomAffine(flips=False),
+    "rotations-and-colors": Compose([RandomAffine(), ColorJitter(0.3, 0.3, 0.3, 0.02)]),
     # The Galaxy10 ResNet-50.
     "resclass": Compose(
         [

@@ -13,6 +13,13 @@ _PATHS = click.argument(
 _SOME_PATHS = click.argument(
     "files", nargs=-1, type=click.Path(exists=True), metavar="[FILES...]"
 )
+_OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+_SIZE = click.option(
+    "--size",
+    type=click.IntRange(8),
+    metavar="N",
+    help="Resample image files to N x N pixels, as those of several sizes need.",
+)
 _DEVICE = "cpu, cuda, cuda:1 or mps.  [default: the fastest]"
 
 
@@ -37,7 +44,9 @@ class OneLineErrors(click.Group):
 
 def _show(message: Warning | str, *_: Any) -> None:
     """Print a warning without the place in the code."""
-    click.echo(f"Warning: {message}", err=True)
+    # There are no attributes here.
+    text = str(message).replace("\nThe list is in the attribute failures.", "")
+    click.echo(f"Warning: {text}", err=True)
 
 
 @click.group(cls=OneLineErrors, context_settings={"show_default": True})
@@ -122,6 +131,7 @@ def _training_options(command: Callable) -> Callable:
         click.option("--seed", default=0, help="Of split and training."),
         click.option("--quick", is_flag=True, help="Few samples and epochs: a trial."),
         click.option("--out", default="trained", type=click.Path(), help="Folder."),
+        _OVERWRITE,
     ]
     for option in reversed(options):
         command = option(command)
@@ -162,6 +172,13 @@ def spectra(**options: Any) -> None:
     type=click.Path(exists=True),
     help="Table of labels, for images in files of their own.",
 )
+@click.option("--id-column", help="Column of --labels with the names of the images.")
+@click.option(
+    "--label-column",
+    help="Column of --labels, or data set of the HDF5 file, with the classes.  "
+    "[default: class; ans]",
+)
+@_SIZE
 @_recipe(_GALAXY_RECIPES)
 @click.option(
     "--keep-apart",
@@ -169,8 +186,6 @@ def spectra(**options: Any) -> None:
     metavar="N",
     help="Keep the first N images apart.  [default: a quarter]",
 )
-@click.option("--id-column", help="Its column with the names of the images.")
-@click.option("--label-column", help="Its column with the labels.  [default: class]")
 @_training_options
 def galaxies(**options: Any) -> None:
     """Train a GalaxyClassifier on images: a file of HDF5, or a folder and a table.
@@ -191,15 +206,17 @@ def galaxies(**options: Any) -> None:
     type=click.Path(),
     help="Catalog to write: .fits, .vot, .ecsv, .csv, .parquet or .h5.",
 )
+@_OVERWRITE
+@_SIZE
 @click.option("--device", help=_DEVICE)
-def predict(model: str, files: tuple[str, ...], out: str, device: str | None) -> None:
+def predict(model: str, files: tuple[str, ...], out: str, **options: Any) -> None:
     """Apply MODEL, a file of save_model, to spectra or images, and write a catalog.
 
     FILES are spectra or images, or folders of them with all below.
     """
     from skastro.cli._predict import predict_files
 
-    catalog = predict_files(model, files, out, device)
+    catalog = predict_files(model, files, out, **options)
     click.echo(f"Wrote {len(catalog)} objects to {out}.")
 
 
@@ -225,6 +242,7 @@ def predict(model: str, files: tuple[str, ...], out: str, device: str | None) ->
     type=click.Path(),
     help="Table to write: .fits, .vot, .ecsv, .csv, .parquet or .h5.",
 )
+@_OVERWRITE
 def measure(files: tuple[str, ...], out: str, **options: Any) -> None:
     """Fit shells to images of slow-electron velocity-map imaging.
 
@@ -249,6 +267,7 @@ def _simulation_options(default: str) -> Callable:
 
     def add(command: Callable) -> Callable:
         for option in (
+            _OVERWRITE,
             click.option("--out", default=default, type=click.Path(), help="File."),
             click.option("--seed", default=0, help="Of all that is drawn by chance."),
             click.argument("n", type=click.IntRange(1)),
@@ -261,20 +280,22 @@ def _simulation_options(default: str) -> Callable:
 
 @simulate.command("spectra", short_help="Stars, galaxies and quasars.")
 @_simulation_options("spectra.fits")
-def simulated_spectra(n: int, out: str, seed: int) -> None:
+def simulated_spectra(n: int, out: str, seed: int, overwrite: bool) -> None:
     """Simulate N spectra of stars, galaxies and quasars, in a FITS file."""
-    from skastro.cli._simulate import simulate_spectra
+    from skastro.cli._simulate import check_output, simulate_spectra
 
+    check_output(out, ".fits", overwrite)
     simulate_spectra(n, out, seed)
     click.echo(f"Wrote {n} spectra to {out}.")
 
 
 @simulate.command("galaxies", short_help="Images of galaxies; needs GalSim.")
 @_simulation_options("galaxies.h5")
-def simulated_galaxies(n: int, out: str, seed: int) -> None:
+def simulated_galaxies(n: int, out: str, seed: int, overwrite: bool) -> None:
     """Simulate N images of galaxies with their parameters, in an HDF5 file."""
-    from skastro.cli._simulate import simulate_galaxies
+    from skastro.cli._simulate import check_output, simulate_galaxies
 
+    check_output(out, ".h5", overwrite)
     simulate_galaxies(n, out, seed)
     click.echo(f"Wrote {n} images to {out}.")
 
@@ -282,10 +303,13 @@ def simulated_galaxies(n: int, out: str, seed: int) -> None:
 @simulate.command("shells", short_help="Images of photoelectrons.")
 @_simulation_options("shells.h5")
 @click.option("--n-shells", default=1, type=click.IntRange(1), help="Of each image.")
-def simulated_shells(n: int, out: str, seed: int, n_shells: int) -> None:
+def simulated_shells(
+    n: int, out: str, seed: int, n_shells: int, overwrite: bool
+) -> None:
     """Simulate N images of electron shells, in an HDF5 file."""
-    from skastro.cli._simulate import simulate_shells
+    from skastro.cli._simulate import check_output, simulate_shells
 
+    check_output(out, ".h5", overwrite)
     simulate_shells(n, out, seed, n_shells)
     click.echo(f"Wrote {n} images to {out}.")
 

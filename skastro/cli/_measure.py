@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Shells of electrons, measured in images from files."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import numpy as np
 from astropy.table import Table, vstack
 from sklearn.utils import Bunch
 
+from skastro.cli._predict import check_output
 from skastro.sevi import fit_shells, read_sevi
-from skastro.streaming._to_catalog import check_table_path, write_table
+from skastro.streaming._to_catalog import write_table
 
 
 def measure_shells(
@@ -20,9 +22,10 @@ def measure_shells(
     polarization_axis: int,
     convention: str,
     quick: bool,
+    overwrite: bool,
 ) -> Table:
     """Fit shells to all images, and write a table with a row for each shell."""
-    path = check_table_path(out)
+    check_output(out, overwrite)
     tables = []
     for file in files:
         sevi = read_sevi(file, polarization_axis=polarization_axis)
@@ -37,7 +40,15 @@ def measure_shells(
         tables.append(_as_table(Path(file).name, shells, convention))
     table = vstack(tables)
     table.meta["CONVENTN"] = convention
-    write_table(table, path)
+    if table["out_of_range"].all():
+        warnings.warn(
+            "No image shows the shells that are looked for: images must be centered, "
+            "with --n-shells shells whose radii are 0.3 to 0.9 of half the side. "
+            "SEVIRegressor fits others; see examples/measure_anisotropy.py.",
+            UserWarning,
+            stacklevel=2,
+        )
+    write_table(table, Path(out))
     return table
 
 
@@ -58,5 +69,8 @@ def _as_table(name: str, shells: Bunch, convention: str) -> Table:
         table[f"{letter}_{degree + 1}"] = shells.beta[..., degree].ravel()
         error = shells.beta_std[..., degree].ravel()
         table[f"{letter}_{degree + 1}_error"] = error
-    table["out_of_range"] = np.repeat(shells.out_of_range, n_shells)
+    for key in ("misfit", "out_of_range"):
+        table[key] = np.repeat(shells[key], n_shells)
+    for key in ("radius", "radius_width"):
+        table[key].description = "in units of half the side of the image"
     return table

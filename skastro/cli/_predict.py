@@ -1,30 +1,39 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A fitted model applied to files."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
 
-from skastro.cli._read import read_any_images
+from skastro.cli._read import blank_rows, known_flux, read_any_images
 from skastro.datasets import read_spectra
 from skastro.estimators import GalaxyClassifier, GalaxyRegressor
 from skastro.persistence import load_model
 from skastro.streaming import to_catalog
+from skastro.streaming._to_catalog import check_table_path
 
 
 def predict_files(
-    model: str, files: Sequence[str], out: str, device: str | None
+    model: str,
+    files: Sequence[str],
+    out: str,
+    *,
+    device: str | None,
+    size: int | None,
+    overwrite: bool,
 ) -> Table:
     """Read spectra or images, whichever a model is for, and write a catalog."""
+    check_output(out, overwrite)
     estimator = load_model(model)
     networks = [part for part in _parts(estimator) if hasattr(part, "module_")]
     if device is not None:
         for network in networks:
             network.set_params(device=device)
     if any(isinstance(part, GalaxyClassifier | GalaxyRegressor) for part in networks):
-        images = read_any_images(files)
+        images = read_any_images(files, size=size)
         names = [name for name in ("id", "ra", "dec") if images.get(name) is not None]
         objects = {name: images[name] for name in names}
         return to_catalog(estimator, images.images, out, objects=objects or None)
@@ -41,7 +50,21 @@ def predict_files(
         )
     table = spectra.table.copy()
     columns = [name for name in table.colnames if np.ndim(table[name]) == 1]
-    return to_catalog(estimator, spectra.flux, out, objects=table[columns])
+    flux = known_flux(spectra.flux)
+    blank = blank_rows(flux)
+    if blank.any():
+        warnings.warn(
+            f"Left out, without any known pixel: {blank.sum()} of {len(blank)}.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return to_catalog(estimator, flux[~blank], out, objects=table[columns][~blank])
+
+
+def check_output(out: str, overwrite: bool) -> None:
+    """Refuse a table that cannot be written, or would replace another file."""
+    if check_table_path(out).exists() and not overwrite:
+        raise ValueError(f"{out} exists. Give another --out, or --overwrite.")
 
 
 def _parts(estimator: Any) -> list[Any]:

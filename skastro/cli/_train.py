@@ -14,7 +14,7 @@ from astropy.table import Table
 from sklearn.metrics import classification_report
 from sklearn.model_selection import StratifiedGroupKFold
 
-from skastro.cli._read import read_any_images
+from skastro.cli._read import blank_rows, known_flux, read_any_images
 from skastro.datasets import group_objects, make_spectra, read_images, read_spectra
 from skastro.estimators import GalaxyClassifier, SpectrumClassifier
 from skastro.inspection import report
@@ -29,6 +29,7 @@ _PARTS = 4
 _SMALLEST_CLASS = 8
 # What --quick makes do with.
 _QUICK_SAMPLES, _QUICK_EPOCHS = 300, 4
+_MOST_NAMED = 10
 # Weights of the package see optical wavelengths, of which spectra share so much.
 _OPTICAL = 3600.0, 9500.0
 _SHARED = 0.5
@@ -41,6 +42,7 @@ _HISTORY = {
     "valid_acc": "val_accuracy",
     "dur": "seconds",
 }
+_MODEL = "model.skastro"
 # What the recipes expect in front of them.
 _RECIPE_SCALERS = {"resclass": StandardizeSpectra, "wang2020": MinMaxSpectra}
 
@@ -74,7 +76,8 @@ def train_spectra(
 ) -> None:
     """Train a classifier of spectra, and write model, catalog and report."""
     if (n_simulated is None) == (not files):
-        raise click.UsageError("Give FILES, or --simulate and how many spectra.")
+        raise click.ClickException("Give FILES, or --simulate and how many spectra.")
+    _check_folder(Path(out), options.pop("overwrite"))
     if n_simulated is not None:
         click.echo(f"Simulating {n_simulated} spectra.")
         spectra = make_spectra(n_simulated, random_state=options["seed"])
@@ -87,9 +90,9 @@ def train_spectra(
         flat = [name for name in table.colnames if np.ndim(table[name]) == 1]
         objects, survey = table[flat], spectra.survey
         if "id" not in flat:
-            objects.add_column(spectra.id, name="id", index=0)
+            objects.add_column(np.arange(len(table)), name="id", index=0)
     samples = Samples(
-        spectra.flux,
+        known_flux(spectra.flux),
         _labels(spectra.target, label_letters),
         _groups(objects),
         objects,
@@ -106,15 +109,22 @@ def train_galaxies(
     labels: str | None,
     id_column: str | None,
     label_column: str | None,
+    size: int | None,
     **options: Any,
 ) -> None:
     """Train a classifier of images, and write model, catalog and report."""
+    _check_folder(Path(out), options.pop("overwrite"))
     if labels is None:
-        images = read_any_images(files)
+        images = read_any_images(files, target=label_column, size=size)
     else:
         source: Any = files[0] if len(files) == 1 else list(files)
         images = read_images(
-            source, labels, id_column=id_column, label_column=label_column
+            source,
+            labels,
+            id_column=id_column,
+            label_column=label_column,
+            size=size,
+            resize=size is not None,
         )
     n_images = len(images.images)
     names = images.get("id")
@@ -129,14 +139,24 @@ def train_galaxies(
     _train(samples, Path(out), _galaxy_classifier, **options)
 
 
+def _check_folder(out: Path, overwrite: bool) -> None:
+    """Refuse a folder of another training, before the work."""
+    if out.exists() and not out.is_dir():
+        raise click.ClickException(f"--out {out} is a file; give a folder.")
+    if (out / _MODEL).exists() and not overwrite:
+        raise click.ClickException(
+            f"{out} holds a trained model already. Give another --out, or --overwrite."
+        )
+
+
 def _labels(target: Any, n_letters: int | None) -> np.ndarray:
     if target is None:
-        raise click.UsageError(
+        raise click.ClickException(
             "The files have no labels: --label-column names the column that has them."
         )
     target = np.asarray(target)
     if target.dtype.kind == "f":
-        raise click.UsageError(
+        raise click.ClickException(
             "The labels are real numbers, but classes are wanted: choose another "
             "--label-column, or regress them in Python."
         )
@@ -199,7 +219,7 @@ def _train(
     keep_apart: int | None = None,
 ) -> None:
     matplotlib.use("Agg")
-    out.mkdir(parents=True, exist_ok=True)
+    samples = _without_blank(samples)
     samples = _without_rare(samples)
     _tell_duplicates(samples)
     if quick:
@@ -217,8 +237,30 @@ def _train(
     )
     start = time.perf_counter()
     estimator.fit(fitted.X, fitted.target)
-    click.echo(f"Trained in {time.perf_counter() - start:.0f} s.")
-    _write(estimator, apart, out)
+    seconds = time.perf_counter() - start
+    network = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    # An epoch that was interrupted has no loss.
+    epochs_done = sum("train_loss" in epoch for epoch in network.history)
+    if not epochs_done:
+        raise click.ClickException("Interrupted within the first epoch; wrote nothing.")
+    if epochs_done < network.max_epochs:
+        click.echo(f"Ended early, after {epochs_done} of {network.max_epochs} epochs.")
+    click.echo(f"Trained in {seconds:.0f} s.")
+    out.mkdir(parents=True, exist_ok=True)
+    _write(estimator, network, apart, out)
+
+
+def _without_blank(samples: Samples) -> Samples:
+    """Leave out spectra without any flux."""
+    blank = blank_rows(samples.X)
+    if blank.any():
+        names = [str(name) for name in samples.objects["id"][blank][:_MOST_NAMED]]
+        more = ", ..." if blank.sum() > _MOST_NAMED else ""
+        click.echo(
+            f"Left out, without any known pixel: {blank.sum()} ({', '.join(names)}"
+            f"{more})."
+        )
+    return samples.take(np.flatnonzero(~blank))
 
 
 def _without_rare(samples: Samples) -> Samples:
@@ -230,7 +272,7 @@ def _without_rare(samples: Samples) -> Samples:
         left_out = ", ".join(np.array(listed)[rare])
         click.echo(f"Left out, without a label or with too few samples: {left_out}.")
     if np.sum(~rare) < 2:
-        raise click.UsageError(
+        raise click.ClickException(
             f"A classifier needs two classes of {_SMALLEST_CLASS} samples or more, but "
             f"found {', '.join(names[~rare]) or 'none'}."
         )
@@ -264,7 +306,9 @@ def _keep_apart(
     """Split off a part of the objects, or the first samples."""
     n_samples = len(samples.target)
     if n_first is not None and n_first >= n_samples:
-        raise click.UsageError(f"--keep-apart {n_first} leaves none of {n_samples}.")
+        raise click.ClickException(
+            f"--keep-apart {n_first} leaves none of {n_samples}."
+        )
     if n_first is not None:
         rows = np.arange(n_samples)
         return samples.take(rows[n_first:]), samples.take(rows[:n_first])
@@ -273,12 +317,14 @@ def _keep_apart(
     return samples.take(parts[0]), samples.take(parts[1])
 
 
-def _write(estimator: Any, apart: Samples, out: Path) -> None:
+def _write(estimator: Any, network: Any, apart: Samples, out: Path) -> None:
     """Write the model first, which took longest, and then what tells of it."""
-    save_model(estimator, out / "model.skastro")
-    network = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-    columns = [name for name in _HISTORY if name in network.history[-1]]
-    history = Table({_HISTORY[name]: network.history[:, name] for name in columns})
+    save_model(estimator, out / _MODEL)
+    epochs = [epoch for epoch in network.history if "train_loss" in epoch]
+    columns = [name for name in _HISTORY if name in epochs[0]]
+    history = Table(
+        {_HISTORY[name]: [epoch[name] for epoch in epochs] for name in columns}
+    )
     _write_csv(history, out / "history.csv")
     objects = apart.objects.copy()
     objects["label"] = apart.target

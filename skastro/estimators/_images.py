@@ -90,14 +90,16 @@ class ImageInput(NeuralNet):
         Learning rate of the backbone, which is the network without its last layer; `lr`
         is then that of the head alone, and the schedule scales both. 0 freezes the
         backbone, with the means and variances of its batch norms. None: `lr`.
-    augment : {"symmetries", "rotations", "rotations-without-flips", "resclass"}, \
-            callable or None, default="rotations"
+    augment : {"symmetries", "rotations", "rotations-without-flips", \
+            "rotations-and-colors", "resclass"}, callable or None, default="rotations"
         How training batches are varied before the network sees them; validation and
         prediction are not. ``"symmetries"``: quarter turns and flips,
         :class:`skastro.augmentation.RandomDihedral`. ``"rotations"``: turns by any
         angle, flips, small shifts and changes of scale,
         :class:`skastro.augmentation.RandomAffine`;
-        ``"rotations-without-flips"`` keeps the sense in which spirals wind.
+        ``"rotations-without-flips"`` keeps the sense in which spirals wind;
+        ``"rotations-and-colors"`` also changes brightness, contrast and saturation by
+        up to 30 % and the hue a little.
         ``"resclass"``: turns by up to 30 degrees, flips, and changes of brightness and
         color. These leave images of one row, as 2-D X has without `image_shape`, as
         they are. A callable takes a Tensor of shape ``(batch, n_channels, height,

@@ -164,8 +164,9 @@ class VAETransformer(BaseTransformer):
         Shape of one image, ``(height, width)`` or with the channels, where X is 2-D and
         a row is an image written out. With None a row of 2-D X is a spectrum, for
         networks of one dimension. Spectra have one channel.
-    augment : {"symmetries", "rotations", "rotations-without-flips", "noise", \
-            "wang2020", "resclass"}, callable or None, default=None
+    augment : {"symmetries", "rotations", "rotations-without-flips", \
+            "rotations-and-colors", "noise", "wang2020", "resclass"}, callable or \
+            None, default=None
         How training batches are varied before the network sees them, and tries to
         reproduce them as varied. The names are those of
         :class:`~skastro.GalaxyClassifier` for images and of

@@ -105,13 +105,20 @@ class HistoryDisplay(DisplayMixin):
             raise ValueError(
                 f"This {type(net).__name__} has no history yet; call fit first."
             )
+        # An epoch that was interrupted has no losses.
+        history = [epoch for epoch in net.history if "train_loss" in epoch]
+        if not history:
+            raise ValueError(
+                f"The training of this {type(net).__name__} was interrupted within its "
+                "first epoch: there is nothing to draw."
+            )
         best = dict(net.callbacks_).get("best_weights")
         if not getattr(best, "restore", False):
             best = None
         return cls(
-            epochs=net.history[:, "epoch"],
-            losses=_columns(net.history, _LOSSES),
-            scores=_columns(net.history, _SCORES),
+            epochs=[epoch["epoch"] for epoch in history],
+            losses=_columns(history, _LOSSES),
+            scores=_columns(history, _SCORES),
             best_epoch=getattr(best, "best_epoch_", None),
         ).plot(ax=ax)
 
@@ -164,10 +171,10 @@ class HistoryDisplay(DisplayMixin):
             )
 
 
-def _columns(history: Any, names: dict[str, str]) -> dict[str, list[float]]:
+def _columns(history: list[dict], names: dict[str, str]) -> dict[str, list[float]]:
     """Return the columns that every epoch has."""
     return {
-        label: history[:, name]
+        label: [epoch[name] for epoch in history]
         for name, label in names.items()
         if all(name in row for row in history)
     }

@@ -342,7 +342,9 @@ def _confidence(
             " It is 0 for probabilities that are right, but for chance."
         ],
     )
-    display = ReliabilityDisplay.from_predictions(truth, probability, labels=classes)
+    display = ReliabilityDisplay.from_predictions(
+        truth, probability, labels=classes, n_bins=_N_BINS, strategy="quantile"
+    )
     section.draw(
         "calibration", "Accuracy against predicted probability", display.figure_
     )
@@ -396,7 +398,10 @@ def _mistakes(
             titles=titles,
         ).figure_
         caption = "Mistakes; color is the evidence for the class that was predicted"
-    except (TypeError, ImportError):
+    except ImportError as error:
+        figure = _draw_samples(data, samples, titles)
+        caption = f"Mistakes, without activation maps: {error}"
+    except TypeError:
         # Perceptrons have no such maps, and neither have searches and ensembles.
         figure = _draw_samples(data, samples, titles)
         caption = "Mistakes"
@@ -454,16 +459,19 @@ def _of_regressor(
 def _training(estimator: Any) -> Iterator[_Section]:
     """Draw the history of the network, where there is one."""
     network = prediction_steps(estimator)[-1]
-    if not getattr(network, "history", None):
+    history = getattr(network, "history", None) or ()
+    if not any("train_loss" in epoch for epoch in history):
         return
     display = HistoryDisplay.from_estimator(network)
     section = _Section("Training")
-    kept = display.best_epoch
+    n_epochs, kept = len(display.epochs), display.best_epoch
+    planned = getattr(network, "max_epochs", n_epochs)
+    early = "" if n_epochs >= planned else f" of {planned}, since it was ended early"
     section.sentences.append(
-        f"{len(display.epochs)} epochs; the weights are those of epoch "
-        f"{kept if kept is not None else len(display.epochs)}."
+        f"{n_epochs} epochs{early}; the weights are those of epoch {kept or n_epochs}."
     )
-    section.draw("history", "Loss and accuracy of each epoch", display.figure_)
+    caption = "Loss and accuracy" if display.scores else "Loss"
+    section.draw("history", f"{caption} of each epoch", display.figure_)
     yield section
 
 

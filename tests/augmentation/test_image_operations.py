@@ -40,6 +40,7 @@ OPERATIONS = [
     ColorJitter(hue=0.1),
     PixelNoise(),
     IMAGE_AUGMENTATIONS["resclass"],
+    IMAGE_AUGMENTATIONS["rotations-and-colors"],
 ]
 every = pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
 PADDINGS = ["reflection", "border", "zeros"]

@@ -69,7 +69,28 @@ def test_axis_and_convention(tmp_path):
     assert np.abs(pull).max() < 6
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_images_that_show_no_shells(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "images.npy", rng.poisson(5, (1, 64, 64)).astype(float))
+    out = tmp_path / "shells.ecsv"
+    text = run("measure", tmp_path / "images.npy", "--quick", "--out", out)
+    assert "No image shows the shells that are looked for" in text
+    table = Table.read(out)
+    assert table["out_of_range"].all()
+    assert "misfit" in table.colnames
+
+
 def test_refusals(tmp_path):
+    (tmp_path / "there.fits").touch()
+    for arguments in (
+        ["simulate", "spectra", 3, "--out", tmp_path / "there.fits"],
+        ["measure", tmp_path / "there.fits", "--out", tmp_path / "there.fits"],
+    ):
+        assert "exists. Give another --out" in run(*arguments, expected=1)
+    text = run("simulate", "spectra", 3, "--out", tmp_path / "a.doc", expected=1)
+    assert "must end in .fits" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["there.fits"]
     np.save(tmp_path / "images.npy", np.ones((2, 8, 8)))
     text = run("measure", tmp_path / "images.npy", "--out", "shells.txt", expected=1)
     assert "ends in none of .fits" in text

@@ -19,6 +19,7 @@ from skastro.cli import main
 from skastro.datasets import make_spectra
 from skastro.estimators.galaxy import RECIPES as GALAXY_RECIPES
 from skastro.estimators.spectrum import RECIPES as SPECTRUM_RECIPES
+from skastro.training import EpochProgress
 
 RESULTS = {
     "history.csv",
@@ -96,7 +97,10 @@ def test_other_network_labels_and_wavelengths(tmp_path):
     assert model.classes_.tolist() == ["A", "G", "M"]
     # The weights of the package see nothing there.
     assert type(model[-1].module_).__name__ == "ResNet"
-    text = run("spectra", path, *options, "--out", out, "--module", "mlp")
+    text = run("spectra", path, *options, "--out", out, expected=1)
+    assert "holds a trained model already" in text
+    options += ["--module", "mlp", "--overwrite"]
+    text = run("spectra", path, *options, "--out", out)
     model = skastro.load_model(out / "model.skastro")
     assert type(model[-1].module_).__name__ == "MLP"
 
@@ -145,7 +149,7 @@ def test_published_systems(images, tmp_path):
     assert results["test"].tolist() == [0, 1] * 5
     path = write_spectra(tmp_path / "survey.fits")
     options = ["--recipe", "wang2020-mlp", "--epochs", "1"]
-    run("spectra", path, *options, "--out", out)
+    run("spectra", path, *options, "--out", out, "--overwrite")
     model = skastro.load_model(out / "model.skastro")
     assert type(model[0]).__name__ == "MinMaxSpectra"
     assert model[-1].lr == 0.01
@@ -187,6 +191,13 @@ def test_refusals_come_before_the_work(tmp_path):
         (["spectra", path, "--simulate", "100", "--out", out], "Give FILES, or"),
         (["spectra", path, "--out", out], "needs two classes of 8 samples or more"),
         (["spectra", path, "--label-column", "number"], "labels are real numbers"),
+        (["spectra", path, "--out", path], "is a file; give a folder"),
+    ):
+        text = run(*arguments, expected=1)
+        assert message in text
+        # One line, after bars.
+        assert text.splitlines()[-1].startswith("Error: ")
+    for arguments, message in (
         (["spectra", path, "--epochs", "0"], "0 is not in the range"),
         (["spectra", path, "--recipe", "typo"], "'typo' is not one of 'resclass'"),
     ):
@@ -194,6 +205,72 @@ def test_refusals_come_before_the_work(tmp_path):
     text = run("spectra", path, "--label-column", "typo", expected=1)
     assert "typo" in text
     assert not list(out.glob("*"))
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_spectra_without_flux_are_left_out(tmp_path):
+    path = write_spectra(tmp_path / "survey.fits")
+    with fits.open(path, mode="update") as hdul:
+        hdul[0].data[4:7] = np.nan
+        hdul[0].data[8, 20:25] = np.inf
+    options = ["--epochs", "1", "--module", "mlp"]
+    text = run("spectra", path, *options, "--out", tmp_path / "trained")
+    assert "Left out, without any known pixel: 3 (s2, s2, s3)." in text
+    model = tmp_path / "trained" / "model.skastro"
+    out = tmp_path / "all.fits"
+    arguments = ["predict", str(model), str(path), "--out", str(out)]
+    done = CliRunner().invoke(main, arguments)
+    assert "Left out, without any known pixel: 3 of 60." in done.output
+    assert "Wrote 57 objects" in done.output
+    again = CliRunner().invoke(main, arguments)
+    assert again.exit_code == 1
+    assert "exists. Give another --out, or --overwrite." in again.output
+    assert len(Table.read(out)) == 57
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_an_interrupted_training_is_kept_and_said(tmp_path, monkeypatch):
+    path = write_spectra(tmp_path / "survey.fits")
+    n_epochs = 0
+
+    def stop(self, net, **_):
+        nonlocal n_epochs
+        n_epochs += 1
+        if n_epochs > n_before:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(EpochProgress, "on_epoch_begin", stop)
+    options = ["--epochs", "5", "--module", "mlp", "--out", tmp_path / "trained"]
+    n_before = 2
+    text = run("spectra", path, *options)
+    assert "Ended early, after 2 of 5 epochs." in text
+    assert len(Table.read(tmp_path / "trained" / "history.csv")) == 2
+    page = (tmp_path / "trained" / "report.html").read_text()
+    assert "2 epochs of 5, since it was ended early" in page
+    n_before, n_epochs = 0, 0
+    options[-1] = tmp_path / "nothing"
+    text = run("spectra", path, *options, expected=1)
+    assert "Interrupted within the first epoch; wrote nothing." in text
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_labels_of_another_name_and_images_of_several_sizes(images, tmp_path):
+    with h5py.File(tmp_path / "galaxies.h5", "w") as file:
+        file["images"], file["kind"] = images, np.arange(40) % 2
+    options = ["--module", "resnet10", "--epochs", "1", "--out", tmp_path / "trained"]
+    text = run("galaxies", tmp_path / "galaxies.h5", *options, expected=1)
+    assert "--label-column names the column" in text
+    run("galaxies", tmp_path / "galaxies.h5", *options, "--label-column", "kind")
+    folder = tmp_path / "stamps"
+    folder.mkdir()
+    for number, image in enumerate(images):
+        image = image[: 20 - number % 3]
+        Image.fromarray(image).save(folder / f"g{number:02}.png")
+    table = Table({"name": [f"g{n:02}" for n in range(40)], "class": [0, 1] * 20})
+    table.write(tmp_path / "labels.csv")
+    options += ["--labels", tmp_path / "labels.csv", "--size", "16", "--overwrite"]
+    text = run("galaxies", folder, *options)
+    assert "of 16 x 16 x 3 pixels" in text
 
 
 @pytest.mark.skipif("SKASTRO_DATA" not in os.environ, reason="needs SKASTRO_DATA")

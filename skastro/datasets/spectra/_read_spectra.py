@@ -865,6 +865,9 @@ def _rebin(
 
 
 def _no_overlap(wavelength: np.ndarray, grid: np.ndarray) -> str:
+    """Tell why no pixel has a flux."""
+    if wavelength[0] < grid[-1] and grid[0] < wavelength[-1]:
+        return "no pixel of its flux is known within the grid."
     return (
         f"its wavelengths, {wavelength[0]:.1f} to {wavelength[-1]:.1f} Å, do not "
         f"overlap the grid, {grid[0]:.1f} to {grid[-1]:.1f} Å."

@@ -93,7 +93,7 @@ def test_answers_run(tmp_path, monkeypatch):
         plt.close("all")
     # The commands read and write files of the answers above.
     commands = re.findall(r"^    \$ (.+)$", TEXT, flags=re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         program, *arguments = command.split()
         assert program == "skastro"

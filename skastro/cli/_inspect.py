@@ -47,11 +47,18 @@ def _of_spectra(path: Path, spectra: Bunch) -> Iterator[str]:
     if spectra.wavelength is not None:
         low, high = spectra.wavelength[[0, -1]]
         grid = f" from {low:g} to {high:g} {spectra.wavelength_unit}"
-    yield f"{path}: {n_spectra} spectra of {n_pixels} pixels{grid}"
+    # Files of one spectrum each have grids of their own.
+    verb = "brought to" if spectra.layout == "single-files" else "of"
+    yield f"{path}: {n_spectra} spectra {verb} {n_pixels} pixels{grid}"
     if spectra.layout == "single-files":
         yield f"layouts: {_count(spectra.table['layout'])}"
     else:
         yield f"layout: {spectra.layout}"
+    columns = spectra.table.colnames
+    more = ", ..." if len(columns) > _LISTED else ""
+    yield f"columns: {', '.join(columns[:_LISTED])}{more}"
+    if spectra.left_out:
+        yield f"left out: {_count([kind for _, kind in spectra.left_out])}"
     unknown = np.isnan(spectra.flux).mean(axis=1)
     yield f"spectra with pixels that are not covered: {np.sum(unknown > 0)}"
     yield from _of_all(spectra)

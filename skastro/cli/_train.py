@@ -14,10 +14,12 @@ from astropy.table import Table
 from sklearn.metrics import classification_report
 from sklearn.model_selection import StratifiedGroupKFold
 
+from skastro.base._net import check_device_exists
 from skastro.cli._read import blank_rows, known_flux, read_any_images
 from skastro.datasets import group_objects, make_spectra, read_images, read_spectra
 from skastro.estimators import GalaxyClassifier, SpectrumClassifier
 from skastro.inspection import report
+from skastro.networks import get_module
 from skastro.persistence import save_model
 from skastro.pipeline import Pipeline
 from skastro.preprocessing import MinMaxSpectra, RebinSpectra, StandardizeSpectra
@@ -77,7 +79,7 @@ def train_spectra(
     """Train a classifier of spectra, and write model, catalog and report."""
     if (n_simulated is None) == (not files):
         raise click.ClickException("Give FILES, or --simulate and how many spectra.")
-    _check_folder(Path(out), options.pop("overwrite"))
+    _check_options(Path(out), 1, options)
     if n_simulated is not None:
         click.echo(f"Simulating {n_simulated} spectra.")
         spectra = make_spectra(n_simulated, random_state=options["seed"])
@@ -113,7 +115,7 @@ def train_galaxies(
     **options: Any,
 ) -> None:
     """Train a classifier of images, and write model, catalog and report."""
-    _check_folder(Path(out), options.pop("overwrite"))
+    _check_options(Path(out), 2, options)
     if labels is None:
         images = read_any_images(files, target=label_column, size=size)
     else:
@@ -139,14 +141,20 @@ def train_galaxies(
     _train(samples, Path(out), _galaxy_classifier, **options)
 
 
-def _check_folder(out: Path, overwrite: bool) -> None:
-    """Refuse a folder of another training, before the work."""
+def _check_options(out: Path, ndim: int, options: dict[str, Any]) -> None:
+    """Refuse what cannot end well, before the work."""
+    overwrite = options.pop("overwrite")
+    module, device = options["module"], options["device"]
     if out.exists() and not out.is_dir():
         raise click.ClickException(f"--out {out} is a file; give a folder.")
     if (out / _MODEL).exists() and not overwrite:
         raise click.ClickException(
             f"{out} holds a trained model already. Give another --out, or --overwrite."
         )
+    if module is not None:
+        get_module(module, ndim)
+    if device is not None:
+        check_device_exists(device)
 
 
 def _labels(target: Any, n_letters: int | None) -> np.ndarray:

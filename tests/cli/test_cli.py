@@ -83,6 +83,7 @@ def test_inspect_spectra(survey):
     text = run("inspect", survey)
     assert "30 spectra of 300 pixels from 4000 to 8000 Angstrom" in text
     assert "layout: labeled-matrix" in text
+    assert "columns: id, class, ra, dec" in text
     assert "QSO 15, STAR 15" in text
 
 
@@ -148,5 +149,8 @@ def test_errors_are_one_line(survey, model, tmp_path):
 @pytest.mark.skipif("SKASTRO_DATA" not in os.environ, reason="needs SKASTRO_DATA")
 def test_inspect_survey_files():
     text = run("inspect", Path(os.environ["SKASTRO_DATA"]) / "survey_files")
-    assert re.search(r"\d+ spectra of 3000 pixels from 3900 to 9000 Angstrom", text)
+    assert re.search(r"left out: .*sky", text)
+    assert re.search(
+        r"\d+ spectra brought to 3000 pixels from 3900 to 9000 Angstrom", text
+    )
     assert "lamost" in text

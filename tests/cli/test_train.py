@@ -192,6 +192,8 @@ def test_refusals_come_before_the_work(tmp_path):
         (["spectra", path, "--out", out], "needs two classes of 8 samples or more"),
         (["spectra", path, "--label-column", "number"], "labels are real numbers"),
         (["spectra", path, "--out", path], "is a file; give a folder"),
+        (["spectra", path, "--out", out, "--module", "resnet19"], "'resnet18'"),
+        (["spectra", path, "--out", out, "--device", "gpu"], "gpu"),
     ):
         text = run(*arguments, expected=1)
         assert message in text

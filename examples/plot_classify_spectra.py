@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 
 from skastro import SpectrumClassifier
 from skastro.datasets import make_spectra
-from skastro.inspection import ActivationMapDisplay, HistoryDisplay
+from skastro.inspection import HistoryDisplay
 
 spectra = make_spectra(400, wavelength=range(3900, 9000, 4), random_state=0)
 train, test = train_test_split(
@@ -56,17 +56,16 @@ ConfusionMatrixDisplay.from_predictions(
 plt.show()
 
 # %%
-# What the network looks at
-# -------------------------
-# The color is the evidence for the class. More figures are on the page that
-# :func:`skastro.inspection.report` writes.
+# The spectra of which it is least sure
+# -------------------------------------
+# More figures are on the page that :func:`skastro.inspection.report` writes.
 
-rows = [test[predicted == name][0] for name in clf.classes_]
-ActivationMapDisplay.from_estimator(
-    clf,
-    spectra.flux[rows],
-    wavelength=spectra.wavelength,
-    redshift=spectra.redshift[rows],
-)
+probability = clf.predict_proba(spectra.flux[test]).max(axis=1)
+figure, axes = plt.subplots(3, 1, figsize=(8, 6), sharex=True, layout="constrained")
+for ax, row in zip(axes, np.argsort(probability), strict=False):
+    ax.plot(spectra.wavelength, spectra.flux[test[row]], linewidth=0.8)
+    truth = spectra.target[test[row]]
+    ax.set_title(f"{predicted[row]} ({probability[row]:.2f}), is {truth}", loc="left")
+axes[-1].set_xlabel("Wavelength (Å)")
 # sphinx_gallery_thumbnail_number = 3
 plt.show()

@@ -282,9 +282,10 @@ def _simulation_options(default: str) -> Callable:
 @_simulation_options("spectra.fits")
 def simulated_spectra(n: int, out: str, seed: int, overwrite: bool) -> None:
     """Simulate N spectra of stars, galaxies and quasars, in a FITS file."""
-    from skastro.cli._simulate import check_output, simulate_spectra
+    from skastro.cli._output import check_output
+    from skastro.cli._simulate import simulate_spectra
 
-    check_output(out, ".fits", overwrite)
+    check_output(out, overwrite, ".fits")
     simulate_spectra(n, out, seed)
     click.echo(f"Wrote {n} spectra to {out}.")
 
@@ -293,9 +294,10 @@ def simulated_spectra(n: int, out: str, seed: int, overwrite: bool) -> None:
 @_simulation_options("galaxies.h5")
 def simulated_galaxies(n: int, out: str, seed: int, overwrite: bool) -> None:
     """Simulate N images of galaxies with their parameters, in an HDF5 file."""
-    from skastro.cli._simulate import check_output, simulate_galaxies
+    from skastro.cli._output import check_output
+    from skastro.cli._simulate import simulate_galaxies
 
-    check_output(out, ".h5", overwrite)
+    check_output(out, overwrite, ".h5")
     simulate_galaxies(n, out, seed)
     click.echo(f"Wrote {n} images to {out}.")
 
@@ -307,9 +309,10 @@ def simulated_shells(
     n: int, out: str, seed: int, n_shells: int, overwrite: bool
 ) -> None:
     """Simulate N images of electron shells, in an HDF5 file."""
-    from skastro.cli._simulate import check_output, simulate_shells
+    from skastro.cli._output import check_output
+    from skastro.cli._simulate import simulate_shells
 
-    check_output(out, ".h5", overwrite)
+    check_output(out, overwrite, ".h5")
     simulate_shells(n, out, seed, n_shells)
     click.echo(f"Wrote {n} images to {out}.")
 

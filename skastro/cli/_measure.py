@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table, vstack
 from sklearn.utils import Bunch
 
-from skastro.cli._predict import check_output
+from skastro.cli._output import check_output
 from skastro.sevi import fit_shells, read_sevi
 from skastro.streaming._to_catalog import write_table
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from skastro.cli._output import check_output
 from skastro.cli._read import blank_rows, known_flux, read_any_images
 from skastro.datasets import read_spectra
 from skastro.estimators import GalaxyClassifier, GalaxyRegressor
 from skastro.persistence import load_model
 from skastro.streaming import to_catalog
-from skastro.streaming._to_catalog import check_table_path
 
 
 def predict_files(
@@ -59,12 +59,6 @@ def predict_files(
             stacklevel=2,
         )
     return to_catalog(estimator, flux[~blank], out, objects=table[columns][~blank])
-
-
-def check_output(out: str, overwrite: bool) -> None:
-    """Refuse a table that cannot be written, or would replace another file."""
-    if check_table_path(out).exists() and not overwrite:
-        raise ValueError(f"{out} exists. Give another --out, or --overwrite.")
 
 
 def _parts(estimator: Any) -> list[Any]:

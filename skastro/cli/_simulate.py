@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Simulated data in files, which the other commands read."""
 
-from pathlib import Path
-
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
@@ -12,14 +10,6 @@ from skastro.sevi import make_sevi
 from skastro.utils import atomic_hdf5, atomic_write
 
 _BETAS = 12
-
-
-def check_output(out: str, ending: str, overwrite: bool) -> None:
-    """Refuse a name that hides what a file is, and a file that is there."""
-    if Path(out).suffix != ending:
-        raise ValueError(f"--out {out} must end in {ending}.")
-    if Path(out).exists() and not overwrite:
-        raise ValueError(f"{out} exists. Give another --out, or --overwrite.")
 
 
 def simulate_spectra(n: int, out: str, seed: int) -> None:

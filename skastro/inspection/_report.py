@@ -5,7 +5,7 @@ import base64
 import datetime
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +23,7 @@ from sklearn.metrics import (
     f1_score,
     precision_recall_fscore_support,
     r2_score,
+    recall_score,
 )
 from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -233,8 +234,8 @@ def _of_classifier(data: _Data, n_examples: int) -> tuple[list, list[_Section]]:
     present = np.unique(truth)
     headline = [
         ("accuracy", f"{accuracy_score(truth, predicted):.3f}"),
-        ("macro-F1", f"{_macro_f1(truth, predicted):.3f}"),
-        ("balanced accuracy", f"{_balanced(truth, predicted):.3f}"),
+        ("macro-F1", f"{_macro(f1_score, truth, predicted):.3f}"),
+        ("balanced accuracy", f"{_macro(recall_score, truth, predicted):.3f}"),
         ("samples", str(len(rows))),
     ]
     scores = _Section("Scores of each class")
@@ -265,17 +266,11 @@ def _of_classifier(data: _Data, n_examples: int) -> tuple[list, list[_Section]]:
     return headline, sections
 
 
-def _macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Average over the classes that are there."""
-    return f1_score(
+def _macro(score: Callable, truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Average a score over the classes that are there."""
+    return score(
         truth, predicted, labels=np.unique(truth), average="macro", zero_division=0
     )
-
-
-def _balanced(truth: np.ndarray, predicted: np.ndarray) -> float:
-    # scikit-learn warns of predicted classes that are not in the truth.
-    hits = [np.mean(predicted[truth == name] == name) for name in np.unique(truth)]
-    return float(np.mean(hits))
 
 
 def _rare(classes: np.ndarray, truth: np.ndarray) -> Iterator[str]:
@@ -318,7 +313,7 @@ def _by_survey(
             [
                 name or "unknown",
                 f"{accuracy_score(truth[mine], predicted[mine]):.3f}",
-                f"{_macro_f1(truth[mine], predicted[mine]):.3f}",
+                f"{_macro(f1_score, truth[mine], predicted[mine]):.3f}",
                 str(mine.sum()),
                 ", ".join(map(str, absent)) or "-",
             ]

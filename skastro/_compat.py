@@ -82,8 +82,22 @@ __all__ = [
     "validate_parameter_constraints",
     "validated_sample_weight",
     "version_of",
+    "visual_block",
     "wrap_output",
 ]
+
+
+def visual_block(kind: str, content: Any, **options: Any) -> Any:
+    """Make a box of the diagrams that notebooks show for estimators.
+
+    Public way: none; an estimator without a block is one box without its network.
+    """
+    try:
+        from sklearn.utils._repr_html.estimator import _VisualBlock
+    except ImportError:
+        # Until scikit-learn 1.6.
+        from sklearn.utils._estimator_html_repr import _VisualBlock
+    return _VisualBlock(kind, content, **options)
 
 
 def cpu_multiplies_bfloat16() -> bool:

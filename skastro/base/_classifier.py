@@ -48,8 +48,8 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     ----------
     module : str, torch.nn.Module class or instance
         The network.
-    criterion : class, default=torch.nn.CrossEntropyLoss
-        The loss.
+    criterion : str or class, default=torch.nn.CrossEntropyLoss
+        The loss; a name stands for a loss of torch or of :mod:`skastro.training`.
     restore_best_weights : bool, default=True
         Keep the weights of the epoch with the highest validation accuracy, the later
         one of equals, in the last quarter of the training, where the scheduled rate is
@@ -245,11 +245,8 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                 "calibrate=True fits a temperature on the validation samples, but "
                 "train_split=None sets none aside; give train_split=0.1 for instance."
             )
-        criterion = self.criterion
-        if not isinstance(criterion, type):
-            criterion = type(criterion)
         if (
-            not issubclass(criterion, torch.nn.CrossEntropyLoss)
+            not issubclass(self._criterion_type, torch.nn.CrossEntropyLoss)
             or self.predict_nonlinearity != "auto"
         ):
             raise ValueError(

@@ -50,7 +50,7 @@ from torch.nn.parameter import is_lazy as is_lazy_weight
 from torch.utils.data import DataLoader, IterableDataset, Subset
 from typing_extensions import override
 
-from skastro._compat import is_normalization, validate_as_skorch
+from skastro._compat import is_normalization, validate_as_skorch, visual_block
 from skastro.augmentation import AUGMENTATIONS
 from skastro.base._backbone import (
     MODEL_SUFFIX,
@@ -68,6 +68,7 @@ from skastro.base._parameters import (
     bind_call,
     check_part_names,
     complete_signature,
+    find_part,
     initializers,
     is_part_parameter,
     names_of,
@@ -336,11 +337,13 @@ class BaseNet(NeuralNet):
     ----------
     module : str, torch.nn.Module class or instance
         The network.
-    criterion : class
-        The loss.
-    optimizer : class, default=torch.optim.AdamW
-        The optimizer; the default decays weights apart from the gradient (Loshchilov &
-        Hutter 2019, https://arxiv.org/abs/1711.05101).
+    criterion : str or class
+        The loss. A name is that of a loss of torch or of :mod:`skastro.training`; case,
+        underscores and the ending do not matter: ``"mse"``, ``"smooth_l1"``.
+    optimizer : str or class, default=torch.optim.AdamW
+        The optimizer, by a name of ``torch.optim`` (``"sgd"``, ``"adam"``) or as a
+        class; the default decays weights apart from the gradient (Loshchilov & Hutter
+        2019, https://arxiv.org/abs/1711.05101).
     lr : float, default=3e-3
         The learning rate; with a schedule the highest one.
     max_epochs : int, default=40
@@ -393,22 +396,17 @@ class BaseNet(NeuralNet):
         ``valid_loss``, ``lr_schedule``, ``best_weights``, ``progress`` and
         ``print_log``, and ``valid_acc`` of classifiers. ``"disable"`` leaves the
         default ones out too.
-    iterator_train : class, default=skastro.training.BatchIterator
-        Iterator over training batches, such as :class:`torch.utils.data.DataLoader`.
-    iterator_valid : class, default=skastro.training.BatchIterator
-        Iterator over batches in validation and prediction.
-    dataset : class, default=skorch.dataset.Dataset
-        Data set that X and y are wrapped in.
+    iterator_train, iterator_valid, dataset : class
+        As of :class:`skorch.NeuralNet`: iterators over batches of the training, and of
+        validation and prediction (default: :class:`skastro.training.BatchIterator`),
+        and the data set around X and y (default: :class:`skorch.dataset.Dataset`).
     predict_nonlinearity : callable, "auto" or None, default="auto"
         Function from the module's output to probabilities or to scaled targets;
         ``"auto"`` follows the criterion, and leaves outputs as they are for losses of
         regression.
-    compile : bool, default=False
-        Whether to compile the module by :func:`torch.compile`.
-    use_caching : bool or "auto", default="auto"
-        Whether scoring callbacks reuse the predictions of training and validation.
-    torch_load_kwargs : dict, default=None
-        Arguments of :func:`torch.load` in ``load_params``.
+    compile, use_caching, torch_load_kwargs : bool, bool or "auto", dict or None
+        As of :class:`skorch.NeuralNet`: whether to call :func:`torch.compile`, whether
+        scoring callbacks reuse predictions, and arguments of :func:`torch.load`.
     **kwargs : dict
         Parameters of the parts, such as ``module__width``, with the prefixes
         ``module__``, ``criterion__``, ``optimizer__``, ``iterator_train__``,
@@ -568,7 +566,7 @@ class BaseNet(NeuralNet):
         module: Any,
         criterion: Any,
         *,
-        optimizer: type = torch.optim.AdamW,
+        optimizer: str | type = torch.optim.AdamW,
         lr: float = 3e-3,
         max_epochs: int = 40,
         batch_size: int = 16,
@@ -882,6 +880,22 @@ class BaseNet(NeuralNet):
         """List what completion offers; hooks of the training loop are left out."""
         return [name for name in super().__dir__() if name not in _HOOKS]
 
+    def _sk_visual_block_(self) -> Any:
+        """Show the layers of the network, once it is built, below the parameters."""
+        module = self.__dict__.get("module_")
+        if not isinstance(module, torch.nn.Module):
+            name = type(self).__name__
+            return visual_block("single", self, names=name, name_details=str(self))
+        blocks = []
+        for name, layer in [*module.named_children()] or [("module", module)]:
+            known = (w.numel() for w in layer.parameters() if not is_lazy_weight(w))
+            title = f"{name}: {type(layer).__name__}"
+            if n_weights := sum(known):
+                title += f", {n_weights} weights"
+            options = {"names": title, "name_details": repr(layer)}
+            blocks.append(visual_block("single", title, **options))
+        return visual_block("serial", blocks)
+
     def _get_params_for(self, prefix: str) -> dict[str, Any]:
         return params_for(prefix, self._part_params)
 
@@ -1050,7 +1064,8 @@ class BaseNet(NeuralNet):
         parts["compile"] = torch.compile
         if self.initialized_ and "optimizer" in self._optimizers:
             # Parameters of a built one are set in its groups, whatever their names.
-            parts["optimizer"] = params.get("optimizer", self.optimizer)
+            given = params.get("optimizer", self.optimizer)
+            parts["optimizer"] = find_part("optimizer", given)
         for part, function in parts.items():
             names = params_for(part, params)
             further = DataLoader if _is_batch_iterator(function) else None
@@ -1330,14 +1345,27 @@ class BaseNet(NeuralNet):
 
     @override
     def initialize_criterion(self) -> Self:
-        check_part_names("criterion", self.criterion, self.get_params_for("criterion"))
-        return super().initialize_criterion()
+        criterion = find_part("criterion", self.criterion)
+        given = self.get_params_for("criterion")
+        check_part_names("criterion", criterion, given)
+        self.criterion_ = self.initialized_instance(criterion, given)
+        return self
 
     @override
     def initialize_optimizer(self) -> Self:
+        optimizer = find_part("optimizer", self.optimizer)
         given = self.get_params_for("optimizer")
-        check_part_names("optimizer", self.optimizer, given, also=["param_groups"])
-        return super().initialize_optimizer()
+        check_part_names("optimizer", optimizer, given, also=["param_groups"])
+        weights = self.get_all_learnable_params()
+        args, kwargs = self.get_params_for_optimizer("optimizer", weights)
+        self.optimizer_ = optimizer(*args, **kwargs)
+        return self
+
+    @property
+    def _criterion_type(self) -> type:
+        """The class of the criterion, of which the user may have given an instance."""
+        criterion = find_part("criterion", self.criterion)
+        return criterion if isinstance(criterion, type) else type(criterion)
 
     @override
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple:
@@ -1346,6 +1374,7 @@ class BaseNet(NeuralNet):
         if prefix == "optimizer" and self.backbone_lr is not None:
             args = (self._two_rates(args[0]), *args[1:])
         # One kernel for a step, where the optimizer and the weights allow it.
+        optimizer = find_part("optimizer", getattr(self, prefix, None))
         choices = {"fused", "foreach", "capturable", "differentiable"}
         modules = [self.__dict__.get(f"{name}_") for name in self._modules]
         layers = (
@@ -1355,7 +1384,7 @@ class BaseNet(NeuralNet):
             for layer in module.modules()
         )
         if (
-            "fused" in (accepted_names(getattr(self, prefix, None)) or ())
+            "fused" in (accepted_names(optimizer) or ())
             and not choices & set(kwargs)
             and all(
                 not is_lazy_weight(weight)

@@ -12,7 +12,9 @@ from numbers import Integral, Real
 from typing import Any
 
 import torch
+from torch.nn.modules import loss
 
+from skastro import training
 from skastro._compat import (
     HasMethods,
     Interval,
@@ -22,7 +24,6 @@ from skastro._compat import (
     validate_parameter_constraints,
 )
 from skastro.augmentation import AUGMENTATIONS
-from skastro.training import PRECISIONS, SCHEDULES
 from skastro.utils import suggest_name
 
 # The parts of a skorch net whose own parameters are reached as ``part__name``.
@@ -43,8 +44,8 @@ CATCH_ALL = "kwargs"
 
 SHARED_CONSTRAINTS: dict[str, list] = {
     "module": [str, callable],
-    "criterion": [callable],
-    "optimizer": [callable],
+    "criterion": [str, callable],
+    "optimizer": [str, callable],
     "lr": [Interval(Real, 0, None, closed="neither")],
     "max_epochs": [Interval(Integral, 0, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1})],
@@ -68,8 +69,8 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "classes": [None, "array-like"],
     "sampler": [None, StrOptions({"balanced"})],
     "augment": [None, callable, StrOptions(set(AUGMENTATIONS))],
-    "precision": [StrOptions({"auto", *PRECISIONS})],
-    "schedule": [None, callable, StrOptions(set(SCHEDULES))],
+    "precision": [StrOptions({"auto", *training.PRECISIONS})],
+    "schedule": [None, callable, StrOptions(set(training.SCHEDULES))],
     "restore_best_weights": ["boolean"],
     "calibrate": ["boolean"],
     "warn_novelty": ["boolean"],
@@ -247,6 +248,44 @@ def unknown_name(estimator: Any, name: str, *, strict: bool = False) -> str | No
     if not dunder:
         return suggest(name, names)
     return f"{suggest(part, parts | set(names))} (before the double underscore)"
+
+
+def find_part(part: str, value: Any) -> Any:
+    """Find the criterion or optimizer of a name; other values are returned as they are.
+
+    Case, underscores and the ending "Loss" do not matter.
+    """
+    if not isinstance(value, str):
+        return value
+    known = _named_parts(part)
+    key = _plain(value)
+    if key not in known:
+        names = (cls.__name__ for cls in known.values())
+        raise ValueError(
+            f"There is no {part} {value!r}. {suggest_name(value, names)} Pass the "
+            "class for any other."
+        )
+    return known[key]
+
+
+@cache
+def _named_parts(part: str) -> dict[str, type]:
+    """List what a criterion or an optimizer can be by name."""
+    kind = {"criterion": torch.nn.Module, "optimizer": torch.optim.Optimizer}[part]
+    modules = {"criterion": [loss, training], "optimizer": [torch.optim]}[part]
+    return {
+        _plain(name): cls
+        for module in modules
+        for name, cls in vars(module).items()
+        if name in module.__all__
+        and isinstance(cls, type)
+        and issubclass(cls, kind)
+        and cls is not kind
+    }
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").removesuffix("loss")
 
 
 def accepted_names(function: Any) -> set[str] | None:

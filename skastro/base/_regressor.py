@@ -39,10 +39,10 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
     ----------
     module : str, torch.nn.Module class or instance
         The network.
-    criterion : class, default=torch.nn.MSELoss
+    criterion : str or class, default=torch.nn.MSELoss
         The loss, of scaled targets. :class:`torch.nn.HuberLoss`,
-        :class:`torch.nn.SmoothL1Loss` and :class:`torch.nn.L1Loss` give less weight to
-        targets that are far off.
+        :class:`torch.nn.SmoothL1Loss` and :class:`torch.nn.L1Loss`, or ``"huber"``,
+        ``"smooth_l1"`` and ``"l1"``, give less weight to targets that are far off.
     scale_target : bool, default=True
         Bring each target to mean 0 and standard deviation 1 for the loss, by what the
         training samples have, so that `lr` means the same for magnitudes and for

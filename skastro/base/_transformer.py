@@ -23,7 +23,7 @@ class BaseTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNet
     ----------
     module : str, torch.nn.Module class or instance
         The network.
-    criterion : class
+    criterion : str or class
         The loss.
 
     Examples

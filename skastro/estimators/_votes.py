@@ -27,9 +27,7 @@ _BLOCK = 2**20
 
 def counts_votes(net: Any) -> bool:
     """Tell whether the targets of a net are counts of votes, by its criterion."""
-    criterion = net.criterion
-    kind = criterion if isinstance(criterion, type) else type(criterion)
-    return issubclass(kind, DirichletMultinomialLikelihood)
+    return issubclass(net._criterion_type, DirichletMultinomialLikelihood)
 
 
 def fit_scales(

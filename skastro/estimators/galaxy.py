@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from typing_extensions import override
 
 from skastro.base import BaseClassifier, BaseRegressor
+from skastro.base._parameters import find_part
 from skastro.base._regressor import targets_of
 from skastro.base._validation import check_target
 from skastro.estimators._images import ImageInput
@@ -204,8 +205,8 @@ class GalaxyClassifier(ImageInput, BaseClassifier):
         stretch: str | None = None,
         backbone: str | os.PathLike | None = None,
         backbone_lr: float | None = None,
-        criterion: type = torch.nn.CrossEntropyLoss,
-        optimizer: type = torch.optim.AdamW,
+        criterion: str | type = torch.nn.CrossEntropyLoss,
+        optimizer: str | type = torch.optim.AdamW,
         lr: float = 3e-3,
         max_epochs: int = 40,
         batch_size: int = 32,
@@ -269,7 +270,7 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         that takes none of them gets X in the shape and in the numbers in which it was
         given. It returns one number a target, in scaled units, or for votes the
         logarithm of a concentration for each answer.
-    criterion : class, default=torch.nn.MSELoss
+    criterion : str or class, default=torch.nn.MSELoss
         The loss, of scaled targets; or, of counts of votes,
         :class:`~skastro.training.DirichletMultinomialLikelihood`, which takes
         ``criterion__questions``, such as
@@ -383,8 +384,8 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
         stretch: str | None = None,
         backbone: str | os.PathLike | None = None,
         backbone_lr: float | None = None,
-        criterion: type = torch.nn.MSELoss,
-        optimizer: type = torch.optim.AdamW,
+        criterion: str | type = torch.nn.MSELoss,
+        optimizer: str | type = torch.optim.AdamW,
         lr: float = 3e-3,
         max_epochs: int = 40,
         batch_size: int = 32,
@@ -486,9 +487,10 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
 
     def _criterion_of_votes(self) -> DirichletMultinomialLikelihood:
         """Make the criterion, which tells which columns belong together."""
-        if isinstance(self.criterion, type):
-            return self.criterion(**self.get_params_for("criterion"))
-        return self.criterion
+        criterion = find_part("criterion", self.criterion)
+        if isinstance(criterion, type):
+            return criterion(**self.get_params_for("criterion"))
+        return criterion
 
     def _note_questions(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 2:

@@ -130,7 +130,7 @@ class RedshiftRegressor(BaseRegressor):
         spectra.
     refine : bool, default=True
         Whether templates take part. Without them p(z) is that of the network alone.
-    criterion : class, default=skastro.training.BinnedLikelihood
+    criterion : str or class, default=skastro.training.BinnedLikelihood
         The loss, of logits and positions on the grid of redshifts.
 
     Attributes
@@ -210,8 +210,8 @@ class RedshiftRegressor(BaseRegressor):
         redshift: Mapping[str, tuple[float, float]] | None = None,
         templates: Mapping[str, tuple] | None = None,
         refine: bool = True,
-        criterion: type = BinnedLikelihood,
-        optimizer: type = torch.optim.AdamW,
+        criterion: str | type = BinnedLikelihood,
+        optimizer: str | type = torch.optim.AdamW,
         lr: float = 3e-3,
         max_epochs: int = 5,
         batch_size: int = 64,

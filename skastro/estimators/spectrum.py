@@ -15,6 +15,7 @@ from skorch.utils import to_tensor
 from typing_extensions import override
 
 from skastro.base import BaseClassifier, BaseRegressor
+from skastro.base._parameters import find_part
 from skastro.base._regressor import score_known
 from skastro.base._validation import check_target
 from skastro.estimators._spectra import SpectrumInput
@@ -238,8 +239,8 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
         self,
         module: str | type[torch.nn.Module] | torch.nn.Module = "resnet10",
         *,
-        criterion: type = torch.nn.CrossEntropyLoss,
-        optimizer: type = torch.optim.AdamW,
+        criterion: str | type = torch.nn.CrossEntropyLoss,
+        optimizer: str | type = torch.optim.AdamW,
         lr: float = 3e-3,
         max_epochs: int = 40,
         batch_size: int = 16,
@@ -308,7 +309,7 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         in the shape and in the numbers in which it was given. It returns one number a
         target, in scaled units, and with the default criterion behind these the
         logarithm of each one's error: ``n_outputs`` is twice the number of targets.
-    criterion : class, default=skastro.training.NegativeLogLikelihood
+    criterion : str or class, default=skastro.training.NegativeLogLikelihood
         The loss, of scaled targets. With a loss without errors, such as
         :class:`torch.nn.MSELoss`, there are no error bars.
     restore_best_weights : bool, default=False
@@ -414,8 +415,8 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
         self,
         module: str | type[torch.nn.Module] | torch.nn.Module = "convnet",
         *,
-        criterion: type = NegativeLogLikelihood,
-        optimizer: type = torch.optim.AdamW,
+        criterion: str | type = NegativeLogLikelihood,
+        optimizer: str | type = torch.optim.AdamW,
         lr: float = 1e-3,
         max_epochs: int = 60,
         batch_size: int = 16,
@@ -452,14 +453,12 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
 
     @property
     def _gives_errors(self) -> bool:
-        criterion = self.criterion
-        kind = criterion if isinstance(criterion, type) else type(criterion)
-        return issubclass(kind, NegativeLogLikelihood)
+        return issubclass(self._criterion_type, NegativeLogLikelihood)
 
     @property
     def _log_std_limits(self) -> tuple[float, float]:
         # Also those of a subclass.
-        return self.criterion.log_std_limits
+        return find_part("criterion", self.criterion).log_std_limits
 
     def _infer_output_size(self, y: Any) -> dict[str, int]:
         n_targets = super()._infer_output_size(y)["n_outputs"]

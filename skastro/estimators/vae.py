@@ -323,7 +323,7 @@ class VAETransformer(BaseTransformer):
         stretch: str | None = None,
         channel_axis: int | None = None,
         image_shape: tuple[int, ...] | None = None,
-        optimizer: type = torch.optim.AdamW,
+        optimizer: str | type = torch.optim.AdamW,
         lr: float = 1e-3,
         max_epochs: int = 80,
         batch_size: int = 32,

@@ -129,7 +129,7 @@ class SEVIRegressor(BaseRegressor):
         Input of the network: ``"counts"``, or ``"total"``: counts divided by their
         total and multiplied by 255, as published. ``"auto"``: ``"counts"`` for
         ``"polar"``, which uses the total, ``"total"`` for other networks.
-    criterion : class, default=LegendreLoss
+    criterion : str or class, default=LegendreLoss
         The loss, a function of coefficients of densities;
         :class:`~skastro.sevi.LegendreLoss` is the squared distance of the angular
         densities.
@@ -237,8 +237,8 @@ class SEVIRegressor(BaseRegressor):
         extent: float = 1.0,
         image_shape: tuple[int, ...] | None = None,
         normalization: str = "auto",
-        criterion: type = LegendreLoss,
-        optimizer: type = torch.optim.AdamW,
+        criterion: str | type = LegendreLoss,
+        optimizer: str | type = torch.optim.AdamW,
         lr: float = 2e-3,
         max_epochs: int = 30,
         batch_size: int = 64,

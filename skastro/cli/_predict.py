@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from skastro.cli._output import check_output
+from skastro.cli._output import check_output, write_catalog
 from skastro.cli._read import blank_rows, known_flux, read_any_images
 from skastro.datasets import read_spectra
 from skastro.estimators import GalaxyClassifier, GalaxyRegressor
 from skastro.persistence import load_model
-from skastro.streaming import to_catalog
 
 
 def predict_files(
@@ -36,7 +35,7 @@ def predict_files(
         images = read_any_images(files, size=size)
         names = [name for name in ("id", "ra", "dec") if images.get(name) is not None]
         objects = {name: images[name] for name in names}
-        return to_catalog(estimator, images.images, out, objects=objects or None)
+        return write_catalog(estimator, images.images, out, objects or None)
     grids = [getattr(part, "wavelength", None) for part in _parts(estimator)]
     grid = next((grid for grid in grids if grid is not None), None)
     source: Any = files[0] if len(files) == 1 else list(files)
@@ -58,7 +57,7 @@ def predict_files(
             UserWarning,
             stacklevel=2,
         )
-    return to_catalog(estimator, flux[~blank], out, objects=table[columns][~blank])
+    return write_catalog(estimator, flux[~blank], out, table[columns][~blank])
 
 
 def _parts(estimator: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 """Classifiers trained on files, and what tells how they do."""
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from sklearn.metrics import classification_report
 from sklearn.model_selection import StratifiedGroupKFold
 
 from skastro.base._net import check_device_exists
+from skastro.cli._output import ignore_novelty, write_catalog
 from skastro.cli._read import blank_rows, known_flux, read_any_images
 from skastro.datasets import group_objects, make_spectra, read_images, read_spectra
 from skastro.estimators import GalaxyClassifier, SpectrumClassifier
@@ -23,7 +25,6 @@ from skastro.networks import get_module
 from skastro.persistence import save_model
 from skastro.pipeline import Pipeline
 from skastro.preprocessing import MinMaxSpectra, RebinSpectra, StandardizeSpectra
-from skastro.streaming import to_catalog
 from skastro.utils import atomic_write
 
 # One part of so many is kept apart. Each part has some samples of each class.
@@ -236,7 +237,8 @@ def _train(
     fitted, apart = _keep_apart(samples, seed, keep_apart)
     chosen = {"module": module, "max_epochs": epochs, "device": device}
     settings = {name: value for name, value in chosen.items() if value is not None}
-    settings["random_state"] = seed
+    # Catalogs then mark what is unlike the training set.
+    settings |= {"random_state": seed, "warn_novelty": True}
     estimator = make(fitted, recipe, settings)
     shape = " x ".join(map(str, fitted.X.shape[1:]))
     click.echo(
@@ -336,20 +338,22 @@ def _write(estimator: Any, network: Any, apart: Samples, out: Path) -> None:
     _write_csv(history, out / "history.csv")
     objects = apart.objects.copy()
     objects["label"] = apart.target
-    catalog = to_catalog(estimator, apart.X, out / "predictions.fits", objects=objects)
+    catalog = write_catalog(estimator, apart.X, out / "predictions.fits", objects)
     found = np.asarray(catalog["class"])
     _write_csv(Table({"predict": found, "test": apart.target}), out / "results.csv")
     click.echo(classification_report(apart.target, found, digits=3, zero_division=0))
-    report(
-        estimator,
-        apart.X,
-        apart.target,
-        out=out / "report.html",
-        title=f"{type(network).__name__}, on samples kept apart",
-        survey=apart.survey,
-        names=np.asarray(objects["id"]),
-        wavelength=apart.wavelength,
-    )
+    with warnings.catch_warnings():
+        ignore_novelty()
+        report(
+            estimator,
+            apart.X,
+            apart.target,
+            out=out / "report.html",
+            title=f"{type(network).__name__}, on samples kept apart",
+            survey=apart.survey,
+            names=np.asarray(objects["id"]),
+            wavelength=apart.wavelength,
+        )
     names = ", ".join(sorted(path.name for path in out.iterdir()))
     click.echo(f"{out} holds {names}.")
 

@@ -86,6 +86,23 @@ def test_spectra_from_weights_of_the_package(tmp_path):
     assert every["class"][rows].tolist() == catalog["class"].tolist()
 
 
+def test_catalogs_mark_what_is_unfamiliar(tmp_path):
+    path = write_spectra(tmp_path / "survey.fits", 120)
+    run("spectra", path, "--out", tmp_path, "--epochs", "4")
+    model = skastro.load_model(tmp_path / "model.skastro")
+    # As if the validation had been of better spectra.
+    model[-1].novelty_threshold_ = np.median(model.score_samples(fits.getdata(path)))
+    skastro.save_model(model, tmp_path / "strict.skastro")
+    out = tmp_path / "catalog.ecsv"
+    done = CliRunner().invoke(
+        main, ["predict", f"{tmp_path}/strict.skastro", str(path), "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    unfamiliar = read_catalog(out)["unfamiliar"]
+    assert unfamiliar.sum() == 60
+    assert "60 of 120 are unlike the training set" in done.output
+
+
 def test_other_network_labels_and_wavelengths(tmp_path):
     subclass = ["A5V", "A0", "G2V", "M", " "] * 12
     path = write_spectra(tmp_path / "ir.fits", low=9700, high=10400, subclass=subclass)

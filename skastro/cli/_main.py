@@ -33,6 +33,14 @@ class OneLineErrors(click.Group):
                 if not ctx.params["debug"]:
                     warnings.showwarning = _show  # type: ignore[assignment]
                 return super().invoke(ctx)
+        # Of click 8.2; before, there is no such error.
+        except getattr(click.exceptions, "NoArgsIsHelpError", ()):
+            raise
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx else "skastro"
+            short = click.ClickException(f"{error.format_message()} See {path} --help.")
+            short.exit_code = error.exit_code
+            raise short from error
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:

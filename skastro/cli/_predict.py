@@ -31,11 +31,28 @@ def predict_files(
     if device is not None:
         for network in networks:
             network.set_params(device=device)
-    if any(isinstance(part, GalaxyClassifier | GalaxyRegressor) for part in networks):
-        images = read_any_images(files, size=size)
-        names = [name for name in ("id", "ra", "dec") if images.get(name) is not None]
-        objects = {name: images[name] for name in names}
-        return write_catalog(estimator, images.images, out, objects or None)
+    takes_images = (GalaxyClassifier, GalaxyRegressor)
+    has_images = any(isinstance(network, takes_images) for network in networks)
+    try:
+        if has_images:
+            return _predict_images(estimator, files, out, size)
+        return _predict_spectra(estimator, files, out)
+    except (ValueError, OSError) as error:
+        kind = "images of galaxies" if has_images else "spectra"
+        name = type(networks[-1] if networks else estimator).__name__
+        raise ValueError(f"{error} ({model} is a {name}, for {kind}.)") from error
+
+
+def _predict_images(
+    estimator: Any, files: Sequence[str], out: str, size: int | None
+) -> Table:
+    images = read_any_images(files, size=size)
+    names = [name for name in ("id", "ra", "dec") if images.get(name) is not None]
+    objects = {name: images[name] for name in names}
+    return write_catalog(estimator, images.images, out, objects or None)
+
+
+def _predict_spectra(estimator: Any, files: Sequence[str], out: str) -> Table:
     grids = [getattr(part, "wavelength", None) for part in _parts(estimator)]
     grid = next((grid for grid in grids if grid is not None), None)
     source: Any = files[0] if len(files) == 1 else list(files)
@@ -43,7 +60,7 @@ def predict_files(
     n_pixels = getattr(estimator, "n_features_in_", spectra.flux.shape[1])
     if spectra.flux.shape[1] != n_pixels:
         raise ValueError(
-            f"{model} was fitted on spectra of {n_pixels} pixels, but those of "
+            f"The model was fitted on spectra of {n_pixels} pixels, but those of "
             f"{files[0]} have {spectra.flux.shape[1]}. Fit a SpectrumClassifier with "
             "wavelength=..., which takes spectra of any grid."
         )

@@ -5,12 +5,14 @@ import importlib.util
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.votable.exceptions import W03
 from astropy.table import Column, Table
 from sklearn.utils.validation import check_is_fitted
 
@@ -97,8 +99,9 @@ def to_catalog(
     TypeError
         If it has no ``predict``.
     ValueError
-        If the end of `out` is none of these, if `objects` has other rows than X, or if
-        two columns of it would have the same name.
+        If the end of `out` is none of these, if `objects` has other rows than X, if
+        two columns of it would have the same name, or if FITS is to hold text that is
+        not ASCII.
     FileNotFoundError
         If the folder of `out` does not exist.
     ImportError
@@ -131,6 +134,8 @@ def to_catalog(
     check_is_fitted(estimator)
     n_rows = len(X)
     said = _describe(objects, n_rows)
+    if path is not None and _FORMATS[path.suffix.lower()] == "fits":
+        _check_ascii(said, getattr(estimator, "classes_", ()))
     catalog = Table(meta=_origin(estimator))
     results = dict(_results(estimator, X))
     for name, column in said.items():
@@ -191,6 +196,20 @@ def _describe(objects: Any, n_rows: int) -> dict[str, Column]:
             texts = ["" if value is None else str(value) for value in table[name]]
             table[name] = texts
     return {name: table[name] for name in table.colnames}
+
+
+def _check_ascii(said: Mapping[str, Column], classes: Any) -> None:
+    """Refuse text that FITS cannot hold, before the work."""
+    texts = {*said, *map(str, classes)}
+    for column in said.values():
+        if column.dtype.kind == "U":
+            texts.update(map(str, np.unique(column)))
+    for text in sorted(texts):
+        if not text.isascii():
+            raise ValueError(
+                f"FITS holds ASCII text only, but the catalog has {text!r}: let out "
+                "end in .vot or .ecsv, for instance, or rename it."
+            )
 
 
 def _origin(estimator: Any) -> dict[str, Any]:
@@ -289,7 +308,10 @@ def write_table(catalog: Table, path: Path) -> None:
                 overwrite=True,
             )
         else:
-            catalog.write(file.name, format=kind, overwrite=True)
+            with warnings.catch_warnings():
+                # Of VOTable: it makes identifiers of names, and keeps the names.
+                warnings.simplefilter("ignore", W03)
+                catalog.write(file.name, format=kind, overwrite=True)
 
 
 def _to_fits(catalog: Table) -> fits.HDUList:

@@ -154,3 +154,26 @@ def test_inspect_survey_files():
         r"\d+ spectra brought to 3000 pixels from 3900 to 9000 Angstrom", text
     )
     assert "lamost" in text
+
+
+def test_wrong_arguments_and_files(model, survey, tmp_path):
+    _, path = model
+    for arguments, expected in (
+        (["predict", path], "Error: Missing argument 'FILES...'. See main predict"),
+        (["inspect", "--fast", survey], "Error: No such option '--fast'"),
+        (["predict", path, "no.fits"], "'no.fits' does not exist. See main predict"),
+    ):
+        text = run(*arguments, expected=2)
+        assert expected in text
+        assert len(text.splitlines()) == 1
+    images = tmp_path / "galaxies.h5"
+    with h5py.File(images, "w") as file:
+        file["images"], file["ans"] = IMAGES, np.arange(12) % 2
+    text = run("predict", path, images, "--out", tmp_path / "a.fits", expected=1)
+    assert f"({path} is a SpectrumClassifier, for spectra.)" in text
+    clf = make_tiny(GalaxyClassifier).fit(IMAGES, np.arange(12) % 2)
+    skastro.save_model(clf, tmp_path / "galaxies.skastro")
+    model = tmp_path / "galaxies.skastro"
+    text = run("predict", model, survey, "--out", tmp_path / "a.fits", expected=1)
+    assert f"({model} is a GalaxyClassifier, for images of galaxies.)" in text
+    assert not (tmp_path / "a.fits").exists()

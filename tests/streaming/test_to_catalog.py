@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Catalogs of predictions, in files that other programs open."""
 
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -194,3 +197,18 @@ def test_an_older_file_survives_a_failure(pipe, tmp_path):
     assert path.read_bytes() == before
     to_catalog(pipe, X[:2], path)
     assert len(read(path)) == 2
+
+
+@pytest.mark.skipif(shutil.which("stilts") is None, reason="needs stilts")
+@pytest.mark.parametrize("ending", ["fits", "vot"])
+def test_stilts_reads_catalogs(pipe, tmp_path, ending):
+    path, copied = tmp_path / f"catalog.{ending}", tmp_path / "copied.vot"
+    to_catalog(pipe, X, path, objects=objects())
+    command = ["stilts", "tpipe", f"in={path}", "omode=out", f"out={copied}"]
+    subprocess.run([*command, "ofmt=votable"], check=True, timeout=120)
+    expected, found = read(path), read(copied)
+    assert found.colnames == expected.colnames
+    for name in expected.colnames:
+        assert found[name].tolist() == expected[name].tolist()
+        assert found[name].unit == expected[name].unit
+    assert found["ra"].meta["ucd"] == "pos.eq.ra;meta.main"

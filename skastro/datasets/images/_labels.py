@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.registry import IORegistryError
 from astropy.table import Column, Table
 from astropy.utils.exceptions import AstropyWarning
 
@@ -102,6 +103,9 @@ def read_table(path: str, converters: dict[str, Any] | None = None) -> Table:
     # Readers of tables raise errors of many types.
     except Exception as error:
         reason = error_text(error).removeprefix(f"{path}: ")
+        if isinstance(error, IORegistryError):
+            # Its text lists all formats that there are.
+            reason = "neither its name nor its contents tell the format"
         raise ValueError(
             f"{path}: cannot be read as a table: {reason}. Read it by "
             "astropy.table.Table.read, with its format, and give the result."

@@ -342,7 +342,9 @@ def test_tables_that_are_none(folder, tmp_path):
         read(folder, tmp_path / "none.csv")
     path = tmp_path / "labels.txt"
     path.write_text("a b c")
-    with pytest.raises(ValueError, match=r"labels\.txt: cannot .* tell the format\. Read"):
+    with pytest.raises(
+        ValueError, match=r"labels\.txt: cannot .* tell the format\. Read"
+    ):
         read(folder, path)
     two = fits.HDUList([fits.PrimaryHDU(), *[fits.BinTableHDU(LABELS)] * 2])
     two.writeto(tmp_path / "two.fits")

@@ -2,13 +2,15 @@
 """Configuration of the documentation."""
 
 import faulthandler
-import os
+import inspect
+import pkgutil
 import re
 import warnings
 from typing import Any
 
 import matplotlib
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx_gallery.sorting import ExplicitOrder
 
 import skastro
@@ -29,6 +31,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.extlinks",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_design",
@@ -37,6 +40,12 @@ extensions = [
 exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
 default_role = "py:obj"
+# A reference to a name without a page is an error.
+nitpicky = True
+# Docstrings write their own parameters, attributes and methods in the default role.
+nitpick_ignore_regex = [("py:obj", r"[a-z]\w*|X")]
+# The criterion of VAETransformer, which is private.
+nitpick_ignore = [("py:class", "skastro.estimators._evidence.EvidenceBound")]
 
 extlinks = {
     "arxiv": ("https://arxiv.org/abs/%s", "arXiv:%s"),
@@ -52,18 +61,24 @@ numpydoc_show_class_members = False
 autosummary_ignore_module_all = False
 autosummary_imported_members = True
 
-# Links into other projects' documentation need the network: only on demand.
-if os.environ.get("SKASTRO_DOCS_INTERSPHINX"):
-    extensions.append("sphinx.ext.intersphinx")
-    intersphinx_mapping = {
-        "astropy": ("https://docs.astropy.org/en/stable", None),
-        "imblearn": ("https://imbalanced-learn.org/stable", None),
-        "numpy": ("https://numpy.org/doc/stable", None),
-        "python": ("https://docs.python.org/3", None),
-        "sklearn": ("https://scikit-learn.org/stable", None),
-        "skorch": ("https://skorch.readthedocs.io/en/stable", None),
-        "torch": ("https://docs.pytorch.org/docs/stable", None),
-    }
+# The inventories are in the repository, so that links are made without a network.
+# tools/write_inventories.py writes them.
+intersphinx_mapping = {
+    name: (address, f"inventories/{name}.inv")
+    for name, address in {
+        "astropy": "https://docs.astropy.org/en/stable/",
+        "h5py": "https://docs.h5py.org/en/stable/",
+        "imblearn": "https://imbalanced-learn.org/stable/",
+        "joblib": "https://joblib.readthedocs.io/en/stable/",
+        "matplotlib": "https://matplotlib.org/stable/",
+        "numpy": "https://numpy.org/doc/stable/",
+        "python": "https://docs.python.org/3/",
+        "scipy": "https://docs.scipy.org/doc/scipy/",
+        "sklearn": "https://scikit-learn.org/stable/",
+        "skorch": "https://skorch.readthedocs.io/en/stable/",
+        "torch": "https://docs.pytorch.org/docs/stable/",
+    }.items()
+}
 
 # The tiles of the gallery by subject: spectra, galaxies, latent spaces, electrons,
 # large data.
@@ -146,10 +161,28 @@ def skip_members_of_others(
 def unlink_references_of_others(
     app: Sphinx, what: str, name: str, member: Any, options: Any, lines: list[str]
 ) -> None:
-    """Make plain text of references to pages that only other projects have."""
+    """Make literals of the references in what other projects wrote.
+
+    They are relative to pages and names that only the documentation there has.
+    """
     if is_of_others(member):
-        reference = r":(?:ref|term):`([^`<]+?)(?: <[^`]+>)?`"
-        lines[:] = [re.sub(reference, r"\1", line) for line in lines]
+        reference = r"(?<!`)(?::[a-z:]+:)?`~?([^`<]+?)(?: <[^`]+>)?`(?![`_])"
+        lines[:] = [re.sub(reference, r"``\1``", line) for line in lines]
+
+
+def allow_undescribed_members(app: Sphinx, domain: Any, node: Any) -> bool | None:
+    """Accept methods without a description here in the lists of all methods."""
+    try:
+        member = pkgutil.resolve_name(node["reftarget"])
+    except (AttributeError, ImportError, ValueError):
+        return None
+    return True if is_of_others(member) or not inspect.getdoc(member) else None
+
+
+def allow_missing_figures(app: Sphinx, config: Config) -> None:
+    """Accept that figures of the gallery are missing where it is not run."""
+    if config.plot_gallery in (False, "False", "0"):
+        config.suppress_warnings.append("image.not_readable")
 
 
 def shorten_defaults(
@@ -172,6 +205,8 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-signature", shorten_defaults)
     app.connect("autodoc-skip-member", skip_members_of_others)
     app.connect("autodoc-process-docstring", unlink_references_of_others)
+    app.connect("config-inited", allow_missing_figures)
+    app.connect("warn-missing-reference", allow_undescribed_members)
 
 
 # Several classes have an attribute such as classes_. A name alone refers to the class

@@ -201,7 +201,7 @@ def make_pipeline(
     memory: Any = None,
     verbose: bool = False,
 ) -> Pipeline:
-    """Construct a :class:`Pipeline` from the given steps.
+    """Construct a :class:`~skastro.Pipeline` from the given steps.
 
     Parameters
     ----------

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The answers of the page "How do I …?" run, and what they name exists."""
+"""The answers of the page "How do I …?" run."""
 
-import ast
-import importlib
 import re
 import sys
 import textwrap
@@ -106,13 +104,6 @@ def test_few_answers_are_not_run():
     assert 0 < len(skipped) <= 4
     for block in skipped:
         compiled(block)
-        for node in ast.walk(ast.parse(block.source)):
-            if isinstance(node, ast.ImportFrom):
-                module = importlib.import_module(node.module)
-                for alias in node.names:
-                    assert hasattr(module, alias.name), (
-                        f"line {block.line}: {alias.name}"
-                    )
 
 
 def test_every_question_has_an_answer_with_code():
@@ -123,25 +114,3 @@ def test_every_question_has_an_answer_with_code():
     parts = re.split(r"^… .+\n~+$", TEXT, flags=re.MULTILINE)[1:]
     for question, part in zip(found, parts, strict=True):
         assert part.count(".. code-block:: ") == 1, question
-
-
-TARGETS = sorted(set(re.findall(r":(?:class|func|mod|meth):`~?(skastro[\w.]*)`", TEXT)))
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_names_exist(target):
-    found = importlib.import_module("skastro")
-    path = "skastro"
-    for name in target.split(".")[1:]:
-        path = f"{path}.{name}"
-        if not hasattr(found, name):
-            importlib.import_module(path)
-        found = getattr(found, name)
-
-
-def test_links_lead_somewhere():
-    pages = [page.read_text(encoding="utf-8") for page in DOCS.rglob("*.rst")]
-    labels = set(re.findall(r"^\.\. _([\w-]+):$", "\n".join(pages), flags=re.MULTILINE))
-    assert set(re.findall(r":ref:`([\w-]+)`", TEXT)) <= labels
-    for page in re.findall(r":doc:`([\w/]+)`", TEXT):
-        assert (DOCS / f"{page}.rst").is_file()

@@ -128,9 +128,9 @@ class GalaxyClassifier(ImageInput, BaseClassifier):
     """Classify images of galaxies with a neural network.
 
     The estimator is at the same time a scikit-learn classifier and a
-    :class:`skorch.NeuralNetClassifier`: parameters of its parts are reached as
-    ``module__width``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
-    the constructor, in ``set_params`` and in searches.
+    :class:`~skorch.classifier.NeuralNetClassifier` of skorch: parameters of its parts
+    are reached as ``module__width``, ``optimizer__weight_decay``,
+    ``callbacks__print_log``, ... in the constructor, in ``set_params`` and in searches.
 
     Images of bytes stay bytes until they are on the device, where they are divided by
     255. There each channel is brought to mean 0 and standard deviation 1, by what the
@@ -243,9 +243,9 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
     """Measure numbers, such as a magnitude or votes, in images of galaxies.
 
     The estimator is at the same time a scikit-learn regressor and a
-    :class:`skorch.NeuralNetRegressor`: parameters of its parts are reached as
-    ``module__width``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
-    the constructor, in ``set_params`` and in searches.
+    :class:`~skorch.regressor.NeuralNetRegressor` of skorch: parameters of its parts are
+    reached as ``module__width``, ``optimizer__weight_decay``, ``callbacks__print_log``,
+    ... in the constructor, in ``set_params`` and in searches.
 
     Images of bytes stay bytes until they are on the device, where they are divided by
     255. There each channel is brought to mean 0 and standard deviation 1, by what the

@@ -91,9 +91,9 @@ class RedshiftRegressor(BaseRegressor):
     """Measure redshifts: a network proposes, templates decide.
 
     The estimator is at the same time a scikit-learn regressor and a
-    :class:`skorch.NeuralNetRegressor`: parameters of its parts are reached as
-    ``module__width``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
-    the constructor, in ``set_params`` and in searches.
+    :class:`~skorch.regressor.NeuralNetRegressor` of skorch: parameters of its parts are
+    reached as ``module__width``, ``optimizer__weight_decay``, ``callbacks__print_log``,
+    ... in the constructor, in ``set_params`` and in searches.
 
     Spectra of any wavelengths are brought to pixels of equal width in ln(wavelength),
     where a redshift is a shift. A network gives the probability of each redshift.

@@ -135,9 +135,9 @@ class SpectrumClassifier(SpectrumInput, BaseClassifier):
     """Classify spectra with a neural network.
 
     The estimator is at the same time a scikit-learn classifier and a
-    :class:`skorch.NeuralNetClassifier`: parameters of its parts are reached as
-    ``module__width``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
-    the constructor, in ``set_params`` and in searches.
+    :class:`~skorch.classifier.NeuralNetClassifier` of skorch: parameters of its parts
+    are reached as ``module__width``, ``optimizer__weight_decay``,
+    ``callbacks__print_log``, ... in the constructor, in ``set_params`` and in searches.
 
     Spectra are brought to one scale on the device, each by itself, so that their flux
     can be in any unit, and any scaler may stand in front.
@@ -289,9 +289,9 @@ class SpectrumRegressor(SpectrumInput, BaseRegressor):
     """Measure numbers, such as temperatures of stars, in spectra, with error bars.
 
     The estimator is at the same time a scikit-learn regressor and a
-    :class:`skorch.NeuralNetRegressor`: parameters of its parts are reached as
-    ``module__widths``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
-    the constructor, in ``set_params`` and in searches.
+    :class:`~skorch.regressor.NeuralNetRegressor` of skorch: parameters of its parts are
+    reached as ``module__widths``, ``optimizer__weight_decay``,
+    ``callbacks__print_log``, ... in the constructor, in ``set_params`` and in searches.
 
     For each target the network gives a number and the logarithm of its error, which
     maximize the likelihood [1]_. Targets of any scale and offset, one or several a

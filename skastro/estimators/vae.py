@@ -101,7 +101,7 @@ class VAETransformer(BaseTransformer):
     classifier, a search for neighbors; ``score_samples`` finds outliers.
 
     The estimator is at the same time a scikit-learn transformer and a
-    :class:`skorch.NeuralNet`: parameters of its parts are reached as
+    :class:`~skorch.net.NeuralNet` of skorch: parameters of its parts are reached as
     ``module__widths``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
     the constructor, in ``set_params`` and in searches.
 

@@ -113,7 +113,7 @@ def load_model(
     *,
     device: str | torch.device | None = None,
 ) -> Any:
-    """Open a file that :func:`save_model` wrote.
+    """Open a file that :func:`~skastro.save_model` wrote.
 
     No code runs, whatever the file holds: it names classes by their public names in
     skastro, scikit-learn and the packages beneath, and gives plain values for what they

@@ -346,7 +346,7 @@ class ShellPrior:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Make a prior from the values that :meth:`to_dict` returns.
+        """Make a prior from the values that ``to_dict`` returns.
 
         Parameters
         ----------

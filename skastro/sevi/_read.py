@@ -507,7 +507,8 @@ def read_sevi(
         Dictionary-like object with the following attributes, named as those of
         :func:`make_sevi`. None stands for unknown values.
 
-        images : ndarray or :class:`LazyArray` of shape (n_images, height, width)
+        images : ndarray or :class:`~skastro.datasets.LazyArray` of shape \
+            (n_images, height, width)
             Numbers of electrons, float32, if electrons were counted, blocks of pixels
             summed, or text read; otherwise as stored. None for a file that only has
             shells.

@@ -79,9 +79,9 @@ class SEVIRegressor(BaseRegressor):
     of the network, so that few training images, or few epochs, are enough.
 
     The estimator is at the same time a scikit-learn regressor and a
-    :class:`skorch.NeuralNetRegressor`: parameters of its parts are reached as
-    ``module__hidden``, ``optimizer__weight_decay``, ``callbacks__print_log``, ... in
-    the constructor, in ``set_params`` and in searches.
+    :class:`~skorch.regressor.NeuralNetRegressor` of skorch: parameters of its parts are
+    reached as ``module__hidden``, ``optimizer__weight_decay``,
+    ``callbacks__print_log``, ... in the constructor, in ``set_params`` and in searches.
 
     Parameters
     ----------

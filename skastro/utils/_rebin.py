@@ -41,13 +41,24 @@ def bin_edges(centers: ArrayLike) -> np.ndarray:
 def rebin_matrix(edges: ArrayLike, new_edges: ArrayLike) -> csr_array:
     """Compute the matrix that rebins a flux density from one set of bins to another.
 
-    Row ``i`` of the csr_array of shape (n_new_bins, n_bins), float64, holds the part
-    that each old bin has in the new bin ``i``, as a fraction of the width of the new
-    bin that the old bins cover. So every row sums to 1, or to 0 where less than half of
-    the new bin is covered. The variance of the rebinned flux, where the pixels are
-    independent, is ``matrix.power(2) @ variance``. Edges are strictly ascending, in one
-    unit.
+    Parameters
+    ----------
+    edges : array-like of shape (n_bins + 1,)
+        Edges of the bins, strictly ascending.
+    new_edges : array-like of shape (n_new_bins + 1,)
+        Edges of the new bins, in the unit of `edges`, strictly ascending.
 
+    Returns
+    -------
+    matrix : scipy.sparse.csr_array of shape (n_new_bins, n_bins), float64
+        Row ``i`` holds the part that each old bin has in the new bin ``i``, as a
+        fraction of the width of the new bin that the old bins cover. So every row sums
+        to 1, or to 0 where less than half of the new bin is covered. The variance of
+        the rebinned flux, where the pixels are independent, is
+        ``matrix.power(2) @ variance``.
+
+    Examples
+    --------
     >>> from skastro.utils import rebin_matrix
     >>> rebin_matrix([0, 1, 2, 3, 4], [0, 2, 4]).toarray()
     array([[0.5, 0.5, 0. , 0. ],
@@ -206,13 +217,27 @@ def rebin(
     bin, otherwise `fill_value`. So do bins in a gap, a step of the old grid twenty
     times as wide as those beside it and as the median.
 
-    `flux` (..., n_pixels) is a density per unit of wavelength, not counts per pixel.
-    NaN pixels make those new bins NaN that they touch, and no others. The wavelengths
-    are centers of pixels, strictly ascending, evenly spaced or not; pixels are taken to
-    meet midway between them, see :func:`bin_edges`. Plain new wavelengths are in the
-    unit of `wavelength`; quantities are converted to it. The result is float32 or
-    float64 as `flux`; other dtypes give float64.
+    Parameters
+    ----------
+    flux : array-like of shape (..., n_pixels)
+        A density per unit of wavelength, not counts per pixel. NaN pixels make those
+        new bins NaN that they touch, and no others.
+    wavelength : array-like of shape (n_pixels,)
+        Centers of the pixels, strictly ascending, evenly spaced or not. Pixels are
+        taken to meet midway between them.
+    new_wavelength : array-like of shape (n_new_pixels,)
+        Centers of the new pixels. Plain numbers are in the unit of `wavelength`;
+        quantities are converted to it.
+    fill_value : float, default=nan
+        The value of bins of which less than half is covered.
 
+    Returns
+    -------
+    rebinned : ndarray of shape (..., n_new_pixels)
+        float32 or float64 as `flux`; other dtypes give float64.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> from skastro.utils import rebin
     >>> rebin([1.0, 3.0, 5.0, 7.0], [0.5, 1.5, 2.5, 3.5], [1.0, 3.0])

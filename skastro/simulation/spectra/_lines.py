@@ -21,7 +21,7 @@ class SpectralLine(NamedTuple):
     label : str
         Short label for figures, in matplotlib's mathtext.
     source : str
-        Key of `LINE_SOURCES`.
+        Key of `~skastro.simulation.LINE_SOURCES`.
 
     Examples
     --------

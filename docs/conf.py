@@ -81,7 +81,7 @@ GALLERY_ORDER = [
     "plot_simulated_spectra.py",
     "plot_classify_galaxies.py",
     "plot_radio_galaxies.py",
-    "regress_galaxies.py",
+    "plot_regress_galaxies.py",
     "plot_simulated_galaxies.py",
     "plot_latent_space.py",
     "cluster_galaxies.py",

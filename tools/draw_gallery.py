@@ -117,11 +117,6 @@ SCRIPTS: dict[str, tuple[str, str | Callable, tuple[float, ...]]] = {
         draw_classes,
         (0, 0, 1, 1),
     ),
-    "regress_galaxies": (
-        "--n-galaxies 600 --size 48 --width 8 --epochs 12 --jobs 1 --out {out}",
-        "scores.png",
-        (0, 0, 1, 1),
-    ),
     "train_vae_from_files": (
         "--images images --shape 3 48 48 --epochs 40 --latent-dim 8 --out {out}",
         "reconstructions.png",

@@ -88,7 +88,7 @@ GALLERY_ORDER = [
     "compare_latent_sizes.py",
     "train_vae_from_files.py",
     "plot_sevi.py",
-    "measure_anisotropy.py",
+    "plot_measure_anisotropy.py",
     "plot_larger_than_memory.py",
     "plot_predict_survey.py",
     "predict_survey.py",

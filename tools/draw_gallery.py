@@ -101,7 +101,6 @@ SCRIPTS: dict[str, tuple[str, str | Callable, tuple[float, ...]]] = {
         draw_scores,
         (0, 0, 1, 1),
     ),
-    "measure_anisotropy": ("--out {out}", "shells.png", (0, 0.5, 0.49, 1)),
     "measure_redshifts": (
         "--n-spectra 6 --out {out}",
         "redshifts.png",

@@ -75,7 +75,6 @@ GALLERY_ORDER = [
     "plot_supernova_types.py",
     "compare_networks.py",
     "plot_stellar_parameters.py",
-    "measure_spectra.py",
     "plot_redshifts.py",
     "measure_redshifts.py",
     "plot_simulated_spectra.py",

@@ -106,11 +106,6 @@ SCRIPTS: dict[str, tuple[str, str | Callable, tuple[float, ...]]] = {
         "redshifts.png",
         (0, 0, 0.7, 0.485),
     ),
-    "measure_spectra": (
-        "--n-spectra 400 --epochs 15 --out {out}",
-        "measurements.png",
-        (0, 0.078, 0.335, 1),
-    ),
     "predict_survey": (
         "--quick --workers 1 --out {out}/classes.csv",
         draw_classes,

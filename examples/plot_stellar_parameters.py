@@ -5,7 +5,7 @@ Stellar parameters across two surveys
 
 A network learns temperatures, gravities and metallicities from the spectra of one
 survey, and measures stars of another one, which has other pixels. The result is a
-catalog with error bars and flags. :ref:`measuring` has results for real stars.
+catalog with error bars. :ref:`measuring` has results for real stars.
 """
 
 # %%
@@ -66,10 +66,12 @@ MeasurementDisplay.from_estimator(pipe, X_test, y_test, target_names=TARGETS)
 
 new, other_wavelength, known = make_stars(300, "sdss", 1)
 rebinned = pipe[0].transform({"flux": new, "wavelength": other_wavelength})
-catalog = to_catalog(pipe[1], rebinned)
-catalog["unlike"] = catalog["score_samples"] < np.quantile(
-    pipe.score_samples(X_test), 0.01
-)
-found, std = pipe[1].predict(rebinned, return_std=True)
-MeasurementDisplay.from_predictions(known, found, std=std, target_names=TARGETS)
+MeasurementDisplay.from_estimator(pipe[1], rebinned, known, target_names=TARGETS)
 plt.show()
+
+# %%
+# The columns ``value_0`` to ``value_2`` are those of the targets.
+
+catalog = to_catalog(pipe[1], rebinned)
+catalog.round(3)
+catalog.pprint(max_lines=10, max_width=-1)

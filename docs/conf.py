@@ -76,7 +76,6 @@ GALLERY_ORDER = [
     "compare_networks.py",
     "plot_stellar_parameters.py",
     "plot_redshifts.py",
-    "measure_redshifts.py",
     "plot_simulated_spectra.py",
     "plot_classify_galaxies.py",
     "plot_radio_galaxies.py",

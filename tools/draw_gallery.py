@@ -101,11 +101,6 @@ SCRIPTS: dict[str, tuple[str, str | Callable, tuple[float, ...]]] = {
         draw_scores,
         (0, 0, 1, 1),
     ),
-    "measure_redshifts": (
-        "--n-spectra 6 --out {out}",
-        "redshifts.png",
-        (0, 0, 0.7, 0.485),
-    ),
     "predict_survey": (
         "--quick --workers 1 --out {out}/classes.csv",
         draw_classes,

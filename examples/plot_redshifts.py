@@ -52,9 +52,8 @@ catalog.round(4)
 catalog.pprint(max_lines=10, max_width=-1)
 certain = catalog["zwarning"] == 0
 off = np.abs(catalog["redshift"] - known) / (1 + known)
-print(
-    f"{certain.mean():.1%} are certain, {np.mean(off[certain] < 0.01):.1%} of them right"
-)
+right = np.mean(off[certain] < 0.01)
+print(f"{certain.mean():.1%} are certain, {right:.1%} of them right")
 
 # %%
 # Is p(z) right?

@@ -85,16 +85,6 @@ def draw_classes(folder: Path) -> None:
 # Arguments of each script, its figure, and the part of this that is shown: left, upper,
 # right and lower border, from 0 to 1.
 SCRIPTS: dict[str, tuple[str, str | Callable, tuple[float, ...]]] = {
-    "cluster_galaxies": (
-        "--simulate 300 --epochs 12 --latent-dim 8 --map pca --out {out}",
-        "clusters.png",
-        (0, 0, 1, 0.6),
-    ),
-    "compare_latent_sizes": (
-        "--simulate 240 --epochs 10 --sizes 2 4 8 16 --out {out}",
-        "latent_sizes.png",
-        (0, 0, 1, 1),
-    ),
     "compare_networks": (
         "--simulate 400 --proportions 1 1 1 --n-pixels 325 --epochs 16 "
         "--rows full densenet mlp --out {out}",
@@ -105,11 +95,6 @@ SCRIPTS: dict[str, tuple[str, str | Callable, tuple[float, ...]]] = {
         "--quick --workers 1 --out {out}/classes.csv",
         draw_classes,
         (0, 0, 1, 1),
-    ),
-    "train_vae_from_files": (
-        "--images images --shape 3 48 48 --epochs 40 --latent-dim 8 --out {out}",
-        "reconstructions.png",
-        (0, 0, 0.505, 1),
     ),
 }
 

@@ -73,7 +73,7 @@ GALLERY_ORDER = [
     "plot_robust_limits.py",
     "plot_activation_maps.py",
     "plot_supernova_types.py",
-    "compare_networks.py",
+    "plot_compare_networks.py",
     "plot_stellar_parameters.py",
     "plot_redshifts.py",
     "plot_simulated_spectra.py",

@@ -87,15 +87,12 @@ GALLERY_ORDER = [
     "plot_measure_anisotropy.py",
     "plot_larger_than_memory.py",
     "plot_predict_survey.py",
-    "predict_survey.py",
 ]
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "within_subsection_order": ExplicitOrder(GALLERY_ORDER),
-    # The other scripts there are jobs of minutes: they are shown, not run.
-    "filename_pattern": r"/plot_",
     "abort_on_example_error": True,
     "remove_config_comments": True,
     "backreferences_dir": "api/generated/backreferences",

@@ -4,15 +4,15 @@ A latent space of galaxies
 ==========================
 
 A variational autoencoder encodes each image in a few numbers, from which it can be
-reconstructed. It needs no labels, and similar galaxies have similar numbers. This
-example uses simulated galaxies, whose magnitudes and radii are known; the same code
-works for those of a survey.
+reconstructed. It needs no labels, and similar galaxies have similar numbers.
 """
 
 # %%
 # Galaxies
 # --------
-# Bulges of old stars and disks of younger ones, in three bands, drawn as colors.
+# Bulges of old stars and disks of younger ones are simulated in three bands and drawn
+# as colors. :func:`~skastro.datasets.read_galaxy10` reads those of surveys.
+
 import matplotlib.pyplot as plt
 import numpy as np
 from astropy.visualization import make_lupton_rgb
@@ -27,91 +27,51 @@ from skastro.inspection import (
     ReconstructionDisplay,
 )
 
-galaxies = make_galaxies(
-    500,
-    size=48,
-    bands=("g", "r", "z"),
-    profile="both",
-    sersic_index=(1, 2),
-    magnitude=(17, 19),
-    half_light_radius=(0.6, 2.0),
-    random_state=0,
-    verbose=0,
-)
-
-
-def colors(image: np.ndarray) -> np.ndarray:
-    """Draw three bands as blue, green and red, faint light beside bright."""
-    # Pixels are set to at least 1 electron: the stretch divides by the brightness.
-    blue, green, red = np.maximum(np.moveaxis(image, -1, 0), 1)
-    return make_lupton_rgb(red / 1.6, green, 1.6 * blue, stretch=400, Q=8)
-
-
-images = np.stack([colors(image) for image in galaxies.images])
-train, test = images[:400], images[400:]
+kinds = {"profile": "both", "sersic_index": (1, 2), "bands": ("g", "r", "z")}
+sizes = {"size": 48, "magnitude": (17, 19), "half_light_radius": (0.6, 2.0)}
+galaxies = make_galaxies(500, random_state=0, verbose=0, **kinds, **sizes)
+bands = np.moveaxis(galaxies.images, -1, 0).clip(min=1)
+colors = zip(bands[2] / 1.6, bands[1], 1.6 * bands[0], strict=True)
+images = np.stack([make_lupton_rgb(*color, stretch=400, Q=8) for color in colors])
 
 # %%
 # Eight numbers per image
 # -----------------------
-# Training images are shown in random orientations. The reconstructions are of galaxies
-# that were kept apart. Eight numbers cannot encode the noise and shades of color.
-pipe = make_pipeline(
-    VAETransformer(
-        latent_dim=8,
-        module__widths=(16, 32, 64),
-        augment="symmetries",
-        lr=3e-3,
-        max_epochs=30,
-        random_state=0,
-        verbose=0,
-    ),
-    KMeans(6, n_init=10, random_state=0),
-).fit(train)
-ReconstructionDisplay.from_estimator(pipe, test[:7], residuals=True)
+# The reconstructions are of galaxies that were kept apart. Eight numbers cannot encode
+# the noise and shades of color.
+
+settings = {"module__widths": (16, 32, 64), "augment": "symmetries", "lr": 3e-3}
+vae = VAETransformer(latent_dim=8, max_epochs=30, random_state=0, verbose=0, **settings)
+pipe = make_pipeline(vae, KMeans(6, n_init=10, random_state=0)).fit(images[:400])
+ReconstructionDisplay.from_estimator(pipe, images[400:407], residuals=True)
 
 # %%
 # A map
 # -----
-# Two principal components of the eight numbers make a map. The galaxies are ordered by
-# their magnitude, which the network does not know.
-latent = pipe[:-1].transform(images)
-LatentSpaceDisplay.from_predictions(
-    latent,
-    images=images,
-    labels=galaxies.parameters["magnitude"],
-    label_name="Magnitude",
-    random_state=0,
-)
+# It has two principal components of the eight numbers. The network knows no magnitudes.
+
+latent = pipe[0].transform(images)
+magnitude = {"labels": galaxies.parameters["magnitude"], "label_name": "Magnitude"}
+LatentSpaceDisplay.from_predictions(latent, images=images, random_state=0, **magnitude)
 
 # %%
 # Clusters
 # --------
-# The pipeline ends in a clustering. The figure shows the galaxies nearest to the center
-# of each cluster, and the size of the cluster in parentheses.
+# Each row has the galaxies nearest to the center of a cluster, and its size.
+
 ClusterMosaicDisplay.from_estimator(pipe, images)
 
 # %%
-# Similar galaxies
-# ----------------
-# Neighbors in the latent space look similar. Each row begins with the galaxy itself.
+# Neighbors, and galaxies in between
+# ----------------------------------
+# The upper row has the galaxies most similar to the first one, the lower row what the
+# decoder makes of points between two galaxies.
+
 search = NearestNeighbors(n_neighbors=8).fit(latent)
-_, rows = search.kneighbors(latent[[3, 14, 15]])
-
-figure, axes = plt.subplots(3, 8, figsize=(8, 3.2), layout="constrained")
-for ax, row in zip(axes.flat, rows.flat, strict=True):
-    ax.imshow(images[row])
-    ax.set_axis_off()
-
-# %%
-# From one galaxy to another
-# --------------------------
-# Every point of the latent space can be decoded, including those between two galaxies.
-start, end = latent[[3, 15]]
-points = np.linspace(start, end, 8)
-between = pipe[0].inverse_transform(points)
-
-figure, axes = plt.subplots(1, 8, figsize=(8, 1.2), layout="constrained")
-for ax, image in zip(axes, between, strict=True):
-    ax.imshow(image.clip(0, 255).astype(np.uint8))
+nearest = images[search.kneighbors(latent[[3]])[1][0]]
+between = pipe[0].inverse_transform(np.linspace(latent[3], latent[15], 8)).clip(0, 255)
+figure, axes = plt.subplots(2, 8, figsize=(8, 2.2), layout="constrained")
+for ax, image in zip(axes.flat, [*nearest, *between], strict=True):
+    ax.imshow(image.astype(np.uint8))
     ax.set_axis_off()
 plt.show()

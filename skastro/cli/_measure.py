@@ -44,7 +44,7 @@ def measure_shells(
         warnings.warn(
             "No image shows the shells that are looked for: images must be centered, "
             "with --n-shells shells whose radii are 0.3 to 0.9 of half the side. "
-            "SEVIRegressor fits others; see examples/measure_anisotropy.py.",
+            "SEVIRegressor fits others; see examples/plot_measure_anisotropy.py.",
             UserWarning,
             stacklevel=2,
         )

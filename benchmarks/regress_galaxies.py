@@ -1,33 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
+"""Magnitudes and shapes of galaxies, by networks and by aperture photometry.
+
+GalSim simulates the galaxies. A first network measures the magnitude, a second one the
+half-light radius, the Sérsic index and both components of the ellipticity at once; a
+fifth of the galaxies is kept apart. The magnitude is compared with summed fluxes on the
+same noisy images::
+
+    python -m benchmarks.regress_galaxies --width 16 --epochs 20
 """
-Measure galaxies: magnitude, size, profile and shape from images
-================================================================
-
-A first network is trained to tell the magnitude of a galaxy from its image, a second
-one to tell half-light radius, Sérsic index and both components of the ellipticity at
-once. The galaxies are simulated, so that the truth is known. The magnitude is compared
-with photometry by summed fluxes on the same noisy images::
-
-    python examples/regress_galaxies.py
-
-Or the images are those of a file that ``make_galaxies(..., out="galaxies.h5")`` has
-written. If it has a column ``split``, the rows named "test" there are kept apart, else
-a tenth of them::
-
-    python examples/regress_galaxies.py --galaxies galaxies.h5 --out results
-
-Everything goes to the folder ``--out``: ``predictions.csv``, ``scores.csv`` and the
-figures ``magnitude.png``, ``parameters.png`` and ``scores.png``.
-"""
-
-# sphinx_gallery_thumbnail_path = '_static/gallery/regress_galaxies.png'
 
 import argparse
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from astropy.table import Table
 from sklearn.linear_model import LinearRegression, RidgeCV
@@ -38,30 +23,18 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils import Bunch
 
 from skastro import GalaxyRegressor
-from skastro.datasets import make_galaxies, read_galaxies
-from skastro.utils import atomic_write
+from skastro.datasets import make_galaxies
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-LABELS = {
-    "magnitude": "magnitude",
-    "half_light_radius": "half-light radius (arcsec)",
-    "sersic_index": "Sérsic index",
-    "g1": "ellipticity $g_1$",
-    "g2": "ellipticity $g_2$",
-}
-SEVERAL = tuple(LABELS)[1:]
+SEVERAL = ("half_light_radius", "sersic_index", "g1", "g2")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[1],
+        description=__doc__.split("\n", 1)[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--galaxies", metavar="FILE", help="HDF5 file of make_galaxies")
     add("--n-galaxies", type=int, default=4000, help="how many to simulate")
     add("--size", type=int, default=64, help="height and width of simulated images")
     add("--jobs", type=int, help="processes of the simulation")
@@ -80,41 +53,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--lr", type=float, default=2e-3, help="highest learning rate")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add("--seed", type=int, default=0, help="seed of simulation, split and training")
-    add("--out", type=Path, default=Path("regress_galaxies_output"), help="folder")
     return parser.parse_args(arguments)
-
-
-def load(options: argparse.Namespace) -> tuple[Bunch, np.ndarray]:
-    """Read or simulate galaxies; say which rows are kept apart."""
-    if options.galaxies is None:
-        print(f"Simulating {options.n_galaxies} galaxies")
-        galaxies = make_galaxies(
-            options.n_galaxies,
-            size=options.size,
-            splits=(0.8, 0.2),
-            random_state=options.seed,
-            n_jobs=options.jobs,
-        )
-    else:
-        print(f"Reading {options.galaxies}")
-        galaxies = read_galaxies(options.galaxies)
-    missing = [
-        name
-        for name in LABELS
-        if name not in galaxies.parameters.colnames
-        or np.isnan(galaxies.parameters[name]).any()
-    ]
-    if missing:
-        raise SystemExit(
-            f"The galaxies have no known {', '.join(missing)}; this script wants "
-            'those of make_galaxies(profile="sersic").'
-        )
-    if "split" in galaxies.parameters.colnames:
-        apart = np.asarray(galaxies.parameters["split"]) == "test"
-    else:
-        apart = np.random.default_rng(options.seed).uniform(size=len(galaxies.images))
-        apart = apart < 0.1
-    return galaxies, apart
 
 
 def aperture_magnitudes(galaxies: Bunch, images: np.ndarray) -> tuple:
@@ -272,129 +211,37 @@ def score(truth: dict, predicted: dict, magnitude: np.ndarray) -> Table:
     return Table(lines)
 
 
-def draw_magnitude(truth: np.ndarray, predicted: dict, path: Path) -> None:
-    """Draw predicted against true magnitudes, and residuals against magnitude."""
-    figure, axes = plt.subplots(
-        2, len(predicted), figsize=(3.4 * len(predicted), 6), layout="constrained"
-    )
-    limits = np.array([truth.min(), truth.max()])
-    worst = max(np.abs(values - truth).max() for values in predicted.values())
-    largest = min(worst, 0.8)
-    for (upper, lower), (way, values) in zip(axes.T, predicted.items(), strict=True):
-        residual = values - truth
-        upper.plot(truth, values, ".", markersize=2, alpha=0.5)
-        upper.plot(limits, limits, color="black", linewidth=0.7)
-        upper.set_title(f"{way}\nR² = {r2_score(truth, values):.4f}", fontsize="medium")
-        upper.sharex(lower)
-        shown = np.clip(residual, -largest, largest)
-        lower.plot(truth, shown, ".", markersize=2, alpha=0.5)
-        for _, rows in bins_of(truth, 8):
-            if rows.sum() > 1:
-                lower.errorbar(
-                    truth[rows].mean(),
-                    residual[rows].mean(),
-                    residual[rows].std(),
-                    fmt="o",
-                    markersize=3,
-                    color="black",
-                    capsize=2,
-                )
-        lower.axhline(0, color="black", linewidth=0.7)
-        lower.set(ylim=(-1.05 * largest, 1.05 * largest), xlabel="true magnitude")
-        lower.set_title(f"scatter {residual.std():.3f} mag", fontsize="medium")
-    axes[0, 0].set_ylabel("measured magnitude")
-    axes[1, 0].set_ylabel("measured - true")
-    save_figure(figure, path)
-
-
-def draw_parameters(truth: dict, predicted: dict, magnitude, path: Path) -> None:
-    """Draw predicted against true values of several parameters."""
-    figure, axes = plt.subplots(
-        1, len(SEVERAL), figsize=(3.6 * len(SEVERAL), 3.6), layout="constrained"
-    )
-    for axis, name in zip(axes, SEVERAL, strict=True):
-        values = predicted[name, "network"]
-        points = axis.scatter(
-            truth[name], values, c=magnitude, s=3, cmap="viridis", rasterized=True
-        )
-        limits = np.array([truth[name].min(), truth[name].max()])
-        axis.plot(limits, limits, color="black", linewidth=0.7)
-        axis.set_title(f"R² = {r2_score(truth[name], values):.3f}")
-        axis.set(xlabel=f"true {LABELS[name]}", ylabel="measured")
-    figure.colorbar(points, ax=axes, label="magnitude")
-    save_figure(figure, path)
-
-
-def draw_scores(scores: Table, path: Path) -> None:
-    """Draw how R² and the scatter of the magnitude depend on the magnitude."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    scores = scores[scores["magnitudes"] != "all"]
-    for name in SEVERAL:
-        rows = scores[scores["parameter"] == name]
-        left.plot(rows["magnitudes"], rows["R2"], "o-", label=LABELS[name])
-    left.set(xlabel="magnitude", ylabel="R²")
-    left.set_ylim(top=1)
-    left.legend(fontsize="small")
-    magnitudes = scores[scores["parameter"] == "magnitude"]
-    for way in dict.fromkeys(magnitudes["measured by"]):
-        rows = magnitudes[magnitudes["measured by"] == way]
-        right.plot(rows["magnitudes"], rows["scatter"], "o-", label=way)
-    right.set(xlabel="magnitude", ylabel="scatter (mag)")
-    right.set_ylim(bottom=0)
-    right.legend(fontsize="small")
-    save_figure(figure, path)
-
-
-def write_csv(table: Table, path: Path) -> None:
-    """Write a table, whole or not at all."""
-    with atomic_write(path) as file:
-        table.write(file, format="ascii.csv")
-
-
-def save_figure(figure: plt.Figure, path: Path) -> None:
-    """Save a figure, whole or not at all."""
-    with atomic_write(path, "wb") as file:
-        figure.savefig(file, dpi=150, format="png")
-    plt.close(figure)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the job."""
+def main(arguments: list[str] | None = None) -> Table:
+    """Simulate, train, measure and print the scores."""
     options = parse_arguments(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    galaxies, apart = load(options)
-    images = galaxies.images[:]
-    truth = {name: np.asarray(galaxies.parameters[name]) for name in LABELS}
+    print(f"Simulating {options.n_galaxies} galaxies")
+    galaxies = make_galaxies(
+        options.n_galaxies,
+        size=options.size,
+        splits=(0.8, 0.2),
+        random_state=options.seed,
+        n_jobs=options.jobs,
+    )
+    apart = np.asarray(galaxies.parameters["split"]) == "test"
+    truth = {
+        name: np.asarray(galaxies.parameters[name]) for name in ("magnitude", *SEVERAL)
+    }
     kept = {name: values[apart] for name, values in truth.items()}
     predicted = {
         ("magnitude", way): values
-        for way, values in photometry(galaxies, images, apart).items()
+        for way, values in photometry(galaxies, galaxies.images, apart).items()
     }
     for names in (("magnitude",), SEVERAL):
         targets = np.column_stack([truth[name] for name in names])[~apart]
-        print(f"Training on {len(targets)} images for {', '.join(names)}")
         start = time.perf_counter()
-        network = train(options, names, images[~apart], targets)
-        print(f"Trained in {time.perf_counter() - start:.0f} s")
-        measured = measure(network, names, images[apart])
+        network = train(options, names, galaxies.images[~apart], targets)
+        print(f"Trained for {', '.join(names)} in {time.perf_counter() - start:.0f} s")
+        measured = measure(network, names, galaxies.images[apart])
         for name, values in zip(names, measured.T, strict=True):
             predicted[name, "network"] = values
-
     scores = score(kept, predicted, kept["magnitude"])
-    scores[scores["magnitudes"] == "all"].pprint(max_lines=-1, max_width=-1)
-    write_csv(scores, options.out / "scores.csv")
-    catalog = Table({"row": np.flatnonzero(apart), **kept})
-    for (name, way), values in predicted.items():
-        catalog[f"{name} by {way}"] = values
-    write_csv(catalog, options.out / "predictions.csv")
-    magnitudes = {
-        way: values for (name, way), values in predicted.items() if name == "magnitude"
-    }
-    draw_magnitude(kept["magnitude"], magnitudes, options.out / "magnitude.png")
-    draw_parameters(kept, predicted, kept["magnitude"], options.out / "parameters.png")
-    draw_scores(scores, options.out / "scores.png")
-    written = ", ".join(sorted(path.name for path in options.out.iterdir()))
-    print(f"Wrote {written} to {options.out}")
+    scores.pprint(max_lines=-1, max_width=-1)
+    return scores
 
 
 if __name__ == "__main__":

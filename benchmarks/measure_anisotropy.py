@@ -1,43 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""
-Measure anisotropy: from a photoelectron image to the coefficients of its rings
-===============================================================================
+"""Anisotropies of the rings of a measured image, by the fit of shells and by PyAbel.
 
-Fits electron shells to a measured image and compares their anisotropy with the inverse
-Abel transform of PyAbel, if that is installed::
+The image is ``O2-ANU1024.txt.bz2`` in the folder ``SKASTRO_DATA``, photoelectrons of
+O2- with many vibrational rings, or the file given; the defaults are for the former, in
+pixels of the image::
 
-    python examples/measure_anisotropy.py --image O2-ANU1024.txt.bz2
-    python examples/measure_anisotropy.py --image scan.tif --polarization-axis 1 \
-        --n-shells 3 --radius 60 200 --width 1 6 --block 1
-
-Without ``--image`` the script uses the file ``O2-ANU1024.txt.bz2`` in the folder that
-the environment variable ``SKASTRO_DATA`` names, an image of photoelectrons of O2- with
-many vibrational rings, or a simulated image if there is none. The defaults of the other
-options are for this image. Lengths are in pixels of the image.
-
-Electrons that one photon detaches have the angular density 1 + b P_2(cos θ), with b
-from -1 to 2. Few simulated images of such shells are enough to fit the regressor: they
-define the number of shells and the range of b. The range of the radii should include
-all visible rings, because the innermost shells absorb the counts within.
+    SKASTRO_DATA=... python -m benchmarks.measure_anisotropy
 
 Pixels of a camera are not independent counts of electrons. Their excess scatter is
 measured by comparing the image with itself, rotated by 180 degrees, and the image is
-divided by it before the fit. The resulting errors are statistical only. Fits to the
-four quadrants show the systematic errors of the detector.
-
-The folder ``--out`` receives ``rings.csv`` (radius of each ring, its coefficient with
-error bars, PyAbel's), ``shells.png`` (the fit) and ``anisotropy.png`` (coefficients
-over the radius).
+divided by it before the fit. The resulting errors are statistical only; the scatter of
+fits to the four quadrants shows the systematic errors of the detector.
 """
-
-# sphinx_gallery_thumbnail_path = '_static/gallery/measure_anisotropy.png'
 
 import argparse
 import os
 import time
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 from astropy.table import Table
@@ -46,11 +26,7 @@ from scipy.stats import chi2
 from sklearn.utils import Bunch
 
 from skastro import SEVIRegressor
-from skastro.sevi import SEVIDisplay, SEVIPrior, SEVISimulator, read_sevi
-from skastro.utils import atomic_write
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from skastro.sevi import SEVIPrior, SEVISimulator, read_sevi
 
 N_TRAINING = 20
 # Rings with fewer of all electrons are fitted, but not listed.
@@ -62,7 +38,7 @@ NEAR = 4
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[1],
+        description=__doc__.split("\n", 1)[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -77,43 +53,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--distortion", action="store_true", help="look for tilt and ellipticity too")
     add("--no-quadrants", action="store_true", help="do not fit quadrants apart")
     add("--seed", type=int, default=0, help="seed of all that is drawn by chance")
-    add("--out", type=Path, default=Path("measure_anisotropy_output"), help="folder")
     return parser.parse_args(arguments)
-
-
-def load(options: argparse.Namespace) -> np.ndarray:
-    """Read an image; or simulate one."""
-    path = options.image
-    if path is None:
-        path = Path(os.environ.get("SKASTRO_DATA", "")) / "O2-ANU1024.txt.bz2"
-        if not path.is_file():
-            print("Simulating an image")
-            return simulate(options)
-    print(f"Reading {path}")
-    images = read_sevi(path, verbose=0).images
-    if len(images) != 1:
-        raise SystemExit(f"{path} has {len(images)} images; expected one.")
-    return images[0]
-
-
-def simulate(options: argparse.Namespace) -> np.ndarray:
-    """Draw rings of O2- with the radii and coefficients that were measured."""
-    radius = np.array([211, 240, 267, 292, 318, 340, 360, 379, 398, 416])
-    b = [-0.2, -0.32, -0.43, -0.58, -0.75, -0.84, -0.9, -0.93, -0.93, -0.87]
-    number = [0.6, 1.5, 2.3, 2, 2, 2.6, 4.3, 4.8, 3.2, 1.1]
-    size = 1024
-    simulator = SEVISimulator(
-        n_shells=len(radius),
-        size=size,
-        prior=SEVIPrior(radius_width=(2.0 * 2 / size, 2.0 * 2 / size)),
-        polarization_axis=options.polarization_axis,
-    )
-    generator = torch.Generator().manual_seed(options.seed)
-    scenes = simulator.draw(1, generator)
-    scenes["beta"] = coefficients(np.array(b)[None])
-    scenes["radius"] = torch.as_tensor(radius * 2 / size)[None]
-    scenes["n_electrons"] = torch.tensor([number]) * 1e6
-    return simulator.count(scenes, generator)[0].numpy()
 
 
 def coefficients(b: np.ndarray) -> torch.Tensor:
@@ -258,70 +198,13 @@ def mean_in_rings(abel: Bunch, radius: np.ndarray) -> np.ndarray:
     return (weight * np.where(near.any(0), abel.b, 0)).sum(1) / weight.sum(1)
 
 
-def draw_anisotropy(table: Table, abel: Bunch | None, path: Path) -> None:
-    """Draw coefficients over the radius, and how they differ from PyAbel's."""
-    n_axes = 1 if abel is None else 2
-    figure, axes = plt.subplots(
-        n_axes,
-        1,
-        figsize=(7, 2 + 2.5 * n_axes),
-        sharex=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    ax = axes[0, 0]
-    ax.plot(table["radius"], table["b"], "o", markersize=5, label="skastro")
-    ax.axhline(-1, color="0.5", linestyle=":", linewidth=1)
-    ax.set(ylabel="$b$ of $1 + b P_2$")
-    if abel is not None:
-        ax.plot(table["radius"], table["b_pyabel"], "x", color="C3", label="PyAbel")
-        bright = abel.intensity > 0.02 * abel.intensity.max()
-        ax.plot(
-            abel.radius[bright],
-            abel.b[bright],
-            ".",
-            color="0.75",
-            zorder=0,
-            label="PyAbel, each radius",
-        )
-        ax.set(ylim=(max(-1.5, ax.get_ylim()[0]), min(2.2, ax.get_ylim()[1])))
-        draw_difference(table, axes[1, 0])
-    ax.legend(fontsize="small")
-    axes[-1, 0].set_xlabel("Radius (pixels)")
-    save_figure(figure, path)
-
-
-def draw_difference(table: Table, ax: plt.Axes) -> None:
-    """Draw the differences of both, with the error bars."""
-    errors = {"b_quadrants": "scatter of quadrants", "b_std": "chance"}
-    for name, meaning in errors.items():
-        if name in table.colnames:
-            ax.errorbar(
-                table["radius"],
-                table["b"] - table["b_pyabel"],
-                yerr=table[name],
-                fmt="o",
-                markersize=4,
-                color="C0",
-                elinewidth=1 if name == "b_quadrants" else 3,
-                label=f"error bar: {meaning}",
-            )
-    ax.axhline(0, color="0.5", linewidth=1)
-    ax.set(ylabel="skastro minus PyAbel")
-    ax.legend(fontsize="small", loc="upper left")
-
-
-def save_figure(figure: plt.Figure, path: Path) -> None:
-    """Save a figure atomically."""
-    with atomic_write(path, "wb") as file:
-        figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
-    plt.close(figure)
-
-
 def main(arguments: list[str] | None = None) -> Table:
-    """Run the job."""
+    """Measure an image, and print its rings."""
     options = parse_arguments(arguments)
-    image = load(options)
+    path = options.image
+    if path is None:
+        path = Path(os.environ["SKASTRO_DATA"], "O2-ANU1024.txt.bz2")
+    image = read_sevi(path, verbose=0).images[0]
     center = find_center(image) if options.center is None else options.center
     print(f"Center at row {center[0]:.2f}, column {center[1]:.2f}")
     part = cut_out(image, center, max(options.radius), options.block)
@@ -331,7 +214,6 @@ def main(arguments: list[str] | None = None) -> Table:
         f"have {overdispersion:.2f} times the variance of independent counts"
     )
     counts = (part.blocks / overdispersion).astype(np.float32)
-    options.out.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     reg = fit_regressor(len(counts), part.unit, options)
     X = counts[None]
@@ -346,16 +228,6 @@ def main(arguments: list[str] | None = None) -> Table:
     for name in table.colnames:
         table[name].info.format = ".2f" if name == "radius" else ".4f"
     table.pprint_all()
-    with atomic_write(options.out / "rings.csv") as file:
-        table.write(file, format="ascii.csv")
-    first = Bunch(**{name: values[:1] for name, values in shells.items()})
-    display = SEVIDisplay.from_predictions(
-        counts, first, convention="vmi", polarization_axis=options.polarization_axis
-    )
-    save_figure(display.figure_, options.out / "shells.png")
-    draw_anisotropy(table, abel, options.out / "anisotropy.png")
-    print(f"Wrote {', '.join(sorted(p.name for p in options.out.iterdir()))}")
-    print(f"to {options.out}")
     return table
 
 

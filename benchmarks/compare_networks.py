@@ -1,49 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""
-Compare networks: the multi-scale DenseNet and its three baselines
-==================================================================
+"""The multi-scale DenseNet of Wang, Zhao & Fan (2020) and its three baselines.
 
-Repeats the comparison in table 3 of Wang, Zhao & Fan (2020, *Astronomical Research and
-Technology* 17(1), 85-95): the multi-scale DenseNet with squeeze-and-excitation, a plain
-DenseNet of 36 layers, a deep belief network and a perceptron of 4 layers. All four are
-trained in the same way on the same spectra, with the recipes of ``SpectrumClassifier``,
-and scored on the same spectra kept apart::
+Repeats the comparison in their table 3 (*Astronomical Research and Technology* 17(1),
+85-95): the multi-scale DenseNet with squeeze-and-excitation, a plain DenseNet of 36
+layers, a deep belief network and a perceptron of 4 layers, trained in the same way on
+the same spectra, with the recipes of ``SpectrumClassifier``::
 
-    python examples/compare_networks.py --simulate 20000
-    python examples/compare_networks.py --train survey.fits --robust
+    python -m benchmarks.compare_networks --simulate 20000
+    python -m benchmarks.compare_networks --train survey.fits --robust
 
 The simulated survey has the proportions of the paper, 98.5 stars to 1.2 galaxies and
 0.3 quasars, and its 2600 pixels from 3690 to 9100 Å; half as many (``--n-pixels``) cost
-half as much. With both options the script makes both comparisons; with none, it
-simulates a small survey. For a quick test, use small numbers::
-
-    python examples/compare_networks.py --n-spectra 600 --epochs 5 --rows full mlp
-
-Balanced batches contain few of many thousand stars more than once, so a training on a
-random subset of stars loses little accuracy and saves most of the time; galaxies and
-quasars are repeated, each time with new noise::
-
-    python examples/compare_networks.py --simulate 20000 --at-most 1500 --epochs 20
-
-For each network the script prints precision, recall and F1 of every class and their
-means, with the confusion matrix and the time of the training. The folder ``--out``
-receives them as ``scores.csv`` and ``confusion.csv``, complete after each network.
+half as much. Balanced batches contain few of many thousand stars more than once, so
+that a training on a random subset of stars (``--at-most 2000``) loses little accuracy
+and saves most of the time; galaxies and quasars are repeated, each time with new noise.
 """
-
-# sphinx_gallery_thumbnail_path = '_static/gallery/compare_networks.png'
 
 import argparse
 import time
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from sklearn.model_selection import train_test_split
 
 from skastro import MinMaxSpectra, NoiseResampler, Pipeline, SpectrumClassifier
 from skastro.datasets import make_spectra, read_spectra
-from skastro.utils import atomic_write
 
 NETWORKS = {
     "full": ("multi-scale SE-DenseNet", "wang2020"),
@@ -57,7 +39,7 @@ CLASSES = ("STAR", "GALAXY", "QSO")
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[1],
+        description=__doc__.split("\n", 1)[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -85,7 +67,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add("--seed", type=int, default=0, help="seed of simulation, splits and training")
-    add("--out", type=Path, default=Path("compare_networks_output"), help="folder")
     options = parser.parse_args(arguments)
     if options.train is None and options.simulate is None:
         options.simulate = 2000
@@ -184,17 +165,10 @@ def show(labels: list[str], scores: np.ndarray, confusion: np.ndarray) -> None:
         print(f"{label:10}{numbers}   {'':9}{line}".rstrip())
 
 
-def write_csv(rows: list[dict], path: Path) -> None:
-    """Write a table atomically."""
-    with atomic_write(path) as file:
-        Table(rows).write(file, format="ascii.csv")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the comparison."""
+def main(arguments: list[str] | None = None) -> dict[tuple[str, str], tuple]:
+    """Run the comparison; return scores and confusion by data and network."""
     options = parse_arguments(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    score_rows, confusion_rows, summary = [], [], []
+    found, summary = {}, []
     for source, (flux, target) in load(options).items():
         train, test = train_test_split(
             np.arange(len(target)),
@@ -211,27 +185,13 @@ def main(arguments: list[str] | None = None) -> None:
             seconds = time.perf_counter() - start
             n_weights = sum(weight.numel() for weight in pipe[-1].module_.parameters())
             scores, confusion = judge(pipe, flux[test], target[test])
-            labels = pipe.classes_.tolist()
             print(f"\n{title}: {n_weights} weights, trained in {seconds:.0f} s")
-            show(labels, scores, confusion)
+            show(pipe.classes_.tolist(), scores, confusion)
             summary.append(f"{source:20}{title:30}{scores[-1, 2]:9.4f}{seconds:9.0f}")
-
-            run = {"data": source, "network": name}
-            for label, row in zip([*labels, "macro"], scores, strict=True):
-                values = dict(zip(("precision", "recall", "f1"), row, strict=True))
-                score_rows.append(
-                    {**run, "class": label, **values}
-                    | {"weights": n_weights, "seconds": round(seconds, 2)}
-                )
-            for label, row in zip(labels, confusion, strict=True):
-                for other, count in zip(labels, row, strict=True):
-                    pair = {"class": label, "predicted": other, "spectra": count}
-                    confusion_rows.append({**run, **pair})
-            write_csv(score_rows, options.out / "scores.csv")
-            write_csv(confusion_rows, options.out / "confusion.csv")
+            found[source, name] = scores, confusion
     print(f"\n{'data':20}{'network':30}{'macro-F1':>9}{'seconds':>9}")
     print("\n".join(summary))
-    print(f"Wrote scores.csv and confusion.csv to {options.out}")
+    return found
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ A survey on a cluster
 =====================
 
 :func:`skastro.distributed.predict` divides a survey among the workers of a Dask
-cluster. Here two of them run on one machine, and one is killed in the middle of the
-run. :ref:`distributed` has the details, :ref:`scaling` times and costs.
+cluster. Here one of two dies in the middle of the run. See also :ref:`distributed`.
 """
 
 # %%
@@ -51,7 +50,8 @@ workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2
 client = Client(cluster)
 client.wait_for_workers(2)
 probability = predict(clf, da.from_zarr(survey)[:4000])
-print(f"{(probability.max(axis=1) > 0.9).mean().compute():.1%} have more than 0.9")
+certain = (probability.max(axis=1) > 0.9).mean().compute()
+print(f"{certain:.1%} of the classes have a probability above 0.9")
 
 # %%
 # A worker dies

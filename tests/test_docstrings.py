@@ -90,8 +90,8 @@ def test_every_public_name_is_in_the_reference():
     page = Path(__file__).parents[1] / "docs" / "api.rst"
     package, documented = "skastro", set()
     for line in page.read_text(encoding="utf-8").splitlines():
-        if line.startswith(".. currentmodule:: "):
-            package = line.removeprefix(".. currentmodule:: ")
+        if re.match(r"\.\. (current)?module:: ", line):
+            package = line.split(":: ")[1]
         elif re.fullmatch(r"   [\w.]+", line):
             name = line.strip()
             prefix = "" if name.startswith("skastro.") else f"{package}."

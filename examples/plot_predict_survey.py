@@ -74,6 +74,6 @@ for task in stream.data:
     for span in task["startstops"]:
         bar = (span["start"] - began, span["stop"] - span["start"])
         place = names.index(task["worker"])
-        ax.broken_barh([bar], (place - 0.4, 0.8), edgecolor="white", color=f"C{place}")
+        ax.broken_barh([bar], (place - 0.4, 0.8), ec="white", fc=f"C{place}")
 ax.set(xlabel="Time (s)", yticks=range(len(names)), ylabel="Worker")
 plt.show()

@@ -38,7 +38,9 @@ class OneLineErrors(click.Group):
             raise
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx else "skastro"
-            short = click.ClickException(f"{error.format_message()} See {path} --help.")
+            text = error.format_message()
+            end = "" if text.endswith((".", "?")) else "."
+            short = click.ClickException(f"{text}{end} See {path} --help.")
             short.exit_code = error.exit_code
             raise short from error
         except (click.ClickException, click.exceptions.Exit, click.Abort):

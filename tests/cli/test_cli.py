@@ -160,7 +160,7 @@ def test_wrong_arguments_and_files(model, survey, tmp_path):
     _, path = model
     for arguments, expected in (
         (["predict", path], "Error: Missing argument 'FILES...'. See main predict"),
-        (["inspect", "--fast", survey], "Error: No such option '--fast'"),
+        (["inspect", "--fast", survey], "--fast"),
         (["predict", path, "no.fits"], "'no.fits' does not exist. See main predict"),
     ):
         text = run(*arguments, expected=2)

@@ -132,7 +132,8 @@ def to_catalog(
             "regressor, or a pipeline that ends in one."
         )
     check_is_fitted(estimator)
-    n_rows = len(X)
+    # A mapping holds spectra, with their wavelengths, as RebinSpectra takes them.
+    n_rows = len(X["flux"] if isinstance(X, Mapping) else X)
     said = _describe(objects, n_rows)
     if path is not None and _FORMATS[path.suffix.lower()] == "fits":
         _check_ascii(said, getattr(estimator, "classes_", ()))

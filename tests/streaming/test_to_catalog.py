@@ -15,7 +15,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from tiny_estimators import make_tiny
 
-from skastro import MinMaxSpectra, Pipeline, SpectrumClassifier, SpectrumRegressor
+from skastro import (
+    MinMaxSpectra,
+    Pipeline,
+    RebinSpectra,
+    SpectrumClassifier,
+    SpectrumRegressor,
+)
 from skastro.streaming import to_catalog
 
 ENDS = [".fits", ".vot", ".xml", ".ecsv", ".parquet", ".h5"]
@@ -166,6 +172,17 @@ def test_fits_holds_ascii(tmp_path):
     to_catalog(clf, X, tmp_path / "catalog.vot")
     found = Table.read(tmp_path / "catalog.vot")["class"].tolist()
     assert found == clf.predict(X).tolist()
+
+
+def test_spectra_with_wavelengths():
+    grid, other = np.linspace(4000, 8000, 60), np.linspace(3900, 8100, 70)
+    clf = make_tiny(SpectrumClassifier)
+    pipe = Pipeline([("rebin", RebinSpectra(grid, grid)), ("clf", clf)]).fit(X, LABELS)
+    flux = np.random.default_rng(1).normal(1, 0.2, (5, 70))
+    spectra = {"flux": flux, "wavelength": other}
+    catalog = to_catalog(pipe, spectra, objects=objects()[:5])
+    assert catalog["class"].tolist() == pipe.predict(spectra).tolist()
+    assert to_catalog(pipe, spectra)["row"].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_what_is_refused(pipe, tmp_path):

@@ -5,7 +5,7 @@ Compare networks
 
 Three networks and a random forest classify the same spectra, in the same folds. Two of
 the networks have the settings of a published system (:ref:`recipes`); the trainings
-are short, to keep this page short. :doc:`/systems` has scores of whole trainings.
+are short, to keep this page short. :doc:`/systems/index` has scores of whole trainings.
 """
 
 # %%

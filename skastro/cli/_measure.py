@@ -71,6 +71,16 @@ def _as_table(name: str, shells: Bunch, convention: str) -> Table:
         table[f"{letter}_{degree + 1}_error"] = error
     for key in ("misfit", "out_of_range"):
         table[key] = np.repeat(shells[key], n_shells)
-    for key in ("radius", "radius_width"):
-        table[key].description = "in units of half the side of the image"
+    table["radius"].description = "in units of half the side of the image"
+    table["radius_width"].description = "standard deviation, in the units of radius"
+    table["n_electrons"].description = "with those that miss the image"
+    table[
+        "misfit"
+    ].description = (
+        "standard deviations by which chi-square exceeds its expectation; bad above 6"
+    )
+    table["out_of_range"].description = "the image does not show such shells"
+    for name in table.colnames:
+        if name.endswith("_error"):
+            table[name].description = "standard deviation"
     return table

@@ -20,6 +20,8 @@ def check_output(out: str, overwrite: bool, ending: str | None = None) -> None:
     path = check_table_path(out) if ending is None else Path(out)
     if ending is not None and path.suffix != ending:
         raise ValueError(f"--out {out} must end in {ending}.")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"--out {out}: the folder {path.parent} does not exist.")
     if path.exists() and not overwrite:
         raise ValueError(f"{out} exists. Give another --out, or --overwrite.")
 

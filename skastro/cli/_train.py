@@ -130,6 +130,11 @@ def train_galaxies(
             resize=size is not None,
         )
     n_images = len(images.images)
+    if n_images < 2:
+        raise click.ClickException(
+            f"{', '.join(files)} holds one image, of {images.images.shape[1:]} pixels. "
+            "Spectra are for skastro train spectra."
+        )
     names = images.get("id")
     objects = Table({"id": np.arange(n_images) if names is None else names})
     groups = images.get("groups")
@@ -260,15 +265,19 @@ def _train(
     _write(estimator, network, apart, out)
 
 
+def _some(texts: list[str]) -> str:
+    """Join the first of some texts."""
+    more = f" and {len(texts) - _MOST_NAMED} others" if texts[_MOST_NAMED:] else ""
+    return ", ".join(texts[:_MOST_NAMED]) + more
+
+
 def _without_blank(samples: Samples) -> Samples:
     """Leave out spectra without any flux."""
     blank = blank_rows(samples.X)
     if blank.any():
-        names = [str(name) for name in samples.objects["id"][blank][:_MOST_NAMED]]
-        more = ", ..." if blank.sum() > _MOST_NAMED else ""
+        names = [str(name) for name in samples.objects["id"][blank]]
         click.echo(
-            f"Left out, without any known pixel: {blank.sum()} ({', '.join(names)}"
-            f"{more})."
+            f"Left out, without any known pixel: {blank.sum()} ({_some(names)})."
         )
     return samples.take(np.flatnonzero(~blank))
 
@@ -279,8 +288,10 @@ def _without_rare(samples: Samples) -> Samples:
     rare = (counts < _SMALLEST_CLASS) | (names == "")
     if rare.any():
         listed = [f"{n or 'no label'} {c}" for n, c in zip(names, counts, strict=True)]
-        left_out = ", ".join(np.array(listed)[rare])
-        click.echo(f"Left out, without a label or with too few samples: {left_out}.")
+        left_out = [text for text, is_rare in zip(listed, rare, strict=True) if is_rare]
+        click.echo(
+            f"Left out, without a label or with too few samples: {_some(left_out)}."
+        )
     if np.sum(~rare) < 2:
         raise click.ClickException(
             f"A classifier needs two classes of {_SMALLEST_CLASS} samples or more, but "
@@ -338,7 +349,12 @@ def _write(estimator: Any, network: Any, apart: Samples, out: Path) -> None:
     _write_csv(history, out / "history.csv")
     objects = apart.objects.copy()
     objects["label"] = apart.target
-    catalog = write_catalog(estimator, apart.X, out / "predictions.fits", objects)
+    # FITS holds ASCII text only.
+    texts = [*map(str, network.classes_)]
+    texts += [str(text) for name in objects.colnames for text in objects[name]]
+    ending = "fits" if "".join(texts).isascii() else "vot"
+    path = out / f"predictions.{ending}"
+    catalog = write_catalog(estimator, apart.X, path, objects)
     found = np.asarray(catalog["class"])
     _write_csv(Table({"predict": found, "test": apart.target}), out / "results.csv")
     click.echo(classification_report(apart.target, found, digits=3, zero_division=0))

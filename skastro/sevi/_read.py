@@ -216,6 +216,8 @@ def _read_text(path: Path, max_bytes: float | None) -> np.ndarray:
             stripped = (line.strip() for line in file)
             lines = (line for line in stripped if line and line[0] != "#")
             first = next(lines, "")
+            if first.startswith("SIMPLE"):
+                raise ValueError("it is a FITS file")
             heading = "" if re.search(r"\d|nan|inf", first, re.IGNORECASE) else first
             if not (row := next(lines, "") if heading else first):
                 raise ValueError("it has no lines of numbers")
@@ -228,8 +230,8 @@ def _read_text(path: Path, max_bytes: float | None) -> np.ndarray:
     except ValueError as error:
         raise ValueError(
             f"{path}: not an image as plain text, rows of as many numbers each: "
-            f"{error}. Expected is this, an HDF5 file, an array of numpy (.npy) or an "
-            f"image ({', '.join(sorted(IMAGE_SUFFIXES))})."
+            f"{str(error).rstrip('.')}. Expected is this, an HDF5 file, an array of "
+            f"numpy (.npy) or an image ({', '.join(sorted(IMAGE_SUFFIXES))})."
         ) from error
     return table
 

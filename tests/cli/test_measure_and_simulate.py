@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 
@@ -90,10 +91,17 @@ def test_refusals(tmp_path):
         assert "exists. Give another --out" in run(*arguments, expected=1)
     text = run("simulate", "spectra", 3, "--out", tmp_path / "a.doc", expected=1)
     assert "must end in .fits" in text
+    gone = tmp_path / "gone" / "a.fits"
+    text = run("simulate", "spectra", 3, "--out", gone, expected=1)
+    assert f"the folder {gone.parent} does not exist" in text
     assert [path.name for path in tmp_path.iterdir()] == ["there.fits"]
     np.save(tmp_path / "images.npy", np.ones((2, 8, 8)))
     text = run("measure", tmp_path / "images.npy", "--out", "shells.txt", expected=1)
     assert "ends in none of .fits" in text
+    fits.PrimaryHDU(np.ones((5, 9))).writeto(tmp_path / "flux.fits")
+    shells = tmp_path / "shells.fits"
+    text = run("measure", tmp_path / "flux.fits", "--out", shells, expected=1)
+    assert "it is a FITS file. Expected is" in text
     assert "'typo' is not one of" in run("fetch", "typo", expected=2)
 
 

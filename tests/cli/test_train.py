@@ -189,25 +189,29 @@ def test_images_in_a_folder_with_a_table(images, tmp_path):
         image = images[0] if number == 2 else image
         Image.fromarray(image).save(folder / f"g{number:02}.png")
     names = [f"g{number:02}" for number in range(40)]
-    table = Table({"name": names, "kind": ["bright", "faint"] * 20})
+    table = Table({"name": names, "kind": ["brillant", "voilé"] * 20})
     table.write(tmp_path / "labels.csv")
     options = ["--labels", tmp_path / "labels.csv", "--label-column", "kind"]
     options += ["--id-column", "name", "--module", "resnet10", "--epochs", "2"]
     text = run("galaxies", folder, *options, "--out", tmp_path / "trained")
     assert "40 samples are of 39 objects" in text
-    catalog = read_catalog(tmp_path / "trained" / "predictions.fits")
+    # FITS holds ASCII text only.
+    catalog = read_catalog(tmp_path / "trained" / "predictions.vot")
     assert ("g00" in catalog["id"]) == ("g02" in catalog["id"])
-    assert set(catalog["label"]) == {"bright", "faint"}
+    assert set(catalog["label"]) == {"brillant", "voilé"}
+    assert "voilé" in (tmp_path / "trained" / "report.html").read_text("utf-8")
 
 
 def test_refusals_come_before_the_work(tmp_path):
-    path = write_spectra(tmp_path / "few.fits", 12, number=np.linspace(0, 1, 12))
+    path = write_spectra(tmp_path / "few.fits", 24, number=np.linspace(0, 1, 24))
     out = tmp_path / "trained"
     for arguments, message in (
         (["spectra", "--out", out], "Give FILES, or --simulate"),
         (["spectra", path, "--simulate", "100", "--out", out], "Give FILES, or"),
-        (["spectra", path, "--out", out], "needs two classes of 8 samples or more"),
         (["spectra", path, "--label-column", "number"], "labels are real numbers"),
+        (["spectra", path, "--label-column", "id"], "s6 2, s7 2 and 2 others.\n"),
+        (["spectra", path, "--label-column", "id"], "needs two classes of 8 samples"),
+        (["galaxies", path, "--out", out], "Spectra are for skastro train spectra"),
         (["spectra", path, "--out", path], "is a file; give a folder"),
         (["spectra", path, "--out", out, "--module", "resnet19"], "'resnet18'"),
         (["spectra", path, "--out", out, "--device", "gpu"], "gpu"),

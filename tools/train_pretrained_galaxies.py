@@ -82,7 +82,7 @@ to 6 %, magnified by 0.75 to 1.25, and changed in brightness and colors; 15 % of
 became gray; noise was added. Classes: cross-entropy, rare ones weighted by the root of
 their rarity, labels smoothed by 0.1; T-types: smooth absolute error; votes: Dirichlet-
 multinomial likelihood. AdamW, batches of {batch_size}, learning rate {lr:g} with a
-warm-up and half a cosine, weight decay 0.05, seed {seed}. {cpu_s} s on one core.
+warm-up and half a cosine, weight decay 0.05, seed {seed}.{taught} {cpu_s} s on one core.
 Versions: {versions}.
 
 ## Range of validity
@@ -400,6 +400,12 @@ def main() -> None:
         "n_images": sum(map(len, rows.values())),
         "sets": "\n".join(
             f"- {tasks[n].about}: {len(r)} images" for n, r in rows.items()
+        ),
+        "taught": (
+            f" It also learned the mean answers of {options.teachers} networks that were "
+            f"trained alike, to {TAUGHT} of the loss."
+            if options.teachers
+            else ""
         ),
         "cpu_s": round(time.process_time() - started),
         "versions": ", ".join(f"{k} {v.__version__}" for k, v in packages.items()),

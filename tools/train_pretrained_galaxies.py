@@ -82,8 +82,8 @@ to 6 %, magnified by 0.75 to 1.25, and changed in brightness and colors; 15 % of
 became gray; noise was added. Classes: cross-entropy, rare ones weighted by the root of
 their rarity, labels smoothed by 0.1; T-types: smooth absolute error; votes: Dirichlet-
 multinomial likelihood. AdamW, batches of {batch_size}, learning rate {lr:g} with a
-warm-up and half a cosine, weight decay 0.05, seed {seed}.{taught} {cpu_s} s on one core.
-Versions: {versions}.
+warm-up and half a cosine, weight decay 0.05, seed {seed}.{taught}
+{cpu_s} s on one core. Versions: {versions}.
 
 ## Range of validity
 
@@ -402,8 +402,8 @@ def main() -> None:
             f"- {tasks[n].about}: {len(r)} images" for n, r in rows.items()
         ),
         "taught": (
-            f" It also learned the mean answers of {options.teachers} networks that were "
-            f"trained alike, to {TAUGHT} of the loss."
+            f"\nThe mean answers of {options.teachers} networks that were trained "
+            f"alike are {TAUGHT} of the loss."
             if options.teachers
             else ""
         ),

@@ -122,6 +122,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skastro"
 html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "logo": {"text": "skastro"},

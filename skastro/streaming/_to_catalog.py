@@ -30,6 +30,9 @@ _FORMATS = {
     ".h5": "hdf5",
     ".hdf5": "hdf5",
 }
+# As text, astropy writes a byte behind its memory if a row has 256, 512, ... characters,
+# https://github.com/astropy/astropy/issues/20419.
+_OPTIONS = {"votable": {"tabledata_format": "binary2"}}
 # Units and words of the Virtual Observatory, https://www.ivoa.net/documents/UCD1+/, of
 # columns that have neither.
 _UNITS = {"ra": "deg", "dec": "deg"}
@@ -312,7 +315,9 @@ def write_table(catalog: Table, path: Path) -> None:
             with warnings.catch_warnings():
                 # Of VOTable: it makes identifiers of names, and keeps the names.
                 warnings.simplefilter("ignore", W03)
-                catalog.write(file.name, format=kind, overwrite=True)
+                catalog.write(
+                    file.name, format=kind, overwrite=True, **_OPTIONS.get(kind, {})
+                )
 
 
 def _to_fits(catalog: Table) -> fits.HDUList:

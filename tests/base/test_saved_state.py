@@ -206,7 +206,8 @@ def restored(tmp_path_factory):
             # Two epochs are not enough for an autoencoder.
             warnings.simplefilter("ignore", ConvergenceWarning)
             net.fit(X, make_y(target), **weight)
-        X = X[:8]
+        # The fit of one image of electrons takes a second.
+        X = X[: 2 if kind == "electrons" else 8]
         np.save(folder / f"{name}-X.npy", X)
         expected[name] = scope["outputs_of"](net, X)
         names = inspect.signature(type(net.module_)).parameters

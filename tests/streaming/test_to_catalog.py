@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Catalogs of predictions, in files that other programs open."""
 
+import os
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -151,7 +153,7 @@ def test_unfamiliar_objects():
 
 @pytest.mark.parametrize("ending", ["vot", "fits", "ecsv", "csv", "parquet"])
 def test_odd_names_of_classes(ending, tmp_path):
-    names = np.array(["S0/a", "E+S", "G,K", "q|t", "a b"])
+    names = np.array(["S0/a", "<E & S>", "G,K", 'q"t', "a b"])
     clf = make_tiny(SpectrumClassifier).fit(X, names[np.arange(40) % 5])
     path = tmp_path / f"catalog.{ending}"
     to_catalog(clf, X, path)
@@ -161,6 +163,28 @@ def test_odd_names_of_classes(ending, tmp_path):
     found.convert_bytestring_to_unicode()
     assert {f"probability_{name}" for name in names} < set(found.colnames)
     assert found["class"].tolist() == clf.predict(X).tolist()
+
+
+# Python looks for what was written behind the ends of memory.
+ROWS_OF_ALL_LENGTHS = """
+import sys
+from sklearn.dummy import DummyRegressor
+from skastro.streaming import to_catalog
+
+model = DummyRegressor().fit([[0.0]], [1.0])
+for length in range(512):
+    to_catalog(model, [[0.0]], sys.argv[1], objects={"id": ["x" * length]})
+"""
+
+
+def test_votable_stays_in_its_memory(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", ROWS_OF_ALL_LENGTHS, tmp_path / "catalog.vot"],
+        env={**os.environ, "PYTHONMALLOC": "debug"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_fits_holds_ascii(tmp_path):

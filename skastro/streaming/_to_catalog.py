@@ -30,8 +30,8 @@ _FORMATS = {
     ".h5": "hdf5",
     ".hdf5": "hdf5",
 }
-# As text, astropy writes a byte behind its memory if a row has 256, 512, ... characters,
-# https://github.com/astropy/astropy/issues/20419.
+# As text, astropy writes behind the end of its memory if a row has 256, 512, 1024, ...
+# characters: https://github.com/astropy/astropy/issues/20419.
 _OPTIONS = {"votable": {"tabledata_format": "binary2"}}
 # Units and words of the Virtual Observatory, https://www.ivoa.net/documents/UCD1+/, of
 # columns that have neither.

@@ -16,7 +16,7 @@ from astropy.io.votable.exceptions import W03
 from astropy.table import Column, Table
 from sklearn.utils.validation import check_is_fitted
 
-from skastro.utils import atomic_write
+from skastro.utils import atomic_write, fill_masks, knows_samples
 
 # What astropy calls the formats, by the ends of files.
 _FORMATS = {
@@ -140,8 +140,9 @@ def to_catalog(
     said = _describe(objects, n_rows)
     if path is not None and _FORMATS[path.suffix.lower()] == "fits":
         _check_ascii(said, getattr(estimator, "classes_", ()))
-    catalog = Table(meta=_origin(estimator))
-    results = dict(_results(estimator, X))
+    last, inputs = _last_step(estimator, X)
+    catalog = Table(meta=_origin(last))
+    results = dict(_results(last, inputs))
     for name, column in said.items():
         column.name = f"{_SAID_ALREADY}{name}" if name in results else name
         if column.name in catalog.colnames:
@@ -217,25 +218,32 @@ def _check_ascii(said: Mapping[str, Column], classes: Any) -> None:
 
 
 def _origin(estimator: Any) -> dict[str, Any]:
-    last = _last(estimator)
     origin: dict[str, Any] = {
         "CREATOR": f"skastro {sys.modules['skastro'].__version__}",
-        "MODEL": type(last).__name__,
+        "MODEL": type(estimator).__name__,
     }
-    if hasattr(last, "module_"):
-        origin["NETWORK"] = type(last.module_).__name__
+    if hasattr(estimator, "module_"):
+        origin["NETWORK"] = type(estimator.module_).__name__
     return origin
 
 
-def _last(estimator: Any) -> Any:
-    """Give the estimator behind searches and pipelines."""
+def _last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
+    """Give the estimator behind searches and pipelines, and what it predicts from.
+
+    It says more than a pipeline hands on, and X goes through the other steps once.
+    """
     while True:
         if hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
         elif hasattr(estimator, "steps"):
+            X = X if knows_samples(estimator) else fill_masks(X)
+            for _, step in estimator.steps[:-1]:
+                # Samplers have a part in fit alone.
+                if hasattr(step, "transform"):
+                    X = step.transform(X)
             estimator = estimator.steps[-1][1]
         else:
-            return estimator
+            return estimator, X
 
 
 def _results(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -247,7 +255,7 @@ def _results(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
     if hasattr(estimator, "score_samples"):
         score = np.asarray(estimator.score_samples(X))
         yield "score_samples", score
-        threshold = getattr(_last(estimator), "novelty_threshold_", None)
+        threshold = getattr(estimator, "novelty_threshold_", None)
         if threshold is not None:
             yield "unfamiliar", score < threshold
 
@@ -264,7 +272,7 @@ def _classes(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 def _numbers(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
     stem = "redshift" if hasattr(estimator, "zwarning") else "value"
-    takes_std = "return_std" in inspect.signature(_last(estimator).predict).parameters
+    takes_std = "return_std" in inspect.signature(estimator.predict).parameters
     found = estimator.predict(X, return_std=True) if takes_std else estimator.predict(X)
     parts = found if takes_std else (found,)
     for values, end in zip(parts, ("", "_error"), strict=False):

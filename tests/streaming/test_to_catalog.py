@@ -21,9 +21,11 @@ from skastro import (
     MinMaxSpectra,
     Pipeline,
     RebinSpectra,
+    RedshiftRegressor,
     SpectrumClassifier,
     SpectrumRegressor,
 )
+from skastro.resampling import NoiseAugmenter
 from skastro.streaming import to_catalog
 
 ENDS = [".fits", ".vot", ".xml", ".ecsv", ".parquet", ".h5"]
@@ -131,6 +133,23 @@ def test_regressors():
     np.testing.assert_array_equal(catalog["value_1_error"], error[:, 1])
     line = LinearRegression().fit(X, y[:, 0])
     assert to_catalog(line, X).colnames == ["row", "value"]
+
+
+def test_redshifts_behind_other_steps_keep_their_warnings():
+    wavelength = np.linspace(4000, 8000, 60)
+    model = make_tiny(
+        RedshiftRegressor, wavelength=wavelength, redshift={"GALAXY": [0.0, 0.05]}
+    )
+    steps = [
+        ("noise", NoiseAugmenter(continuous=True)),
+        ("scale", MinMaxSpectra(nan_policy="interpolate")),
+        ("z", model),
+    ]
+    pipe = Pipeline(steps).fit(X, np.linspace(0.001, 0.049, 40))
+    catalog = to_catalog(pipe, np.ma.masked_less(X, 0.5))
+    scaled = pipe["scale"].transform(np.where(X < 0.5, np.nan, X))
+    np.testing.assert_array_equal(catalog["zwarning"], pipe["z"].zwarning(scaled))
+    np.testing.assert_array_equal(catalog["redshift"], pipe["z"].predict(scaled))
 
 
 def test_estimators_of_scikit_learn():

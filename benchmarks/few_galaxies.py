@@ -18,11 +18,11 @@ These weights have learned from the other rows of the same sets already: what th
 on a set of other galaxies is told by weights that were trained ``--without`` the set.
 
 ``start`` starts from the weights, ``random`` trains the same network from random ones
-for longer; ``head`` fits a logistic regression to frozen features, ``principal
-components`` to those of the images. ``calibrated`` is ``start`` with
-``calibrate=True`` and a sixth of the training images set aside; its calibration error
-has 15 bins of equal counts, and beside it stands what a classifier would have whose
-probabilities are right.
+for longer; ``head`` fits a logistic regression to what ``extract_features`` gives with
+these weights, ``principal components`` to those of the images. ``calibrated`` is
+``start`` with ``calibrate=True`` and a sixth of the training images set aside; its
+calibration error has 15 bins of equal counts, and beside it stands what a classifier
+would have whose probabilities are right.
 """
 
 import argparse
@@ -110,22 +110,6 @@ def regression(seed: int, n_components: int | None = None) -> GridSearchCV:
     return GridSearchCV(model, grid, scoring="neg_log_loss", cv=3)
 
 
-def features(clf: GalaxyClassifier, images: np.ndarray) -> np.ndarray:
-    """Give the means of the last maps, averaged over quarter turns and mirror images.
-
-    `clf` has the weights it starts from, and is not trained.
-    """
-    turned = [np.rot90(images, turn, axes=(1, 2)) for turn in range(4)]
-    views = turned + [view[:, :, ::-1] for view in turned]
-    network, total = clf.module_.eval(), 0.0
-    for view in views:
-        parts = np.array_split(view, max(1, len(view) // 100))
-        with torch.no_grad():
-            maps = [network.forward_features(clf.module_input(part)) for part in parts]
-        total = total + torch.cat([part.mean(dim=(2, 3)) for part in maps]).numpy()
-    return total / len(views)
-
-
 def predict(
     method: str,
     options: argparse.Namespace,
@@ -145,8 +129,8 @@ def predict(
     clf = network(options.data, weights, seed, options.per_class is not None)
     if method == "head":
         clf.set_params(max_epochs=0).fit(train, labels)
-        model = regression(seed).fit(features(clf, train), labels)
-        return model.predict_proba(features(clf, test))
+        model = regression(seed).fit(clf.extract_features(train), labels)
+        return model.predict_proba(clf.extract_features(test))
     if method == "random":
         clf.set_params(backbone=None, backbone_lr=None, lr=3e-3)
         clf.set_params(

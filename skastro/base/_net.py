@@ -275,12 +275,16 @@ class _Training:
     placed: dict[Any, Any] = field(default_factory=dict)
 
 
-def _has_score_samples(net: Any) -> bool:
-    """Tell whether a net scores samples, of one that is not built whether it may."""
+def _has_features(net: Any) -> bool:
+    """Tell whether a net has features, of one that is not built whether it may."""
     is_built = "module_" in vars(net)
     return net._keeps_features and (
-        not is_built or net._scores_logits or hasattr(net.module_, "forward_features")
+        not is_built or hasattr(net.module_, "forward_features")
     )
+
+
+def _has_score_samples(net: Any) -> bool:
+    return _has_features(net) or (net._keeps_features and net._scores_logits)
 
 
 def _has_backbone(net: Any) -> bool:
@@ -2775,7 +2779,7 @@ class BaseNet(NeuralNet):
 
     predict_stream = predict_stream
 
-    # How alike samples are to the training set --------------------------------------
+    # Features, and how alike samples are to the training set ------------------------
 
     @property
     def _warns_of_novelty(self) -> bool:
@@ -2788,6 +2792,36 @@ class BaseNet(NeuralNet):
         view.__dict__["module_"] = _Features(self.module_)
         return view
 
+    @available_if(_has_features)
+    def extract_features(self, X: Any) -> np.ndarray:
+        """Give what the network knows of samples before its last layers.
+
+        The features are what the module's method ``forward_features`` gives, averaged
+        over the pixels, and with ``tta`` over the orientations of images too. They
+        serve other estimators, such as a logistic regression on few labels, or a map of
+        similar objects. A network that starts from trained weights has features
+        already after ``fit`` with ``max_epochs=0``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset
+            The input, in the shape it had in ``fit``.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features), float32
+            As many as the network has channels there.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is neither fitted nor initialized.
+        ValueError
+            If X has another shape than in ``fit``, or holds NaN or infinity.
+        """
+        self.check_is_fitted()
+        return self._feature_net()._predict_outputs(X, lambda features: features)
+
     def _learn_features(self, dataset: Any, n_epochs: int) -> None:
         """Keep the features of some of the samples that so many epochs went through."""
         has_features = hasattr(self.module_, "forward_features")
@@ -2795,8 +2829,8 @@ class BaseNet(NeuralNet):
             return
         n_wanted = int(_KEPT_PER_TRAINED * n_epochs * len(dataset))
         some = Subset(dataset, self._rows_to_keep(dataset, n_wanted))
-        outputs = self._feature_net().forward_iter(some)
-        self.training_features_ = torch.cat(list(outputs)).numpy()
+        outputs = torch.cat(list(self._feature_net().forward_iter(some)))
+        self.training_features_ = normalize(outputs, dim=1).numpy()
 
     def _rows_to_keep(self, dataset: Any, n_wanted: int) -> np.ndarray:
         """Choose training samples whose features stand for all."""
@@ -2861,7 +2895,8 @@ class BaseNet(NeuralNet):
             n_nearest = min(_NEIGHBOR, len(known))
 
             def of_nearest(features: torch.Tensor) -> torch.Tensor:
-                return (features @ known.T).topk(n_nearest, dim=1).values[:, -1]
+                cosines = normalize(features, dim=1) @ known.T
+                return cosines.topk(n_nearest, dim=1).values[:, -1]
 
             return self._feature_net()._predict_outputs(X, of_nearest)
         self._check_has_score()
@@ -3217,7 +3252,7 @@ complete_signature(BaseNet)
 
 
 class _Features(torch.nn.Module):
-    """What a network gives to its last layer, as directions of length one."""
+    """What a network gives to its last layers, averaged over the pixels."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
@@ -3226,9 +3261,7 @@ class _Features(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Average the feature maps over their pixels."""
         maps = self.network.forward_features(x).float()
-        if maps.ndim > 2:
-            maps = maps.flatten(2).mean(dim=2)
-        return normalize(maps, dim=1)
+        return maps.flatten(2).mean(dim=2) if maps.ndim > 2 else maps
 
 
 def _is_plain(value: Any) -> bool:

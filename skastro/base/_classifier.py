@@ -27,6 +27,16 @@ from skastro.utils import name_rows, plain_array, plain_labels, score_plain
 
 # Losses that divide by the weights of the classes.
 _WEIGHTED_LOSSES = (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
+_LOSSES_OF_NUMBERS = (
+    torch.nn.L1Loss,
+    torch.nn.MSELoss,
+    torch.nn.SmoothL1Loss,
+    torch.nn.HuberLoss,
+    torch.nn.PoissonNLLLoss,
+    torch.nn.GaussianNLLLoss,
+    torch.nn.BCELoss,
+    torch.nn.BCEWithLogitsLoss,
+)
 # Limits of log(temperature). What lies beyond comes from logits that tell nothing.
 _BOUNDS = (-4.0, 4.0)
 # Standard deviation of the prior of log(temperature). Of 0.2 to 0.5, and none, it gave
@@ -226,6 +236,12 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
 
     def _validate_params(self) -> None:
         super()._validate_params()
+        own_loss = self._is_overridden("get_loss")
+        if issubclass(self._criterion_type, _LOSSES_OF_NUMBERS) and not own_loss:
+            raise ValueError(
+                f"criterion={self.criterion!r} compares numbers, but a classifier "
+                "compares classes: take the default, or a regressor for numbers."
+            )
         if self.calibrate:
             self._check_can_calibrate()
 

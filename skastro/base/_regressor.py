@@ -22,6 +22,12 @@ from skastro.utils import check_weights, plain_array, score_plain
 _N_READ = 4096
 # Largest numbers of a target of which means of squares are precise.
 _SIZES = 1e-140, 1e140
+_LOSSES_OF_CLASSES = (
+    torch.nn.CrossEntropyLoss,
+    torch.nn.NLLLoss,
+    torch.nn.BCELoss,
+    torch.nn.BCEWithLogitsLoss,
+)
 
 
 class BaseRegressor(BaseNet, NeuralNetRegressor):
@@ -94,6 +100,20 @@ class BaseRegressor(BaseNet, NeuralNetRegressor):
         BaseNet.__init__(self, module, criterion, **kwargs)
         self.scale_target = scale_target
         self.warn_novelty = warn_novelty
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        if (
+            issubclass(self._criterion_type, _LOSSES_OF_CLASSES)
+            and self._scales_target
+            and not self._is_overridden("get_loss")
+        ):
+            raise ValueError(
+                f"criterion={self.criterion!r} compares probabilities, but a regressor "
+                "scales its targets to a mean of 0: take 'mse' or 'smooth_l1', or a "
+                "classifier for classes. Targets that are probabilities themselves "
+                "need a regressor with scale_target=False."
+            )
 
     @property
     def _takes_missing_targets(self) -> bool:

@@ -54,6 +54,43 @@ def test_names_stay_names(spectra, tmp_path):
     assert isinstance(clf.optimizer_, torch.optim.RMSprop)
 
 
+@pytest.mark.parametrize("criterion", ["mse", "bce_with_logits", torch.nn.HuberLoss()])
+def test_classifiers_refuse_losses_of_numbers(spectra, criterion):
+    clf = SpectrumClassifier(criterion=criterion, **QUICK)
+    with pytest.raises(ValueError, match="compares numbers, but a classifier"):
+        clf.fit(*spectra)
+
+
+def test_subclasses_may_use_losses_of_numbers(spectra):
+    class OneHot(SpectrumClassifier):
+        def get_loss(self, y_pred, y_true, X=None, **kwargs):
+            wanted = torch.nn.functional.one_hot(y_true, 2).float()
+            return self.criterion_(y_pred, wanted)
+
+    clf = OneHot(criterion="mse", **QUICK).set_params(max_epochs=20).fit(*spectra)
+    assert clf.history[-1, "train_loss"] < clf.history[0, "train_loss"]
+    assert clf.score(*spectra) > 0.8
+
+
+@pytest.mark.parametrize("criterion", ["cross_entropy", "bce_with_logits", "nll"])
+def test_regressors_refuse_losses_of_classes(spectra, criterion):
+    X, y = spectra
+    with pytest.raises(ValueError, match="scales its targets to a mean of 0"):
+        SpectrumRegressor(criterion=criterion, **QUICK).fit(X, y + 0.5)
+
+
+def test_fractions_are_learned_without_scaling():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(60, 9, 9)).astype(np.float32)
+    fraction = X[:, :5].mean(axis=(1, 2))
+    fraction = np.column_stack([fraction, 1 - fraction])
+    reg = GalaxyRegressor(
+        criterion="cross_entropy", scale_target=False, image_size=None, **QUICK
+    )
+    losses = reg.set_params(max_epochs=6).fit(X, fraction).history[:, "train_loss"]
+    assert losses[-1] < losses[0]
+
+
 def test_error_bars_follow_the_criterion(spectra):
     X, y = spectra
     with_errors = SpectrumRegressor(criterion="negative_log_likelihood", **QUICK)

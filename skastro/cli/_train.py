@@ -25,14 +25,13 @@ from skastro.networks import get_module
 from skastro.persistence import save_model
 from skastro.pipeline import Pipeline
 from skastro.preprocessing import MinMaxSpectra, RebinSpectra, StandardizeSpectra
-from skastro.utils import atomic_write
+from skastro.utils import atomic_write, name_rows
 
 # One part of so many is kept apart. Each part has some samples of each class.
 _PARTS = 4
 _SMALLEST_CLASS = 8
 # What --quick makes do with.
 _QUICK_SAMPLES, _QUICK_EPOCHS = 300, 4
-_MOST_NAMED = 10
 # Weights of the package see optical wavelengths, of which spectra share so much.
 _OPTICAL = 3600.0, 9500.0
 _SHARED = 0.5
@@ -265,19 +264,13 @@ def _train(
     _write(estimator, network, apart, out)
 
 
-def _some(texts: list[str]) -> str:
-    """Join the first of some texts."""
-    more = f" and {len(texts) - _MOST_NAMED} others" if texts[_MOST_NAMED:] else ""
-    return ", ".join(texts[:_MOST_NAMED]) + more
-
-
 def _without_blank(samples: Samples) -> Samples:
     """Leave out spectra without any flux."""
     blank = blank_rows(samples.X)
     if blank.any():
         names = [str(name) for name in samples.objects["id"][blank]]
         click.echo(
-            f"Left out, without any known pixel: {blank.sum()} ({_some(names)})."
+            f"Left out, without any known pixel: {blank.sum()} ({name_rows(names)})."
         )
     return samples.take(np.flatnonzero(~blank))
 
@@ -290,7 +283,7 @@ def _without_rare(samples: Samples) -> Samples:
         listed = [f"{n or 'no label'} {c}" for n, c in zip(names, counts, strict=True)]
         left_out = [text for text, is_rare in zip(listed, rare, strict=True) if is_rare]
         click.echo(
-            f"Left out, without a label or with too few samples: {_some(left_out)}."
+            f"Left out, without a label or with too few samples: {name_rows(left_out)}."
         )
     if np.sum(~rare) < 2:
         raise click.ClickException(

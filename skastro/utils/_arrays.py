@@ -212,7 +212,7 @@ def without_unit(value: Any, unit: str, name: str) -> Any:
 
 
 def name_rows(rows: Any) -> str:
-    """List row numbers for a message; the first ten if there are more.
+    """List row numbers or names for a message; the first ten if there are more.
 
     >>> name_rows(range(100))
     '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 90 more'

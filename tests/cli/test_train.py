@@ -209,7 +209,7 @@ def test_refusals_come_before_the_work(tmp_path):
         (["spectra", "--out", out], "Give FILES, or --simulate"),
         (["spectra", path, "--simulate", "100", "--out", out], "Give FILES, or"),
         (["spectra", path, "--label-column", "number"], "labels are real numbers"),
-        (["spectra", path, "--label-column", "id"], "s6 2, s7 2 and 2 others.\n"),
+        (["spectra", path, "--label-column", "id"], "s6 2, s7 2, and 2 more.\n"),
         (["spectra", path, "--label-column", "id"], "needs two classes of 8 samples"),
         (["galaxies", path, "--out", out], "Spectra are for skastro train spectra"),
         (["spectra", path, "--out", path], "is a file; give a folder"),

@@ -20,6 +20,7 @@ from skastro.utils import (
     check_file,
     error_text,
     is_missing,
+    name_rows,
     open_fits,
     plain_array,
     plain_labels,
@@ -30,8 +31,6 @@ _CSV = (".csv", ".csv.gz")
 _MOST_EXACT = 2**53
 # Columns that are labels where none is named.
 _LABELS = ("class", "label")
-# Columns and names that a message lists.
-_MOST_NAMED = 12
 
 
 class Labels(NamedTuple):
@@ -135,7 +134,7 @@ def find_column(table: Table, wanted: str, parameter: str) -> str:
     if found is None:
         raise ValueError(
             f"The table has no column {parameter}={wanted!r}; its columns are "
-            f"{_name_some(columns)}."
+            f"{name_rows(columns)}."
         )
     return found
 
@@ -174,7 +173,7 @@ def join_labels(labels: Labels, id_column: str | None, ids: Sequence[str]) -> Jo
         raise ValueError(
             f"No column of the table holds the names of the images, such as {ids[0]!r},"
             " each once; name it by id_column=.... The columns, and their first values,"
-            f" are {_name_some(row)}."
+            f" are {name_rows(row)}."
         )
     best = max(joins, key=lambda join: len(join.row_of), default=Join("", {}, []))
     most = len(best.row_of)
@@ -324,9 +323,3 @@ def _match(columns: Sequence[str], wanted: str) -> str | None:
     if wanted in columns:
         return wanted
     return next((name for name in columns if name.lower() == wanted.lower()), None)
-
-
-def _name_some(names: Sequence[str]) -> str:
-    hidden = len(names) - _MOST_NAMED
-    named = ", ".join(names[:_MOST_NAMED])
-    return f"{named}, and {hidden} more" if hidden > 0 else named

@@ -395,7 +395,8 @@ class ImageLayout:
 def read_path_list(path: str | os.PathLike) -> list[str]:
     r"""Read a text file of paths, one per line; relative paths stay relative.
 
-    The file is UTF-8, and empty lines are ignored.
+    The file is UTF-8, and empty lines are ignored. Any other text is refused: one line
+    at least must be a path that exists.
     """
     content = read_bytes(path).getvalue()
     if b"\0" in content:
@@ -404,7 +405,14 @@ def read_path_list(path: str | os.PathLike) -> list[str]:
             "single file as a list of one: [path]."
         )
     lines = content.decode("utf-8-sig", _ERRORS).split("\n")
-    return [line for line in (line.removesuffix("\r") for line in lines) if line]
+    paths = [line for line in (line.removesuffix("\r") for line in lines) if line]
+    if paths and not any(map(os.path.exists, paths)):
+        raise ValueError(
+            f"{os.fspath(path)!r} is read as a list of files, one per line, but none of "
+            f"its {len(paths)} lines is a file; the first is {paths[0][:80]!r}, sought "
+            f"from the folder {os.getcwd()}."
+        )
+    return paths
 
 
 def format_path_list(paths: Iterable[str]) -> bytes:

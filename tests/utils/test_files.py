@@ -140,3 +140,14 @@ def test_missing_files_and_folders(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder"):
         check_file(tmp_path)
     assert check_file(os.fsencode(__file__)) == Path(__file__)
+
+
+def test_lists_of_files_are_no_other_text(tmp_path, monkeypatch):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "list.txt").write_text("\ngone.png\r\na.png\n", encoding="utf-8-sig")
+    monkeypatch.chdir(tmp_path)
+    assert read_path_list("list.txt") == ["gone.png", "a.png"]
+    (tmp_path / "notes.txt").write_text("Galaxies of last night\n\nare spirals.\n")
+    expected = r"'notes\.txt' .*none of its 2 lines is a file.*'Galaxies of last night'"
+    with pytest.raises(ValueError, match=expected):
+        read_path_list("notes.txt")

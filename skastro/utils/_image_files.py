@@ -408,9 +408,9 @@ def read_path_list(path: str | os.PathLike) -> list[str]:
     paths = [line for line in (line.removesuffix("\r") for line in lines) if line]
     if paths and not any(map(os.path.exists, paths)):
         raise ValueError(
-            f"{os.fspath(path)!r} is read as a list of files, one per line, but none of "
-            f"its {len(paths)} lines is a file; the first is {paths[0][:80]!r}, sought "
-            f"from the folder {os.getcwd()}."
+            f"{os.fspath(path)!r} is read as a list of files, one per line, but none "
+            f"of its {len(paths)} lines is a file; the first is {paths[0][:80]!r}, "
+            f"sought from the folder {os.getcwd()}."
         )
     return paths
 

@@ -111,6 +111,7 @@ from skastro.training import (
     Schedule,
     ValidationSplit,
     batch_norms_of_all,
+    check_batches,
     concatenate,
     current_ranks,
     encode_groups,
@@ -2366,8 +2367,9 @@ class BaseNet(NeuralNet):
             return
         text = (
             f"The training diverged: in epoch {len(self.history)} the loss or a weight "
-            f"was NaN or infinite. Lower lr (it is {self.lr}), scale X, or take "
-            "precision='float32'; then fit anew."
+            f"was NaN or infinite. Lower lr (it is {self.lr}), scale X, take "
+            "precision='float32', or look for NaN in a data set of your own; then fit "
+            "anew."
         )
         if self._takes_sizes:
             raise _DivergedError(text)
@@ -2682,7 +2684,7 @@ class BaseNet(NeuralNet):
         device : str or torch.device, default="cpu"
             Where to put the outputs.
         check : bool, default=False
-            Refuse NaN and infinity in X. A data set of the user's own is not checked.
+            Refuse NaN and infinity in X, of data sets in tensors alone.
 
         Yields
         ------
@@ -2709,15 +2711,20 @@ class BaseNet(NeuralNet):
         dataset = self.get_dataset(X)
         iterator = self.get_iterator(dataset, training=False)
         step = self._fold(step, dataset)
+        batches = iterator if _is_own(iterator) else lend_to_each(iterator)
         if check and isinstance(iterator, BatchIterator):
             iterator.checks_finite = True
             iterator.allows_nan = self._takes_nan
+        elif check and is_dataset(X):
+            batches = check_batches(batches, self._takes_nan)
         elif check:
             self._check_finite(X)
         try:
-            for batch in iterator if _is_own(iterator) else lend_to_each(iterator):
+            for batch in batches:
                 yield concatenate([output for _, output in halving.run(step, batch)])
-        except NotFiniteError:
+        except NotFiniteError as error:
+            if is_dataset(X):
+                raise NotFiniteError(f"{error} {self._finite_advice}") from None
             # Says in which rows.
             self._check_finite(X)
             raise
@@ -2744,14 +2751,17 @@ class BaseNet(NeuralNet):
         self._check_state_is_complete()
         if not is_dataset(X):
             X, _ = check_X_y(self, X, reset=False, finite=False)
-        is_array = not (is_dataset(X) or isinstance(X, Mapping | list | tuple))
+        # Parts of another kind are for the user's own network.
+        check = not isinstance(X, Mapping | list | tuple)
+        if is_dataset(X):
+            check = not self._is_training()
         if function is None:
             function = self._get_predict_nonlinearity()
         device = self._torch_device
         waiting, done = [], []
         n_bytes = 0
         with fast_kernels(device, self.precision):
-            for results in self._predict_batches(X, function, check=is_array):
+            for results in self._predict_batches(X, function, check=check):
                 waiting.append(torch.as_tensor(results))
                 n_bytes += waiting[-1].nbytes
                 if n_bytes > _OUTPUTS_ON_DEVICE:
@@ -2800,7 +2810,9 @@ class BaseNet(NeuralNet):
         over the pixels, and with ``tta`` over the orientations of images too. They
         serve other estimators, such as a logistic regression on few labels, or a map of
         similar objects. A network that starts from trained weights has features
-        already after ``fit`` with ``max_epochs=0``.
+        already after ``fit`` with ``max_epochs=0``, which needs y, but learns nothing
+        from it. With ``precision="auto"`` classifiers may compute in bfloat16, with two
+        to three digits.
 
         Parameters
         ----------
@@ -2815,7 +2827,11 @@ class BaseNet(NeuralNet):
         Raises
         ------
         NotFittedError
-            If the net is neither fitted nor initialized.
+            If the net is not fitted.
+        AttributeError
+            If the module has no method ``forward_features``.
+        TypeError
+            If that method does not return a tensor (batch, channels, ...).
         ValueError
             If X has another shape than in ``fit``, or holds NaN or infinity.
         """
@@ -2829,7 +2845,13 @@ class BaseNet(NeuralNet):
             return
         n_wanted = int(_KEPT_PER_TRAINED * n_epochs * len(dataset))
         some = Subset(dataset, self._rows_to_keep(dataset, n_wanted))
-        outputs = torch.cat(list(self._feature_net().forward_iter(some)))
+        try:
+            outputs = torch.cat(list(self._feature_net().forward_iter(some)))
+        except _NoFeaturesError as error:
+            warnings.warn(
+                f"There is no score_samples: {error}", UserWarning, stacklevel=2
+            )
+            return
         self.training_features_ = normalize(outputs, dim=1).numpy()
 
     def _rows_to_keep(self, dataset: Any, n_wanted: int) -> np.ndarray:
@@ -3251,6 +3273,10 @@ class BaseNet(NeuralNet):
 complete_signature(BaseNet)
 
 
+class _NoFeaturesError(TypeError):
+    """A network's ``forward_features`` gives something else."""
+
+
 class _Features(torch.nn.Module):
     """What a network gives to its last layers, averaged over the pixels."""
 
@@ -3260,8 +3286,22 @@ class _Features(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Average the feature maps over their pixels."""
-        maps = self.network.forward_features(x).float()
-        return maps.flatten(2).mean(dim=2) if maps.ndim > 2 else maps
+        maps = self.network.forward_features(x)
+        if not isinstance(maps, torch.Tensor) or maps.ndim < 2:
+            shape = f" of shape {tuple(maps.shape)}" if hasattr(maps, "shape") else ""
+            raise _NoFeaturesError(
+                f"forward_features of {type(self.network).__name__} must return a "
+                f"tensor (batch, channels, ...), but gave a {type(maps).__name__}"
+                f"{shape}."
+            )
+        if maps.ndim == 2:
+            return maps.float()
+        # Transformers have their channels last, as their last layer shows.
+        linear = [m for m in self.network.modules() if isinstance(m, torch.nn.Linear)]
+        n_channels = linear[-1].in_features if linear else maps.shape[1]
+        if maps.shape[1] != n_channels == maps.shape[-1]:
+            maps = maps.movedim(-1, 1)
+        return maps.float().flatten(2).mean(dim=2)
 
 
 def _is_plain(value: Any) -> bool:

@@ -16,6 +16,7 @@ from skorch.dataset import unpack_data
 from skastro._compat import Interval, StrOptions
 from skastro.augmentation import IMAGE_AUGMENTATIONS, image_symmetries
 from skastro.base._backbone import BACKBONE_CONSTRAINTS
+from skastro.base._parameters import validate_constraints
 from skastro.estimators._scale import refuse_other_scale, size_of, warn_of_size
 from skastro.training import find_source
 from skastro.utils import ImageLayout, check_rows_are_images, linear_weights
@@ -216,6 +217,9 @@ class ImageInput(NeuralNet):
     def _predict_batches(
         self, X: Any, function: Callable, *, check: bool
     ) -> Iterator[torch.Tensor]:
+        # It may have been set after fit.
+        constraints = {"tta": self._image_constraints["tta"]}
+        validate_constraints(constraints, {"tta": self.tta}, type(self).__name__)
         # Scores during a training are to cost little.
         if not self.tta or self._is_training():
             yield from super()._predict_batches(X, function, check=check)
@@ -242,7 +246,8 @@ class ImageInput(NeuralNet):
         if not self.tta or (X.ndim == 2 and layout.image_shape is None):
             yield X
             return
-        for images in image_symmetries(layout.to_images(X), flips=self.tta is True):
+        flips = self.tta != "rotations"
+        for images in image_symmetries(layout.to_images(X), flips=flips):
             yield layout.to_samples(images, X.shape)
 
     def _augment(self, X: torch.Tensor) -> torch.Tensor:

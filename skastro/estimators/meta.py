@@ -41,6 +41,7 @@ from skastro.base._regressor import score_known
 from skastro.estimators._votes import score_votes
 from skastro.utils import (
     check_weights,
+    gives_errors,
     inherit_parameters,
     knows_samples,
     plain_array,
@@ -439,6 +440,10 @@ class EnsembleRegressor(RegressorMixin, Ensemble):
         squares = np.square(both[:, 1], dtype=np.float64)
         std = np.sqrt(squares.mean(axis=0)).astype(both.dtype)
         return both[:, 0].mean(axis=0), std
+
+    @property
+    def _gives_errors(self) -> bool:
+        return all(gives_errors(member) for member in self.estimators_)
 
     def predict_std(self, X: Any) -> np.ndarray:
         """Tell by how much the members disagree.

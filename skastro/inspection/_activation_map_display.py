@@ -22,7 +22,6 @@ from skastro.inspection._class_activation_map import (
 from skastro.inspection._display import (
     DisplayMixin,
     check_wavelength,
-    prediction_steps,
     spectral_axis,
 )
 from skastro.inspection._spectral_lines import (
@@ -31,7 +30,7 @@ from skastro.inspection._spectral_lines import (
     draw_lines,
 )
 from skastro.inspection._thumbnails import channels_first
-from skastro.utils import plain_array
+from skastro.utils import plain_array, prediction_steps
 
 _MOST_SAMPLES = 20
 # Gray for pixels without effect, and dark enough to be visible as a thin line.

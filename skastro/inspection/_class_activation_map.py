@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from skastro.base import BaseClassifier
 from skastro.estimators._images import ImageInput, resample
 from skastro.estimators._spectra import GRID
-from skastro.inspection._display import prediction_steps, samples_for
+from skastro.inspection._display import samples_for
 from skastro.networks.layers import global_average
 from skastro.utils import (
     as_lazy,
@@ -22,6 +22,7 @@ from skastro.utils import (
     is_lazy,
     plain_labels,
     plain_samples,
+    prediction_steps,
 )
 
 METHODS = ("auto", "cam", "gradcam")

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
-from sklearn.pipeline import Pipeline
 
 from skastro.utils import in_unit, knows_samples, plain_samples
 
@@ -142,18 +141,6 @@ class DisplayMixin:
                 f"X has {n_samples} samples, but a figure holds 1 to {most}; choose "
                 "some rows."
             )
-
-
-def prediction_steps(estimator: Any) -> list[Any]:
-    """List the steps that act in prediction, including those of nested pipelines."""
-    if not isinstance(estimator, Pipeline):
-        return [estimator]
-    return [
-        inner
-        for _, step in estimator.steps
-        if step not in (None, "passthrough") and not hasattr(step, "fit_resample")
-        for inner in prediction_steps(step)
-    ]
 
 
 def samples_for(estimator: Any, X: Any) -> Any:

@@ -19,9 +19,15 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skastro.inspection._display import DisplayMixin, prediction_steps, samples_for
+from skastro.inspection._display import DisplayMixin, samples_for
 from skastro.inspection._thumbnails import Thumbnails, read_samples
-from skastro.utils import check_number, plain_array, plain_samples, plain_values
+from skastro.utils import (
+    check_number,
+    plain_array,
+    plain_samples,
+    plain_values,
+    prediction_steps,
+)
 
 # The label of samples in no cluster.
 NOISE = -1

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A figure of predicted against true numbers, with error bars and residuals."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skastro.inspection._display import DisplayMixin, prediction_steps, samples_for
-from skastro.utils import check_finite, plain_array
+from skastro.inspection._display import DisplayMixin, samples_for
+from skastro.utils import check_finite, gives_errors, plain_array, prediction_steps
 
 # The standard deviation of normally distributed values over their median absolute
 # value, and how many of them hold nine tenths of the values.
@@ -146,9 +145,7 @@ class MeasurementDisplay(DisplayMixin):
         X, std = samples_for(estimator, X), None
         for transformer in transformers:
             X = transformer.transform(X)
-        takes_std = "return_std" in inspect.signature(regressor.predict).parameters
-        # The criterion of a network decides.
-        if takes_std and getattr(regressor, "_gives_errors", True):
+        if gives_errors(regressor):
             found, std = regressor.predict(X, return_std=True)
         else:
             found = regressor.predict(X)

@@ -12,13 +12,12 @@ from numpy.typing import ArrayLike
 from skastro.inspection._display import (
     DisplayMixin,
     check_wavelength,
-    prediction_steps,
     samples_for,
     spectral_axis,
 )
 from skastro.inspection._embeddings import layout_of, split_latent
 from skastro.inspection._thumbnails import Thumbnails, read_samples
-from skastro.utils import plain_samples
+from skastro.utils import plain_samples, prediction_steps
 
 _MOST_SAMPLES = 20
 _ROWS = ("Original", "Reconstruction", "Residual")

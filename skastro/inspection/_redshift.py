@@ -6,13 +6,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skastro.inspection._display import DisplayMixin, prediction_steps, samples_for
+from skastro.inspection._display import DisplayMixin, samples_for
 from skastro.inspection._spectral_lines import (
     LABEL_HEIGHT,
     choose_lines,
     draw_lines,
 )
-from skastro.utils import plain_array
+from skastro.utils import plain_array, prediction_steps
 
 _MOST_SAMPLES = 12
 # p(z) is drawn down to this part of its peak.

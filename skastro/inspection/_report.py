@@ -35,12 +35,19 @@ from skastro.inspection._calibration import (
     expected_calibration_error,
 )
 from skastro.inspection._class_activation_map import find_classifier
-from skastro.inspection._display import check_wavelength, prediction_steps
+from skastro.inspection._display import check_wavelength
 from skastro.inspection._history import HistoryDisplay
 from skastro.inspection._measurement import MeasurementDisplay
 from skastro.inspection._thumbnails import Thumbnails, read_samples
 from skastro.persistence import model_card
-from skastro.utils import as_lazy, atomic_write, check_count, is_lazy, plain_labels
+from skastro.utils import (
+    as_lazy,
+    atomic_write,
+    check_count,
+    is_lazy,
+    plain_labels,
+    prediction_steps,
+)
 
 # A score of a class with fewer samples says little.
 _FEW = 10

@@ -16,10 +16,9 @@ from numpy.polynomial import legendre
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from skastro.inspection._display import prediction_steps
 from skastro.sevi._basis import ShellBasis, detector_matrix
 from skastro.sevi._electrons import FACTORS, N_BETAS, angular_density
-from skastro.utils import check_number, check_option, plain_array
+from skastro.utils import check_number, check_option, plain_array, prediction_steps
 
 _NEEDED = ("beta", "beta_std", "radius", "radius_width", "n_electrons")
 _OPTIONAL = {"background": 0.0, "tilt": 0.0, "ellipticity": 0.0, "out_of_range": False}

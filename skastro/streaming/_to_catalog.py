@@ -2,7 +2,6 @@
 """Catalogs: tables of objects with what a fitted estimator says of them."""
 
 import importlib.util
-import inspect
 import os
 import sys
 import warnings
@@ -16,7 +15,13 @@ from astropy.io.votable.exceptions import W03
 from astropy.table import Column, Table
 from sklearn.utils.validation import check_is_fitted
 
-from skastro.utils import atomic_write, fill_masks, knows_samples
+from skastro.utils import (
+    atomic_write,
+    fill_masks,
+    gives_errors,
+    knows_samples,
+    prediction_steps,
+)
 
 # What astropy calls the formats, by the ends of files.
 _FORMATS = {
@@ -49,6 +54,8 @@ _UCDS = {
     "zwarning": "meta.code.qual",
 }
 _SAID_ALREADY = "survey_"
+# What is left of a card of 80 characters behind its keyword, and between quotes.
+_LONGEST_IN_FITS = 68
 
 
 def to_catalog(
@@ -81,8 +88,9 @@ def to_catalog(
         File to write, which replaces one of that name when it is complete. Its end
         tells the format: ``.fits``, ``.vot`` or ``.xml`` (VOTable), ``.ecsv``,
         ``.csv``, ``.parquet`` (which needs pyarrow), ``.h5``. TOPCAT and astropy open
-        all of them but the last, which astropy opens. CSV loses units and header.
-    objects : Table or mapping of str to array-like of shape (n_samples,), default=None
+        all of them but the last, which astropy opens. CSV loses units and header; text
+        has seven digits of what is predicted.
+    objects : Table, DataFrame or mapping of str to array-like, default=None
         What is known of the objects, such as ``id``, ``path``, ``ra`` and ``dec``: the
         table of :func:`~skastro.datasets.read_spectra`, for instance. Units are kept;
         ``ra`` and ``dec`` are degrees where no unit is given. A column that the catalog
@@ -138,11 +146,15 @@ def to_catalog(
     # A mapping holds spectra, with their wavelengths, as RebinSpectra takes them.
     n_rows = len(X["flux"] if isinstance(X, Mapping) else X)
     said = _describe(objects, n_rows)
-    if path is not None and _FORMATS[path.suffix.lower()] == "fits":
-        _check_ascii(said, getattr(estimator, "classes_", ()))
-    last, inputs = _last_step(estimator, X)
+    if path is not None:
+        is_fits = _FORMATS[path.suffix.lower()] == "fits"
+        _check_texts(said, getattr(estimator, "classes_", ()), is_fits)
+    *steps, last = prediction_steps(estimator)
+    X = X if knows_samples(estimator) else fill_masks(X)
+    for step in steps:
+        X = step.transform(X)
     catalog = Table(meta=_origin(last))
-    results = dict(_results(last, inputs))
+    results = dict(_results(last, X))
     for name, column in said.items():
         column.name = f"{_SAID_ALREADY}{name}" if name in results else name
         if column.name in catalog.colnames:
@@ -153,6 +165,9 @@ def to_catalog(
         catalog.add_column(column)
     for name, values in results.items():
         catalog[name] = values
+        if catalog[name].dtype.kind == "f":
+            # All digits of single precision, and no more.
+            catalog[name].format = ".7g"
     for name in catalog.colnames:
         _annotate(catalog[name])
     if path is not None:
@@ -185,6 +200,8 @@ def _describe(objects: Any, n_rows: int) -> dict[str, Column]:
     """Copy the columns of the objects, one number or text a row each."""
     if objects is None:
         return {"row": Column(np.arange(n_rows))}
+    if hasattr(objects, "to_numpy"):
+        objects = Table.from_pandas(objects)
     table = (
         Table(objects) if isinstance(objects, Mapping) else Table(objects, copy=True)
     )
@@ -203,17 +220,31 @@ def _describe(objects: Any, n_rows: int) -> dict[str, Column]:
     return {name: table[name] for name in table.colnames}
 
 
-def _check_ascii(said: Mapping[str, Column], classes: Any) -> None:
-    """Refuse text that FITS cannot hold, before the work."""
-    texts = {*said, *map(str, classes)}
+def _check_texts(said: Mapping[str, Column], classes: Any, is_fits: bool) -> None:
+    """Refuse text that a file cannot hold, before the work."""
+    classes = [*map(str, classes)]
+    names = [*said, *(f"probability_{name}" for name in classes)]
+    texts = {*said, *classes}
     for column in said.values():
         if column.dtype.kind == "U":
             texts.update(map(str, np.unique(column)))
     for text in sorted(texts):
-        if not text.isascii():
+        if {*text} & {"\n", "\r", "\0"}:
+            raise ValueError(
+                f"The catalog has {text!r}, of several lines, which other programs "
+                "would not read: rename it."
+            )
+        if is_fits and not text.isascii():
             raise ValueError(
                 f"FITS holds ASCII text only, but the catalog has {text!r}: let out "
                 "end in .vot or .ecsv, for instance, or rename it."
+            )
+    for name in names if is_fits else ():
+        if len(name) > _LONGEST_IN_FITS or name != name.rstrip():
+            raise ValueError(
+                f"FITS takes names of columns up to {_LONGEST_IN_FITS} characters, "
+                f"without blanks at the end, but the catalog has {name!r}: let out end "
+                "in .vot or .ecsv, for instance, or rename it."
             )
 
 
@@ -225,25 +256,6 @@ def _origin(estimator: Any) -> dict[str, Any]:
     if hasattr(estimator, "module_"):
         origin["NETWORK"] = type(estimator.module_).__name__
     return origin
-
-
-def _last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
-    """Give the estimator behind searches and pipelines, and what it predicts from.
-
-    It says more than a pipeline hands on, and X goes through the other steps once.
-    """
-    while True:
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif hasattr(estimator, "steps"):
-            X = X if knows_samples(estimator) else fill_masks(X)
-            for _, step in estimator.steps[:-1]:
-                # Samplers have a part in fit alone.
-                if hasattr(step, "transform"):
-                    X = step.transform(X)
-            estimator = estimator.steps[-1][1]
-        else:
-            return estimator, X
 
 
 def _results(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -272,9 +284,11 @@ def _classes(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 def _numbers(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
     stem = "redshift" if hasattr(estimator, "zwarning") else "value"
-    takes_std = "return_std" in inspect.signature(estimator.predict).parameters
-    found = estimator.predict(X, return_std=True) if takes_std else estimator.predict(X)
-    parts = found if takes_std else (found,)
+    has_errors = gives_errors(estimator)
+    found = (
+        estimator.predict(X, return_std=True) if has_errors else estimator.predict(X)
+    )
+    parts = found if has_errors else (found,)
     for values, end in zip(parts, ("", "_error"), strict=False):
         columns = np.asarray(values)
         if columns.ndim == 1:
@@ -287,7 +301,7 @@ def _numbers(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _annotate(column: Column) -> None:
-    """Give a column its unit, its word and sensible digits, where it has none."""
+    """Give a column its unit and its word, where it has none."""
     name = column.name
     if column.unit is None and name in _UNITS:
         column.unit = _UNITS[name]
@@ -298,11 +312,6 @@ def _annotate(column: Column) -> None:
             column.meta["ucd"] = "stat.error"
         elif name in _UCDS:
             column.meta["ucd"] = _UCDS[name]
-    if column.format is None and column.dtype.kind == "f":
-        if name.startswith(("probability", "score_samples")):
-            column.format = ".4f"
-        elif name in _UNITS:
-            column.format = ".6f"
 
 
 def write_table(catalog: Table, path: Path) -> None:

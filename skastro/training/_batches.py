@@ -5,7 +5,7 @@ import contextlib
 import math
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -331,14 +331,19 @@ class BatchIterator:
             batches = lend_to_each(self._loader)
             for _ in range(self._n_skipped):
                 next(batches)
-            return _checked(batches, self.allows_nan) if self.checks_finite else batches
+            return self._checked(batches)
         if self.device.type == "cuda":
             return self._through_device(source)
         return self._from_host(source)
 
+    def _checked(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        return (
+            check_batches(batches, self.allows_nan) if self.checks_finite else batches
+        )
+
     def _from_host(self, source: Source) -> Iterator[Batch]:
         batches = self._streamed(source) if source.is_lazy else self._indexed(source)
-        return _checked(batches, self.allows_nan) if self.checks_finite else batches
+        return self._checked(batches)
 
     def _indexed(self, source: Source) -> Iterator[Batch]:
         """Draw an order, and index tensors on any device."""
@@ -476,11 +481,12 @@ class _Order:
     ends: np.ndarray
 
 
-def _checked(batches: Iterator[Batch], allows_nan: bool) -> Iterator[Batch]:
+def check_batches(batches: Iterable[Batch], allows_nan: bool) -> Iterator[Batch]:
     """Yield batches, and check each one when the next is asked for.
 
     The batch is in the processor's cache by then, which makes the check cheap.
     """
+    n_checked = 0
     for batch in batches:
         yield batch
         X = batch[0] if isinstance(batch, tuple | list) else batch
@@ -494,7 +500,9 @@ def _checked(batches: Iterator[Batch], allows_nan: bool) -> Iterator[Batch]:
         if not math.isfinite(X.sum().item()):
             wrong = X.isinf() if allows_nan else ~X.isfinite()
             if wrong.any():
-                raise NotFiniteError("X has NaN or infinity.")
+                row = n_checked + int(wrong.flatten(1).any(dim=1).nonzero()[0])
+                raise NotFiniteError(f"Sample {row} of X has NaN or infinity.")
+        n_checked += len(X)
 
 
 def samples_at_once(device: torch.device, sample_size: int) -> int:

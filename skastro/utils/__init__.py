@@ -80,6 +80,7 @@ from skastro.utils._rebin import (
     rebin_matrix,
     to_unit_of,
 )
+from skastro.utils._steps import gives_errors, prediction_steps
 from skastro.utils._tensors import TooLargeError, load_tensors
 from skastro.utils._validation import (
     check_count,
@@ -134,6 +135,7 @@ __all__ = [
     "fitting_factor",
     "format_path_list",
     "free_memory",
+    "gives_errors",
     "gzip_limit",
     "holds_fits",
     "in_unit",
@@ -156,6 +158,7 @@ __all__ = [
     "plain_labels",
     "plain_samples",
     "plain_values",
+    "prediction_steps",
     "progress_bar",
     "read_archive",
     "read_bytes",

@@ -164,6 +164,21 @@ def test_predictions_through_a_data_loader_look_for_nan_too(tiny, spectra):
         clf.predict_proba(X)
 
 
+@pytest.mark.parametrize("options", [{}, {"iterator_valid__num_workers": 0}])
+@pytest.mark.parametrize("method", ["predict_proba", "score_samples"])
+def test_data_sets_are_looked_at_too(tiny, spectra, options, method):
+    X, y = spectra
+    clf = tiny(max_epochs=1, **options).fit(X, y)
+    dataset = [(row, 0) for row in torch.as_tensor(X, dtype=torch.float32)]
+    dataset = torch.utils.data.StackDataset(*map(list, zip(*dataset, strict=True)))
+    np.testing.assert_allclose(
+        getattr(clf, method)(dataset), getattr(clf, method)(X), atol=1e-6
+    )
+    dataset[70][0][2] = np.inf
+    with pytest.raises(ValueError, match="Sample 70 of X has NaN or infinity"):
+        getattr(clf, method)(dataset)
+
+
 def test_reversed_spectra(tiny, spectra):
     X, y = spectra
     clf = tiny().fit(X[:, ::-1], y)

@@ -65,6 +65,51 @@ def test_features_of_turned_images_are_the_same():
     assert abs(net.extract_features(turned) - net.extract_features(X)).max() > 1e-3
 
 
+class Tokens(nn.Module):
+    """A network whose channels are last, as those of transformers."""
+
+    def __init__(self, n_channels, n_outputs, grid=False):
+        super().__init__()
+        self.stem, self.fc = nn.Conv2d(n_channels, 5, 3), nn.Linear(5, n_outputs)
+        self.grid = grid
+
+    def forward_features(self, x):
+        """Return (batch, height, width, channels) or (batch, tokens, channels)."""
+        maps = self.stem(x).movedim(1, -1)
+        return maps if self.grid else maps.flatten(1, 2)
+
+    def forward(self, x):
+        """Classify the mean token."""
+        return self.fc(self.forward_features(x).flatten(1, -2).mean(dim=1))
+
+
+@pytest.mark.parametrize("grid", [False, True])
+def test_channels_may_be_last(grid):
+    net = make_tiny(GalaxyClassifier, module=Tokens, module__grid=grid, max_epochs=1)
+    net.fit(IMAGES, np.arange(40) % 2)
+    with torch.no_grad():
+        maps = net.module_.stem(net.module_input(IMAGES))
+    found = net.extract_features(IMAGES)
+    np.testing.assert_allclose(found, maps.mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("features", [lambda x: (x, x), lambda x: {"x": x}])
+def test_networks_without_tensors_as_features_train_on(features):
+    class Parts(Tokens):
+        def forward_features(self, x):
+            return features(super().forward_features(x))
+
+        def forward(self, x):
+            return self.fc(super().forward_features(x).mean(dim=1))
+
+    net = make_tiny(GalaxyClassifier, module=Parts, max_epochs=1)
+    with pytest.warns(UserWarning, match="no score_samples: forward_features of Parts"):
+        net.fit(IMAGES, np.arange(40) % 2)
+    assert net.predict(IMAGES).shape == (40,)
+    with pytest.raises(TypeError, match=r"must return a tensor \(batch, channels"):
+        net.extract_features(IMAGES)
+
+
 def test_what_has_no_features():
     with pytest.raises(NotFittedError):
         SpectrumClassifier().extract_features(SPECTRA)

@@ -49,12 +49,14 @@ def test_rows_of_numbers_have_no_symmetries():
 
 
 @pytest.mark.parametrize("shape", [(10, 10, 3), (10, 10), (8, 11, 3), (11, 8)])
-@pytest.mark.parametrize("tta", [True, "rotations"])
+@pytest.mark.parametrize("tta", [True, np.True_, "rotations"])
 def test_probabilities_are_the_averages(shape, tta):
     X, y = make_images(*shape)
     clf = tiny().fit(X, y)
-    views = [clf.predict_proba(view) for view in turned(X, flips=tta is True)]
-    assert len(views) == (8 if shape[0] == shape[1] else 4) // (1 + (tta != True))  # noqa: E712
+    views = [clf.predict_proba(view) for view in turned(X, flips=tta != "rotations")]
+    assert len(views) == (8 if shape[0] == shape[1] else 4) // (
+        1 + (tta == "rotations")
+    )
     assert np.ptp(views, axis=0).max() > 0.01
     clf.set_params(tta=tta)
     averaged = clf.predict_proba(X)
@@ -62,6 +64,14 @@ def test_probabilities_are_the_averages(shape, tta):
     assert averaged.dtype == np.float32
     np.testing.assert_array_equal(clf.predict(X), clf.classes_[averaged.argmax(axis=1)])
     np.testing.assert_array_equal(clf.predict_proba(X), averaged)
+
+
+@pytest.mark.parametrize("tta", ["rotation", 1, None])
+def test_other_values_are_refused_after_fit_too(tta):
+    X, y = make_images(8, 8)
+    clf = tiny(max_epochs=1).fit(X, y).set_params(tta=tta)
+    with pytest.raises(ValueError, match="'tta' parameter of GalaxyClassifier must be"):
+        clf.predict(X)
 
 
 def test_predictions_do_not_depend_on_the_orientation():

@@ -18,6 +18,8 @@ from sklearn.neighbors import KernelDensity
 from tiny_estimators import make_tiny
 
 from skastro import (
+    EnsembleRegressor,
+    GalaxyRegressor,
     MinMaxSpectra,
     Pipeline,
     RebinSpectra,
@@ -97,12 +99,19 @@ def test_read_back(pipe, end, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_csv_has_few_digits(pipe, tmp_path):
-    path = tmp_path / "catalog.csv"
-    to_catalog(pipe, X, path, objects=objects())
-    row = path.read_text(encoding="utf-8").splitlines()[1].split(",")
-    assert row[:3] == ["J000", "0.000000", "-80.000000"]
-    assert len(row[-1].split(".")[1]) == 4
+def test_text_has_the_digits_of_single_precision(pipe, tmp_path):
+    given = objects()
+    given["ra"][1], given["probability_of_others"] = 123.4567890123, 1.5e-9
+    for ending in (".csv", ".ecsv"):
+        path = tmp_path / f"catalog{ending}"
+        catalog = to_catalog(pipe, X, path, objects=given)
+        found = Table.read(path)
+        for name in ("ra", "dec", "probability_of_others"):
+            np.testing.assert_array_equal(found[name], given[name])
+        for name in ("probability_QSO", "score_samples"):
+            np.testing.assert_allclose(found[name], catalog[name], rtol=1e-6)
+    row = path.read_text(encoding="utf-8").splitlines()[-1].split()
+    assert len(row[-1]) < 12
 
 
 def test_words_of_the_virtual_observatory(pipe, tmp_path):
@@ -133,6 +142,35 @@ def test_regressors():
     np.testing.assert_array_equal(catalog["value_1_error"], error[:, 1])
     line = LinearRegression().fit(X, y[:, 0])
     assert to_catalog(line, X).colnames == ["row", "value"]
+
+
+@pytest.mark.filterwarnings("ignore:The error bars are those of the training")
+def test_errors_are_those_that_there_are():
+    y = X[:, 0] * 100
+    without = make_tiny(SpectrumRegressor, criterion="mse")
+    with_errors = make_tiny(SpectrumRegressor)
+    for model in (
+        without,
+        Pipeline([("scale", MinMaxSpectra()), ("reg", without)]),
+        EnsembleRegressor(without, n_estimators=2),
+        make_tiny(GalaxyRegressor, image_size=None),
+    ):
+        samples = X.reshape(40, 6, 10) if isinstance(model, GalaxyRegressor) else X
+        catalog = to_catalog(model.fit(samples, y), samples)
+        assert catalog.colnames[:2] == ["row", "value"]
+        assert "value_error" not in catalog.colnames
+        np.testing.assert_allclose(catalog["value"], model.predict(samples), rtol=1e-6)
+    several = EnsembleRegressor(with_errors, n_estimators=2).fit(X, y)
+    expected = several.predict(X, return_std=True)[1]
+    np.testing.assert_array_equal(to_catalog(several, X)["value_error"], expected)
+
+
+def test_objects_in_a_data_frame(pipe):
+    frame = objects().to_pandas()
+    catalog = to_catalog(pipe, X, objects=frame)
+    assert catalog["id"].tolist() == frame["id"].tolist()
+    assert catalog["survey_class"].tolist() == ["STAR"] * 40
+    assert str(catalog["ra"].unit) == "deg"
 
 
 def test_redshifts_behind_other_steps_keep_their_warnings():
@@ -215,6 +253,23 @@ def test_fits_holds_ascii(tmp_path):
     to_catalog(clf, X, tmp_path / "catalog.vot")
     found = Table.read(tmp_path / "catalog.vot")["class"].tolist()
     assert found == clf.predict(X).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "ending", "message"),
+    [
+        ("a" * 70, "fits", "names of columns up to 68 characters"),
+        ("b ", "fits", "without blanks at the end"),
+        ("one\nmore", "csv", "of several lines"),
+        ("one\nmore", "fits", "of several lines"),
+    ],
+)
+def test_names_that_files_do_not_hold(name, ending, message, tmp_path):
+    names = np.array([name, "b"])
+    clf = make_tiny(SpectrumClassifier).fit(X, names[np.arange(40) % 2])
+    with pytest.raises(ValueError, match=message):
+        to_catalog(clf, X, tmp_path / f"catalog.{ending}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_spectra_with_wavelengths():

@@ -135,7 +135,8 @@ def read_votes(
     Parameters
     ----------
     table : path-like, Table, DataFrame or mapping of str to array-like
-        The table, or a file that :meth:`astropy.table.Table.read` reads.
+        The table, or a file that :meth:`astropy.table.Table.read` reads. For images of
+        :func:`read_images` it is the ``table`` of these, which has their order.
     survey : {"auto", "gz2", "decals"}, default="auto"
         Whose names the columns have; "decals" stands for DESI as well.
     kind : {"auto", "count", "fraction", "weighted_fraction", "debiased"}, \

@@ -3,7 +3,7 @@
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -419,6 +419,14 @@ class GalaxyRegressor(ImageInput, BaseRegressor):
     @property
     def _gives_errors(self) -> bool:
         return counts_votes(self)
+
+    @property
+    def _answer_names(self) -> list[str]:
+        """Name what is predicted as tables of votes do, if the questions have names."""
+        questions = self._criterion_of_votes().questions if counts_votes(self) else ()
+        if not isinstance(questions, Mapping):
+            return []
+        return [f"{name}_{answer}" for name in questions for answer in questions[name]]
 
     @property
     def _takes_missing_targets(self) -> bool:

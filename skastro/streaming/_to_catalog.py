@@ -72,7 +72,8 @@ def to_catalog(
     - of a classifier ``class``, its ``probability``, and ``probability_<name>`` of each
       class;
     - of a regressor ``value``, or ``value_0``, ``value_1``, ... of several numbers, and
-      ``value_error`` where it gives standard deviations; of a
+      ``value_error`` where it gives standard deviations; of votes
+      ``<question>_<answer>``, where `criterion__questions` names them; of a
       :class:`~skastro.RedshiftRegressor` ``redshift``, ``redshift_error`` and
       ``zwarning``;
     - ``score_samples``, how alike an object is to the training set, and ``unfamiliar``
@@ -294,8 +295,10 @@ def _numbers(estimator: Any, X: Any) -> Iterator[tuple[str, np.ndarray]]:
         if columns.ndim == 1:
             yield f"{stem}{end}", columns
             continue
-        for number, column in enumerate(columns.T):
-            yield f"{stem}_{number}{end}", column
+        names = getattr(estimator, "_answer_names", None)
+        names = names or [f"{stem}_{number}" for number in range(columns.shape[1])]
+        for name, column in zip(names, columns.T, strict=True):
+            yield f"{name}{end}", column
     if hasattr(estimator, "zwarning"):
         yield "zwarning", np.asarray(estimator.zwarning(X))
 

@@ -165,6 +165,25 @@ def test_errors_are_those_that_there_are():
     np.testing.assert_array_equal(to_catalog(several, X)["value_error"], expected)
 
 
+def test_votes_are_named_after_their_answers():
+    images = X.reshape(40, 6, 10)
+    votes = np.random.default_rng(0).integers(1, 9, (40, 5)).astype(float)
+    questions = {"smooth": ["yes", "no"], "arms": ["1", "2", "more"]}
+    reg = make_tiny(
+        GalaxyRegressor,
+        criterion="DirichletMultinomialLikelihood",
+        criterion__questions=questions,
+        image_size=None,
+    )
+    reg.fit(images, votes)
+    catalog = to_catalog(reg, images)
+    names = ["smooth_yes", "smooth_no", "arms_1", "arms_2", "arms_more"]
+    assert catalog.colnames[1:11] == [*names, *(f"{name}_error" for name in names)]
+    fraction, std = reg.predict(images, return_std=True)
+    np.testing.assert_array_equal(catalog["arms_2"], fraction[:, 3])
+    np.testing.assert_array_equal(catalog["arms_2_error"], std[:, 3])
+
+
 def test_objects_in_a_data_frame(pipe):
     frame = objects().to_pandas()
     catalog = to_catalog(pipe, X, objects=frame)

@@ -163,9 +163,10 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
         if not reset and given is not None:
             self._check_same_classes(given)
         if given is not None and _are_codes(y, given):
-            # As in skorch, y may hold the classes' numbers already.
-            self.classes_inferred_ = np.asarray(given)
-            return y.astype(np.int64)
+            # As in skorch, y may hold the classes' numbers already, in the order in
+            # which these are given.
+            self.classes_inferred_ = np.unique(given)
+            return np.searchsorted(self.classes_inferred_, given)[y].astype(np.int64)
         if reset:
             labels = np.unique(y if given is None else given)
             if len(labels) < 2:
@@ -198,7 +199,15 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
     def _inspect_dataset(self, dataset: Any, y: Any) -> None:
         super()._inspect_dataset(dataset, y)
         if self.classes is not None and len(self.classes):
-            self.classes_inferred_ = np.unique(plain_labels(self.classes))
+            given = plain_labels(self.classes)
+            self.classes_inferred_ = np.unique(given)
+            if not np.array_equal(given, self.classes_inferred_):
+                raise ValueError(
+                    "The targets of a data set are numbers of classes in their sorted "
+                    f"order, {self.classes_inferred_.tolist()}, but classes are "
+                    f"{given.tolist()}. Encode the targets so, as LabelEncoder does, "
+                    "and sort classes."
+                )
             return
         if y is None:
             y = _targets_in(dataset)
@@ -206,7 +215,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
             if "n_outputs" in self._sizes_taken() - {*self.get_params_for("module")}:
                 raise ValueError(
                     "The classes cannot be read off this data set; name them with the "
-                    "parameter classes, in the order of the encoded targets."
+                    "parameter classes, sorted, as the encoded targets number them."
                 )
             return
         self.classes_inferred_ = np.arange(int(to_numpy(y).max()) + 1)

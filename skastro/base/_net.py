@@ -960,6 +960,12 @@ class BaseNet(NeuralNet):
         self : object
             The estimator.
 
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, or if an initialized net does not take the
+            value.
+
         Warns
         -----
         UserWarning
@@ -976,6 +982,14 @@ class BaseNet(NeuralNet):
                 )
         params = {**self._derived_params(params), **params}
         self._check_passive_parts(params)
+        if self.initialized_:
+            # No fit that would check them may follow.
+            constraints = {
+                k: v for k, v in self._parameter_constraints.items() if k in params
+            }
+            validate_constraints(constraints, params, type(self).__name__)
+            if params.get("iterator_valid__shuffle"):
+                validate_as_skorch(["iterator_valid__shuffle"], self.prefixes_)
         # Nothing has to be built anew for these.
         stored = {
             name: value
@@ -2774,6 +2788,12 @@ class BaseNet(NeuralNet):
             outputs = torch.cat(done).numpy() if len(done) > 1 else done[0].numpy()
         if not self._is_training():
             _check_outputs(outputs)
+            if hasattr(X, "shape") and len(outputs) != len(X):
+                raise ValueError(
+                    f"Only {len(outputs)} of {len(X)} samples were predicted: unset "
+                    "the parameters of iterator_valid that leave some out, such as "
+                    "drop_last and sampler."
+                )
         return outputs
 
     def _predict_batches(

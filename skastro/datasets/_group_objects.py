@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.utils import check_consistent_length
 
-from skastro.utils import in_unit
+from skastro.utils import in_unit, is_missing
 
 
 def group_objects(
@@ -86,9 +86,15 @@ def _same_name(id: Any) -> np.ndarray:
     """Pair each row with the first of its name."""
     masked = np.ma.getmaskarray(np.ma.asarray(id))
     plain = np.asarray(np.ma.getdata(id))
+    if plain.ndim != 1:
+        raise ValueError(
+            f"id must hold one name a row, but has the shape {plain.shape}."
+        )
+    # None and NaN stand for missing names.
     if plain.dtype == object:
-        # None and NaN stand for missing names.
-        plain = np.array(["" if v is None or v != v else str(v) for v in plain])
+        plain = np.array(["" if is_missing(name) else str(name) for name in plain])
+    if plain.dtype.kind == "f":
+        masked = masked | np.isnan(plain)
     names = np.char.strip(plain.astype(str))
     rows = np.flatnonzero((names != "") & ~masked)
     _, first, number = np.unique(names[rows], return_index=True, return_inverse=True)

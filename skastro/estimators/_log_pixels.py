@@ -6,7 +6,7 @@ import torch
 from scipy.sparse import csr_array
 from torch.nn import functional as F
 
-from skastro.utils import bin_edges
+from skastro.utils import arm_starts, bin_edges
 
 # Width of the pixels in ln(wavelength), 69 km/s, as of SDSS; the first and the last
 # wavelength in Å.
@@ -55,7 +55,8 @@ class LogPixels:
     """
 
     def __init__(self, wavelength: np.ndarray) -> None:
-        width = np.diff(bin_edges(wavelength))
+        arms = np.split(wavelength, arm_starts(wavelength))
+        width = np.concatenate([np.diff(bin_edges(arm)) for arm in arms])
         matrix = _interpolation(wavelength, width)
         counts = np.diff(matrix.indptr)
         # As many entries in each row, so that it is one gather on any device.
@@ -146,6 +147,16 @@ def _interpolation(wavelength: np.ndarray, width: np.ndarray) -> csr_array:
     lower = np.minimum(position.astype(int), max(wavelength.size - 2, 0))
     upper = np.minimum(lower + 1, wavelength.size - 1)
     part = np.minimum(position - lower, 1.0)
+    # Between two arms nothing is known.
+    is_known = np.ones(row.size, dtype=bool)
+    for start in arm_starts(wavelength):
+        between = (lower == start - 1) & (part > 0)
+        distance = at[row, point] - wavelength[start - 1]
+        left = distance <= width[start - 1] / 2
+        right = at[row, point] >= wavelength[start] - width[start] / 2
+        part = np.where(between, np.where(left, 0.0, 1.0), part)
+        is_known &= ~between | left | right
+    row, lower, upper, part = (x[is_known] for x in (row, lower, upper, part))
     entries = (
         np.concatenate([1 - part, part]) / n_points,
         (np.concatenate([row, row]), np.concatenate([lower, upper])),

@@ -16,7 +16,7 @@ from skastro.base._backbone import BACKBONE_CONSTRAINTS
 from skastro.base._source import add_checksum
 from skastro.estimators._images import channel_constants, some_samples
 from skastro.estimators._scale import warn_of_size
-from skastro.utils import bin_edges, in_unit
+from skastro.utils import arm_starts, bin_edges, in_unit
 
 # Rows of fewer numbers are taken as features of any kind, whose level tells something.
 _SHORTEST_SPECTRUM = 100
@@ -238,6 +238,8 @@ class SpectrumInput(NeuralNet):
         X = super()._to_module_layout(X)
         covered = torch.ones_like(X[0, 0])
         if self.wavelength is not None:
+            # It may have been set after fit.
+            _check_covers(self._pixels(), X.shape[-1])
             X, covered = _to_grid(X, tuple(self._pixels().tolist()))
         return split_channels(X, covered) if splits else X
 
@@ -377,19 +379,23 @@ def _overlaps(
     pixels: tuple[float, ...], device: torch.device
 ) -> tuple[torch.Tensor, ...]:
     """Tell where the edges of the grid lie among those of the pixels."""
-    edges, grid = bin_edges(np.array(pixels)), bin_edges(GRID)
-    inside = grid.clip(edges[0], edges[-1])
-    old = (np.searchsorted(edges, inside, side="right") - 1).clip(0, len(pixels) - 1)
-    part = (inside - edges[old]) / np.diff(edges)[old]
-    width = np.diff(inside)
-    covered = width >= 0.5 * np.diff(grid)
+    centers, grid = np.array(pixels), bin_edges(GRID)
+    # No pixel extends into the gap between two arms.
+    arms = [bin_edges(arm) for arm in np.split(centers, arm_starts(centers))]
+    lower = np.concatenate([edges[:-1] for edges in arms])
+    old_width = np.concatenate([np.diff(edges) for edges in arms])
+    old = (np.searchsorted(lower, grid, side="right") - 1).clip(0)
+    part = ((grid - lower[old]) / old_width[old]).clip(0, 1)
+    known = np.concatenate([[0], old_width.cumsum()])[old] + part * old_width[old]
+    width = np.diff(known)
+    covered = width >= (0.5 - 1e-9) * np.diff(grid)
     real = np.float32 if device.type == "mps" else np.float64
     arrays = (
         old,
         part.astype(real),
         np.where(covered, width, 1).astype(real),
         covered.astype(np.float32),
-        np.diff(edges).astype(real),
+        old_width.astype(real),
     )
     # Kept for all later calls, of which some may need gradients.
     with torch.inference_mode(False):

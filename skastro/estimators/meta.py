@@ -434,12 +434,14 @@ class EnsembleRegressor(RegressorMixin, Ensemble):
             If `return_std` is asked of members whose ``predict`` does not take it.
         """
         if not return_std:
-            return self._ask_all("predict", X).mean(axis=0)
+            found = self._ask_all("predict", X)
+            return found.mean(axis=0, dtype=np.float64).astype(found.dtype)
         both = self._ask_all("predict", X, return_std=True)
         # Squares of luminosities in erg/s, for instance, are beyond single precision.
         squares = np.square(both[:, 1], dtype=np.float64)
         std = np.sqrt(squares.mean(axis=0)).astype(both.dtype)
-        return both[:, 0].mean(axis=0), std
+        mean = both[:, 0].mean(axis=0, dtype=np.float64).astype(both.dtype)
+        return mean, std
 
     @property
     def _gives_errors(self) -> bool:
@@ -552,6 +554,8 @@ class RejectingClassifier(MetaClassifier):
         What is answered for rejected samples.
     threshold_ : float
         The lowest confidence that is accepted.
+    confidence_ : str
+        What it is a threshold of.
 
     See Also
     --------
@@ -641,6 +645,8 @@ class RejectingClassifier(MetaClassifier):
             class or of another kind than the classes.
         """
         raise_for_params(params, self, None)
+        if self.threshold is not None and np.isnan(self.threshold):
+            raise ValueError("threshold is NaN, below which nothing is: give a number.")
         method = _METHODS[self.confidence]
         if not hasattr(self.estimator, method):
             raise ValueError(
@@ -656,6 +662,7 @@ class RejectingClassifier(MetaClassifier):
         else:
             routed = self._routed(params)
             self.estimator_ = clone(self.estimator).fit(X, y, **routed.estimator.fit)
+        self.confidence_ = self.confidence
         self.reject_label_ = _choose_reject_label(self.classes_, self.reject_label)
         if self.threshold is not None:
             self.threshold_ = float(self.threshold)
@@ -730,6 +737,11 @@ class RejectingClassifier(MetaClassifier):
             Labels; `reject_label_` where the confidence is below `threshold_`, or NaN.
         """
         check_is_fitted(self)
+        if self.confidence != self.confidence_:
+            raise ValueError(
+                f"confidence is now {self.confidence!r}, but the threshold was found "
+                f"for {self.confidence_!r}: fit anew."
+            )
         X = _plain(X, self.estimator)
         if self.confidence == "probability":
             probability = self.estimator_.predict_proba(X)

@@ -700,7 +700,20 @@ class RedshiftRegressor(BaseRegressor):
             X, _ = check_X_y(self, X, reset=False, finite=False)
         is_array = not is_dataset(X)
         ln_redshift = np.log1p(self.z_grid_)
+        if self.wavelength is not None and not np.array_equal(
+            check_wavelength(self.wavelength), self.wavelength_
+        ):
+            raise ValueError(
+                "wavelength has changed since the estimator was made for that in "
+                "wavelength_: fit anew, or call from_pretrained with it."
+            )
         permitted = torch.from_numpy(self._is_permitted(self.z_grid_))
+        if not permitted.any():
+            raise ValueError(
+                f"redshift={self.redshift!r} permits none of the {len(self.z_grid_)} "
+                f"redshifts from {self.z_grid_[0]:.4g} to {self.z_grid_[-1]:.4g} that "
+                "were fitted: widen it, or fit anew."
+            )
         refined = self.refine and "weights_" in self.__dict__
         scans = self._scans() if refined else []
 
@@ -943,7 +956,8 @@ class RedshiftRegressor(BaseRegressor):
             extent = known.sum(1) * STEP
             found = {
                 "LITTLE_COVERAGE": extent < _LEAST_EXTENT,
-                "SMALL_DELTA": probability < _CERTAIN,
+                # Also where there is no solution, and NaN.
+                "SMALL_DELTA": ~(probability >= _CERTAIN),
                 "Z_FITLIMIT": distance < _COARSE,
                 "NODATA": ~known.any(1),
             }

@@ -254,15 +254,15 @@ def _in_flux_unit(spectrum: _Spectrum, unit: Any, name: str) -> Any:
     """Convert the flux to a unit; relative flux has none and stays."""
     if spectrum.unit is None or spectrum.unit == unit:
         return spectrum.flux
+    flux = plain_array(spectrum.flux)
     try:
-        factor = spectrum.unit.to(unit)
+        # Not a factor, which magnitudes do not differ by.
+        return spectrum.unit.to(unit, flux).astype(flux.dtype)
     except units.UnitConversionError as error:
         raise ValueError(
-            f"{name} has a flux in {spectrum.unit}, which does not differ from "
-            f"{unit}, that of other spectra, by a factor; convert it first, or give "
-            "plain numbers."
+            f"{name} has a flux in {spectrum.unit}, which does not convert to {unit}, "
+            "the unit of other spectra; convert it first, or give plain numbers."
         ) from error
-    return plain_array(spectrum.flux) * factor
 
 
 def check_grid(wavelength: Any, name: str) -> np.ndarray:

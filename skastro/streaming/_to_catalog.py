@@ -240,6 +240,15 @@ def _check_texts(said: Mapping[str, Column], classes: Any, is_fits: bool) -> Non
                 f"FITS holds ASCII text only, but the catalog has {text!r}: let out "
                 "end in .vot or .ecsv, for instance, or rename it."
             )
+    for column in said.values() if is_fits else ():
+        if column.unit is not None:
+            try:
+                column.unit.to_string("fits")
+            except ValueError as error:
+                raise ValueError(
+                    f"FITS has no unit {column.unit}, which column {column.name!r} of "
+                    "objects has: convert it."
+                ) from error
     for name in names if is_fits else ():
         if len(name) > _LONGEST_IN_FITS or name != name.rstrip():
             raise ValueError(

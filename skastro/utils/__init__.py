@@ -74,6 +74,7 @@ from skastro.utils._lazy import (
 from skastro.utils._progress import progress_bar
 from skastro.utils._rebin import (
     apply_rebin_matrix,
+    arm_starts,
     bin_edges,
     pixel_matrix,
     rebin,
@@ -104,6 +105,7 @@ __all__ = [
     "RowwiseSource",
     "TooLargeError",
     "apply_rebin_matrix",
+    "arm_starts",
     "array_of_numbers",
     "as_lazy",
     "atomic_hdf5",

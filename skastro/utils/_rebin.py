@@ -38,6 +38,19 @@ def bin_edges(centers: ArrayLike) -> np.ndarray:
     return np.concatenate([[first], inner, [last]])
 
 
+def arm_starts(centers: np.ndarray) -> np.ndarray:
+    """List the pixels that follow a gap, such as that between a spectrograph's arms.
+
+    >>> arm_starts(np.array([1.0, 2, 3, 4, 50, 51, 52]))
+    array([4])
+    """
+    steps = np.diff(centers)
+    wide = steps[1:-1] > _GAP * np.maximum(steps[:-2], steps[2:])
+    if wide.any():
+        wide &= steps[1:-1] > _GAP * np.median(steps)
+    return np.flatnonzero(wide) + 2
+
+
 def rebin_matrix(edges: ArrayLike, new_edges: ArrayLike) -> csr_array:
     """Compute the matrix that rebins a flux density from one set of bins to another.
 
@@ -107,11 +120,7 @@ def pixel_matrix(
     """
     centers = _check_ascending(centers, "centers")
     new_edges = _check_ascending(new_edges, "new_edges", minimum=2)
-    steps = np.diff(centers)
-    wide = steps[1:-1] > _GAP * np.maximum(steps[:-2], steps[2:])
-    if wide.any():
-        wide &= steps[1:-1] > _GAP * np.median(steps)
-    starts = np.flatnonzero(wide) + 2
+    starts = arm_starts(centers)
     edges = [*map(bin_edges, np.split(centers, starts))]
     matrix = rebin_matrix(np.concatenate(edges), new_edges)
     if starts.size:

@@ -54,6 +54,28 @@ def test_weights_and_predictions_stay(fitted, spectra, params):
         torch.testing.assert_close(weight.detach(), before[name], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("precision", "flaot32"), ("lr", -1.0), ("warn_novelty", 3)]
+)
+def test_values_are_checked_at_once(fitted, spectra, name, value):
+    expected = fitted.predict_proba(spectra[0])
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of Spectrum"):
+        fitted.set_params(**{name: value})
+    assert getattr(fitted, name) != value
+    np.testing.assert_array_equal(fitted.predict_proba(spectra[0]), expected)
+    # Before fit nothing is checked, as in scikit-learn.
+    clone(fitted).set_params(**{name: value})
+
+
+def test_every_sample_is_predicted_in_its_place(fitted, spectra):
+    with pytest.warns(UserWarning, match="will be shuffled"):
+        fitted.set_params(iterator_valid__shuffle=True)
+    fitted.set_params(iterator_valid__shuffle=False, iterator_valid__drop_last=True)
+    fitted.set_params(iterator_valid__batch_size=len(spectra[0]) - 1)
+    with pytest.raises(ValueError, match="samples were predicted: unset"):
+        fitted.predict(spectra[0])
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_compile_goes_on_and_off(fitted, spectra):
     X, _ = spectra

@@ -3,6 +3,7 @@
 
 import astropy.units as u
 import numpy as np
+import pandas as pd
 import pytest
 from astropy.table import MaskedColumn, Table
 
@@ -61,3 +62,22 @@ def test_nothing_is_close():
 def test_refusals(arguments, message):
     with pytest.raises(ValueError, match=message):
         group_objects(**arguments)
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        np.array([11.0, np.nan, np.nan, 11.0], dtype=np.float32),
+        pd.Series([11, pd.NA, pd.NA, 11], dtype="Int64"),
+        pd.Series(["a", pd.NA, pd.NA, "a"], dtype="string"),
+        np.ma.masked_array([11, 5, 5, 11], mask=[0, 1, 1, 0]),
+    ],
+    ids=["float", "Int64", "string", "masked"],
+)
+def test_missing_names_are_of_nobody(id):
+    assert group_objects(id).tolist() == [0, 1, 2, 0]
+
+
+def test_one_name_a_row():
+    with pytest.raises(ValueError, match=r"one name a row, but has the shape \(2, 2\)"):
+        group_objects([["a", "b"], ["a", "b"]])

@@ -157,7 +157,8 @@ def test_regressors_average_numbers_and_error_bars():
     reg = EnsembleRegressor(member, 3, random_state=0).fit(X, y)
     both = np.stack([m.predict(X, return_std=True) for m in reg.estimators_])
     found, std = reg.predict(X, return_std=True)
-    np.testing.assert_array_equal(found, both[:, 0].mean(axis=0))
+    expected = both[:, 0].mean(axis=0, dtype=np.float64).astype(both.dtype)
+    np.testing.assert_array_equal(found, expected)
     np.testing.assert_allclose(std**2, (both[:, 1] ** 2).mean(axis=0), rtol=1e-5)
     np.testing.assert_array_equal(reg.predict(X), found)
     disagreement = both[:, 0].std(axis=0, dtype=np.float64)
@@ -225,3 +226,18 @@ def test_regressors_without_error_bars():
         reg.predict(X, return_std=True)
     with pytest.raises(ValueError, match="y has 2 targets, but"):
         reg.score(X, X[:, :2])
+
+
+class SingleTree(DecisionTreeRegressor):
+    """A tree that predicts in single precision."""
+
+    def predict(self, X):
+        return super().predict(X).astype(np.float32)
+
+
+def test_means_of_the_largest_numbers_are_numbers():
+    X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    y = np.linspace(1e38, 3e38, 40, dtype=np.float32)
+    reg = EnsembleRegressor(SingleTree(), n_estimators=5).fit(X, y)
+    np.testing.assert_allclose(reg.predict(X), y, rtol=1e-6)
+    assert reg.predict(X).dtype == np.float32

@@ -212,3 +212,30 @@ def test_running_means_against_a_loop():
         near = slice(max(i - 3, 0), i + 4)
         expected = np.average(x[:, near], axis=1, weights=weight[:, near])
         np.testing.assert_allclose(found[:, i], expected)
+
+
+def test_nothing_is_known_between_two_arms():
+    wavelength = np.concatenate(
+        [np.arange(4950.0, 5350, 1), np.arange(6300.0, 6800, 1)]
+    )
+    full = np.arange(4950.0, 6800, 1)
+    flux = np.random.default_rng(0).uniform(0.5, 1.5, size=(3, full.size))
+    kept = np.isin(full, wavelength)
+    with_nan = np.where(kept, flux, np.nan)
+    for ivar in (None, np.full_like(flux, 25.0)):
+        X, Y = with_nan, flux[:, kept]
+        if ivar is not None:
+            X, Y = np.stack([X, ivar], axis=1), np.stack([Y, ivar[:, kept]], axis=1)
+        expected = LogPixels(full)(torch.from_numpy(X))
+        found = LogPixels(wavelength)(torch.from_numpy(Y))
+        pixels = np.exp(LN_WAVELENGTH)
+        gap = (pixels > 5350) & (pixels < 6299)
+        assert (found[:, :, gap] == 0).all()
+        inner = (pixels > 4952) & (pixels < 6798)
+        inner &= (pixels < 5347) | (pixels > 6302)
+        assert (found[:, 1, inner] > 0).all()
+        # Without it, the noise is measured on other pixels.
+        n_same = 1 if ivar is None else 2
+        torch.testing.assert_close(
+            found[:, :n_same, inner], expected[:, :n_same, inner], rtol=1e-5, atol=1e-5
+        )

@@ -208,3 +208,26 @@ def test_a_network_fitted_to_simulated_spectra_measures_real_galaxies(data_dir):
     rows = (np.asarray(spectra.class_name) == "GALAXY") & (true < 0.6)
     off = np.abs(reg.predict(spectra.flux[rows]) - true[rows]) / (1 + true[rows])
     assert np.mean(off < 0.003) >= 0.9
+
+
+@needs_weights
+def test_a_gap_between_arms_is_unknown():
+    spectra = simulated()
+    wavelength = np.asarray(spectra.wavelength)
+    kept = (wavelength < 5800) | (wavelength > 7000)
+    with_nan = np.where(kept, spectra.flux, np.nan)
+    whole, arms = pretrained(wavelength), pretrained(wavelength[kept])
+    flux = spectra.flux[:, kept]
+    assert_allclose(arms.predict(flux), whole.predict(with_nan), atol=1e-4)
+    assert_array_equal(arms.zwarning(flux), whole.zwarning(with_nan))
+
+
+@needs_weights
+def test_what_is_set_afterwards_is_checked():
+    reg = pretrained(np.arange(4000.0, 8000, 4))
+    reg.set_params(redshift={"QSO": (4.6, 5.0)})
+    with pytest.raises(ValueError, match="permits none of the"):
+        reg.predict(np.ones((1, 1000)))
+    reg.set_params(redshift=None, wavelength=np.arange(4300.0, 8300, 4))
+    with pytest.raises(ValueError, match="wavelength has changed"):
+        reg.predict(np.ones((1, 1000)))

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import config_context
+from sklearn.datasets import make_classification
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, ShuffleSplit, cross_val_predict
@@ -205,3 +206,13 @@ def test_rejected_samples_stream_into_a_file(blurred, tmp_path):
     table = pd.read_csv(out)
     assert (table["predict"] == clf.predict(X)).all()
     assert (table["predict"] == "UNKNOWN").any()
+
+
+def test_a_threshold_is_that_of_its_confidence():
+    X, y = make_classification(200, random_state=0)
+    clf = RejectingClassifier(LogisticRegression(), threshold=np.nan)
+    with pytest.raises(ValueError, match="threshold is NaN"):
+        clf.fit(X, y)
+    clf.set_params(threshold=0.8).fit(X, y).set_params(confidence="score_samples")
+    with pytest.raises(ValueError, match="found for 'probability': fit anew"):
+        clf.predict(X)

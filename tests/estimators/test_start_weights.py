@@ -50,8 +50,9 @@ def seen(X, wavelength=None, **params):
         np.geomspace(3000, 10400, 4000),
         np.linspace(5000, 5600, 100),
         np.r_[np.linspace(3700, 5900, 300), np.linspace(5903, 9100, 500)],
+        np.r_[np.linspace(3900, 5800, 700), np.linspace(7000, 9000, 400)],
     ],
-    ids=["linear", "finer and beyond", "short", "two arms"],
+    ids=["linear", "finer and beyond", "short", "two arms", "gap"],
 )
 def test_pixels_are_rebinned_to_the_grid(wavelength):
     X = np.random.default_rng(0).normal(1, 0.2, (20, wavelength.size))
@@ -126,6 +127,10 @@ def test_wavelengths_that_do_not_fit(spectra):
         fit(np.where(WAVELENGTH > 8999, np.nan, WAVELENGTH))
     with pytest.raises(ValueError, match="kg"):
         fit(WAVELENGTH * u.kg)
+    clf = make_tiny(SpectrumClassifier, wavelength=WAVELENGTH, max_epochs=1)
+    clf.fit(spectra.flux, spectra.target).set_params(wavelength=WAVELENGTH / 10)
+    with pytest.raises(ValueError, match="390 to 900 Å, but the network sees 3600"):
+        clf.predict(spectra.flux)
     module = torch.nn.Sequential(torch.nn.Linear(700, 3))
     for params in ({"wavelength": WAVELENGTH}, {"normalization": "split"}):
         with pytest.raises(ValueError, match="this one gets X as it is"):

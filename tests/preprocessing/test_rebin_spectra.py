@@ -121,3 +121,17 @@ def test_units(flux):
 def test_bad_parameters(parameters, message, method, flux):
     with pytest.raises(ValueError, match=message):
         getattr(RebinSpectra(**parameters), method)(flux)
+
+
+def test_magnitudes_are_converted_and_not_multiplied():
+    wavelength, grid = np.linspace(5000, 6000, 200), np.linspace(5100, 5900, 20)
+    ones = np.ones(200)
+    spectra = [(wavelength, ones * units.Jy), (wavelength, 16.4 * ones * units.ABmag)]
+    found = RebinSpectra(new_wavelength=grid).fit_transform(spectra)
+    expected = (16.4 * units.ABmag).to_value(units.Jy)
+    np.testing.assert_allclose(found[1], expected, rtol=1e-6)
+    np.testing.assert_allclose(found[0], 1, rtol=1e-6)
+    with pytest.raises(ValueError, match="does not convert to Jy"):
+        RebinSpectra(new_wavelength=grid).fit_transform(
+            [(wavelength, ones * units.Jy), (wavelength, ones * units.STmag)]
+        )

@@ -346,3 +346,11 @@ def test_stilts_reads_catalogs(pipe, tmp_path, ending):
         assert found[name].tolist() == expected[name].tolist()
         assert found[name].unit == expected[name].unit
     assert found["ra"].meta["ucd"] == "pos.eq.ra;meta.main"
+
+
+def test_units_that_fits_does_not_have(pipe, tmp_path):
+    table = objects()
+    table["ra"].unit = "hourangle"
+    with pytest.raises(ValueError, match="no unit hourangle, which column"):
+        to_catalog(pipe, X, tmp_path / "a.fits", objects=table)
+    assert str(to_catalog(pipe, X, objects=table)["ra"].unit) == "hourangle"

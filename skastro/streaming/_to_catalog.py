@@ -89,8 +89,7 @@ def to_catalog(
         File to write, which replaces one of that name when it is complete. Its end
         tells the format: ``.fits``, ``.vot`` or ``.xml`` (VOTable), ``.ecsv``,
         ``.csv``, ``.parquet`` (which needs pyarrow), ``.h5``. TOPCAT and astropy open
-        all of them but the last, which astropy opens. CSV loses units and header; text
-        has seven digits of what is predicted.
+        all of them but the last, which astropy opens. CSV loses units and header.
     objects : Table, DataFrame or mapping of str to array-like, default=None
         What is known of the objects, such as ``id``, ``path``, ``ra`` and ``dec``: the
         table of :func:`~skastro.datasets.read_spectra`, for instance. Units are kept;
@@ -166,9 +165,6 @@ def to_catalog(
         catalog.add_column(column)
     for name, values in results.items():
         catalog[name] = values
-        if catalog[name].dtype.kind == "f":
-            # All digits of single precision, and no more.
-            catalog[name].format = ".7g"
     for name in catalog.colnames:
         _annotate(catalog[name])
     if path is not None:

@@ -99,7 +99,7 @@ def test_read_back(pipe, end, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_text_has_the_digits_of_single_precision(pipe, tmp_path):
+def test_text_keeps_all_digits(pipe, tmp_path):
     given = objects()
     given["ra"][1], given["probability_of_others"] = 123.4567890123, 1.5e-9
     for ending in (".csv", ".ecsv"):
@@ -109,9 +109,13 @@ def test_text_has_the_digits_of_single_precision(pipe, tmp_path):
         for name in ("ra", "dec", "probability_of_others"):
             np.testing.assert_array_equal(found[name], given[name])
         for name in ("probability_QSO", "score_samples"):
-            np.testing.assert_allclose(found[name], catalog[name], rtol=1e-6)
+            np.testing.assert_array_equal(np.float32(found[name]), catalog[name])
     row = path.read_text(encoding="utf-8").splitlines()[-1].split()
     assert len(row[-1]) < 12
+    days = np.linspace(2459000.123456, 2459001.5, 40)
+    model = LinearRegression().fit(np.arange(40.0)[:, None], days)
+    expected = to_catalog(model, np.arange(40.0)[:, None], path)["value"]
+    np.testing.assert_array_equal(Table.read(path)["value"], expected)
 
 
 def test_words_of_the_virtual_observatory(pipe, tmp_path):

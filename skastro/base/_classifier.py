@@ -208,6 +208,7 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                     f"{given.tolist()}. Encode the targets so, as LabelEncoder does, "
                     "and sort classes."
                 )
+            self._check_numbers(dataset, len(given))
             return
         if y is None:
             y = _targets_in(dataset)
@@ -219,6 +220,21 @@ class BaseClassifier(BaseNet, NeuralNetClassifier):
                 )
             return
         self.classes_inferred_ = np.arange(int(to_numpy(y).max()) + 1)
+
+    def _check_numbers(self, dataset: Any, n_classes: int) -> None:
+        """Refuse names, and numbers of other classes, in the first and last targets."""
+        if not hasattr(dataset, "__len__") or self._is_overridden("get_loss"):
+            return
+        ends = {0, len(dataset) // 2, len(dataset) - 1}
+        y = np.stack([np.asarray(dataset[row][1]) for row in sorted(ends)])
+        is_name = y.dtype.kind not in "biuf"
+        if is_name or (y.dtype.kind in "iu" and (y.min() < 0 or y.max() >= n_classes)):
+            raise ValueError(
+                f"The targets of the data set must be numbers from 0 to {n_classes - 1}"
+                f", the places of the classes {self.classes_inferred_.tolist()}, but "
+                f"they are {y.tolist()} in rows {name_rows(sorted(ends))}. Encode "
+                "them, as LabelEncoder does."
+            )
 
     def _infer_output_size(self, y: Any) -> dict[str, int]:
         labels = self.__dict__.get("classes_inferred_")

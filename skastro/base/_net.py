@@ -2788,11 +2788,13 @@ class BaseNet(NeuralNet):
             outputs = torch.cat(done).numpy() if len(done) > 1 else done[0].numpy()
         if not self._is_training():
             _check_outputs(outputs)
-            if hasattr(X, "shape") and len(outputs) != len(X):
+            own_batches = any(
+                n.startswith("iterator_valid__") for n in self._part_params
+            )
+            if own_batches and hasattr(X, "shape") and len(outputs) != len(X):
                 raise ValueError(
                     f"Only {len(outputs)} of {len(X)} samples were predicted: unset "
-                    "the parameters of iterator_valid that leave some out, such as "
-                    "drop_last and sampler."
+                    f"what leaves some out, of {', '.join(names)}."
                 )
         return outputs
 

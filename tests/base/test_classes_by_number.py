@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_estimators import make_tiny
-from torch.utils.data import TensorDataset
+from torch.utils.data import StackDataset, TensorDataset
 
 from skastro import SpectrumClassifier
 
@@ -52,3 +52,11 @@ def test_data_sets_number_the_sorted_classes(data, names):
         tiny(classes=[*names]).fit(dataset, None)
     clf = tiny(classes=sorted(names)).fit(dataset, None)
     assert (clf.predict(X) == np.sort(names)[codes]).mean() > 0.9
+
+
+@pytest.mark.parametrize("labels", [np.array([5, 9, 7]), np.array(["a", "b", "c"])])
+def test_data_sets_hold_numbers_from_0(data, labels):
+    X, codes = data
+    dataset = StackDataset(list(X), labels[codes].tolist())
+    with pytest.raises(ValueError, match=r"must be numbers from 0 to 2.*LabelEncoder"):
+        tiny(classes=sorted(labels.tolist())).fit(dataset, None)

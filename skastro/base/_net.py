@@ -2788,10 +2788,8 @@ class BaseNet(NeuralNet):
             outputs = torch.cat(done).numpy() if len(done) > 1 else done[0].numpy()
         if not self._is_training():
             _check_outputs(outputs)
-            own_batches = any(
-                n.startswith("iterator_valid__") for n in self._part_params
-            )
-            if own_batches and hasattr(X, "shape") and len(outputs) != len(X):
+            names = [n for n in self._part_params if n.startswith("iterator_valid__")]
+            if names and hasattr(X, "shape") and len(outputs) != len(X):
                 raise ValueError(
                     f"Only {len(outputs)} of {len(X)} samples were predicted: unset "
                     f"what leaves some out, of {', '.join(names)}."

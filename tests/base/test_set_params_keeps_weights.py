@@ -72,9 +72,7 @@ def test_every_sample_is_predicted_in_its_place(fitted, spectra):
         fitted.set_params(iterator_valid__shuffle=True)
     fitted.set_params(iterator_valid__shuffle=False, iterator_valid__drop_last=True)
     fitted.set_params(iterator_valid__batch_size=len(spectra[0]) - 1)
-    with pytest.raises(
-        ValueError, match="predicted: unset what leaves some out, of .*drop_last"
-    ):
+    with pytest.raises(ValueError, match=r"unset what leaves some out, of .*drop_"):
         fitted.predict(spectra[0])
 
 

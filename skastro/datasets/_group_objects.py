@@ -84,6 +84,7 @@ def group_objects(
 
 def _same_name(id: Any) -> np.ndarray:
     """Pair each row with the first of its name."""
+    id = id.to_numpy() if hasattr(id, "to_numpy") else id
     masked = np.ma.getmaskarray(np.ma.asarray(id))
     plain = np.asarray(np.ma.getdata(id))
     if plain.ndim != 1:

@@ -737,10 +737,12 @@ class RejectingClassifier(MetaClassifier):
             Labels; `reject_label_` where the confidence is below `threshold_`, or NaN.
         """
         check_is_fitted(self)
-        if self.confidence != self.confidence_:
+        # Files of earlier versions lack it.
+        found_for = self.__dict__.get("confidence_", self.confidence)
+        if self.confidence != found_for:
             raise ValueError(
                 f"confidence is now {self.confidence!r}, but the threshold was found "
-                f"for {self.confidence_!r}: fit anew."
+                f"for {found_for!r}: fit anew."
             )
         X = _plain(X, self.estimator)
         if self.confidence == "probability":

@@ -448,6 +448,7 @@ class RedshiftRegressor(BaseRegressor):
             {"wavelength_": pixels, "redshift_range_": (low, high)},
         )
         reg.target_dtype_ = np.dtype(np.float64)
+        reg._wavelength_at_fit = reg.wavelength
         if reg.refine:
             reg.templates_ = reg._find_templates()
             reg.weights_ = weights_for(settings["weights"], reg.templates_)
@@ -511,6 +512,7 @@ class RedshiftRegressor(BaseRegressor):
                 "flux, or in flux and inverse variance: give X of shape (n_samples, "
                 "n_pixels) or (n_samples, 2, n_pixels)."
             )
+        self._wavelength_at_fit = self.wavelength
         given = self._given_wavelength
         given = self.wavelength if given is None else given
         if given is not None:
@@ -700,8 +702,9 @@ class RedshiftRegressor(BaseRegressor):
             X, _ = check_X_y(self, X, reset=False, finite=False)
         is_array = not is_dataset(X)
         ln_redshift = np.log1p(self.z_grid_)
-        if self.wavelength is not None and not np.array_equal(
-            check_wavelength(self.wavelength), self.wavelength_
+        at_fit = self.__dict__.get("_wavelength_at_fit", self.wavelength)
+        if at_fit is not self.wavelength and not np.array_equal(
+            at_fit, self.wavelength
         ):
             raise ValueError(
                 "wavelength has changed since the estimator was made for that in "

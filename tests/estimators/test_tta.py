@@ -69,8 +69,12 @@ def test_probabilities_are_the_averages(shape, tta):
 @pytest.mark.parametrize("tta", ["rotation", 1, None])
 def test_other_values_are_refused_after_fit_too(tta):
     X, y = make_images(8, 8)
-    clf = tiny(max_epochs=1).fit(X, y).set_params(tta=tta)
-    with pytest.raises(ValueError, match="'tta' parameter of GalaxyClassifier must be"):
+    clf = tiny(max_epochs=1).fit(X, y)
+    message = "'tta' parameter of GalaxyClassifier must be"
+    with pytest.raises(ValueError, match=message):
+        clf.set_params(tta=tta)
+    clf.tta = tta
+    with pytest.raises(ValueError, match=message):
         clf.predict(X)
 
 

@@ -47,6 +47,7 @@ from skastro.utils import (
     plain_array,
     plain_labels,
     plain_samples,
+    prediction_steps,
     score_plain,
 )
 
@@ -445,7 +446,8 @@ class EnsembleRegressor(RegressorMixin, Ensemble):
 
     @property
     def _gives_errors(self) -> bool:
-        return all(gives_errors(member) for member in self.estimators_)
+        networks = (prediction_steps(member)[-1] for member in self.estimators_)
+        return all(map(gives_errors, networks))
 
     def predict_std(self, X: Any) -> np.ndarray:
         """Tell by how much the members disagree.

@@ -164,9 +164,10 @@ def test_errors_are_those_that_there_are():
         assert catalog.colnames[:2] == ["row", "value"]
         assert "value_error" not in catalog.colnames
         np.testing.assert_allclose(catalog["value"], model.predict(samples), rtol=1e-6)
-    several = EnsembleRegressor(with_errors, n_estimators=2).fit(X, y)
-    expected = several.predict(X, return_std=True)[1]
-    np.testing.assert_array_equal(to_catalog(several, X)["value_error"], expected)
+    for member in (with_errors, Pipeline([("reg", with_errors)])):
+        several = EnsembleRegressor(member, n_estimators=2).fit(X, y)
+        expected = several.predict(X, return_std=True)[1]
+        np.testing.assert_array_equal(to_catalog(several, X)["value_error"], expected)
 
 
 def test_votes_are_named_after_their_answers():
